@@ -1,0 +1,50 @@
+"""Three single-task models and one multi-task model look at the same face.
+
+The modules, in reading order; each imports only from those above it:
+
+    errors       FaceMTLError, whose message is meant for the user
+    tasks        Classification and Regression: all that differs between gender, race and age
+    data         UTKFace: download, file names -> DataFrame, copies, split, decoded images
+    models       FaceModel: one backbone, one head per task; Checkpoint: its weights on disk
+    losses       several task losses -> one
+    detection    an image -> the faces in it, each with the crop that the models see
+    prediction   Predictor: faces -> the predictions table that everything else reads
+    evaluation   predictions -> metric tables with bootstrap intervals
+    plots        tables -> plotly figures
+    training     TrainConfig -> Checkpoint, with fastai
+    cli          python -m facemtl download | train | evaluate | predict
+    ui           the Gradio app, one file per tab
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import torch
+
+__version__ = "0.1.0"
+
+
+def _declare_missing_operators() -> torch.library.Library | None:
+    """Let torchvision be imported beside a torch build that its compiled operators do not match.
+
+    torchvision's Linux wheels are compiled against a CUDA build of torch. Beside a CPU build the
+    extension does not load, so `torchvision::nms` and `::qnms` stay undeclared and `import
+    torchvision` fails where it registers their fake kernels. Declaring the two is enough: the
+    models and transforms, all that we use, call no compiled operator. Where the extension loads,
+    as it does with matching builds, it declares them itself and nothing is done here.
+    """
+    spec = importlib.util.find_spec("torchvision")
+    if sys.platform != "linux" or spec is None or spec.origin is None:
+        return None
+    try:
+        torch.ops.load_library(str(Path(spec.origin).with_name("_C.so")))
+        return None
+    except OSError:
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        return library
+
+
+_torchvision_operators = _declare_missing_operators()  # they live as long as this object

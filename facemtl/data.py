@@ -1,0 +1,250 @@
+"""UTKFace: download, file names -> DataFrame, copies, split, decoded images.
+
+The split is a property of an image's bytes, so that byte-identical copies never cross it and
+everybody's is the same.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from .errors import FaceMTLError
+from .tasks import AGE, TASKS
+
+HUB_REPOSITORY, HUB_FILE = "py97/UTKFace-Cropped", "UTKFace.tar.gz"
+
+TRAIN, VALIDATION, CALIBRATION = "train", "validation", "calibration"
+
+# [age]_[gender]_[race]_[timestamp].jpg.chip.jpg; one published name holds a space, one lacks the first dot.
+_FILE_NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_[\w ]+(\.jpg)?(\.chip)?\.jpg")
+_LABELS = [task.column for task in TASKS]
+
+
+def default_folder() -> Path:
+    """Where UTKFace is expected: `$FACEMTL_DATA`, else `data/UTKFace` below the working directory."""
+    return Path(os.environ.get("FACEMTL_DATA") or "data/UTKFace")
+
+
+# ---------------------------------------------------------------------------------------- download
+
+
+def download(folder: Path, archive: Path | None = None) -> None:
+    """Leave UTKFace in `folder`, from `archive` or else from its Hugging Face dataset.
+
+    Does nothing where the folder already holds images. An interrupted transfer resumes; an
+    interrupted unpacking leaves nothing behind.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        if any(folder.glob("*.jpg")):
+            return
+        raise FaceMTLError(f"{folder} exists and holds no images. Empty it, or name another folder with --data.")
+    unpack(archive or _fetch_archive(), folder)
+
+
+def _fetch_archive() -> Path:
+    from huggingface_hub import hf_hub_download  # half a second that only this needs
+
+    print(f"Fetching {HUB_FILE} from the Hugging Face dataset {HUB_REPOSITORY} (resumes where it was interrupted)")
+    try:
+        return Path(hf_hub_download(HUB_REPOSITORY, HUB_FILE, repo_type="dataset"))
+    except Exception as error:  # the hub client raises its own, httpx's and the system's errors
+        raise FaceMTLError(
+            f"UTKFace could not be fetched from the Hugging Face dataset {HUB_REPOSITORY} ({_first_line(error)}). "
+            "Run the command again to resume, or fetch UTKFace.tar.gz in another way and pass it with --archive FILE."
+        ) from error
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack the images of a UTKFace .tar.gz into `folder`, all of them or none.
+
+    Only regular files are taken, each under the last part of its name, so nothing can land outside
+    the folder; an archive that tries to, one that holds no UTKFace image or is cut off is refused.
+    """
+    if not archive.is_file():
+        raise FaceMTLError(f"There is no file {archive}. --archive takes the path of a UTKFace.tar.gz.")
+    with _new_folder(folder) as partial:
+        n_images = 0
+        try:
+            with tarfile.open(archive, "r:*") as tar, tqdm(tar, desc="Unpacking", unit=" files") as members:
+                for member in members:
+                    path = Path(member.name)
+                    if path.is_absolute() or ".." in path.parts or member.issym() or member.islnk() or member.isdev():
+                        raise FaceMTLError(
+                            f"{archive.name} is not a UTKFace archive: it holds {member.name!r}, "
+                            "which is a link or points outside the folder. Nothing was unpacked."
+                        )
+                    if not member.isfile() or path.suffix.lower() != ".jpg" or path.name.startswith("."):
+                        continue
+                    with tar.extractfile(member) as source, (partial / path.name).open("wb") as target:
+                        shutil.copyfileobj(source, target)
+                    n_images += bool(_FILE_NAME.fullmatch(path.name))
+        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
+                raise FaceMTLError(f"{archive.name} could not be unpacked: {error.strerror}.") from error
+            raise FaceMTLError(
+                f"{archive.name} is not a whole .tar.gz archive ({_first_line(error)}). Fetch it again; nothing was unpacked."
+            ) from error
+        if n_images == 0:
+            raise FaceMTLError(
+                f"{archive.name} holds no image named like UTKFace's, [age]_[gender]_[race]_[timestamp].jpg.chip.jpg. "
+                "Nothing was unpacked."
+            )
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill; it becomes `folder` at the end, and vanishes where filling it fails."""
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{folder.name}.partial-"
+    for left_over in folder.parent.glob(prefix + "*"):  # of a process that was killed
+        shutil.rmtree(left_over, ignore_errors=True)
+    partial = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)  # mkdtemp lets only the owner in
+        if folder.is_dir():
+            folder.rmdir()  # only ever an empty one
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+# ----------------------------------------------------------------------------------------- reading
+
+
+@dataclass
+class Findings:
+    """What reading a folder of images came across. Counts are of files unless said otherwise."""
+
+    images: int = 0
+    badly_named: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    copy_groups: int = 0  # groups of byte-identical files
+    copy_files: int = 0
+    contradictory_groups: int = 0  # groups whose files carry different labels
+    contradictory_files: int = 0
+
+    def __str__(self) -> str:
+        def named(names: list[str]) -> str:
+            return f"{len(names):,}" + (f" ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})" if names else "")
+
+        return "\n".join(
+            (
+                f"images             {self.images:,} different ones, ready to use",
+                f"badly named        {named(self.badly_named)}: left out",
+                f"unreadable         {named(self.unreadable)}: left out",
+                f"identical copies   {self.copy_files:,} files in {self.copy_groups:,} groups: each kept once",
+                f"contradictory      {self.contradictory_files:,} of these files, in {self.contradictory_groups:,} groups, "
+                "carry different labels: left out",
+            )
+        )
+
+
+def read_folder(folder: Path, *, verify: bool = False) -> tuple[pd.DataFrame, Findings]:
+    """The images of a folder, in the order of their hashes, and what was found.
+
+    Columns: `file` (path), `sha256` (hex, of the file's bytes), `age` (years), `gender` and `race`
+    (label indices), `split`. With `verify`, every image is decoded, which takes about half a minute.
+    """
+    files = sorted(folder.glob("*.jpg")) if folder.is_dir() else []
+    if not files:
+        raise FaceMTLError(
+            f"There are no images in {folder}. Run `python -m facemtl download`, or name the folder with --data or FACEMTL_DATA."
+        )
+    findings, rows = Findings(), []
+    with ThreadPoolExecutor() as pool:
+        for file, content in zip(files, tqdm(pool.map(lambda f: _read(f, verify), files), "Reading", len(files), leave=False)):
+            match = _FILE_NAME.fullmatch(file.name)
+            if not match or int(match["age"]) > AGE.high:
+                findings.badly_named.append(file.name)
+            elif content is None:
+                findings.unreadable.append(file.name)
+            else:
+                rows.append({"file": str(file), "sha256": content, **{name: int(match[name]) for name in _LABELS}})
+    images = pd.DataFrame(rows, columns=["file", "sha256", *_LABELS])
+
+    copies = images[images.duplicated("sha256", keep=False)].groupby("sha256")[_LABELS]
+    sizes, contradicts = copies.size(), copies.nunique().gt(1).any(axis=1)
+    findings.copy_groups, findings.copy_files = len(sizes), int(sizes.sum())
+    findings.contradictory_groups, findings.contradictory_files = int(contradicts.sum()), int(sizes[contradicts].sum())
+
+    images = images[~images["sha256"].isin(sizes[contradicts].index)].drop_duplicates("sha256")
+    images = images.sort_values("sha256", ignore_index=True)
+    images["split"] = images["sha256"].map(split_of)
+    findings.images = len(images)
+    return images, findings
+
+
+def _read(file: Path, verify: bool) -> str | None:
+    """The hash of a file's bytes, or None where it cannot be read as an image."""
+    try:
+        if verify:
+            with Image.open(file) as image:
+                image.load()
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except Exception:  # damaged files raise nearly anything
+        return None
+
+
+def split_of(sha256: str) -> str:
+    """Which side an image is on. Calibration images serve temperatures and intervals, never reported numbers."""
+    number = int(sha256, 16)
+    if number % 5:
+        return TRAIN
+    return VALIDATION if number % 15 else CALIBRATION
+
+
+# ------------------------------------------------------------------------------------------ images
+
+
+def decode_images(files: Iterable[str], size: int, cache: Path | None = None) -> np.ndarray:
+    """Decode and resize each image once: uint8 (N, size, size, 3).
+
+    With `cache`, a folder, the array is kept there as a memory-mapped file that processes share; it
+    is named after the files, so other files or another size make another one.
+    """
+    files = list(files)
+    if cache is not None:
+        key = hashlib.sha256("\n".join(Path(f).name for f in files).encode()).hexdigest()[:16]
+        kept = cache / f"{key}-{size}px.npy"
+        if kept.is_file():
+            return np.load(kept, mmap_mode="r")
+    with ThreadPoolExecutor() as pool:
+        images = np.empty((len(files), size, size, 3), np.uint8)
+        decoded = pool.map(lambda f: load_image(f, size), files)
+        for i, image in enumerate(tqdm(decoded, "Decoding", len(files), leave=False)):
+            images[i] = image
+    if cache is not None:
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_name(f".{kept.name}.partial-{os.getpid()}.npy")
+        np.save(partial, images)
+        partial.replace(kept)
+    return images
+
+
+def load_image(file: str | Path, size: int) -> np.ndarray:
+    """One image as uint8 (size, size, 3)."""
+    with Image.open(file) as image:
+        image = image.convert("RGB")
+        if image.size != (size, size):
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+        return np.asarray(image)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,129 @@
+"""An image -> the faces in it, each with the crop that the models see.
+
+dlib's HOG detector needs no download. Its box is framed as UTKFace frames faces, because that is
+what the models were trained on: on UTKFace's own 200 px chips the detector finds a box of the same
+centre and, on average, 181 px a side.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import dlib
+import numpy as np
+from PIL import Image, ImageOps
+
+from .errors import FaceMTLError
+
+FRAME = 200 / 181  # side of the crop over side of dlib's box
+LONGEST_SIDE = 1000  # px; larger images are searched on a reduced copy
+SMALLEST_FACE = 80  # px; dlib's window
+LARGEST_CROP = 512  # px a side; more would only cost memory
+BORDER = 0.25  # of a side, added around images that a face may fill
+
+
+@dataclass(frozen=True)
+class Face:
+    """A square of an image. `box` is (left, top, right, bottom) in pixels and may reach beyond the image."""
+
+    box: tuple[float, float, float, float]
+    score: float | None  # the detector's; None where no detector chose the box
+    crop: np.ndarray  # uint8 (S, S, 3): exactly what the models see, before they reduce it
+
+
+def detect(image: Image.Image) -> list[Face]:
+    """All faces, largest first; none is an empty list.
+
+    A square image that one face fills is taken whole: it is a crop already.
+    """
+    image = as_rgb(image)
+    width, height = image.size
+    is_square = abs(width - height) <= 0.05 * max(width, height)
+    found = [] if is_square else _search(image, border=0.0)
+    if not found:  # a face that touches the edge is found only with a border around the image
+        found = _search(image, border=BORDER)
+    faces = [face_at(image, box, score) for box, score in found]
+    faces.sort(key=lambda face: face.box[2] - face.box[0], reverse=True)
+    if is_square and faces and _overlap(faces[0].box, (0, 0, width, height)) > 0.6:
+        return [whole(image)]
+    return faces
+
+
+def whole(image: Image.Image) -> Face:
+    """The image as one crop that is framed like UTKFace; of a rectangle, its centre square."""
+    image = as_rgb(image)
+    width, height = image.size
+    left, top, side = (width - min(image.size)) / 2, (height - min(image.size)) / 2, min(image.size)
+    return face_at(image, (left, top, left + side, top + side), score=None)
+
+
+def face_at(image: Image.Image, box: tuple[float, float, float, float], score: float | None = None) -> Face:
+    """The face in a square `box`; where it reaches beyond the image, the image is reflected."""
+    left, top, right, bottom = (round(v) for v in box)
+    side = max(2, right - left, bottom - top)
+    pixels = np.asarray(as_rgb(image))
+    rows = _reflected(np.arange(top, top + side), len(pixels))
+    columns = _reflected(np.arange(left, left + side), pixels.shape[1])
+    crop = pixels[rows[:, None], columns[None, :]]
+    if side > LARGEST_CROP:
+        crop = np.asarray(Image.fromarray(crop).resize((LARGEST_CROP, LARGEST_CROP), Image.Resampling.BILINEAR, reducing_gap=3))
+    return Face((left, top, left + side, top + side), score, np.ascontiguousarray(crop))
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Upright and in three channels; what is transparent becomes white."""
+    try:
+        image = ImageOps.exif_transpose(image)
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        elif image.mode.startswith(("I", "F")):  # 16 bits and more: convert() would clip to white
+            values = np.asarray(image, np.float32)
+            low, high = float(values.min()), float(values.max())
+            image = Image.fromarray(np.uint8((values - low) / max(high - low, 1e-9) * 255))
+        return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise FaceMTLError("This file is damaged, or not an image that can be read. Try a JPEG or PNG.") from error
+
+
+def _search(image: Image.Image, border: float) -> list[tuple[tuple[float, float, float, float], float]]:
+    """dlib's boxes, framed, in the image's own pixels, with their scores."""
+    longest = max(image.size)
+    # Small images are enlarged, so that a face that fills a third of them is found.
+    scale = min(LONGEST_SIDE / longest, max(1.0, 3 * SMALLEST_FACE / longest))
+    small = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BILINEAR)
+    pixels = np.asarray(small)
+    pad = round(border * max(small.size))
+    if pad:
+        pixels = np.pad(pixels, ((pad, pad), (pad, pad), (0, 0)), mode="edge")
+    rectangles, scores, _ = _detector().run(np.ascontiguousarray(pixels), 0, 0.0)
+    boxes = []
+    for rectangle, score in zip(rectangles, scores, strict=True):
+        x = ((rectangle.left() + rectangle.right() + 1) / 2 - pad) / scale
+        y = ((rectangle.top() + rectangle.bottom() + 1) / 2 - pad) / scale
+        half = (rectangle.width() + rectangle.height()) / 4 * FRAME / scale
+        boxes.append(((x - half, y - half, x + half, y + half), float(score)))
+    return boxes
+
+
+@cache
+def _detector() -> "dlib.fhog_object_detector":
+    return dlib.get_frontal_face_detector()
+
+
+def _reflected(positions: np.ndarray, length: int) -> np.ndarray:
+    """Positions beyond 0..length-1 mirrored back into it, the edge pixel not repeated."""
+    if length == 1:
+        return np.zeros_like(positions)
+    period = 2 * (length - 1)
+    positions = positions % period
+    return np.where(positions < length, positions, period - positions)
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Intersection over union of two boxes."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    area = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    return width * height / (sum(area) - width * height)

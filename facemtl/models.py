@@ -1,0 +1,160 @@
+"""One backbone with one head per task, and its weights on disk.
+
+A single-task model is the same class with one task, so nothing forks.
+"""
+
+import hashlib
+import json
+import urllib.error
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import torchvision
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, ResNet
+
+from .errors import FaceMTLError
+from .tasks import Task, task_named
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class FaceModel(nn.Module):
+    """`backbone` is the name of a torchvision classification model; `pretrained` asks for its ImageNet weights."""
+
+    def __init__(
+        self,
+        tasks: tuple[Task, ...],
+        backbone: str = "resnet18",
+        *,
+        pretrained: bool = False,
+        dropout: float = 0.0,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+    ):
+        super().__init__()
+        if not tasks:
+            raise FaceMTLError("A model needs at least one task.")
+        self.tasks = tuple(tasks)
+        self.backbone, n_features = _headless(backbone, pretrained)
+        self.heads = nn.ModuleDict(
+            {task.name: nn.Sequential(nn.Dropout(dropout), nn.Linear(n_features, task.n_outputs)) for task in tasks}
+        )
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """RGB images (B, 3, H, W) with values in [0, 1] -> {task name: outputs (B, n_outputs)}."""
+        images = (images - self.mean) / self.std
+        features = self.backbone(images.contiguous(memory_format=torch.channels_last))  # (B, n_features)
+        return {name: head(features) for name, head in self.heads.items()}
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(p.numel() for p in self.parameters())
+
+
+def resnet10() -> ResNet:
+    """ResNet-18 with one block per stage instead of two: half the work, for training from scratch on a CPU."""
+    return ResNet(BasicBlock, [1, 1, 1, 1])
+
+
+def _headless(name: str, pretrained: bool) -> tuple[nn.Module, int]:
+    """A torchvision classifier without its last linear layer, and the number of features it leaves."""
+    if name == "resnet10" and pretrained:
+        raise FaceMTLError("There are no ImageNet weights for resnet10. Add --no-pretrained, or choose --backbone resnet18.")
+    try:
+        if name == "resnet10":
+            model = resnet10()
+        else:
+            model = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
+    except ValueError as error:
+        raise FaceMTLError(f"torchvision has no model named {name!r}. Try resnet18 or regnet_x_400mf.") from error
+    except (urllib.error.URLError, OSError) as error:
+        raise FaceMTLError(
+            f"The ImageNet weights of {name} could not be downloaded ({error}). Go online and run the same command again, "
+            "or train from scratch with --no-pretrained."
+        ) from error
+    linear = [n for n, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise FaceMTLError(f"{name} does not end in a linear layer, so it cannot carry our heads. Try resnet18.")
+    n_features = model.get_submodule(linear[-1]).in_features
+    model.set_submodule(linear[-1], nn.Identity())
+    return model, n_features
+
+
+@dataclass
+class Checkpoint:
+    """A model's weights with all that is needed to use them.
+
+    On disk: `<name>.safetensors`, in float16, beside `<name>.json`. No pickle.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    backbone: str
+    image_size: int  # pixels a side
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    # By task: "temperature" of a classification; "margin" in units, added to both ends of a regression's interval.
+    calibration: dict[str, dict[str, float]] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    sha256: str = ""  # of the .safetensors file
+
+    def save(self, folder: Path, model: FaceModel) -> None:
+        """Write weights, then description: a description stands only beside whole weights."""
+        folder.mkdir(parents=True, exist_ok=True)
+        # A running sum that float16 cannot hold would load as infinity; clamping is exact for the rest.
+        limit = torch.finfo(torch.float16).max
+        weights = {
+            key: value.clamp(-limit, limit).half().contiguous() if value.is_floating_point() else value
+            for key, value in model.state_dict().items()
+        }
+        _write(folder / f"{self.name}.safetensors", content := safetensors.torch.save(weights))
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        self.save_description(folder)
+
+    def save_description(self, folder: Path) -> None:
+        _write(folder / f"{self.name}.json", (json.dumps(asdict(self), indent=2) + "\n").encode())
+
+    @classmethod
+    def load(cls, description: Path) -> tuple["Checkpoint", FaceModel]:
+        """The checkpoint described by a `.json` file and its model, in evaluation mode.
+
+        Raises FaceMTLError where a file is missing or damaged, or the weights are not the described ones.
+        """
+        again = "Fetch both files again, or train the model again."
+        try:
+            fields = json.loads(description.read_text())
+            checkpoint = cls(**{**fields, "tasks": tuple(fields["tasks"])})
+            tasks = tuple(task_named(name) for name in checkpoint.tasks)
+        except FileNotFoundError as error:
+            raise FaceMTLError(f"The model {description.stem} has no description {description.name}. {again}") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise FaceMTLError(f"{description.name} does not describe a model ({error}). {again}") from error
+        weights = description.with_suffix(".safetensors")
+        try:
+            content = weights.read_bytes()
+        except OSError as error:
+            raise FaceMTLError(f"The weights {weights.name} of the model {checkpoint.name} cannot be read. {again}") from error
+        if hashlib.sha256(content).hexdigest() != checkpoint.sha256:
+            raise FaceMTLError(f"{weights.name} is damaged, or not the file that {description.name} describes. {again}")
+        model = FaceModel(tasks, checkpoint.backbone, mean=checkpoint.mean, std=checkpoint.std)
+        try:
+            state = safetensors.torch.load(content)
+            model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        except (SafetensorError, RuntimeError) as error:
+            raise FaceMTLError(f"{weights.name} does not fit the model that {description.name} describes. {again}") from error
+        return checkpoint, model.eval().to(memory_format=torch.channels_last)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)

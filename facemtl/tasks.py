@@ -1,0 +1,192 @@
+"""One question asked of a face, and everything that differs between questions.
+
+A task knows how many outputs its head has, its loss, how outputs become a number with its
+uncertainty, how good predictions are, and how a value reads in words. Everything else
+(training, tables, plots, tabs) loops over tasks and never asks which one it has.
+
+Both kinds answer with a probability distribution: over labels, or over years.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import FaceMTLError
+
+INTERVAL = 0.90  # the nominal coverage of `low` to `high`
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`fn(y_true, y_pred) -> float`, with what a reader of its table needs."""
+
+    name: str
+    title: str
+    unit: str
+    fn: Callable[[np.ndarray, np.ndarray], float]
+    lower_is_better: bool
+
+    def words(self, value: float) -> str:
+        """'94.1 %' or '4.54 years'."""
+        return f"{value:.1f} %" if self.unit == "%" else f"{value:.2f} {self.unit}"
+
+
+def accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> float:
+    """Share of equal entries, in percent."""
+    return 100 * float(np.mean(np.asarray(y_true) == np.asarray(y_pred)))
+
+
+def mae(y_true: np.ndarray, y_pred: np.ndarray) -> float:
+    """Mean absolute error."""
+    return float(np.mean(np.abs(np.asarray(y_pred, float) - np.asarray(y_true, float))))
+
+
+ACCURACY = Metric("accuracy", "Accuracy", "%", accuracy, lower_is_better=False)
+MAE = Metric("mae", "Mean absolute error", "years", mae, lower_is_better=True)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What both kinds share. Frozen: a task is a constant."""
+
+    name: str
+    # The loss that a single-task model reaches on validation images; the multi-task loss divides by it.
+    loss_scale: float
+
+    @property
+    def title(self) -> str:
+        return self.name.capitalize()
+
+    @property
+    def column(self) -> str:
+        """The column of the dataset's table that holds this task's labels."""
+        return self.name
+
+    def probabilities(self, outputs: Tensor, temperature: float = 1.0) -> Tensor:
+        """Head outputs (B, n_outputs) -> a distribution (B, n_outputs) whose rows sum to 1."""
+        return torch.softmax(outputs.float() / temperature, dim=1)
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """One of several labels; a value is the label's index."""
+
+    labels: tuple[str, ...] = ()
+    label_smoothing: float = 0.08  # labels are noisy: identical copies disagree in 10 to 18 of 100
+
+    metric = ACCURACY
+
+    @property
+    def n_outputs(self) -> int:
+        return len(self.labels)
+
+    @property
+    def bins(self) -> tuple[str, ...]:
+        """What each output stands for."""
+        return self.labels
+
+    @property
+    def axis(self) -> str:
+        return self.title
+
+    def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Mean cross-entropy of logits (B, n_outputs) against label indices (B,)."""
+        return F.cross_entropy(outputs, target.long(), label_smoothing=self.label_smoothing)
+
+    def decode(self, probabilities: Tensor) -> dict[str, Tensor]:
+        """(B, n_outputs) -> the most probable label and its probability, (B,) each."""
+        confidence, prediction = probabilities.max(dim=1)
+        unknown = torch.full_like(confidence, float("nan"))
+        return {"prediction": prediction.float(), "confidence": confidence, "low": unknown, "high": unknown}
+
+    def words(self, value: float) -> str:
+        return self.labels[int(value)]
+
+
+@dataclass(frozen=True)
+class Regression(Task):
+    """A number from `low` to `high`, predicted as a distribution over its whole values.
+
+    Trained like DLDL-v2 (Gao et al., IJCAI 2018): cross-entropy against a Gaussian around the label,
+    plus a smooth L1 term between the label and the distribution's expectation.
+    """
+
+    unit: str = ""
+    low: int = 0
+    high: int = 100
+    sigma: float = 2.5  # standard deviation of the target distribution, in units
+    near: int = 5  # confidence is the probability of being at most this far off, in units
+
+    metric = MAE
+
+    @property
+    def n_outputs(self) -> int:
+        return self.high - self.low + 1
+
+    @property
+    def bins(self) -> tuple[int, ...]:
+        """What each output stands for."""
+        return tuple(range(self.low, self.high + 1))
+
+    @property
+    def axis(self) -> str:
+        return f"{self.title} ({self.unit})"
+
+    @cached_property
+    def _values(self) -> Tensor:
+        return torch.arange(self.low, self.high + 1, dtype=torch.float32)
+
+    def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Outputs (B, n_outputs) against values (B,); the L1 term is halved up to 2 units."""
+        values, target = self._values.to(outputs.device), target.float()[:, None]
+        distribution = torch.softmax(-((values - target) ** 2) / (2 * self.sigma**2), dim=1)
+        log_probabilities = F.log_softmax(outputs, dim=1)
+        expectation = (log_probabilities.exp() * values).sum(dim=1, keepdim=True)
+        cross_entropy = -(distribution * log_probabilities).sum(dim=1).mean()
+        return cross_entropy + F.smooth_l1_loss(expectation, target, beta=2.0) / 2
+
+    def decode(self, probabilities: Tensor) -> dict[str, Tensor]:
+        """(B, n_outputs) -> expectation, probability of being near it, and the central interval, (B,) each."""
+        values = self._values.to(probabilities.device)
+        prediction = probabilities @ values
+        is_near = (values - prediction[:, None]).abs() <= self.near
+        tail = (1 - INTERVAL) / 2
+        low, high = self.quantile(probabilities, tail), self.quantile(probabilities, 1 - tail)
+        return {
+            "prediction": prediction,
+            "confidence": (probabilities * is_near).sum(dim=1),
+            "low": torch.minimum(low, prediction),
+            "high": torch.maximum(high, prediction),
+        }
+
+    def quantile(self, probabilities: Tensor, level: float) -> Tensor:
+        """(B, n_outputs) -> (B,): where the cumulative distribution, linear within each bin, reaches `level`."""
+        cumulative = probabilities.cumsum(dim=1)
+        bin_ = (cumulative < level).sum(dim=1).clamp(max=self.n_outputs - 1)
+        mass = probabilities.gather(1, bin_[:, None])[:, 0].clamp(min=1e-9)
+        below = cumulative.gather(1, bin_[:, None])[:, 0] - mass
+        within = ((level - below) / mass).clamp(0, 1) - 0.5  # a bin reaches half a unit to both sides
+        return (self.low + bin_ + within).clamp(self.low, self.high)
+
+    def words(self, value: float) -> str:
+        return f"{value:.0f} {self.unit}"
+
+
+GENDER = Classification("gender", loss_scale=0.35, labels=("male", "female"))
+RACE = Classification("race", loss_scale=0.80, labels=("White", "Black", "Asian", "Indian", "Others"))
+AGE = Regression("age", loss_scale=5.4, unit="years", low=0, high=116)
+
+TASKS = (GENDER, RACE, AGE)
+
+
+def task_named(name: str) -> Task:
+    """The task of that name; FaceMTLError names those there are."""
+    for task in TASKS:
+        if task.name == name:
+            return task
+    raise FaceMTLError(f"There is no task named {name!r}. The tasks are {', '.join(t.name for t in TASKS)}.")
