@@ -5,14 +5,22 @@ Libraries that one command needs are imported by that command: `predict` starts 
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from tqdm import tqdm
 
 from .data import default_folder, download, read_folder
 from .errors import FaceMTLError
-from .tasks import TASKS
+from .tasks import TASKS, task_named
+
+if TYPE_CHECKING:
+    from .detection import Face
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--resume", action="store_true", help="go on where an interrupted training stopped")
     added.add_argument("--lr-find", action="store_true", help="only suggest a learning rate")
     added.add_argument("--backbone", help="a torchvision classification model, or resnet10")
-    added.add_argument("--no-pretrained", dest="pretrained", action="store_const", const=False, help="start from random weights")
+    added.add_argument(
+        "--no-pretrained", dest="pretrained", action="store_const", const=False, help="start from random weights"
+    )
     added.add_argument("--stages", nargs="+", type=_stage, metavar="SIZExEPOCHS", help="such as 64x10 96x10 128x4")
     added.add_argument("--batch-size", type=int)
     added.add_argument("--lr", type=float, help="the peak of the one-cycle schedule")
@@ -62,6 +72,16 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--dropout", type=float)
     added.add_argument("--seed", type=int)
     added.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+
+    added = command(_evaluate, "evaluate", "Run the models over UTKFace's validation images; write what the app shows.")
+    added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
+    added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for predictions and metrics")
+
+    added = command(_predict, "predict", "Predictions of all models for images, as CSV.", data=False)
+    added.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="images, or folders of images")
+    added.add_argument("--csv", type=Path, metavar="OUT", help="the file to write; standard output if left out")
+    added.add_argument("--no-detect", action="store_true", help="take each image whole: it is a crop framed like UTKFace's")
+    added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
     return parser
 
 
@@ -95,3 +115,90 @@ def _train(options: argparse.Namespace) -> None:
         print(f"Suggested learning rate: {rate:.1e} (use it with --lr {rate:.1e})")
     else:
         train(config, images, options.output, resume=options.resume, **shared)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from . import evaluation
+    from .prediction import Predictor
+
+    predictor = Predictor.load(options.models)
+    images, _ = read_folder(options.data)
+    counts = images["split"].value_counts()
+    with _bar("Calibrating", counts.get("calibration", 0) * len(predictor.models)) as bar:
+        predictor = evaluation.calibrate(predictor, images, options.models, bar.update)
+    with _bar("Validating", counts.get("validation", 0)) as bar:
+        table = evaluation.validate(predictor, images, bar.update)
+    evaluation.save_validation(table, options.output)
+    print(f"Wrote predictions and metrics of {table['image'].nunique():,} validation images to {options.output}")
+    for row in evaluation.compare(table).itertuples():
+        words = task_named(row.task).metric.words
+        print(
+            f"{row.task:<8}{row.metric:<10} three models {words(row.single):<12} one model {words(row.multi):<12} "
+            f"difference {words(row.difference, sign=True)} [{row.difference_low:+.2f}, {row.difference_high:+.2f}]"
+        )
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from .prediction import BATCH_SIZE, Predictor
+
+    files = list(_images(options.paths))
+    if not files:
+        raise FaceMTLError(
+            f"There are no images in {', '.join(map(str, options.paths))}. Images end in {', '.join(IMAGE_SUFFIXES)}."
+        )
+    predictor = Predictor.load(options.models)
+    tables, pending = [], []
+
+    def flush() -> None:
+        names, numbers, crops = zip(*pending, strict=True)
+        tables.append(predictor.predict(crops, names, numbers).table)
+        pending.clear()
+
+    n_failed = 0
+    with _bar("Predicting", len(files)) as bar:
+        for file in files:
+            try:
+                pending += [(file.name, i, face.crop) for i, face in enumerate(_faces(file, options.no_detect))]
+            except FaceMTLError as error:
+                n_failed += 1
+                bar.write(f"facemtl: {file.name}: {error}", file=sys.stderr)
+            if len(pending) >= BATCH_SIZE:
+                flush()
+            bar.update()
+    if pending:
+        flush()
+    if not tables:
+        raise FaceMTLError(f"None of the {len(files)} images gave a prediction.")
+    result = pd.concat(tables, ignore_index=True)
+    if options.csv:
+        options.csv.parent.mkdir(parents=True, exist_ok=True)
+    result.to_csv(options.csv or sys.stdout, index=False, float_format="%.4f")
+    if options.csv:
+        n_read = result["image"].nunique()
+        print(
+            f"Wrote {len(result):,} rows of {n_read:,} images to {options.csv}"
+            + (f"; {n_failed:,} left out" if n_failed else "")
+        )
+
+
+def _images(paths: Sequence[Path]) -> Iterator[Path]:
+    """The files named, and the images of the folders named, in order."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+        else:
+            yield path
+
+
+def _faces(file: Path, no_detect: bool) -> "list[Face]":
+    from .detection import detect, open_image, whole
+
+    image = open_image(file)
+    faces = [whole(image)] if no_detect else detect(image)
+    if not faces:
+        raise FaceMTLError("no face found. If the image is a crop of a face, use --no-detect.")
+    return faces
+
+
+def _bar(title: str, total: int) -> tqdm:
+    return tqdm(total=total, desc=title, unit=" images")

@@ -155,7 +155,7 @@ class Findings:
         )
 
 
-def read_folder(folder: Path, *, verify: bool = False) -> tuple[pd.DataFrame, Findings]:
+def read_folder(folder: Path, *, verify: bool = False, progress: bool = True) -> tuple[pd.DataFrame, Findings]:
     """The images of a folder, in the order of their hashes, and what was found.
 
     Columns: `file` (path), `sha256` (hex, of the file's bytes), `age` (years), `gender` and `race`
@@ -168,7 +168,8 @@ def read_folder(folder: Path, *, verify: bool = False) -> tuple[pd.DataFrame, Fi
         )
     findings, rows = Findings(), []
     with ThreadPoolExecutor() as pool:
-        for file, content in zip(files, tqdm(pool.map(lambda f: _read(f, verify), files), "Reading", len(files), leave=False)):
+        contents = pool.map(lambda file: _read(file, verify), files)
+        for file, content in zip(files, tqdm(contents, "Reading", len(files), leave=False, disable=not progress), strict=True):
             match = _FILE_NAME.fullmatch(file.name)
             if not match or int(match["age"]) > AGE.high:
                 findings.badly_named.append(file.name)

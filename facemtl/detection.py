@@ -7,6 +7,8 @@ centre and, on average, 181 px a side.
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import BinaryIO
 
 import dlib
 import numpy as np
@@ -69,20 +71,30 @@ def face_at(image: Image.Image, box: tuple[float, float, float, float], score: f
     return Face((left, top, left + side, top + side), score, np.ascontiguousarray(crop))
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Upright and in three channels; what is transparent becomes white."""
+def open_image(file: Path | BinaryIO) -> Image.Image:
+    """An image file, upright and in RGB. Raises FaceMTLError where it cannot be read."""
     try:
-        image = ImageOps.exif_transpose(image)
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        elif image.mode.startswith(("I", "F")):  # 16 bits and more: convert() would clip to white
-            values = np.asarray(image, np.float32)
-            low, high = float(values.min()), float(values.max())
-            image = Image.fromarray(np.uint8((values - low) / max(high - low, 1e-9) * 255))
-        return image.convert("RGB")
+        with Image.open(file) as image:
+            return as_rgb(image)
+    except FileNotFoundError as error:
+        raise FaceMTLError("There is no such file.") from error
+    except Image.DecompressionBombError as error:
+        raise FaceMTLError("This image has too many pixels. Reduce it to at most 10,000 px a side.") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise FaceMTLError("This file is damaged, or not an image that can be read. Try a JPEG or PNG.") from error
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Upright and in three channels; what is transparent becomes white."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    elif image.mode.startswith(("I", "F")):  # 16 bits and more: convert() would clip to white
+        values = np.asarray(image, np.float32)
+        low, high = float(values.min()), float(values.max())
+        image = Image.fromarray(np.uint8((values - low) / max(high - low, 1e-9) * 255))
+    return image.convert("RGB")
 
 
 def _search(image: Image.Image, border: float) -> list[tuple[tuple[float, float, float, float], float]]:

@@ -7,6 +7,7 @@ uncertainty, how good predictions are, and how a value reads in words. Everythin
 Both kinds answer with a probability distribution: over labels, or over years.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,31 +24,24 @@ INTERVAL = 0.90  # the nominal coverage of `low` to `high`
 
 @dataclass(frozen=True)
 class Metric:
-    """`fn(y_true, y_pred) -> float`, with what a reader of its table needs."""
+    """A mean over images of `scores(y_true, y_pred) -> (N,)`, with what a reader of its table needs."""
 
     name: str
     title: str
     unit: str
-    fn: Callable[[np.ndarray, np.ndarray], float]
+    scores: Callable[[np.ndarray, np.ndarray], np.ndarray]
     lower_is_better: bool
 
-    def words(self, value: float) -> str:
-        """'94.1 %' or '4.54 years'."""
-        return f"{value:.1f} %" if self.unit == "%" else f"{value:.2f} {self.unit}"
+    def __call__(self, y_true: np.ndarray, y_pred: np.ndarray) -> float:
+        return float(np.mean(self.scores(np.asarray(y_true, float), np.asarray(y_pred, float))))
+
+    def words(self, value: float, sign: bool = False) -> str:
+        """'94.1 %' or '4.54 years'; with `sign`, '+0.12 years'."""
+        return f"{value:{'+' if sign else ''}.{1 if self.unit == '%' else 2}f} {self.unit}"
 
 
-def accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> float:
-    """Share of equal entries, in percent."""
-    return 100 * float(np.mean(np.asarray(y_true) == np.asarray(y_pred)))
-
-
-def mae(y_true: np.ndarray, y_pred: np.ndarray) -> float:
-    """Mean absolute error."""
-    return float(np.mean(np.abs(np.asarray(y_pred, float) - np.asarray(y_true, float))))
-
-
-ACCURACY = Metric("accuracy", "Accuracy", "%", accuracy, lower_is_better=False)
-MAE = Metric("mae", "Mean absolute error", "years", mae, lower_is_better=True)
+ACCURACY = Metric("accuracy", "Accuracy", "%", lambda y_true, y_pred: 100.0 * (y_true == y_pred), lower_is_better=False)
+MAE = Metric("mae", "Mean absolute error", "years", lambda y_true, y_pred: np.abs(y_pred - y_true), lower_is_better=True)
 
 
 @dataclass(frozen=True)
@@ -98,11 +92,17 @@ class Classification(Task):
         """Mean cross-entropy of logits (B, n_outputs) against label indices (B,)."""
         return F.cross_entropy(outputs, target.long(), label_smoothing=self.label_smoothing)
 
-    def decode(self, probabilities: Tensor) -> dict[str, Tensor]:
-        """(B, n_outputs) -> the most probable label and its probability, (B,) each."""
+    def decode(self, probabilities: Tensor, margin: float = 0.0) -> dict[str, Tensor]:
+        """(B, n_outputs) -> the most probable label and its probability, (B,) each; a label has no interval."""
         confidence, prediction = probabilities.max(dim=1)
         unknown = torch.full_like(confidence, float("nan"))
         return {"prediction": prediction.float(), "confidence": confidence, "low": unknown, "high": unknown}
+
+    def calibrate(self, outputs: Tensor, target: Tensor) -> dict[str, float]:
+        """The temperature with the least cross-entropy on held-out images (Guo et al., ICML 2017)."""
+        temperatures = torch.logspace(-1, 1, 401, base=10)  # 0.1 to 10, in steps of 1.2 %
+        losses = torch.stack([F.cross_entropy(outputs / t, target.long()) for t in temperatures])
+        return {"temperature": round(float(temperatures[losses.argmin()]), 4)}
 
     def words(self, value: float) -> str:
         return self.labels[int(value)]
@@ -150,19 +150,30 @@ class Regression(Task):
         cross_entropy = -(distribution * log_probabilities).sum(dim=1).mean()
         return cross_entropy + F.smooth_l1_loss(expectation, target, beta=2.0) / 2
 
-    def decode(self, probabilities: Tensor) -> dict[str, Tensor]:
-        """(B, n_outputs) -> expectation, probability of being near it, and the central interval, (B,) each."""
+    def decode(self, probabilities: Tensor, margin: float = 0.0) -> dict[str, Tensor]:
+        """(B, n_outputs) -> expectation, probability of being near it, and the central interval, (B,) each.
+
+        `margin` is what `calibrate` found, in units, added to both ends of the interval.
+        """
         values = self._values.to(probabilities.device)
         prediction = probabilities @ values
         is_near = (values - prediction[:, None]).abs() <= self.near
         tail = (1 - INTERVAL) / 2
-        low, high = self.quantile(probabilities, tail), self.quantile(probabilities, 1 - tail)
+        low, high = self.quantile(probabilities, tail) - margin, self.quantile(probabilities, 1 - tail) + margin
         return {
             "prediction": prediction,
             "confidence": (probabilities * is_near).sum(dim=1),
-            "low": torch.minimum(low, prediction),
-            "high": torch.maximum(high, prediction),
+            "low": torch.minimum(low, prediction).clamp(min=self.low),
+            "high": torch.maximum(high, prediction).clamp(max=self.high),
         }
+
+    def calibrate(self, outputs: Tensor, target: Tensor) -> dict[str, float]:
+        """The margin that makes intervals cover INTERVAL of new images (CQR, Romano et al., NeurIPS 2019)."""
+        decoded, target = self.decode(self.probabilities(outputs)), target.float()
+        outside = torch.maximum(decoded["low"] - target, target - decoded["high"])  # negative inside
+        rank = math.ceil((len(outside) + 1) * INTERVAL)  # the finite-sample quantile
+        margin = outside.sort().values[min(rank, len(outside)) - 1]
+        return {"margin": round(float(margin), 4)}
 
     def quantile(self, probabilities: Tensor, level: float) -> Tensor:
         """(B, n_outputs) -> (B,): where the cumulative distribution, linear within each bin, reaches `level`."""

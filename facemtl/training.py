@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from fastai.callback.core import Callback
-from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import SuggestionMethod  # noqa: F401  (patches fit_one_cycle and lr_find into Learner)
 from fastai.callback.training import GradientClip
 from fastai.data.core import DataLoaders
@@ -25,7 +24,7 @@ from fastai.learner import AvgMetric, Learner
 from fastai.optimizer import Adam
 from torch import Tensor
 
-from .data import CALIBRATION, TRAIN, VALIDATION, decode_images
+from .data import TRAIN, VALIDATION, decode_images
 from .errors import FaceMTLError
 from .losses import FixedScales
 from .models import Checkpoint, FaceModel
@@ -108,9 +107,7 @@ def train(
         print(f"Training {config.name} on {torch.get_num_threads()} CPU threads, {_precision(learner.dls.device)}")
     start_epoch = keeper.restore(learner) if resume else 0
     with learner.no_bar() if not progress else _as_is(learner):
-        learner.fit_one_cycle(
-            len(config.sizes), config.lr, wd=config.weight_decay, cbs=keeper, start_epoch=start_epoch
-        )
+        learner.fit_one_cycle(len(config.sizes), config.lr, wd=config.weight_decay, cbs=keeper, start_epoch=start_epoch)
     checkpoint = Checkpoint(
         name=config.name,
         tasks=config.tasks,
@@ -139,6 +136,8 @@ def find_learning_rate(config: TrainConfig, images: pd.DataFrame, *, cache: Path
 
 def _learner(config: TrainConfig, images: pd.DataFrame, cache: Path | None, device: torch.device) -> Learner:
     tasks = tuple(task_named(name) for name in config.tasks)
+    torch.manual_seed(config.seed)
+    model = FaceModel(tasks, config.backbone, pretrained=config.pretrained, dropout=config.dropout)
     # Stored an eighth larger than seen, so that shift, scale and rotation have pixels to draw from.
     decoded = torch.from_numpy(decode_images(images["file"], round(max(config.sizes) * 1.125), cache))
     targets = {task.name: torch.tensor(images[task.column].to_numpy()) for task in tasks}
@@ -148,13 +147,11 @@ def _learner(config: TrainConfig, images: pd.DataFrame, cache: Path | None, devi
             f"There are {len(train_images)} training images, fewer than one batch of {config.batch_size}. "
             "Add images or choose a smaller --batch-size."
         )
-    torch.manual_seed(config.seed)
     loaders = DataLoaders(
         FaceLoader(decoded, targets, train_images, config.batch_size, seed=config.seed),
         FaceLoader(decoded, targets, validation_images[:1000], config.batch_size),  # a glance; `evaluate` uses all
         device=device,
     )
-    model = FaceModel(tasks, config.backbone, pretrained=config.pretrained, dropout=config.dropout)
     return Learner(
         loaders,
         model.to(device=device, memory_format=torch.channels_last),
@@ -170,7 +167,7 @@ def _learner(config: TrainConfig, images: pd.DataFrame, cache: Path | None, devi
 def _metric(task: Task) -> AvgMetric:
     def metric(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> float:
         decoded = task.decode(task.probabilities(outputs[task.name]))["prediction"]
-        return task.metric.fn(targets[task.name].cpu().numpy(), decoded.cpu().numpy())
+        return task.metric(targets[task.name].cpu().numpy(), decoded.cpu().numpy())
 
     metric.__name__ = f"{task.name}_{task.metric.name}"
     return AvgMetric(metric)
@@ -179,7 +176,9 @@ def _metric(task: Task) -> AvgMetric:
 class FaceLoader(DataLoader):
     """Batches sliced from one array of decoded images (N, S, S, 3), shuffled anew each epoch if there is a seed."""
 
-    def __init__(self, images: Tensor, targets: dict[str, Tensor], indices: np.ndarray, batch_size: int, seed: int | None = None):
+    def __init__(
+        self, images: Tensor, targets: dict[str, Tensor], indices: np.ndarray, batch_size: int, seed: int | None = None
+    ):
         self.images, self.targets, self.indices, self.seed, self.epoch = images, targets, indices, seed, 0
         super().__init__(indices, bs=batch_size, shuffle=seed is not None, drop_last=seed is not None, num_workers=0)
 
@@ -290,12 +289,18 @@ class KeepProgress(Callback):
         state = {
             "config": _plain(self.config),
             "model": self.learn.model.state_dict(),
-            "optimizer": self.opt.state_dict(),
+            "optimizer": self._optimizer(),
             "rows": self.rows,
         }
         partial = self.file.with_name(f".{self.file.name}.partial")
         torch.save(state, partial)
         partial.replace(self.file)
+
+    def _optimizer(self) -> dict:
+        """The optimizer's state without fastai's and numpy's own types, so that it can be read back without pickle."""
+        state = self.opt.state_dict()
+        hypers = [{name: float(value) for name, value in group.items()} for group in state["hypers"]]
+        return {"state": list(state["state"]), "hypers": hypers}
 
     def restore(self, learner: Learner) -> int:
         """Load what an earlier process kept; the number of epochs that it finished."""
@@ -304,7 +309,9 @@ class KeepProgress(Callback):
         try:
             state = torch.load(self.file, map_location=learner.dls.device, weights_only=True)
         except Exception as error:
-            raise FaceMTLError(f"{self.file} is damaged and cannot be resumed. Delete it and start without --resume.") from error
+            raise FaceMTLError(
+                f"{self.file} is damaged and cannot be resumed. Delete it and start without --resume."
+            ) from error
         changed = [name for name, value in _plain(self.config).items() if state["config"].get(name) != value]
         if changed:
             raise FaceMTLError(
@@ -320,7 +327,9 @@ class KeepProgress(Callback):
 
 def _plain(config: TrainConfig) -> dict:
     """A config as lists, dicts and numbers, so that it compares equal after being stored."""
-    return {k: [list(s) for s in v] if k == "stages" else list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()}
+    return {
+        k: [list(s) for s in v] if k == "stages" else list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()
+    }
 
 
 def _device(name: str) -> torch.device:

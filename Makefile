@@ -1,0 +1,47 @@
+# `make help` lists the targets. Everything is installed into .venv; a finished installation leaves a stamp there,
+# so that the next one starts at once. ARGS go to the command: make run ARGS=..., make test ARGS="-k tasks".
+
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --custom-compile-command 'make lock' $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: run test lint lock clean help
+
+run: .venv/requirements.stamp  ## start the app
+	@$(BIN)/python app.py $(ARGS)
+
+test: .venv/requirements-dev.stamp  ## run all tests, the browser tests in a Chromium
+	@sh tests/install_chromium.sh $(BIN)/python
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/requirements-dev.stamp  ## check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+lock: .venv/requirements-dev.stamp  ## pin the dependencies of pyproject.toml (ARGS=--upgrade: newer versions)
+	@$(COMPILE) pyproject.toml --output-file requirements.txt >/dev/null
+	@$(COMPILE) pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt >/dev/null
+
+clean:  ## remove .venv and caches; data, runs and assets stay
+	rm -rf .venv .pytest_cache .ruff_cache
+	find facemtl tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+.venv/%.stamp: %.txt | $(BIN)/pip
+	@echo "Installing $< into .venv; the first time this takes a few minutes ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# pip is the last thing that `venv` writes: without it, an earlier attempt was interrupted.
+$(BIN)/pip:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.10 to 3.13." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "facemtl needs Python 3.10 to 3.13, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+	    "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot create virtual environments." \
+	    "On Debian and Ubuntu, install the package python3-venv." >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv

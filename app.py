@@ -1,0 +1,56 @@
+"""The app: python app.py, then open the printed address."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from facemtl.data import default_folder
+from facemtl.errors import FaceMTLError
+from facemtl.evaluation import load_validation
+from facemtl.prediction import Predictor
+from facemtl.ui import build_app, launch_options
+from facemtl.ui.faces import FacePool
+
+ASSETS = Path(__file__).resolve().parent / "assets"
+
+
+def make_app(models: Path = ASSETS / "models", results: Path = ASSETS / "validation"):
+    """The app with the shipped models, or others."""
+    predictor = Predictor.load(models)
+    try:
+        table = load_validation(results)
+    except FaceMTLError as error:
+        print(f"facemtl: {error}", file=sys.stderr)
+        table = None
+    return build_app(predictor, table, lambda: FacePool.open(default_folder(), ASSETS / "faces"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Compare three single-task models with one multi-task model, in the browser.")
+    parser.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
+    parser.add_argument("--results", type=Path, default=ASSETS / "validation", help="the folder that `evaluate` wrote")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on; 0.0.0.0 for all")
+    parser.add_argument("--port", type=int, default=None, help="7860 if left out, or the next free one")
+    parser.add_argument("--open", action="store_true", help="open the page in a browser, where there is a screen")
+    options = parser.parse_args()
+    has_screen = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    try:
+        demo = make_app(options.models, options.results)
+        demo.launch(
+            server_name=options.host,
+            server_port=options.port,
+            inbrowser=bool(options.open and has_screen),
+            **launch_options(ASSETS / "style.css"),
+        )
+    except FaceMTLError as error:
+        print(f"facemtl: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"facemtl: the page cannot be served ({error}). Choose another --port or --host.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

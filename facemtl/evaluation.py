@@ -1,0 +1,192 @@
+"""Predictions -> metric tables, overall and per group, with bootstrap intervals.
+
+Every metric is a mean over images of a per-image score. Both approaches are resampled with the same
+images, which makes the interval of their difference a paired one.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .data import CALIBRATION, VALIDATION, load_image
+from .errors import FaceMTLError
+from .models import Checkpoint
+from .prediction import APPROACHES, BATCH_SIZE, MULTI, SINGLE, LoadedModel, Predictor, approach_of
+from .tasks import AGE, GENDER, RACE, TASKS, Task, task_named
+
+N_RESAMPLES = 2000
+AGE_BANDS = (0, 3, 10, 20, 30, 40, 50, 60, 70, 117)  # each band ends before the next one starts
+AGE_GROUPS = tuple(f"{low}+" if high > AGE.high else f"{low}-{high - 1}" for low, high in pairwise(AGE_BANDS))
+CHIP_SIZE = 200  # px; UTKFace's own
+PREDICTIONS_FILE, METRICS_FILE = "predictions.csv.gz", "metrics.csv"
+_KEYS = {"image": str, "model": str, "task": str, "age_group": str}
+
+
+def calibrate(
+    predictor: Predictor, images: pd.DataFrame, folder: Path, progress: Callable[[int], None] = lambda n: None
+) -> Predictor:
+    """Fit temperatures and interval margins on the calibration split and write them beside the weights in `folder`."""
+    held_out = images[images["split"] == CALIBRATION]
+    if held_out.empty:
+        raise FaceMTLError("There are no calibration images, so intervals cannot be fitted. Use the whole dataset.")
+    crops = [load_image(file, CHIP_SIZE) for file in held_out["file"]]
+    calibrated = []
+    for loaded in predictor.models:
+        outputs = _outputs(loaded, crops, progress)
+        fitted = {t.name: t.calibrate(outputs[t.name], torch.tensor(held_out[t.column].to_numpy())) for t in loaded.model.tasks}
+        checkpoint = Checkpoint(**{**vars(loaded.checkpoint), "calibration": fitted})
+        checkpoint.save_description(folder)
+        calibrated.append(LoadedModel(checkpoint, loaded.model))
+    return Predictor(calibrated)
+
+
+def _outputs(loaded: LoadedModel, crops: list[np.ndarray], progress: Callable[[int], None]) -> dict[str, torch.Tensor]:
+    batches = []
+    for start in range(0, len(crops), BATCH_SIZE):
+        batches.append(loaded.outputs(crops[start : start + BATCH_SIZE]))
+        progress(len(crops[start : start + BATCH_SIZE]))
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def validate(predictor: Predictor, images: pd.DataFrame, progress: Callable[[int], None] = lambda n: None) -> pd.DataFrame:
+    """The predictions table of the validation split, with `target, gender, race, age_group`.
+
+    Images are named by the first 16 digits of their hash: nothing tells which file they are.
+    """
+    reported = images[images["split"] == VALIDATION]
+    if reported.empty:
+        raise FaceMTLError("There are no validation images. Use the whole dataset.")
+    crops = [load_image(file, CHIP_SIZE) for file in reported["file"]]
+    table = predictor.predict(crops, reported["sha256"].str[:16], progress=progress).table
+    return with_targets(table, reported.assign(image=reported["sha256"].str[:16]))
+
+
+def with_targets(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+    """Add `target, gender, race, age_group` from `labels`: one row per `image`, a column per task."""
+    labels = labels.set_index("image")
+    table = table.copy()
+    for task in TASKS:
+        rows = table["task"] == task.name
+        table.loc[rows, "target"] = table.loc[rows, "image"].map(labels[task.column]).astype(float)
+    table[GENDER.name] = table["image"].map(labels[GENDER.column])
+    table[RACE.name] = table["image"].map(labels[RACE.column])
+    table["age_group"] = age_groups(table["image"].map(labels[AGE.column]))
+    return table
+
+
+def age_groups(ages: pd.Series) -> pd.Series:
+    """The band of AGE_GROUPS that each age lies in, as text."""
+    return pd.cut(ages, AGE_BANDS, right=False, labels=AGE_GROUPS).astype(str)
+
+
+def save_validation(table: pd.DataFrame, folder: Path) -> None:
+    """Write the predictions and their metric tables; the app reads the first, people the second."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rounded = table.round({"prediction": 3, "confidence": 4, "low": 2, "high": 2})
+    files = {PREDICTIONS_FILE: rounded.drop(columns="face"), METRICS_FILE: metric_tables(table)}
+    for name, content in files.items():
+        partial = folder / f".partial-{name}"
+        compression = {"method": "gzip", "mtime": 0} if name.endswith(".gz") else None  # the same bytes each time
+        content.to_csv(partial, index=False, compression=compression, float_format="%.6g")
+        partial.replace(folder / name)
+
+
+def load_validation(folder: Path) -> pd.DataFrame:
+    """The predictions table that `save_validation` wrote."""
+    try:
+        return pd.read_csv(folder / PREDICTIONS_FILE, dtype=_KEYS).assign(face=0)
+    except FileNotFoundError as error:
+        raise FaceMTLError(
+            f"There are no validation results in {folder}. Make them with `python -m facemtl evaluate`."
+        ) from error
+    except (OSError, EOFError, ValueError) as error:
+        raise FaceMTLError(
+            f"{folder / PREDICTIONS_FILE} is damaged. Make it again with `python -m facemtl evaluate`."
+        ) from error
+
+
+def metric_tables(table: pd.DataFrame) -> pd.DataFrame:
+    """`compare` overall and for each gender, race and age group, stacked, with `by` and `group` in front."""
+    parts = [compare(table).assign(by="all", group="all")]
+    for by in (GENDER, RACE):
+        parts += [compare(g).assign(by=by.name, group=by.words(value)) for value, g in table.groupby(by.name)]
+    parts += [compare(g).assign(by="age_group", group=name) for name, g in _by_age(table)]
+    stacked = pd.concat(parts, ignore_index=True)
+    return stacked[["by", "group", *(c for c in stacked if c not in ("by", "group"))]]
+
+
+def compare(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0) -> pd.DataFrame:
+    """Per task: both approaches' metric and their paired difference, with 95 % bootstrap intervals.
+
+    Columns: `task, metric, n`, then for each of `single`, `multi` and `difference` (multi minus
+    single) the value and its `_low` and `_high`.
+    """
+    rows = []
+    for task in _tasks(table):
+        scores = paired_scores(table, task)
+        values, resampled = scores.mean().to_numpy(), _bootstrap(scores.to_numpy(), n_resamples, seed)
+        row = {"task": task.name, "metric": task.metric.name, "n": len(scores)}
+        columns = [a.name for a in APPROACHES] + ["difference"]
+        values = [*values, values[1] - values[0]]
+        resampled = np.column_stack([resampled, resampled[:, 1] - resampled[:, 0]])
+        for name, value, samples in zip(columns, values, resampled.T, strict=True):
+            row[name] = value
+            row[f"{name}_low"], row[f"{name}_high"] = np.percentile(samples, [2.5, 97.5])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def paired_scores(table: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """Per-image scores of a task's metric: one row per image, columns `single` and `multi`."""
+    rows = table[table["task"] == task.name]
+    scores = task.metric.scores(rows["target"].to_numpy(float), rows["prediction"].to_numpy(float))
+    paired = rows.assign(score=scores, approach=approach_of(rows)).pivot(index="image", columns="approach", values="score")
+    missing = [a.title for a in APPROACHES if a.name not in paired]
+    if missing:
+        raise FaceMTLError(f"The results hold no predictions of {task.name} by {' and '.join(missing).lower()}.")
+    return paired[[SINGLE.name, MULTI.name]]
+
+
+def age_errors(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per image and approach: `image, approach, target, prediction, error, age_group`; error in years, signed."""
+    rows = table[table["task"] == AGE.name]
+    rows = rows.assign(approach=approach_of(rows), error=rows["prediction"] - rows["target"])
+    return rows[["image", "approach", "target", "prediction", "error", "low", "high", "age_group"]].reset_index(drop=True)
+
+
+def age_error_by_group(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0) -> pd.DataFrame:
+    """Per age group and approach: `mae` and `bias` (years) with their 95 % bootstrap intervals, `n`, and `coverage` of low to high."""
+    rows = []
+    errors = age_errors(table)
+    for (name, approach), group in errors.groupby(["age_group", "approach"]):
+        signed = group["error"].to_numpy()
+        resampled = _bootstrap(np.column_stack([np.abs(signed), signed]), n_resamples, seed)
+        row = {"age_group": name, "approach": approach, "n": len(group)}
+        for column, value, samples in zip(("mae", "bias"), (np.abs(signed).mean(), signed.mean()), resampled.T, strict=True):
+            row[column] = value
+            row[f"{column}_low"], row[f"{column}_high"] = np.percentile(samples, [2.5, 97.5])
+        row["coverage"] = 100 * float(((group["low"] <= group["target"]) & (group["target"] <= group["high"])).mean())
+        rows.append(row)
+    order = {name: position for position, name in enumerate(AGE_GROUPS)}
+    result = pd.DataFrame(rows)
+    return result.sort_values(
+        ["age_group", "approach"], key=lambda c: c.map(order) if c.name == "age_group" else c, ignore_index=True
+    )
+
+
+def _bootstrap(scores: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
+    """Means of each column of (N, K) scores over resampled images: (n_resamples, K)."""
+    drawn = np.random.default_rng(seed).integers(len(scores), size=(n_resamples, len(scores)))
+    return np.column_stack([column[drawn].mean(axis=1) for column in scores.T])
+
+
+def _by_age(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    return [(name, group) for name in AGE_GROUPS if len(group := table[table["age_group"] == name])]
+
+
+def _tasks(table: pd.DataFrame) -> list[Task]:
+    return [task_named(name) for name in table["task"].unique()]

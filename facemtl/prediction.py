@@ -1,0 +1,153 @@
+"""Faces -> the predictions table that everything else reads.
+
+The table is tidy: `image, face, model, task, prediction, confidence, low, high`, one row per image,
+face, model and task. Predictions are numbers (a label's index, a number of years); words appear
+only at the edge, through the task. Probabilities are a second tidy table: `image, face, model,
+task, label, probability`.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import FaceMTLError
+from .models import Checkpoint, FaceModel
+from .tasks import TASKS, Task
+
+BATCH_SIZE = 64
+COLUMNS = ["image", "face", "model", "task", "prediction", "confidence", "low", "high"]
+
+
+@dataclass(frozen=True)
+class Approach:
+    """One of the two sides that are compared, as it is called everywhere."""
+
+    name: str
+    title: str
+    short: str
+
+
+SINGLE = Approach("single", "Three single-task models", "three models")
+MULTI = Approach("multi", "One multi-task model", "one model")
+APPROACHES = (SINGLE, MULTI)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A checkpoint with its model, ready to predict."""
+
+    checkpoint: Checkpoint
+    model: FaceModel
+
+    @property
+    def name(self) -> str:
+        return self.checkpoint.name
+
+    @property
+    def approach(self) -> Approach:
+        return SINGLE if len(self.model.tasks) == 1 else MULTI
+
+    def outputs(self, crops: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        """Square uint8 crops of any size -> {task: outputs (N, n_outputs)}, each the mean of a crop's and its mirror's."""
+        batch = to_batch(crops, self.checkpoint.image_size)
+        with torch.inference_mode():
+            both = self.model(torch.cat([batch, batch.flip(3)]))
+        return {name: out.float().unflatten(0, (2, len(crops))).mean(dim=0) for name, out in both.items()}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What all models say of some faces."""
+
+    table: pd.DataFrame
+    probabilities: pd.DataFrame
+    seconds: dict[str, float]  # by model: resizing, the model itself and its mirror image
+
+
+class Predictor:
+    """The named models that look at the same faces."""
+
+    def __init__(self, models: Iterable[LoadedModel]):
+        self.models = tuple(models)
+        self.tasks: tuple[Task, ...] = tuple(t for t in TASKS if any(t in m.model.tasks for m in self.models))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Predictor":
+        """All models of a folder, single-task ones first. Raises FaceMTLError where there are none or one is damaged."""
+        descriptions = sorted(folder.glob("*.json")) if folder.is_dir() else []
+        if not descriptions:
+            raise FaceMTLError(
+                f"There are no models in {folder}. Train them with `python -m facemtl train`, or name their folder."
+            )
+        models = [LoadedModel(*Checkpoint.load(description)) for description in descriptions]
+        order = {task.name: position for position, task in enumerate(TASKS)}
+        return cls(sorted(models, key=lambda m: (len(m.model.tasks), order.get(m.checkpoint.tasks[0], 0), m.name)))
+
+    def predict(
+        self,
+        crops: Sequence[np.ndarray],
+        images: Sequence[str] | None = None,
+        faces: Sequence[int] | None = None,
+        progress: Callable[[int], None] = lambda n: None,
+    ) -> Predictions:
+        """Square uint8 RGB crops -> predictions, in one batch per model (or of 64 where there are more).
+
+        `images` and `faces` name each crop in the tables; `progress` is told of each batch's size.
+        """
+        images = list(images) if images is not None else [""] * len(crops)
+        faces = list(faces) if faces is not None else [0] * len(crops)
+        tables, probabilities, seconds = [], [], {loaded.name: 0.0 for loaded in self.models}
+        for start in range(0, len(crops), BATCH_SIZE):
+            batch = slice(start, start + BATCH_SIZE)
+            for loaded in self.models:
+                started = time.perf_counter()
+                outputs = loaded.outputs(crops[batch])
+                seconds[loaded.name] += time.perf_counter() - started
+                for task in loaded.model.tasks:
+                    p, decoded = interpret(loaded.checkpoint, task, outputs[task.name])
+                    keys = {"image": images[batch], "face": faces[batch], "model": loaded.name, "task": task.name}
+                    tables.append(pd.DataFrame({**keys, **{name: value.numpy() for name, value in decoded.items()}}))
+                    probabilities.append(_tidy(keys, task, p))
+            progress(len(crops[batch]))
+        if not tables:
+            return Predictions(pd.DataFrame(columns=COLUMNS), pd.DataFrame(), seconds)
+        table = pd.concat(tables).sort_values(["image", "face"], kind="stable", ignore_index=True)
+        return Predictions(table[COLUMNS], pd.concat(probabilities, ignore_index=True), seconds)
+
+
+def interpret(checkpoint: Checkpoint, task: Task, outputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Outputs (N, n_outputs) -> calibrated probabilities (N, n_outputs) and what they decode to."""
+    calibration = checkpoint.calibration.get(task.name, {})
+    probabilities = task.probabilities(outputs, calibration.get("temperature", 1.0))
+    return probabilities, task.decode(probabilities, calibration.get("margin", 0.0))
+
+
+def to_batch(crops: Sequence[np.ndarray], size: int) -> Tensor:
+    """Square uint8 (S, S, 3) crops of any sizes -> float (N, 3, size, size) in [0, 1]."""
+    resized = [
+        F.interpolate(
+            torch.tensor(np.asarray(crop)).permute(2, 0, 1)[None].float(),
+            size=(size, size), mode="bilinear", antialias=True, align_corners=False,
+        )
+        for crop in crops
+    ]  # fmt: skip
+    return torch.cat(resized) / 255
+
+
+def approach_of(table: pd.DataFrame) -> pd.Series:
+    """The name of each row's approach: a single-task model is named after its task."""
+    return pd.Series(np.where(table["model"] == table["task"], SINGLE.name, MULTI.name), index=table.index)
+
+
+def _tidy(keys: dict, task: Task, probabilities: Tensor) -> pd.DataFrame:
+    n, k = probabilities.shape
+    repeated = {name: np.repeat(value, k) if isinstance(value, list) else value for name, value in keys.items()}
+    labels = np.tile([str(b) for b in task.bins], n)
+    return pd.DataFrame({**repeated, "label": labels, "probability": probabilities.flatten().numpy()})

@@ -1,0 +1,84 @@
+"""The Gradio app: build_app() and the options to launch it with. One file per tab."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+# Before gradio is imported: it reads this when it starts.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr
+import pandas as pd
+
+from ..prediction import Predictor
+from . import cards, compare, random_faces, validation
+from .faces import FacePool
+
+TITLE = "facemtl"
+QUESTION = "One face, one question: does a single multi-task model see as much as three single-task models?"
+KEEP_FILES = 600  # seconds until an uploaded file is deleted
+MAX_FILE_SIZE = "30mb"
+
+# Tells Python which of the elements marked with data-choice was clicked.
+_CHOOSE = """
+element.addEventListener('click', (event) => {
+    const chosen = event.target.closest('[data-choice]');
+    if (chosen) trigger('click', {choice: chosen.dataset.choice});
+});
+"""
+
+
+def build_app(predictor: Predictor, results: pd.DataFrame | None, open_pool: Callable[[], FacePool]) -> gr.Blocks:
+    """The whole app. `results` is the saved validation table; `open_pool` is run in the background."""
+    pool: Future[FacePool] = ThreadPoolExecutor(1, "faces").submit(open_pool)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, KEEP_FILES)) as demo:
+        gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Compare", id="compare"):
+                shared = compare.build(predictor, pool, _CHOOSE)
+            with gr.Tab("Random faces", id="random") as random_tab:
+                drawn = random_faces.build(predictor, pool, _CHOOSE, tabs, shared)
+            with gr.Tab("Validation", id="validation"):
+                if results is None:
+                    gr.HTML(
+                        cards.message(
+                            "No results yet", "Make them with `python -m facemtl evaluate`, then start the app again."
+                        )
+                    )
+                else:
+                    validation.build(results)
+
+        quiet = {"api_visibility": "private", "concurrency_id": "models"}
+
+        def on_load(request: gr.Request) -> tuple:
+            """A link with a seed opens its faces; else a random face shows at once what the page is for."""
+            seed = request.query_params.get("seed")
+            if seed is not None:
+                return gr.Tabs(selected="random"), gr.skip(), *[gr.skip()] * len(shared["outputs"]), *drawn["draw"](seed)
+            return gr.skip(), *shared["on_random"](), *[gr.skip()] * len(drawn["outputs"])
+
+        demo.load(
+            on_load, None, [tabs, shared["image"], *shared["outputs"], *drawn["outputs"]], show_progress="hidden", **quiet
+        )
+        random_tab.select(
+            lambda seed: drawn["draw"](None) if seed is None else [gr.skip()] * len(drawn["outputs"]),
+            drawn["drawn"], drawn["outputs"], show_progress="hidden", **quiet,
+        )  # fmt: skip
+    return demo.queue(default_concurrency_limit=4)
+
+
+def launch_options(style: Path) -> dict:
+    """For `demo.launch`: the look, and nothing kept or sent of what visitors do."""
+    fonts = ["system-ui", "Segoe UI", "Roboto", "sans-serif"]  # a web font would ask another host
+    theme = gr.themes.Base(font=fonts, font_mono=["ui-monospace", "monospace"], radius_size="lg")
+    return {
+        "theme": theme,
+        "css_paths": style,
+        "footer_links": [],
+        "run_history": False,
+        "enable_monitoring": False,
+        "max_file_size": MAX_FILE_SIZE,
+        "share": False,
+        "ssr_mode": False,
+    }

@@ -1,0 +1,161 @@
+"""Pieces of HTML that the tabs share: one card answers one question, its badge says the answer in words.
+
+Plain functions, numbers in and HTML out. An approach keeps its colour and its shape everywhere.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from functools import singledispatch
+from html import escape
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ..prediction import APPROACHES, MULTI, SINGLE, Approach
+from ..tasks import Classification, Regression, Task
+
+RULER_END = 100  # years; the few who are older stand at the end
+
+NOTE = (
+    "Predictions are how a face is perceived, by the labels of one dataset; they say nothing about who a person is. "
+    "Nothing you upload is kept."
+)
+
+
+def legend(with_label: bool = True) -> str:
+    keys = "".join(f"<span>{mark(a)}{a.title}</span>" for a in APPROACHES)
+    label = '<span><i class="mark label" aria-hidden="true"></i>Label</span>' if with_label else ""
+    return f'<div class="legend">{keys}{label}</div>'
+
+
+def mark(approach: Approach) -> str:
+    """The approach's coloured shape; its name stands beside it."""
+    return f'<i class="mark {approach.name}" aria-hidden="true"></i>'
+
+
+def picture(pixels: np.ndarray, alt: str, size: int = 200, css: str = "") -> str:
+    """uint8 (H, W, 3) -> an <img> that holds its own data, so that no file is left on the server."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img class="{css}" src="data:image/jpeg;base64,{data}" alt="{escape(alt)}" width="{image.width}" height="{image.height}">'
+
+
+def card(title: str, body: str, badge: str = "", tone: str = "") -> str:
+    badge = f'<span class="badge {tone}">{badge}</span>' if badge else ""
+    return f'<section class="card"><div class="card-head"><h2>{title}</h2>{badge}</div>{body}</section>'
+
+
+def message(title: str, text: str) -> str:
+    """What the page says in place of an answer."""
+    return f'<section class="card message" role="status"><h2>{escape(title)}</h2><p>{escape(text)}</p></section>'
+
+
+@singledispatch
+def task_card(task: Task, rows: pd.DataFrame, probabilities: pd.DataFrame, label: float | None) -> str:
+    """Both approaches' answers to one task.
+
+    `rows` are this face's rows of the predictions table and `probabilities` of the second table, both
+    for this task and indexed by approach; `label` is the truth, or None.
+    """
+    raise NotImplementedError(task)
+
+
+@task_card.register
+def _(task: Regression, rows: pd.DataFrame, probabilities: pd.DataFrame, label: float | None) -> str:
+    def at(value: float) -> str:
+        return f"{100 * min(max(value, task.low), RULER_END) / RULER_END:.2f}%"
+
+    tracks = []
+    for approach in APPROACHES:
+        row = rows.loc[approach.name]
+        width = f"calc({at(row.high)} - {at(row.low)})"
+        tracks.append(
+            f'<div class="ruler-row"><div class="ruler-value {approach.name}-text">{mark(approach)}'
+            f"<b>{row.prediction:.0f}</b> <small>{row.low:.0f} to {row.high:.0f}</small></div>"
+            f'<div class="track"><i class="interval {approach.name}" style="left:{at(row.low)};width:{width}"></i>'
+            f'<i class="dot {approach.name}" style="left:{at(row.prediction)}"></i></div></div>'
+        )
+    truth = ""
+    if label is not None:
+        side = " flip" if label > 0.8 * RULER_END else ""
+        truth = f'<div class="truth{side}" style="left:{at(label)}"><span>label {label:.0f}</span></div>'
+    ticks = "".join(f'<span style="left:{t}%">{t}</span>' for t in range(0, RULER_END + 1, 20))
+    body = (
+        f'<div class="ruler">{"".join(tracks)}<div class="ruler-row axis-row"><div class="ruler-value"></div>'
+        f'<div class="axis">{ticks}</div></div><div class="ruler-over"><div></div><div class="track-over">{truth}</div></div></div>'
+        f'<p class="note">{task.unit.capitalize()}; the bands are 90 % intervals.</p>'
+    )
+    return card(task.title, body, *_regression_badge(task, rows["prediction"], label))
+
+
+def _regression_badge(task: Regression, predictions: pd.Series, label: float | None) -> tuple[str, str]:
+    if label is None:
+        apart = abs(predictions[SINGLE.name] - predictions[MULTI.name])
+        return (f"{apart:.1f} {task.unit} apart", "") if apart >= 0.05 else ("Agree", "good")
+    errors = (predictions - label).abs()
+    lead = errors[SINGLE.name] - errors[MULTI.name]
+    if abs(lead) < 0.05:
+        return "Equally close", ""
+    if lead > 0:
+        return f"One model is closer, by {lead:.1f} {task.unit}", MULTI.name
+    return f"Three models are closer, by {-lead:.1f} {task.unit}", SINGLE.name
+
+
+@task_card.register
+def _(task: Classification, rows: pd.DataFrame, probabilities: pd.DataFrame, label: float | None) -> str:
+    bars = []
+    for position, name in enumerate(task.labels):
+        is_label = label is not None and int(label) == position
+        tag = '<em class="tag">label</em>' if is_label else ""
+        pair = ""
+        for approach in APPROACHES:
+            share = float(probabilities.loc[approach.name].set_index("label").at[name, "probability"])
+            best = " best" if int(rows.loc[approach.name].prediction) == position else ""
+            pair += (
+                f'<div class="bar-row"><div class="bar" role="img" aria-label="{escape(name)}, {approach.title}: {100 * share:.0f} %">'
+                f'<i class="{approach.name}" style="width:{100 * share:.1f}%"></i></div>'
+                f'<span class="share{best}">{100 * share:.0f} %</span></div>'
+            )
+        bars.append(f'<div class="bar-name">{escape(name)}{tag}</div><div class="bar-pair">{pair}</div>')
+    return card(task.title, f'<div class="bars">{"".join(bars)}</div>', *_class_badge(rows["prediction"], label))
+
+
+def _class_badge(predictions: pd.Series, label: float | None) -> tuple[str, str]:
+    if label is None:
+        return ("Agree", "good") if predictions[SINGLE.name] == predictions[MULTI.name] else ("Disagree", "")
+    right = predictions == label
+    if right.all():
+        return "Both right", "good"
+    if right[MULTI.name]:
+        return "Only one model is right", MULTI.name
+    if right[SINGLE.name]:
+        return "Only three models are right", SINGLE.name
+    agree = predictions[SINGLE.name] == predictions[MULTI.name]
+    return ("Agree, against the label" if agree else "Both differ from the label"), ""
+
+
+def cost_card(seconds: Mapping[str, float], parameters: Mapping[str, int]) -> str:
+    """By approach: measured seconds for this face, and parameters."""
+    cells = [(f"{1000 * seconds[a.name]:.0f} ms", a.short, a) for a in APPROACHES]
+    cells += [(f"{parameters[a.name] / 1e6:.1f} M", f"parameters, {a.short.split()[0]}", a) for a in APPROACHES]
+    body = "".join(
+        f'<div><b class="{a.name}-text">{mark(a)}{number}</b><small>{what}</small></div>' for number, what, a in cells
+    )
+    return card("What it cost", f'<div class="cost">{body}</div>')
+
+
+def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    """A table whose first column heads its rows. Cells are HTML."""
+    head = "".join(f'<th scope="col">{c}</th>' for c in columns)
+    body = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
+    )
+    return (
+        f'<div class="scroll" tabindex="0"><table class="numbers"><caption>{caption}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )

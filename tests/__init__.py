@@ -1,0 +1,1 @@
+"""The tests of facemtl. `support` holds what several of them use."""

@@ -1,0 +1,42 @@
+"""What the tests share: made-up pictures, the real images where they are, a web server on this machine."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from facemtl import data
+from tests import support
+
+
+@pytest.fixture(scope="session")
+def synthetic_faces(tmp_path_factory) -> Path:
+    """A folder of 240 pictures whose labels can be learned, named as UTKFace names its files. Read only."""
+    folder = tmp_path_factory.mktemp("synthetic") / "UTKFace"
+    support.write_pictures(folder, 240)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def utkface(tmp_path_factory) -> Path:
+    """The folder of UTKFace's real images. Read only."""
+    if archive := os.environ.get("FACEMTL_TEST_ARCHIVE"):
+        folder = tmp_path_factory.mktemp("utkface") / "UTKFace"
+        data.unpack(Path(archive), folder)
+        return folder
+    folder = data.default_folder()
+    if any(folder.glob("*.jpg")):
+        return folder.absolute()
+    pytest.skip(
+        "needs UTKFace: run `python -m facemtl download`, or set FACEMTL_DATA to its folder "
+        "or FACEMTL_TEST_ARCHIVE to a UTKFace.tar.gz"
+    )
+
+
+@pytest.fixture
+def loopback(tmp_path):
+    """A web server on this machine that serves `loopback.folder`."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with support.serve(folder) as server:
+        yield server

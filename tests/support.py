@@ -1,0 +1,230 @@
+"""Real parts that several test files share: pictures, archives, a web server, child processes."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPOSITES = ROOT / "assets" / "faces"
+
+
+# --------------------------------------------------------------------------------------- pictures
+
+
+def picture(age: int, gender: int, race: int, rng: np.random.Generator, size: int = 48) -> Image.Image:
+    """Not a face, but a picture whose labels can be learned: brightness tells the age, colour the race, shape the gender."""
+    tints = np.array([(1.0, 1.0, 1.0), (1.0, 0.5, 0.5), (0.5, 1.0, 0.5), (0.5, 0.5, 1.0), (1.0, 1.0, 0.3)])
+    y, x = np.mgrid[:size, :size] / size - 0.5
+    inside = (x**2 + y**2 < 0.1) if gender else (abs(x) < 0.3) & (abs(y) < 0.12)
+    gray = np.where(inside, 1.0, 0.15 + 0.6 * age / 116)
+    pixels = 255 * gray[:, :, None] * tints[race] + rng.normal(0, 6, (size, size, 3))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def jpeg(image: Image.Image, **options) -> bytes:
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=90, **options)
+    return content.getvalue()
+
+
+def write_pictures(folder: Path, n: int, seed: int = 0) -> list[Path]:
+    """`n` different pictures with all labels well mixed, named as UTKFace names its files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    files = []
+    for i in range(n):
+        age, gender, race = int(rng.integers(1, 100)), int(rng.integers(2)), int(rng.integers(5))
+        files.append(folder / f"{age}_{gender}_{race}_{20990101000000000 + i}.jpg.chip.jpg")
+        files[-1].write_bytes(jpeg(picture(age, gender, race, rng)))
+    return files
+
+
+def composites(n: int | None = None) -> list[Path]:
+    """Up to `n` composites of `assets/faces`, evenly spread over their names."""
+    files = sorted(COMPOSITES.glob("*.jpg"))
+    assert files, f"there are no composites in {COMPOSITES}"
+    return files if n is None else files[:: max(1, len(files) // n)][:n]
+
+
+# --------------------------------------------------------------------------------------- archives
+
+
+def pack(archive: Path, members: Mapping[str, bytes | tarfile.TarInfo]) -> Path:
+    """A .tar.gz of files (name -> bytes) and of anything else (name -> a TarInfo, its name is set)."""
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for name, content in members.items():
+            if isinstance(content, tarfile.TarInfo):
+                content.name = name
+                tar.addfile(content)
+            else:
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return archive
+
+
+def link(kind: bytes, target: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo()
+    info.type, info.linkname = kind, target
+    return info
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, hidden ones too, by their relative name."""
+    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+# ------------------------------------------------------------------------------------- web server
+
+
+class FileServer(ThreadingHTTPServer):
+    """A folder on 127.0.0.1, with ranges, entity tags and the header that the Hugging Face hub sends.
+
+    `requests` keeps what was asked, as (method, path, Range header). While `cuts` is above zero, a
+    body is sent only to its half, after which the connection breaks; `cuts` then falls by one.
+    While `stalls`, a body is sent to its half and the rest is held back for as long as the server lives.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder, self.requests, self.cuts, self.stalls = folder, [], 0, False
+        self.sent_half, self.closed = threading.Event(), threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request, client_address):
+        pass  # a client that goes away in mid-transfer is what some tests are about
+
+    def asked(self, method: str, name: str) -> list[str | None]:
+        """The Range headers of the requests for the file of that name."""
+        return [range_ for m, path, range_ in self.requests if m == method and path.endswith(f"/{name}")]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FileServer
+
+    def do_HEAD(self):
+        self._answer(with_body=False)
+
+    def do_GET(self):
+        self._answer(with_body=True)
+
+    def _answer(self, with_body: bool) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.server.requests.append((self.command, path, self.headers["Range"]))
+        file = self.server.folder / path.lstrip("/")
+        if not file.is_file():
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        content = file.read_bytes()
+        etag, size, start = sha256(content).hexdigest(), len(content), 0
+        if self.headers["Range"]:
+            start = int(self.headers["Range"].removeprefix("bytes=").split("-")[0])
+            content = content[start:]
+        self.send_response(HTTPStatus.PARTIAL_CONTENT if self.headers["Range"] else HTTPStatus.OK)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}") if self.headers["Range"] else None
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("ETag", f'"{etag}"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.end_headers()
+        if not with_body:
+            return
+        if not (self.server.cuts or self.server.stalls):
+            self.wfile.write(content)
+            return
+        self.wfile.write(content[: len(content) // 2])
+        self.wfile.flush()
+        self.server.sent_half.set()
+        if self.server.cuts:
+            self.server.cuts -= 1
+        else:
+            self.server.closed.wait(60)
+        self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def serve(folder: Path):
+    with FileServer(folder) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.closed.set()
+            server.shutdown()
+
+
+def closed_port() -> int:
+    """A port on 127.0.0.1 on which nobody answers."""
+    import socket
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+# -------------------------------------------------------------------------------- child processes
+
+
+def facemtl(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.Popen:
+    """`python -m facemtl ...` as a process of its own."""
+    inherited = {
+        k: v for k, v in os.environ.items() if not k.startswith(("HF_", "FACEMTL_")) and not k.lower().endswith("_proxy")
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "facemtl", *map(str, arguments)],
+        cwd=cwd,
+        env={**inherited, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of a process, once it has ended."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    finally:
+        process.kill()  # only where it did not end by itself
+    return process.returncode, out, err
+
+
+def kill_once(
+    process: subprocess.Popen,
+    condition: Callable[[], bool],
+    how: int = signal.SIGKILL,
+    patience: float = 0,
+    timeout: float = 120,
+) -> None:
+    """End a process in mid-work: `patience` seconds after `condition` holds, at once by default."""
+    until = time.monotonic() + timeout
+    while not condition():
+        if process.poll() is not None or time.monotonic() > until:
+            raise AssertionError(f"the process ended before it could be interrupted: {finish(process)}")
+        time.sleep(0.002)
+    time.sleep(patience)
+    process.send_signal(how)
+    process.wait(60)

@@ -1,0 +1,209 @@
+"""The shape of the project, read from its source: who imports whom, one home per library, nothing pickled."""
+
+import ast
+import gzip
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "facemtl"
+SOURCES = [ROOT / "app.py", *sorted(PACKAGE.rglob("*.py"))]
+
+ORDER = re.findall(r"^    (\w+) {2,}\S", ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))), re.M)
+HOMES = {"gradio": {"app", "ui"}, "plotly": {"plots"}, "fastai": {"training"}, "dlib": {"detection"}}
+PICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve"}
+MAX_LINES = 400
+
+every_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+def module_of(path: Path) -> str:
+    """The module as the map in facemtl/__init__.py names it: `tasks`, `ui` for all of ui/, or `app`."""
+    return path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT).parts[0].removesuffix(".py")
+
+
+def imports(source: str, package: str = "facemtl") -> set[str]:
+    """The dotted, absolute names of all that a file in `package` imports, also inside its functions."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            origin = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            names |= {f"{origin}.{alias.name}" for alias in node.names}
+    return names
+
+
+def imports_of(path: Path) -> set[str]:
+    return imports(path.read_text("utf-8"), ".".join(path.parent.relative_to(ROOT).parts))
+
+
+def picklers(imported: set[str]) -> set[str]:
+    return PICKLERS & {name.split(".")[0] for name in imported}
+
+
+def against_the_flow(module: str, imported: set[str]) -> set[str]:
+    """Those of our modules that `module` imports though they do not stand above it."""
+    ours = {name.split(".")[1] for name in imported if name.startswith("facemtl.")} & {*ORDER, "__main__"}
+    if module == "app":
+        return ours - {*ORDER}
+    if module == "__main__":
+        return ours - {"cli"}
+    above = set(ORDER[: ORDER.index(module)]) if module in ORDER else set()
+    if module == "ui":
+        above = above - {"training"} | {"ui"}  # a package: its files may import each other
+    return ours - above
+
+
+def away_from_home(module: str, imported: set[str]) -> set[str]:
+    """The libraries that `module` imports though another module is their home."""
+    return {library for name in imported if module not in HOMES.get(library := name.split(".")[0], {module})}
+
+
+def unpickled(source: str) -> list[str]:
+    """The calls in `source` that may run code hidden in a data file."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        call = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        options = {word.arg: ast.unparse(word.value) for word in getattr(node, "keywords", []) if word.arg}
+        if call == "torch.load" and options.get("weights_only") != "True":
+            found.append(ast.unparse(node))
+        if call.split(".")[-1] in {"load_learner", "read_pickle"} or options.get("allow_pickle") == "True":
+            found.append(ast.unparse(node))
+    return found
+
+
+def test_the_map_names_every_module_once():
+    modules = {module_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "__main__"}
+    assert sorted(ORDER) == sorted(modules)
+
+
+@every_source
+def test_a_module_imports_only_from_modules_above_it(path):
+    assert not against_the_flow(module_of(path), imports_of(path))
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "source", "wrong"),
+    [
+        ("tasks", "facemtl", "from .data import read_folder", {"data"}),
+        ("tasks", "facemtl", "def f():\n    from . import errors, plots", {"plots"}),
+        ("data", "facemtl", "import facemtl.models", {"models"}),
+        ("cli", "facemtl", "from .ui import build_app", {"ui"}),
+        ("cli", "facemtl", "from .training import train", set()),
+        ("ui", "facemtl.ui", "from ..training import train", {"training"}),
+        ("ui", "facemtl.ui", "from . import theme\nfrom .compare import build\nfrom ..plots import bars", set()),
+        ("__init__", "facemtl", "from .tasks import TASKS", {"tasks"}),
+        ("errors", "facemtl", "from .__main__ import main", {"__main__"}),
+        ("__main__", "facemtl", "from .training import train", {"training"}),
+        ("app", "", "from facemtl.ui import build_app", set()),
+    ],
+)
+def test_an_import_against_the_flow_is_seen(module, package, source, wrong):
+    assert against_the_flow(module, imports(source, package)) == wrong
+
+
+@every_source
+def test_each_library_has_one_home(path):
+    assert not away_from_home(module_of(path), imports_of(path))
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_library_away_from_home_is_seen(library):
+    for source in (f"import {library}", f"import {library}.sub as s", f"def f():\n    from {library}.sub import name"):
+        assert away_from_home("tasks", imports(source)) == {library}
+        assert all(not away_from_home(home, imports(source)) for home in HOMES[library])
+
+
+@every_source
+def test_nothing_is_unpickled(path):
+    assert not picklers(imports_of(path))
+    assert not unpickled(path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "torch.load(file)",
+        "torch.load(file, weights_only=False)",
+        "def f(): return load_learner(file)",
+        "fastai.learner.load_learner(file)",
+        "np.load(file, allow_pickle=True)",
+        "pd.read_pickle(file)",
+    ],
+)
+def test_unpickling_is_seen(source):
+    assert unpickled(source)
+
+
+def test_only_unpickling_is_seen():
+    assert not unpickled("torch.load(file, weights_only=True)\nnp.load(file)\nsafetensors.torch.load(content)")
+    assert picklers(imports("import pickle as p\ndef f():\n    from joblib import load")) == {"pickle", "joblib"}
+
+
+@every_source
+def test_a_file_is_read_in_one_sitting(path):
+    assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
+
+
+def test_the_app_starts_without_fastai():
+    code = "import sys; from facemtl.ui import build_app; sys.exit('fastai' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr or "facemtl.ui imports fastai"
+
+
+# What must not be in the repository -----------------------------------------------------------------------
+
+HOME_FOLDER = re.compile(r"(?<![\w.}])/(?:home|Users|root|work)/\w|\b[A-Z]:\\+Users\b")
+UTKFACE_NAME = re.compile(r"\b\d{1,3}_[01]_(?:[0-4]_)?201[67]\d{13}\b")  # the timestamps in UTKFace are of these years
+PICKLED = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
+
+
+def repository_files() -> list[Path]:
+    """The files that git tracks or is about to."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout: nothing says which files belong to the project")
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def text_of(path: Path) -> str:
+    """A file's name and its text; of a binary file only the name."""
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        content = gzip.decompress(content)
+    return f"{path.name}\n" + ("" if b"\0" in content else content.decode("utf-8", "replace"))
+
+
+@pytest.mark.parametrize("pattern", [HOME_FOLDER, UTKFACE_NAME], ids=["a folder of one machine", "a file name of UTKFace"])
+def test_no_file_holds(pattern):
+    found = [(path.name, match.group()) for path in repository_files() if (match := pattern.search(text_of(path)))]
+    assert not found
+
+
+def test_what_no_file_may_hold_is_seen():
+    for drive, slash, folder in (("", "/", "home"), ("", "/", "Users"), ("C:", "\\", "Users")):
+        assert HOME_FOLDER.search(f'Path("{drive}{slash}{folder}{slash}ann{slash}facemtl")')
+    assert not HOME_FOLDER.search("https://example.org/home/page and ../work/out")
+    for labels in ("26_1_3", "39_1"):
+        assert UTKFACE_NAME.search(f"{labels}_2017{0:013}.jpg.chip.jpg")
+    assert not UTKFACE_NAME.search("26_1_3_composite001.jpg")
+
+
+def test_weights_are_safetensors():
+    assert not [path for path in repository_files() if path.suffix in PICKLED]
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_requirements_are_pins_and_nothing_else(name):
+    lines = [line for line in (ROOT / name).read_text("utf-8").splitlines() if line and not line.lstrip().startswith("#")]
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line)] == []  # no address, no option
+    assert [line for line in lines if re.match(r"nvidia|cuda|triton", line)] == []  # torch fetches its own, where it needs them
+    assert set((ROOT / "requirements-dev.txt").read_text("utf-8").splitlines()) >= set(lines)

@@ -1,0 +1,501 @@
+"""UTKFace from archive and hub to a table: what is taken, what is refused, what is left behind."""
+
+import os
+import random
+import signal
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facemtl import data
+from facemtl.data import CALIBRATION, TRAIN, VALIDATION, decode_images, download, read_folder, split_of, unpack
+from facemtl.errors import FaceMTLError
+from tests import support
+from tests.support import contents, jpeg, pack, picture
+
+PATTERN = "{age}_{gender}_{race}_20990101000000{n:03d}.jpg.chip.jpg"
+
+
+def image_bytes(seed: int = 0) -> bytes:
+    return jpeg(picture(30, 0, 0, np.random.default_rng(seed)))
+
+
+def name(n: int = 0, age: int = 30, gender: int = 0, race: int = 0) -> str:
+    return PATTERN.format(age=age, gender=gender, race=race, n=n)
+
+
+def folder_of(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir()
+    for file_name, content in files.items():
+        (folder / file_name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def good_archive(tmp_path, synthetic_faces) -> Path:
+    """An archive like the published one: the images below a folder of their own."""
+    return pack(tmp_path / "good.tar.gz", {f"UTKFace/{n}": c for n, c in contents(synthetic_faces).items()})
+
+
+def nothing_left(folder: Path) -> bool:
+    """No target, and no half-written folder beside it."""
+    return not folder.exists() and not [f for f in folder.parent.iterdir() if folder.name in f.name]
+
+
+# ---------------------------------------------------------------------------------------------- split
+
+
+def test_the_split_follows_the_published_rule():
+    for i in range(300):
+        digest = sha256(str(i).encode())
+        remainder = int.from_bytes(digest.digest(), "big") % 15
+        expected = {0: CALIBRATION, 5: VALIDATION, 10: VALIDATION}.get(remainder, TRAIN)
+        assert split_of(digest.hexdigest()) == expected
+
+
+def test_the_split_has_its_proportions():
+    n = 6000
+    counts = Counter(split_of(sha256(str(i).encode()).hexdigest()) for i in range(n))
+    for split, share in ((TRAIN, 12 / 15), (VALIDATION, 2 / 15), (CALIBRATION, 1 / 15)):
+        deviation = (n * share * (1 - share)) ** 0.5
+        assert abs(counts[split] - n * share) < 4 * deviation
+
+
+def test_the_split_depends_on_nothing_but_the_bytes(tmp_path, synthetic_faces):
+    before, _ = read_folder(synthetic_faces)
+    renamed = tmp_path / "renamed"
+    renamed.mkdir()
+    for i, file in enumerate(sorted(synthetic_faces.iterdir(), reverse=True)):
+        (renamed / name(i % 1000, age=99)).write_bytes(file.read_bytes())
+    after, _ = read_folder(renamed)
+    assert dict(zip(before["sha256"], before["split"], strict=True)) == dict(zip(after["sha256"], after["split"], strict=True))
+
+
+# -------------------------------------------------------------------------------------------- reading
+
+
+def test_reading_gives_hash_labels_and_split_of_every_image(synthetic_faces):
+    images, findings = read_folder(synthetic_faces)
+    assert set(images.columns) == {"file", "sha256", "age", "gender", "race", "split"}
+    assert len(images) == findings.images == 240
+    for row in images.itertuples():
+        file = Path(row.file)
+        assert row.sha256 == sha256(file.read_bytes()).hexdigest()
+        assert [str(v) for v in (row.age, row.gender, row.race)] == file.name.split("_")[:3]
+        assert row.split == split_of(row.sha256)
+    assert list(images["sha256"]) == sorted(images["sha256"])
+    assert (images.index == range(240)).all()
+
+
+@pytest.mark.parametrize(
+    "file_name",
+    [
+        "1_0_0_20990101000000000.jpg.chip.jpg",
+        "116_1_4_20990101000000000.jpg.chip.jpg",
+        "24_0_1_20990101000000000 .jpg.chip.jpg",  # one published name holds a space
+        "55_0_0_20990101000000000jpg.chip.jpg",  # one lacks a dot
+        "28_1_2_209901010000000001.jpg.chip.jpg",  # one has a digit too many
+        "26_1_3_composite068.jpg",  # ours
+    ],
+)
+def test_names_that_are_accepted(tmp_path, file_name):
+    images, findings = read_folder(folder_of(tmp_path / "f", {file_name: image_bytes()}))
+    assert not findings.badly_named
+    assert images.loc[0, ["age", "gender", "race"]].astype(str).tolist() == file_name.split("_")[:3]
+
+
+@pytest.mark.parametrize(
+    "file_name",
+    [
+        "39_1_20990101000000000.jpg.chip.jpg",  # three published names lack the race
+        "117_0_0_20990101000000000.jpg.chip.jpg",  # older than any task's range
+        "999_0_0_20990101000000000.jpg.chip.jpg",
+        "30_2_0_20990101000000000.jpg.chip.jpg",
+        "30_0_5_20990101000000000.jpg.chip.jpg",
+        "-3_0_0_20990101000000000.jpg.chip.jpg",
+        "30_0__20990101000000000.jpg.chip.jpg",
+        "holiday.jpg",
+        "x30_0_0_20990101000000000.jpg.chip.jpg",
+    ],
+)
+def test_names_that_are_left_out_and_reported(tmp_path, file_name):
+    folder = folder_of(tmp_path / "f", {file_name: image_bytes(1), name(): image_bytes(2)})
+    images, findings = read_folder(folder)
+    assert findings.badly_named == [file_name]
+    assert len(images) == findings.images == 1
+    assert file_name in str(findings)
+
+
+def test_copies_are_kept_once_and_contradictions_not_at_all(tmp_path):
+    once, twice, thrice, torn = (image_bytes(i) for i in range(4))
+    folder = folder_of(
+        tmp_path / "f",
+        {
+            name(0): once,
+            name(1): twice, name(2): twice,
+            name(3): thrice, name(4): thrice, name(5): thrice,
+            name(6, age=20): torn, name(7, age=21): torn,
+        },
+    )  # fmt: skip
+    images, findings = read_folder(folder)
+    assert set(images["sha256"]) == {sha256(c).hexdigest() for c in (once, twice, thrice)}
+    assert (findings.images, findings.copy_groups, findings.copy_files) == (3, 3, 7)
+    assert (findings.contradictory_groups, findings.contradictory_files) == (1, 2)
+
+
+@pytest.mark.parametrize("other", [{"age": 31}, {"gender": 1}, {"race": 2}], ids=lambda other: next(iter(other)))
+def test_copies_contradict_each_other_in_any_label(tmp_path, other):
+    same = image_bytes()
+    images, findings = read_folder(folder_of(tmp_path / "f", {name(0): same, name(1, **other): same, name(2): image_bytes(9)}))
+    assert len(images) == 1 and findings.contradictory_files == 2
+
+
+def test_every_file_is_accounted_for(tmp_path):
+    rng = random.Random(0)
+    pool = [image_bytes(i) for i in range(12)]
+    files = {name(i, age=rng.choice([30, 30, 30, 31])): rng.choice(pool) for i in range(30)}
+    files |= {"wrong.jpg": image_bytes(77), name(40): b"no image at all"}
+    images, f = read_folder(folder_of(tmp_path / "f", files), verify=True)
+    spare = (f.copy_files - f.contradictory_files) - (f.copy_groups - f.contradictory_groups)
+    assert len(images) + spare + f.contradictory_files + len(f.badly_named) + len(f.unreadable) == len(files)
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"this is text", image_bytes(5)[:600], image_bytes(5)[:-400]], ids=["empty", "text", "short", "cut"]
+)
+def test_verifying_finds_unreadable_files(tmp_path, damage):
+    folder = folder_of(tmp_path / "f", {name(0): image_bytes(1), name(1): damage})
+    images, findings = read_folder(folder, verify=True)
+    assert findings.unreadable == [name(1)]
+    assert len(images) == 1
+    assert name(1) in str(findings)
+
+
+@pytest.mark.parametrize("make", [lambda f: None, lambda f: f.mkdir()], ids=["missing", "empty"])
+def test_a_folder_without_images_is_answered_with_the_command_that_fetches_them(tmp_path, make):
+    make(folder := tmp_path / "f")
+    with pytest.raises(FaceMTLError, match="facemtl download") as error:
+        read_folder(folder)
+    assert str(folder) in str(error.value)
+
+
+def test_findings_give_every_count(tmp_path):
+    words = str(data.Findings(21_111, ["a.jpg", "b.jpg"], ["c.jpg"], 375, 765, 259, 530))
+    for part in ("21,111", "2 (a.jpg, b.jpg)", "1 (c.jpg)", "375", "765", "259", "530"):
+        assert part in words
+
+
+def test_the_real_images_read_without_a_rest(utkface):
+    n_files = len(list(utkface.glob("*.jpg")))
+    images, f = read_folder(utkface)
+    spare = (f.copy_files - f.contradictory_files) - (f.copy_groups - f.contradictory_groups)
+    assert len(images) + spare + f.contradictory_files + len(f.badly_named) + len(f.unreadable) == n_files
+    assert images["sha256"].is_unique and len(f.badly_named) < 10
+    assert images["age"].between(0, 116).all()
+    assert set(images["gender"]) == {0, 1} and set(images["race"]) == {0, 1, 2, 3, 4}
+    shares = images["split"].value_counts(normalize=True)
+    for split, share in ((TRAIN, 12 / 15), (VALIDATION, 2 / 15), (CALIBRATION, 1 / 15)):
+        assert abs(shares[split] - share) < 4 * (share * (1 - share) / len(images)) ** 0.5
+    assert load_size(images["file"][0]) == (200, 200)
+
+
+def load_size(file: str) -> tuple[int, int]:
+    with Image.open(file) as image:
+        return image.size
+
+
+# --------------------------------------------------------------------------------------------- images
+
+
+def test_decoding_reduces_each_image_as_pillow_does(synthetic_faces):
+    files = sorted(map(str, synthetic_faces.iterdir()))[:5]
+    decoded = decode_images(files, 36)
+    assert decoded.shape == (5, 36, 36, 3) and decoded.dtype == np.uint8
+    for file, pixels in zip(files, decoded, strict=True):
+        with Image.open(file) as image:
+            np.testing.assert_array_equal(pixels, np.asarray(image.convert("RGB").resize((36, 36), Image.Resampling.BILINEAR)))
+
+
+def test_a_gray_image_is_decoded_too(tmp_path):
+    file = tmp_path / name()
+    Image.new("L", (48, 48), 90).save(file)
+    assert (abs(decode_images([str(file)], 48)[0].astype(int) - 90) <= 1).all()
+
+
+def test_images_are_decoded_once_where_there_is_a_cache(tmp_path):
+    files = list(map(str, support.write_pictures(tmp_path / "f", 6)))
+    first = decode_images(files, 36, tmp_path / "cache")
+    for file in files:
+        os.remove(file)  # so that decoding again would fail
+    np.testing.assert_array_equal(decode_images(files, 36, tmp_path / "cache"), first)
+    assert len(list((tmp_path / "cache").iterdir())) == 1  # and nothing half written
+
+
+def test_the_cache_tells_sizes_and_files_apart(tmp_path):
+    files = list(map(str, support.write_pictures(tmp_path / "f", 6)))
+    for chosen, size in ((files, 36), (files, 40), (files[:3], 36), (files[::-1], 36)):
+        np.testing.assert_array_equal(decode_images(chosen, size, tmp_path / "cache"), decode_images(chosen, size))
+
+
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
+    files = support.write_pictures(tmp_path / "f", 4)
+    files[2].write_bytes(files[2].read_bytes()[:500])
+    with pytest.raises(FaceMTLError, match=files[2].name):
+        decode_images(map(str, files), 36)
+
+
+# ------------------------------------------------------------------------------------------- archives
+
+
+def test_unpacking_gives_the_images_byte_by_byte(tmp_path, good_archive, synthetic_faces):
+    unpack(good_archive, tmp_path / "a" / "b" / "UTKFace")  # folders above are made
+    assert contents(tmp_path / "a" / "b" / "UTKFace") == contents(synthetic_faces)
+    assert [f.name for f in (tmp_path / "a" / "b").iterdir()] == ["UTKFace"]
+
+
+def test_what_is_no_image_stays_in_the_archive(tmp_path):
+    members = {
+        f"UTKFace/{name()}": image_bytes(),
+        f"UTKFace/._{name()}": b"a Mac's resource fork",
+        "README.txt": b"hello",
+        "run.sh": b"#!/bin/sh",
+        "UTKFace/.DS_Store": b"...",
+    }
+    unpack(pack(tmp_path / "x.tar.gz", members), tmp_path / "UTKFace")
+    assert contents(tmp_path / "UTKFace") == {name(): image_bytes()}
+
+
+def test_an_empty_folder_is_filled(tmp_path, good_archive):
+    (tmp_path / "UTKFace").mkdir()
+    unpack(good_archive, tmp_path / "UTKFace")
+    assert len(contents(tmp_path / "UTKFace")) == 240
+
+
+def foreign(path: Path) -> Path:
+    return pack(path, {"photos/cat.jpg": image_bytes(), "photos/notes.txt": b"meow"})
+
+
+def with_member(member: str, content: bytes | object = b"evil"):
+    return lambda path: pack(path, {f"UTKFace/{name()}": image_bytes(), member: content})
+
+
+def text(path: Path) -> Path:
+    path.write_text("this is no archive " * 100)
+    return path
+
+
+def zero(path: Path) -> Path:
+    path.write_bytes(b"")
+    return path
+
+
+BAD_ARCHIVES = {
+    "foreign": foreign,
+    "upwards": with_member("../evil.jpg"),
+    "upwards, deeper": with_member("UTKFace/../../evil.jpg"),
+    "absolute": with_member("/tmp/facemtl-evil.jpg"),
+    "symbolic link": with_member("UTKFace/" + name(1), support.link(b"2", "/etc/passwd")),
+    "hard link": with_member("UTKFace/" + name(1), support.link(b"1", "/etc/passwd")),
+    "device": with_member("UTKFace/" + name(1), support.link(b"3", "")),
+    "no members": lambda path: pack(path, {}),
+    "no archive": text,
+    "no bytes": zero,
+    "missing": lambda path: path,
+}
+
+
+@pytest.mark.parametrize("make", BAD_ARCHIVES.values(), ids=BAD_ARCHIVES)
+@pytest.mark.parametrize("target", ["absent", "empty"])
+def test_a_bad_archive_is_refused_and_leaves_nothing(tmp_path, make, target):
+    archive, folder = make(tmp_path / "bad.tar.gz"), tmp_path / "here" / "UTKFace"
+    folder.parent.mkdir()
+    if target == "empty":
+        folder.mkdir()
+    with pytest.raises(FaceMTLError, match=r"bad\.tar\.gz") as error:
+        unpack(archive, folder)
+    assert "\n" not in str(error.value)
+    assert nothing_left(folder) if target == "absent" else list(folder.parent.rglob("*")) == [folder]
+    assert not list(tmp_path.rglob("*evil*")) and not Path("/tmp/facemtl-evil.jpg").exists()
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.9, 0.999])
+def test_a_truncated_archive_is_refused_and_leaves_nothing(tmp_path, good_archive, share):
+    whole = good_archive.read_bytes()
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(FaceMTLError, match=r"cut\.tar\.gz"):
+        unpack(cut, tmp_path / "UTKFace")
+    assert nothing_left(tmp_path / "UTKFace")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_an_archive_with_a_flipped_bit_is_refused_and_leaves_nothing(tmp_path, good_archive, share):
+    content = bytearray(good_archive.read_bytes())
+    content[int(len(content) * share)] ^= 0x10
+    good_archive.write_bytes(content)
+    with pytest.raises(FaceMTLError, match=r"good\.tar\.gz"):  # gzip keeps a checksum for this
+        unpack(good_archive, tmp_path / "UTKFace")
+    assert nothing_left(tmp_path / "UTKFace")
+
+
+@pytest.mark.parametrize("blocked", ["the folder is a file", "its parent is a file"])
+def test_a_folder_that_cannot_be_made_is_one_message(tmp_path, good_archive, blocked):
+    (tmp_path / "file").write_text("keep me")
+    folder = tmp_path / "file" if blocked == "the folder is a file" else tmp_path / "file" / "UTKFace"
+    with pytest.raises(FaceMTLError):
+        unpack(good_archive, folder)
+    assert (tmp_path / "file").read_text() == "keep me"
+    assert {f.name for f in tmp_path.iterdir()} == {"file", good_archive.name}
+
+
+def test_an_interruption_leaves_nothing(tmp_path, good_archive, monkeypatch):
+    copied = []
+
+    def interrupted(source, target):
+        copied.append(target.write(source.read()))
+        if len(copied) == 100:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(data.shutil, "copyfileobj", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        unpack(good_archive, tmp_path / "UTKFace")
+    assert len(copied) == 100 and nothing_left(tmp_path / "UTKFace")
+
+
+def test_after_a_killed_unpacking_the_next_one_cleans_up(tmp_path, good_archive, synthetic_faces):
+    long = {f"UTKFace/{n}": c for n, c in list(contents(synthetic_faces).items())[:20]}
+    slow = pack(tmp_path / "slow.tar.gz", long | {f"UTKFace/{name(99)}": bytes(300_000_000)})
+    folder = tmp_path / "here" / "UTKFace"
+    folder.parent.mkdir()
+    process = support.facemtl("download", "--archive", slow, "--data", folder, cwd=tmp_path)
+    support.kill_once(process, lambda: any(folder.parent.glob("*/*.jpg")) or any(folder.parent.glob(".*/*.jpg")))
+    assert process.returncode == -signal.SIGKILL
+    assert not folder.exists() and list(folder.parent.iterdir())  # no target, but a left-over of the dead process
+
+    download(folder, good_archive)
+    assert contents(folder) == contents(synthetic_faces)
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+# ----------------------------------------------------------------------------------- download command
+
+
+def test_a_folder_that_holds_images_is_left_as_it_is(tmp_path, synthetic_faces):
+    before = contents(synthetic_faces)
+    download(synthetic_faces, tmp_path / "this archive does not exist.tar.gz")
+    assert contents(synthetic_faces) == before
+
+
+def test_a_folder_that_holds_something_else_is_not_touched(tmp_path, good_archive):
+    folder = folder_of(tmp_path / "letters", {"love.txt": b"dear"})
+    with pytest.raises(FaceMTLError, match="letters"):
+        download(folder, good_archive)
+    assert contents(folder) == {"love.txt": b"dear"}
+
+
+def test_the_command_prints_what_it_found(tmp_path):
+    same, torn = image_bytes(1), image_bytes(2)
+    members = {
+        name(0): image_bytes(0), name(1): same, name(2): same, name(3, age=1): torn, name(4, age=2): torn,
+        "39_1_20990101000000000.jpg.chip.jpg": image_bytes(3), name(5): b"not a JPEG",
+    }  # fmt: skip
+    archive = pack(tmp_path / "UTKFace.tar.gz", {f"UTKFace/{n}": c for n, c in members.items()})
+    status, out, err = support.finish(support.facemtl("download", "--archive", archive, cwd=tmp_path))
+    assert status == 0, err
+    assert {f.name for f in (tmp_path / "data" / "UTKFace").iterdir()} == set(members)
+    lines = {line.split("  ")[0]: line.split("  ", 1)[1].strip() for line in out.splitlines() if "  " in line}
+    assert lines["images"].startswith("2 ")
+    assert lines["badly named"].startswith("1 (39_1_20990101000000000.jpg.chip.jpg)")
+    assert lines["unreadable"].startswith(f"1 ({name(5)})")
+    assert lines["identical copies"].startswith("4 files in 2 groups")
+    assert lines["contradictory"].startswith("2 of these files, in 1 groups")
+
+
+# ------------------------------------------------------------------------------------------------ hub
+
+
+@pytest.fixture
+def hub(loopback, good_archive):
+    """A server that stands in for the Hugging Face hub, with the archive at its address."""
+    put(loopback, good_archive)
+    return loopback
+
+
+@pytest.fixture
+def big_hub(loopback, tmp_path, synthetic_faces):
+    """The same with 24 MB: the hub's client writes pieces of 10 MB, so that less leaves nothing to resume."""
+    members = {"padding.bin": random.Random(0).randbytes(24_000_000)}
+    members |= {f"UTKFace/{n}": c for n, c in contents(synthetic_faces).items()}
+    put(loopback, pack(tmp_path / "big.tar.gz", members))
+    return loopback
+
+
+def put(server: support.FileServer, archive: Path) -> None:
+    served = server.folder / "datasets" / data.HUB_REPOSITORY / "resolve" / "main" / data.HUB_FILE
+    served.parent.mkdir(parents=True)
+    archive.rename(served)
+
+
+def resumed_at(range_header: str | None) -> int:
+    """The first byte that was asked for."""
+    return int(range_header.removeprefix("bytes=").rstrip("-")) if range_header else 0
+
+
+def start_download(tmp_path: Path, url: str):
+    return support.facemtl(
+        "download", cwd=tmp_path, HF_ENDPOINT=url, HF_HOME=str(tmp_path / "hf"), HF_HUB_DISABLE_TELEMETRY="1"
+    )
+
+
+def test_without_an_archive_it_comes_from_the_hub(tmp_path, hub, synthetic_faces):
+    status, out, err = support.finish(start_download(tmp_path, hub.url))
+    assert status == 0, err
+    assert hub.asked("GET", data.HUB_FILE) == [None]
+    assert contents(tmp_path / "data" / "UTKFace") == contents(synthetic_faces)
+    assert "240 different ones" in out
+
+
+def test_a_cut_connection_is_taken_up_where_it_broke(tmp_path, big_hub, synthetic_faces):
+    big_hub.cuts = 1
+    status, _, err = support.finish(start_download(tmp_path, big_hub.url))
+    assert status == 0, err
+    first, second = map(resumed_at, big_hub.asked("GET", data.HUB_FILE))
+    assert first == 0 and 1_000_000 < second <= 13_000_000
+    assert contents(tmp_path / "data" / "UTKFace") == contents(synthetic_faces)
+
+
+def test_an_interrupted_download_resumes_in_the_next_run(tmp_path, big_hub, synthetic_faces):
+    big_hub.stalls = True
+    process = start_download(tmp_path, big_hub.url)
+    support.kill_once(process, big_hub.sent_half.is_set, how=signal.SIGINT, patience=1)
+    assert process.returncode == 130, process.stderr.read()
+    assert not (tmp_path / "data" / "UTKFace").exists()
+
+    big_hub.stalls = False
+    big_hub.requests.clear()
+    status, _, err = support.finish(start_download(tmp_path, big_hub.url))
+    assert status == 0, err
+    assert contents(tmp_path / "data" / "UTKFace") == contents(synthetic_faces)
+    asked = big_hub.asked("GET", data.HUB_FILE)
+    assert [1_000_000 < resumed_at(range_) <= 13_000_000 for range_ in asked] == [True], (
+        "the second run fetched everything again"
+    )
+
+
+def test_without_a_network_it_says_what_to_do_in_one_line(tmp_path):
+    status, out, err = support.finish(start_download(tmp_path, f"http://127.0.0.1:{support.closed_port()}"))
+    assert status == 1
+    assert "Traceback" not in out + err
+    (line,) = [line for line in err.splitlines() if line.startswith("facemtl: ")]
+    assert line == err.splitlines()[-1] and "--archive" in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_dataset_that_is_gone_is_one_line_too(tmp_path, loopback):
+    status, out, err = support.finish(start_download(tmp_path, loopback.url))
+    assert status == 1 and "Traceback" not in out + err
+    assert err.splitlines()[-1].startswith("facemtl: ") and "--archive" in err.splitlines()[-1]

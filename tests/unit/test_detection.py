@@ -1,0 +1,317 @@
+"""Faces in pictures: composites pasted where we know them to be."""
+
+import io
+import struct
+import zlib
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facemtl.detection import LARGEST_CROP, Face, as_rgb, detect, face_at, open_image, whole
+from facemtl.errors import FaceMTLError
+from tests import support
+
+GRAY = (118, 128, 138)
+
+
+def composite(i: int = 4) -> Image.Image:
+    return Image.open(support.composites(7)[i]).convert("RGB")
+
+
+def scene(size: tuple[int, int], *places: tuple[int, int, int], background=GRAY) -> Image.Image:
+    """A canvas with a different composite at each (left, top, side)."""
+    canvas = Image.new("RGB", size, background)
+    for i, (left, top, side) in enumerate(places):
+        canvas.paste(composite(i).resize((side, side)), (left, top))
+    return canvas
+
+
+def iou(a, b) -> float:
+    """Intersection over union, by counting pixels."""
+    left, top = min(a[0], b[0]), min(a[1], b[1])
+    grid = np.zeros((2, int(max(a[3], b[3]) - top) + 1, int(max(a[2], b[2]) - left) + 1), bool)
+    for mask, box in zip(grid, (a, b), strict=True):
+        mask[round(box[1] - top) : round(box[3] - top), round(box[0] - left) : round(box[2] - left)] = True
+    return (grid[0] & grid[1]).sum() / (grid[0] | grid[1]).sum()
+
+
+def square(place: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    left, top, side = place
+    return left, top, left + side, top + side
+
+
+def stored(image: Image.Image, form: str, **options) -> Image.Image:
+    """The image as it comes out of a file of that form."""
+    content = io.BytesIO()
+    image.save(content, form, **options)
+    return Image.open(io.BytesIO(content.getvalue()))
+
+
+# -------------------------------------------------------------------------------------------- finding
+
+
+@pytest.mark.parametrize("file", support.composites(14), ids=lambda f: f.stem)
+def test_a_face_in_a_photo_is_framed_as_utkface_frames_it(file):
+    canvas, place = Image.new("RGB", (800, 600), GRAY), (290, 150, 240)
+    canvas.paste(Image.open(file).resize((240, 240)), place[:2])
+    (face,) = detect(canvas)
+    assert iou(face.box, square(place)) > 0.6
+    assert face.score > 0
+
+
+@pytest.mark.parametrize("width", [500, 1000, 2000, 4000])
+def test_the_frame_does_not_depend_on_the_size_of_the_photo(width):
+    scale = width / 1000
+    canvas = scene((1000, 700), (300, 200, 300)).resize((width, round(700 * scale)))
+    (face,) = detect(canvas)
+    assert iou([v / scale for v in face.box], square((300, 200, 300))) > 0.6
+
+
+def test_two_faces_are_two_the_largest_first():
+    small, large = (60, 60, 160), (420, 180, 300)
+    faces = detect(scene((800, 560), small, large))
+    assert len(faces) == 2
+    assert iou(faces[0].box, square(large)) > 0.6 and iou(faces[1].box, square(small)) > 0.6
+
+
+def test_two_faces_in_a_square_photo_are_two():
+    assert len(detect(scene((800, 800), (60, 60, 200), (420, 420, 300)))) == 2
+
+
+@pytest.mark.parametrize("file", support.composites(14), ids=lambda f: f.stem)
+@pytest.mark.parametrize("side", [100, 200, 700])
+def test_a_tight_square_crop_is_taken_whole(file, side):
+    image = Image.open(file).convert("RGB").resize((side, side))
+    (face,) = detect(image)
+    assert face.box == (0, 0, side, side) and face.score is None
+    if side <= LARGEST_CROP:
+        np.testing.assert_array_equal(face.crop, np.asarray(image))
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(-0.12, 0), (0.12, 0), (0, -0.12), (0, 0.12), (-0.1, -0.1)])
+def test_a_face_cut_by_the_edge_is_found_and_reflected(dx, dy):
+    """The face touches an edge of the photo, and the frame reaches beyond it."""
+    side, width, height = 300, 700, 560
+    left = round(dx * side) if dx < 0 else width - side + round(dx * side) if dx > 0 else 200
+    top = round(dy * side) if dy < 0 else height - side + round(dy * side) if dy > 0 else 130
+    (face,) = detect(scene((width, height), (left, top, side)))
+    assert iou(face.box, square((left, top, side))) > 0.6
+    assert face.box[0] < 0 or face.box[1] < 0 or face.box[2] > width or face.box[3] > height
+    n = round(face.box[2] - face.box[0])
+    assert face.crop.shape == (n, n, 3)
+    assert (face.crop != GRAY).any(axis=2).mean() > 0.5  # it is filled with the face, not with nothing
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.new("RGB", (640, 480), GRAY),
+        Image.new("RGB", (300, 300), "white"),
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)),
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)),
+        Image.linear_gradient("L").resize((640, 480)),
+        scene((640, 480), (200, 100, 260)).transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+    ],
+    ids=["blank", "white square", "noise", "square noise", "gradient", "upside down"],
+)
+def test_where_there_is_no_face_the_list_is_empty(image):
+    assert detect(image) == []
+
+
+# -------------------------------------------------------------------------------------------- cropping
+
+
+def reflected(n: int, length: int) -> int:
+    """Walk from 0 to position n, turning round at the ends of the image."""
+    position, step = 0, 1 if n > 0 else -1
+    for _ in range(abs(n)):
+        if not 0 <= position + step < length:
+            step = -step
+        position += step if length > 1 else 0
+    return position
+
+
+@pytest.mark.parametrize("box", [(5, 3, 25, 23), (-7, -9, 20, 18), (20, 10, 55, 45), (-60, -70, 90, 80), (100, 100, 130, 130)])
+def test_a_crop_is_square_and_reflects_the_image_beyond_its_edges(box):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    face = face_at(Image.fromarray(pixels), box, score=0.5)
+    side = box[2] - box[0]
+    assert face.box == box and face.score == 0.5 and face.crop.shape == (side, side, 3)
+    expected = [[pixels[reflected(box[1] + y, 30), reflected(box[0] + x, 40)] for x in range(side)] for y in range(side)]
+    np.testing.assert_array_equal(face.crop, expected)
+
+
+def test_a_large_crop_is_reduced():
+    image = scene((3000, 2400), (500, 400, 1500))
+    face = face_at(image, (500, 400, 2000, 1900))
+    assert face.crop.shape == (LARGEST_CROP, LARGEST_CROP, 3)
+    expected = image.crop((500, 400, 2000, 1900)).resize((LARGEST_CROP, LARGEST_CROP), Image.Resampling.BOX)
+    assert np.abs(face.crop.astype(float) - np.asarray(expected, float)).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("size", "box"), [((60, 40), (10, 0, 50, 40)), ((40, 60), (0, 10, 40, 50)), ((40, 40), (0, 0, 40, 40))]
+)
+def test_the_whole_of_an_image_is_its_centre_square(size, box):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    face = whole(image)
+    assert face.box == box and face.score is None
+    np.testing.assert_array_equal(face.crop, np.asarray(image.crop(box)))
+
+
+# ------------------------------------------------------------------------------------- kinds of images
+
+
+@cache
+def forms() -> dict[str, Image.Image]:
+    image = scene((640, 480), (180, 90, 280))
+    gray = image.convert("L")
+    deep = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
+    transparent = image.convert("RGBA")
+    transparent.putalpha(Image.new("L", image.size, 255))
+    return {
+        "colour": stored(image, "PNG"),
+        "JPEG": stored(image, "JPEG", quality=90),
+        "gray": stored(gray, "PNG"),
+        "gray with alpha": stored(gray.convert("LA"), "PNG"),
+        "alpha": stored(transparent, "PNG"),
+        "palette": stored(image.quantize(128), "PNG"),
+        "palette with transparency": stored(image.quantize(128), "PNG", transparency=0),
+        "GIF": stored(image, "GIF"),
+        "16 bit PNG": stored(deep, "PNG"),
+        "16 bit TIFF": stored(deep, "TIFF"),
+        "32 bit": Image.fromarray(np.asarray(gray).astype(np.int32) * 5000),
+        "float": Image.fromarray(np.asarray(gray).astype(np.float32) / 255),
+        "CMYK": stored(image.convert("CMYK"), "JPEG", quality=90),
+        "WebP": stored(image, "WEBP", quality=90),
+        "BMP": stored(image, "BMP"),
+    }
+
+
+@pytest.mark.parametrize("form", forms())
+def test_a_face_is_found_in_every_kind_of_image(form):
+    image = forms()[form]
+    (face,) = detect(image)
+    assert iou(face.box, (180, 90, 460, 370)) > 0.6
+    assert face.crop.dtype == np.uint8 and face.crop.shape[2] == 3
+    assert np.ptp(face.crop) > 100  # the face is neither black nor washed out
+
+
+def test_what_is_transparent_becomes_white():
+    image = scene((640, 480), (180, 90, 280)).convert("RGBA")
+    image.putpixel((0, 0), (0, 0, 0, 0))
+    image.putpixel((1, 0), (0, 0, 0, 128))
+    upright = as_rgb(image)
+    assert upright.mode == "RGB" and upright.getpixel((0, 0)) == (255, 255, 255)
+    assert all(abs(v - 127) <= 1 for v in upright.getpixel((1, 0)))
+
+
+def test_16_bits_keep_their_contrast():
+    ramp = np.linspace(1000, 60_000, 100 * 50).astype(np.uint16).reshape(50, 100)
+    found = np.asarray(as_rgb(Image.fromarray(ramp)))[:, :, 0].astype(int)
+    assert found.min() == 0 and found.max() == 255
+    assert (np.diff(found.flatten()) >= 0).all() and len(np.unique(found)) > 250
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 300), (300, 1), (3000, 3)])
+def test_tiny_and_thin_images_do_no_harm(size):
+    image = Image.new("RGB", size, "red")
+    assert detect(image) == []
+    assert (whole(image).crop == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_rotated_photo_gives_the_same_faces_as_the_upright_one(orientation):
+    upright = scene((640, 480), (60, 40, 200), (330, 150, 280))
+    undo = {
+        2: "FLIP_LEFT_RIGHT",
+        3: "ROTATE_180",
+        4: "FLIP_TOP_BOTTOM",
+        5: "TRANSPOSE",
+        6: "ROTATE_90",
+        7: "TRANSVERSE",
+        8: "ROTATE_270",
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    lying = upright.transpose(Image.Transpose[undo[orientation]]) if orientation > 1 else upright
+    photo = stored(lying, "PNG", exif=exif)
+    found, expected = detect(photo), detect(upright)
+    assert [face.box for face in found] == [face.box for face in expected] and len(found) == 2
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a.crop, b.crop)
+    assert whole(photo).box == whole(upright).box
+
+
+# ----------------------------------------------------------------------------------------------- files
+
+
+def test_a_file_is_opened_upright_and_in_rgb(tmp_path):
+    image, exif = scene((640, 480), (180, 90, 280)), Image.Exif()
+    exif[0x0112] = 6
+    image.convert("L").save(tmp_path / "photo.jpg", exif=exif)
+    opened = open_image(tmp_path / "photo.jpg")
+    assert opened.mode == "RGB" and opened.size == (480, 640)
+    assert open_image(io.BytesIO((tmp_path / "photo.jpg").read_bytes())).size == (480, 640)
+
+
+def no_image(file: Path) -> None:
+    file.write_text("hello")
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def cut(form: str):
+    def write(file: Path) -> None:
+        content = io.BytesIO()
+        scene((640, 480), (180, 90, 280)).save(content, form)
+        file.write_bytes(content.getvalue()[: len(content.getvalue()) // 2])
+
+    write.__name__ = f"half_a_{form}"
+    return write
+
+
+def folder(file: Path) -> None:
+    file.mkdir()
+
+
+def huge(file: Path) -> None:
+    """A PNG that claims 60,000 x 60,000 pixels."""
+    content = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(content, "PNG")
+    head = b"IHDR" + struct.pack(">II", 60_000, 60_000) + content.getvalue()[24:29]
+    file.write_bytes(content.getvalue()[:12] + head + struct.pack(">I", zlib.crc32(head)) + content.getvalue()[33:])
+
+
+@pytest.mark.parametrize(
+    "make", [no_image, empty, cut("JPEG"), cut("PNG"), cut("WEBP"), cut("GIF"), folder, huge, lambda file: None]
+)
+def test_a_file_that_cannot_be_read_is_one_message(tmp_path, make):
+    make(tmp_path / "photo.jpg")
+    with pytest.raises(FaceMTLError) as error:
+        open_image(tmp_path / "photo.jpg")
+    assert "\n" not in str(error.value)
+
+
+def test_damaged_metadata_does_not_lose_the_photo(tmp_path):
+    """The EXIF holds text where a number belongs, as some editors leave it behind."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0  # orientation and horizontal resolution
+    content = support.jpeg(scene((640, 480), (180, 90, 280)), exif=exif)
+    rational, ascii_ = struct.pack(">HH", 0x011A, 5), struct.pack(">HH", 0x011A, 2)
+    assert rational in content
+    (tmp_path / "photo.jpg").write_bytes(content.replace(rational, ascii_))
+    image = open_image(tmp_path / "photo.jpg")
+    assert sorted(image.size) == [480, 640]
+
+
+def test_a_face_is_a_constant():
+    face = whole(Image.new("RGB", (10, 10)))
+    assert isinstance(face, Face)
+    with pytest.raises(AttributeError):
+        face.box = (0, 0, 1, 1)

@@ -1,0 +1,483 @@
+"""Training: what the model is shown, and that an interrupted run ends as if it never was."""
+
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from facemtl.cli import main
+from facemtl.data import TRAIN, VALIDATION, decode_images, read_folder
+from facemtl.errors import FaceMTLError
+from facemtl.losses import FixedScales
+from facemtl.models import Checkpoint, FaceModel
+from facemtl.tasks import TASKS
+from facemtl.training import Augmentation, FaceLoader, TrainConfig, augment, find_learning_rate, resize, train
+from tests import support
+
+STILL = Augmentation(rotation=0, scale=0, shift=0, light=0, gray=0, erase=0)
+TINY = TrainConfig(backbone="resnet10", pretrained=False, stages=((32, 2),), batch_size=32, seed=5)
+# The same for the command line, with two image sizes and time enough to be interrupted.
+ARGUMENTS = ["--backbone", "resnet10", "--no-pretrained", "--stages", "32x4", "48x4", "--batch-size", "32", "--lr", "0.004", "--seed", "5"]
+MODEL = "multitask"
+
+
+@pytest.fixture(autouse=True)
+def no_autocast_is_left():
+    """A training that fails must not leave autocast on for what follows in the same process."""
+    yield
+    left_on = torch.is_autocast_enabled("cpu")
+    torch.set_autocast_enabled("cpu", False)
+    assert not left_on
+
+
+@pytest.fixture(scope="module")
+def images(synthetic_faces) -> pd.DataFrame:
+    return read_folder(synthetic_faces)[0]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(synthetic_faces, tmp_path_factory) -> Path:
+    """The output of a whole training."""
+    output = tmp_path_factory.mktemp("uninterrupted")
+    assert main(["train", "--data", str(synthetic_faces), "--output", str(output), *ARGUMENTS]) == 0
+    return output
+
+
+@pytest.fixture(scope="module")
+def killed(synthetic_faces, tmp_path_factory) -> Path:
+    """The output of the same training, as a killed process left it after its first epochs. Copy it."""
+    output = tmp_path_factory.mktemp("killed")
+    threads = str(torch.get_num_threads())  # sums depend on it
+    process = support.facemtl(
+        "train", "--data", synthetic_faces, "--output", output, *ARGUMENTS, cwd=output, OMP_NUM_THREADS=threads
+    )
+    support.kill_once(process, (output / f"{MODEL}.resume.pt").exists)
+    assert process.returncode == -signal.SIGKILL
+    return output
+
+
+@pytest.fixture
+def left_over(killed, tmp_path) -> Path:
+    return shutil.copytree(killed, tmp_path / "runs")
+
+
+def resume(output: Path, data: Path, *more: str) -> int:
+    return main(["train", "--data", str(data), "--output", str(output), *ARGUMENTS, *more, "--resume"])
+
+
+def history(output: Path) -> pd.DataFrame:
+    return pd.read_csv(output / f"{MODEL}.history.csv")
+
+
+def weights(output: Path) -> dict[str, torch.Tensor]:
+    return Checkpoint.load(output / f"{MODEL}.json")[1].state_dict()
+
+
+# ------------------------------------------------------------------------------------------- settings
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tasks", ()), ("tasks", ("gender", "gender")), ("tasks", ("glasses",)),
+        ("stages", ()), ("stages", ((64, 0),)), ("stages", ((64, -1),)), ("stages", ((31, 2),)),
+        ("batch_size", 1), ("batch_size", 0), ("batch_size", 10**6),
+        ("lr", 0.0), ("lr", -0.001), ("lr", 2.0), ("lr", float("nan")),
+        ("weight_decay", -0.1), ("weight_decay", float("nan")),
+        ("dropout", -0.1), ("dropout", 1.0),
+        ("grad_clip", 0.0), ("grad_clip", -1.0),
+        ("seed", -1),
+    ],
+)  # fmt: skip
+def test_contradictory_settings_are_refused_at_birth(field, value):
+    with pytest.raises(FaceMTLError, match=field if value != ("glasses",) else "glasses"):
+        TrainConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    "change", [{"gray": 1.5}, {"erase": -0.1}, {"scale": 1.0}, {"rotation": -5}, {"shift": -0.1}, {"light": -1}]
+)
+def test_contradictory_amounts_of_augmentation_are_refused(change):
+    with pytest.raises(FaceMTLError, match=next(iter(change))):
+        TrainConfig(augmentation=Augmentation(**change))
+
+
+def test_a_model_is_named_after_its_tasks():
+    names = {("age",): "age", ("gender", "age"): "gender+age", ("gender", "race", "age"): "multitask"}
+    for tasks, name in names.items():
+        assert TrainConfig(tasks=tasks).name == name
+
+
+def test_the_stages_give_each_epoch_its_size():
+    assert TrainConfig(stages=((64, 2), (96, 1), (112, 3))).sizes == [64, 64, 96, 112, 112, 112]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--stages", "64"], ["--stages", "ax2"], ["--tasks", "glasses"], ["--batch-size", "many"]],
+    ids=" ".join,
+)
+def test_arguments_that_make_no_sense_are_refused_with_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as status:
+        main(["train", *arguments])
+    assert status.value.code == 2 and "usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--batch-size", "1"], ["--batch-size", "4000"], ["--lr", "5"], ["--stages", "16x1"], ["--backbone", "resnet1"],
+        ["--device", "abacus"], ["--seed", "-1"],
+        pytest.param(["--device", "cuda"], marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_settings_that_cannot_work_are_one_line(arguments, synthetic_faces, tmp_path, capsys):
+    assert (
+        main(["train", "--data", str(synthetic_faces), "--output", str(tmp_path / "runs"), "--no-pretrained", *arguments]) == 1
+    )
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("facemtl: ")]
+    assert len(lines) == 1
+
+
+# --------------------------------------------------------------------------------------- augmentation
+
+
+def photos(n=16, size=64) -> torch.Tensor:
+    rng = np.random.default_rng(0)
+    pixels = [support.picture(30, i % 2, i % 5, rng, size) for i in range(n)]
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
+
+
+@pytest.mark.parametrize(
+    "how", [Augmentation(), STILL, Augmentation(rotation=180, scale=0.5, shift=0.5, light=1, gray=1, erase=1)]
+)
+@pytest.mark.parametrize("size", [32, 56, 64, 100])
+def test_an_augmented_image_is_still_an_image(how, size):
+    torch.manual_seed(0)
+    found = augment(photos(), size, how)
+    assert found.shape == (16, 3, size, size)
+    assert torch.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
+
+
+def test_each_image_is_changed_in_its_own_way():
+    torch.manual_seed(0)
+    found = augment(photos(1).repeat(12, 1, 1, 1), 64, replace(STILL, rotation=15))
+    distances = (found[:, None] - found[None]).abs().mean(dim=(2, 3, 4))
+    assert (distances + torch.eye(12) > 1e-4).all()
+
+
+@pytest.mark.parametrize("change", ["rotation", "scale", "shift", "light"])
+def test_each_amount_changes_images_by_itself(change):
+    torch.manual_seed(0)
+    found = augment(photos(), 64, replace(STILL, **{change: getattr(Augmentation(), change)}))
+    changes = torch.minimum(*((found - other).abs().mean(dim=(1, 2, 3)) for other in (photos(), photos().flip(3))))
+    assert changes.median() > 0.005
+
+
+def test_without_any_amount_only_the_flip_is_left():
+    torch.manual_seed(0)
+    images = photos(64)
+    found = augment(images, 64, STILL)
+    same = (found - images).abs().amax(dim=(1, 2, 3)) < 1e-3
+    mirrored = (found - images.flip(3)).abs().amax(dim=(1, 2, 3)) < 1e-3
+    assert (same ^ mirrored).all()
+    assert 16 < same.sum() < 48  # half of them; this far off has odds of 1 in 30,000
+
+
+def test_without_any_amount_resizing_is_what_validation_sees():
+    torch.manual_seed(0)
+    images = photos(16, 96)
+    found, plain = augment(images, 40, STILL), resize(images, 40)
+    off = torch.minimum(*((found - other).abs().mean(dim=(1, 2, 3)) for other in (plain, plain.flip(3))))
+    assert (off < 0.02).all()
+
+
+def test_gray_takes_the_colour_of_its_share_of_images():
+    torch.manual_seed(0)
+    colourful = lambda x: (x.amax(dim=1) - x.amin(dim=1)).amax(dim=(1, 2)) > 0.02  # noqa: E731
+    images = photos(10).repeat(40, 1, 1, 1)
+    n_before = int(colourful(images).sum())
+    assert not colourful(augment(images, 64, replace(STILL, gray=1.0))).any()
+    share = 1 - int(colourful(augment(images, 64, replace(STILL, gray=0.3))).sum()) / n_before
+    assert 0.2 < share < 0.4
+
+
+def test_erasing_makes_one_patch_flat():
+    torch.manual_seed(0)
+    noise = torch.rand(20, 3, 64, 64)
+    found = augment(noise, 64, replace(STILL, erase=1.0))
+    for before, after in zip(noise, found, strict=True):
+        changed = torch.minimum((after - before).abs().sum(dim=0), (after - before.flip(2)).abs().sum(dim=0)) > 1e-3
+        rows, columns = changed.any(dim=1).nonzero()[:, 0], changed.any(dim=0).nonzero()[:, 0]
+        patch = after[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert patch.shape[1] in range(8, 28) and patch.shape[2] in range(8, 28)  # 15 to 40 % of 64 px
+        assert patch.std() < 0.05
+
+
+def test_the_same_seed_augments_in_the_same_way():
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        found.append(augment(photos(), 48, Augmentation(erase=0.5)))
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
+def test_resizing_keeps_what_pillow_would_show():
+    image = support.picture(60, 1, 2, np.random.default_rng(0), 96)
+    found = resize(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255, 40)[0].permute(1, 2, 0)
+    expected = np.asarray(image.resize((40, 40), Image.Resampling.BILINEAR)) / 255
+    assert np.abs(found.numpy() - expected).max() < 0.01
+
+
+# ------------------------------------------------------------------------------------------- batches
+
+
+def loader(n=50, batch_size=8, seed=3, chosen=None) -> FaceLoader:
+    """Images whose first pixel is their row, so that a batch tells where it comes from."""
+    pixels = torch.arange(n, dtype=torch.uint8)[:, None, None, None].repeat(1, 6, 6, 3)
+    indices = np.arange(n) if chosen is None else np.asarray(chosen)
+    return FaceLoader(pixels, {"row": torch.arange(n), "twice": torch.arange(n) * 2}, indices, batch_size, seed=seed)
+
+
+def order(batches: FaceLoader, epoch: int = 0) -> list[int]:
+    batches.epoch = epoch
+    return [int(row) for _, targets in batches for row in targets["row"]]
+
+
+def test_images_and_targets_of_a_batch_belong_together():
+    for images, targets in loader():
+        assert images.shape == (8, 3, 6, 6) and images.dtype == torch.uint8
+        np.testing.assert_array_equal(images[:, 0, 0, 0], targets["row"])
+        np.testing.assert_array_equal(targets["twice"], 2 * targets["row"])
+
+
+def test_an_epoch_shows_each_training_image_at_most_once():
+    chosen = range(5, 45)
+    found = order(loader(chosen=chosen, batch_size=7))
+    assert len(found) == len(set(found)) == 35  # 5 batches of 7; the rest waits for the next shuffle
+    assert set(found) <= set(chosen)
+
+
+def test_validation_shows_every_image_once_and_in_order():
+    assert order(loader(seed=None, chosen=range(4, 25))) == list(range(4, 25))
+
+
+def test_the_order_follows_from_seed_and_epoch_alone():
+    first = order(loader(seed=3), epoch=2)
+    np.random.seed(99)
+    torch.manual_seed(99)
+    again = loader(seed=3)
+    order(again, epoch=0), order(again, epoch=1)
+    assert order(again, epoch=2) == first
+    assert order(loader(seed=3), epoch=3) != first and order(loader(seed=4), epoch=2) != first
+    assert sorted(first) != first
+
+
+# ------------------------------------------------------------------------------------------- training
+
+
+def loss_of(model: FaceModel, images: pd.DataFrame, size: int, split: str) -> float:
+    chosen = images[images["split"] == split]
+    batch = torch.from_numpy(decode_images(chosen["file"], size)).permute(0, 3, 1, 2).float() / 255
+    targets = {task.name: torch.tensor(chosen[task.column].to_numpy()) for task in model.tasks}
+    with torch.no_grad():
+        return float(FixedScales(model.tasks)(model.eval()(batch), targets))
+
+
+def test_training_learns(uninterrupted, images):
+    checkpoint, model = Checkpoint.load(uninterrupted / f"{MODEL}.json")
+    torch.manual_seed(5)
+    fresh = FaceModel(TASKS, "resnet10")
+    for split in (TRAIN, VALIDATION):
+        assert loss_of(model, images, 48, split) < 0.8 * loss_of(fresh, images, 48, split)
+    losses = history(uninterrupted)["train_loss"]
+    assert losses.iloc[-1] < losses.iloc[0]
+
+
+def test_training_leaves_checkpoint_and_history_and_nothing_else(uninterrupted, images):
+    assert {f.name for f in uninterrupted.iterdir()} == {f"{MODEL}.{end}" for end in ("json", "safetensors", "history.csv")}
+    checkpoint, model = Checkpoint.load(uninterrupted / f"{MODEL}.json")
+    assert (checkpoint.name, checkpoint.backbone, checkpoint.image_size) == (MODEL, "resnet10", 48)
+    assert checkpoint.tasks == tuple(task.name for task in TASKS)
+    assert checkpoint.training["seed"] == 5 and checkpoint.training["lr"] == 0.004
+    assert checkpoint.training["images"] == (images["split"] == TRAIN).sum()
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+    rows = history(uninterrupted)
+    assert list(rows["epoch"]) == list(range(1, 9)) and list(rows["size"]) == [32] * 4 + [48] * 4
+    measured = [f"{task.name}_{task.metric.name}" for task in TASKS]
+    assert {"train_loss", "valid_loss", "seconds", *measured} <= set(rows.columns)
+    assert np.isfinite(rows.to_numpy(float)).all()
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_every_single_task_model_comes_from_the_same_recipe(task, images, tmp_path):
+    config = replace(TINY, tasks=(task.name,), stages=((32, 1),))
+    checkpoint = train(config, images, tmp_path, progress=False)
+    loaded, model = Checkpoint.load(tmp_path / f"{task.name}.json")
+    assert checkpoint.name == loaded.name == task.name and model.tasks == (task,)
+    assert loaded.training["stages"] == [[32, 1]] and loaded.training["dropout"] == TINY.dropout
+
+
+def test_the_validation_images_teach_nothing(images, tmp_path):
+    """Other labels on images that are not for training give the same weights."""
+    spoilt = images.copy()
+    spoilt.loc[spoilt["split"] != TRAIN, ["age", "gender", "race"]] = [1, 1, 1]
+    found = []
+    for name, table in (("a", images), ("b", spoilt)):
+        train(replace(TINY, stages=((32, 1),)), table, tmp_path / name, progress=False)
+        found.append(weights(tmp_path / name))
+    for key, value in found[0].items():
+        torch.testing.assert_close(value, found[1][key], rtol=0, atol=1e-3)
+
+
+def test_too_few_images_are_one_message(images, tmp_path):
+    with pytest.raises(FaceMTLError, match="batch"):
+        train(TINY, images.head(20), tmp_path, progress=False)
+
+
+def test_without_validation_images_it_is_one_message(images, tmp_path):
+    with pytest.raises(FaceMTLError, match="validation"):
+        train(TINY, images[images["split"] == TRAIN], tmp_path, progress=False)
+
+
+def test_an_error_in_the_model_does_no_harm_to_the_next_training(images, tmp_path):
+    config = replace(TINY, tasks=("age",), stages=((32, 1),))
+    with pytest.raises(Exception, match="224"):
+        train(replace(config, backbone="vit_b_16"), images, tmp_path, progress=False)  # it takes 224 px and no other size
+    train(config, images, tmp_path, progress=False)
+    assert (tmp_path / "age.safetensors").is_file()
+
+
+def test_the_finder_suggests_a_rate_that_can_be_used(images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rate = find_learning_rate(TINY, images)
+    assert 0 < rate < 1
+    assert replace(TINY, lr=rate).lr == rate
+    assert list(tmp_path.iterdir()) == []  # it leaves nothing where it was started
+
+
+# ----------------------------------------------------------------------------------- interrupted, resumed
+
+
+def test_a_killed_training_resumes_as_if_never_stopped(left_over, uninterrupted, synthetic_faces):
+    n_done = len(history(left_over))
+    assert 1 <= n_done < 8 and not (left_over / f"{MODEL}.json").exists()  # it was stopped midway
+    assert resume(left_over, synthetic_faces) == 0
+    expected, found = history(uninterrupted), history(left_over)
+    assert list(found.columns) == list(expected.columns)
+    np.testing.assert_allclose(found.drop(columns="seconds"), expected.drop(columns="seconds"), rtol=2e-4)
+    straight, resumed = weights(uninterrupted), weights(left_over)
+    for name, value in resumed.items():
+        torch.testing.assert_close(value, straight[name], rtol=1e-3, atol=1e-4)
+    assert {f.name for f in left_over.iterdir()} == {f.name for f in uninterrupted.iterdir()}
+
+
+def test_another_seed_would_have_ended_elsewhere(uninterrupted, images, tmp_path):
+    """So the comparison above can fail."""
+    torch.manual_seed(6)
+    start = FaceModel(TASKS, "resnet10").state_dict()
+    name = "heads.age.1.weight"
+    assert (weights(uninterrupted)[name] - start[name]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("setting", "arguments"),
+    {
+        "lr": ["--lr", "0.001"], "seed": ["--seed", "6"], "stages": ["--stages", "32x9"], "batch_size": ["--batch-size", "16"],
+        "backbone": ["--backbone", "mobilenet_v3_small"], "dropout": ["--dropout", "0.5"], "weight_decay": ["--weight-decay", "0.1"],
+    }.items(),
+    ids=lambda v: v if isinstance(v, str) else "",
+)  # fmt: skip
+def test_resuming_with_other_settings_is_refused_by_their_name(left_over, synthetic_faces, capsys, setting, arguments):
+    before = support.contents(left_over)
+    assert resume(left_over, synthetic_faces, *arguments) == 1
+    assert f"({setting})" in capsys.readouterr().err.splitlines()[-1]
+    assert support.contents(left_over) == before
+
+
+def test_there_may_be_nothing_to_resume(synthetic_faces, tmp_path, capsys):
+    assert resume(tmp_path / "runs", synthetic_faces) == 1
+    assert "nothing to resume" in capsys.readouterr().err.splitlines()[-1]
+
+
+def write(content: bytes):
+    return lambda file: file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        write(b""),
+        write(b"garbage"),
+        lambda file: file.write_bytes(file.read_bytes()[:-5000]),
+        lambda file: torch.save({}, file),
+        lambda file: torch.save([1, 2], file),
+        lambda file: torch.save(torch.load(file) | {"optimizer": {}}, file),
+        lambda file: torch.save(torch.load(file) | {"model": {}}, file),
+    ],
+    ids=["empty", "garbage", "cut", "no settings", "a list", "no optimizer", "no weights"],
+)
+def test_a_damaged_resume_file_is_refused_by_its_name(left_over, synthetic_faces, capsys, damage):
+    file = left_over / f"{MODEL}.resume.pt"
+    damage(file)
+    assert resume(left_over, synthetic_faces) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("facemtl: ") and file.name in last
+
+
+class Harmful:
+    def __reduce__(self):
+        return (Path.touch, (Path("harm-was-done"),))
+
+
+def test_a_resume_file_is_not_executed(left_over, synthetic_faces, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = left_over / f"{MODEL}.resume.pt"
+    torch.save(torch.load(file) | {"rows": Harmful()}, file)
+    assert resume(left_over, synthetic_faces) == 1
+    assert not (tmp_path / "harm-was-done").exists()
+
+
+def test_a_training_stopped_after_its_last_epoch_resumes_too(images, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    config = replace(TINY, stages=((32, 1),))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoint, "save", interrupted)
+        train(config, images, tmp_path / "stopped", progress=False)
+    train(config, images, tmp_path / "stopped", progress=False, resume=True)
+    train(config, images, tmp_path / "straight", progress=False)
+    for name, value in weights(tmp_path / "stopped").items():
+        torch.testing.assert_close(value, weights(tmp_path / "straight")[name], rtol=1e-3, atol=1e-4)
+    assert len(history(tmp_path / "stopped")) == 1
+
+
+def test_starting_anew_forgets_an_interrupted_training(left_over, synthetic_faces, uninterrupted):
+    arguments = ["--data", str(synthetic_faces), "--output", str(left_over), *ARGUMENTS, "--stages", "32x1"]
+    assert main(["train", *arguments]) == 0
+    assert len(history(left_over)) == 1 and not (left_over / f"{MODEL}.resume.pt").exists()
+
+
+# ----------------------------------------------------------------------------------------- real images
+
+
+def test_training_on_real_images_learns(utkface, tmp_path):
+    images, _ = read_folder(utkface)
+    few = pd.concat(
+        [images[images["split"] == TRAIN].head(480), images[images["split"] == VALIDATION].head(160)], ignore_index=True
+    )
+    config = TrainConfig(backbone="resnet10", pretrained=False, stages=((32, 3), (48, 3)), batch_size=32, lr=3e-3, seed=1)
+    train(config, few, tmp_path, cache=tmp_path / "cache", progress=False)
+    rows = history(tmp_path)
+    assert rows["train_loss"].iloc[-1] < 0.9 * rows["train_loss"].iloc[0]
+    guess = few[few["split"] == TRAIN]["age"].median()
+    targets = few[few["split"] == VALIDATION]["age"]
+    assert rows["age_mae"].iloc[-1] < (targets - guess).abs().mean()  # better than always saying the median age
