@@ -164,7 +164,8 @@ def read_folder(folder: Path, *, verify: bool = False, progress: bool = True) ->
     files = sorted(folder.glob("*.jpg")) if folder.is_dir() else []
     if not files:
         raise FaceMTLError(
-            f"There are no images in {folder}. Run `python -m facemtl download`, or name the folder with --data or FACEMTL_DATA."
+            f"There are no images in {folder}. Run `python -m facemtl download`, "
+            "or name another folder with --data or FACEMTL_DATA."
         )
     findings, rows = Findings(), []
     with ThreadPoolExecutor() as pool:

@@ -159,7 +159,10 @@ def age_errors(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def age_error_by_group(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0) -> pd.DataFrame:
-    """Per age group and approach: `mae` and `bias` (years) with their 95 % bootstrap intervals, `n`, and `coverage` of low to high."""
+    """Per age group and approach: `mae` and `bias` (years) with their 95 % bootstrap intervals, `n`, and `coverage`.
+
+    Coverage is the share of labels, in percent, that lie between `low` and `high`.
+    """
     rows = []
     errors = age_errors(table)
     for (name, approach), group in errors.groupby(["age_group", "approach"]):

@@ -2,7 +2,7 @@
 
 import io
 import os
-import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -178,8 +178,6 @@ def serve(folder: Path):
 
 def closed_port() -> int:
     """A port on 127.0.0.1 on which nobody answers."""
-    import socket
-
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
@@ -212,19 +210,13 @@ def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str, s
     return process.returncode, out, err
 
 
-def kill_once(
-    process: subprocess.Popen,
-    condition: Callable[[], bool],
-    how: int = signal.SIGKILL,
-    patience: float = 0,
-    timeout: float = 120,
-) -> None:
-    """End a process in mid-work: `patience` seconds after `condition` holds, at once by default."""
+def kill_once(process: subprocess.Popen, condition: Callable[[], bool], patience: float = 0, timeout: float = 120) -> None:
+    """Kill a process in mid-work, `patience` seconds after `condition` holds. It gets no chance to clean up."""
     until = time.monotonic() + timeout
     while not condition():
         if process.poll() is not None or time.monotonic() > until:
             raise AssertionError(f"the process ended before it could be interrupted: {finish(process)}")
         time.sleep(0.002)
     time.sleep(patience)
-    process.send_signal(how)
-    process.wait(60)
+    process.kill()
+    process.communicate(timeout=60)

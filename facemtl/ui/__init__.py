@@ -55,11 +55,11 @@ def build_app(predictor: Predictor, results: pd.DataFrame | None, open_pool: Cal
             """A link with a seed opens its faces; else a random face shows at once what the page is for."""
             seed = request.query_params.get("seed")
             if seed is not None:
-                return gr.Tabs(selected="random"), gr.skip(), *[gr.skip()] * len(shared["outputs"]), *drawn["draw"](seed)
+                return gr.Tabs(selected="random"), *[gr.skip()] * len(shared["outputs"]), *drawn["draw"](seed)
             return gr.skip(), *shared["on_random"](), *[gr.skip()] * len(drawn["outputs"])
 
         demo.load(
-            on_load, None, [tabs, shared["image"], *shared["outputs"], *drawn["outputs"]], show_progress="hidden", **quiet
+            on_load, None, [tabs, *shared["outputs"], *drawn["outputs"]], show_progress="hidden", **quiet
         )
         random_tab.select(
             lambda seed: drawn["draw"](None) if seed is None else [gr.skip()] * len(drawn["outputs"]),

@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from ..prediction import APPROACHES, MULTI, SINGLE, Approach
-from ..tasks import Classification, Regression, Task
+from ..tasks import INTERVAL, Classification, Regression, Task
 
 RULER_END = 100  # years; the few who are older stand at the end
 
@@ -42,7 +42,8 @@ def picture(pixels: np.ndarray, alt: str, size: int = 200, css: str = "") -> str
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img class="{css}" src="data:image/jpeg;base64,{data}" alt="{escape(alt)}" width="{image.width}" height="{image.height}">'
+    size_ = f'width="{image.width}" height="{image.height}"'
+    return f'<img class="{css}" src="data:image/jpeg;base64,{data}" alt="{escape(alt)}" {size_}>'
 
 
 def card(title: str, body: str, badge: str = "", tone: str = "") -> str:
@@ -87,8 +88,9 @@ def _(task: Regression, rows: pd.DataFrame, probabilities: pd.DataFrame, label: 
     ticks = "".join(f'<span style="left:{t}%">{t}</span>' for t in range(0, RULER_END + 1, 20))
     body = (
         f'<div class="ruler">{"".join(tracks)}<div class="ruler-row axis-row"><div class="ruler-value"></div>'
-        f'<div class="axis">{ticks}</div></div><div class="ruler-over"><div></div><div class="track-over">{truth}</div></div></div>'
-        f'<p class="note">{task.unit.capitalize()}; the bands are 90 % intervals.</p>'
+        f'<div class="axis">{ticks}</div></div>'
+        f'<div class="ruler-over"><div></div><div class="track-over">{truth}</div></div></div>'
+        f'<p class="note">{task.unit.capitalize()}; the bands are {100 * INTERVAL:.0f} % intervals.</p>'
     )
     return card(task.title, body, *_regression_badge(task, rows["prediction"], label))
 
@@ -116,8 +118,9 @@ def _(task: Classification, rows: pd.DataFrame, probabilities: pd.DataFrame, lab
         for approach in APPROACHES:
             share = float(probabilities.loc[approach.name].set_index("label").at[name, "probability"])
             best = " best" if int(rows.loc[approach.name].prediction) == position else ""
+            spoken = f"{escape(name)}, {approach.title}: {100 * share:.0f} %"
             pair += (
-                f'<div class="bar-row"><div class="bar" role="img" aria-label="{escape(name)}, {approach.title}: {100 * share:.0f} %">'
+                f'<div class="bar-row"><div class="bar" role="img" aria-label="{spoken}">'
                 f'<i class="{approach.name}" style="width:{100 * share:.1f}%"></i></div>'
                 f'<span class="share{best}">{100 * share:.0f} %</span></div>'
             )

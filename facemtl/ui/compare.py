@@ -19,6 +19,15 @@ from .faces import FacePool, LabelledFace, new_seed
 WAITING = cards.message("No face yet", "Upload a photo, take one, paste one, or draw a random face.")
 
 
+class Photo(gr.Image):
+    """gr.Image that hands on the file as it came, so that one place reads it, or says why it cannot."""
+
+    is_template = True  # to the browser it is an image component like any other
+
+    def preprocess(self, payload) -> str | None:
+        return payload.path if payload else None
+
+
 @dataclass(frozen=True)
 class Look:
     """What a visitor is looking at. It lives in the server's memory alone, for as long as the page is open."""
@@ -78,22 +87,23 @@ def answer(predictor: Predictor, look: Look) -> str:
     )
 
 
-def seen(predictor: Predictor, look: Look) -> str:
-    """The photo with its boxes, where there is one, and the exact crop that the models see."""
+def view(predictor: Predictor, look: Look) -> str:
+    """The photo with a button on each face, where there is one, and the exact crop that the models see."""
     if look.face is None:
-        return ""
+        photo = cards.picture(look.photo, "Your photo", size=640) if look.photo is not None else '<div class="blank"></div>'
+        return f'<section class="card"><div class="photo">{photo}</div></section>'
     size = max(m.checkpoint.image_size for m in predictor.models)
-    crop = cards.picture(look.face.crop, "The crop that the models see", size=2 * size, css="crop")
     text = f"<b>What the models see</b><br>this crop, at {size} × {size} px"
     if len(look.faces) > 1:
         text += f"<br>face {look.chosen + 1} of {len(look.faces)}, largest first"
-    return f'{_boxes(look)}<div class="seen">{crop}<p>{text}</p></div>'
+    is_whole = look.face.score is None and look.centre is None  # then the photo is the crop
+    photo = cards.picture(look.face.crop, "The face", size=400) if is_whole else _boxes(look)
+    crop = cards.picture(look.face.crop, "The crop that the models see", size=2 * size)
+    return f'<section class="card"><div class="photo">{photo}</div><div class="seen">{crop}<p>{text}</p></div></section>'
 
 
 def _boxes(look: Look) -> str:
-    """The photo with a button on each face; nothing where the photo is the crop."""
-    if look.photo is None or (len(look.faces) == 1 and look.face.score is None):
-        return ""
+    """The photo and, over it, a button for each face."""
     height, width = look.photo.shape[:2]
     buttons = []
     for i, face in enumerate(look.faces):
@@ -107,7 +117,7 @@ def _boxes(look: Look) -> str:
             f'<button type="button" class="box" data-choice="{i}" style="{style}" '
             f'aria-label="Face {i + 1}" aria-pressed="{str(i == look.chosen).lower()}"></button>'
         )
-    return f'<div class="photo">{cards.picture(look.photo, "Your photo", size=640)}{"".join(buttons)}</div>'
+    return cards.picture(look.photo, "Your photo", size=640) + "".join(buttons)
 
 
 def _by_approach(table: pd.DataFrame) -> pd.DataFrame:
@@ -122,38 +132,37 @@ def build(predictor: Predictor, pool: "Future[FacePool]", choose: str) -> dict:
     state = gr.State(Look(), time_to_live=3600)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=3, min_width=280, elem_classes="left"):
-            image = gr.Image(
+            shown = gr.HTML(view(predictor, Look()), elem_id="view", js_on_load=choose)
+            centre = gr.Button("Use the centre square", visible=False, elem_id="centre")
+            random = gr.Button("Random face", variant="primary", elem_id="random-face")
+            inlet = Photo(
                 type="filepath",
-                image_mode=None,
                 sources=["upload", "webcam", "clipboard"],
-                label="A photo of a face",
-                height=300,
+                label="Your photo",
+                placeholder="Drop a photo here\nor click to upload",
+                height=200,
                 buttons=[],
                 elem_id="photo",
             )
-            random = gr.Button("Random face", variant="primary", elem_id="random-face")
-            centre = gr.Button("Use the centre square", visible=False, elem_id="centre")
-            view = gr.HTML(elem_id="seen", js_on_load=choose)
         with gr.Column(scale=8, min_width=300):
             cards_ = gr.HTML(WAITING, elem_id="answer")
 
     def show(look: Look) -> tuple:
-        return (
-            look,
-            seen(predictor, look),
-            answer(predictor, look),
-            gr.Button(visible=look.face is None and look.centre is not None),
-        )
+        lacks_face = look.face is None and look.centre is not None
+        return look, view(predictor, look), answer(predictor, look), gr.Button(visible=lacks_face)
 
     def on_file(path: str | None) -> tuple:
+        """The photo goes into the view, and the inlet is empty again for the next one."""
+        if path is None:
+            return (gr.skip(),) * (1 + len(outputs))
         try:
-            return show(look_at_file(path) if path else Look())
+            return None, *show(look_at_file(path))
         except FaceMTLError as error:
-            return Look(), "", cards.message("This file cannot be used", str(error)), gr.Button(visible=False)
+            refused = cards.message("This file cannot be used", str(error))
+            return None, Look(), view(predictor, Look()), refused, gr.Button(visible=False)
 
     def on_random() -> tuple:
-        labelled = pool.result().draw(1, new_seed())[0]
-        return labelled.face.crop, *show(look_at_face(labelled))
+        return show(look_at_face(pool.result().draw(1, new_seed())[0]))
 
     def on_centre(look: Look) -> tuple:
         return show(replace(look, faces=(look.centre,)) if look.centre else look)
@@ -162,10 +171,10 @@ def build(predictor: Predictor, pool: "Future[FacePool]", choose: str) -> dict:
         chosen = int(event.choice)
         return show(replace(look, chosen=chosen) if 0 <= chosen < len(look.faces) else look)
 
-    outputs = [state, view, cards_, centre]
-    quiet = {"api_visibility": "private", "concurrency_id": "models", "show_progress_on": cards_}
-    gr.on([image.input, image.clear], on_file, image, outputs, **quiet)
-    random.click(on_random, None, [image, *outputs], **quiet)
+    outputs = [state, shown, cards_, centre]
+    quiet = {"api_visibility": "private", "concurrency_id": "models", "concurrency_limit": 1, "show_progress_on": cards_}
+    inlet.change(on_file, inlet, [inlet, *outputs], trigger_mode="always_last", **quiet)
+    random.click(on_random, None, outputs, **quiet)
     centre.click(on_centre, state, outputs, **quiet)
-    view.click(on_choice, state, outputs, **quiet)
-    return {"image": image, "outputs": outputs, "show": show, "on_random": on_random}
+    shown.click(on_choice, state, outputs, **quiet)
+    return {"outputs": outputs, "show": show, "on_random": on_random}

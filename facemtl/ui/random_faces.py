@@ -19,7 +19,10 @@ def grid(predictor: Predictor, faces: list[LabelledFace], origin: str) -> str:
     table = predictor.predict([f.face.crop for f in faces], faces=range(len(faces))).table
     table = table.assign(approach=approach_of(table))
     tiles = "".join(_tile(i, face, table[table["face"] == i], predictor.tasks) for i, face in enumerate(faces))
-    return f'{cards.legend()}<p class="note">{escape(origin)}</p><div class="faces">{tiles}</div><p class="note">{_summary(table, faces)}</p>'
+    return (
+        f'{cards.legend()}<p class="note">{escape(origin)}</p><div class="faces">{tiles}</div>'
+        f'<p class="note">{_summary(table, faces)} A click opens a face in Compare.</p><p class="note">{cards.NOTE}</p>'
+    )
 
 
 def _tile(index: int, face: LabelledFace, rows: pd.DataFrame, tasks: tuple[Task, ...]) -> str:
@@ -61,7 +64,7 @@ def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:
     labels = ages["face"].map({i: face.labels[AGE.name] for i, face in enumerate(faces)})
     error = (ages["prediction"] - labels).abs().groupby(ages["approach"]).mean()
     means = " and ".join(f"{error[a.name]:.1f} years by {a.short}" for a in APPROACHES)
-    return f"Mean age error on these {len(faces)} faces: {means}. Twelve faces prove nothing: see Validation. A click opens a face in Compare."
+    return f"Mean age error on these {len(faces)} faces: {means}. A few faces prove nothing: see Validation."
 
 
 def build(predictor: Predictor, pool: "Future[FacePool]", choose: str, tabs: gr.Tabs, shared: dict) -> dict:
@@ -86,11 +89,11 @@ def build(predictor: Predictor, pool: "Future[FacePool]", choose: str, tabs: gr.
         if not 0 <= chosen < len(found):
             raise gr.Error("There is no such face.", print_exception=False)
         labelled = found[chosen]
-        return gr.Tabs(selected="compare"), labelled.face.crop, *shared["show"](compare.look_at_face(labelled))
+        return gr.Tabs(selected="compare"), *shared["show"](compare.look_at_face(labelled))
 
     outputs = [drawn, seed, faces, link]
     quiet = {"api_visibility": "private", "concurrency_id": "models", "show_progress_on": faces}
     gr.on([again.click, seed.submit], draw, seed, outputs, **quiet)
     new.click(lambda: draw(new_seed()), None, outputs, **quiet)
-    faces.click(open_face, drawn, [tabs, shared["image"], *shared["outputs"]], **quiet)
+    faces.click(open_face, drawn, [tabs, *shared["outputs"]], **quiet)
     return {"drawn": drawn, "outputs": outputs, "draw": draw}

@@ -36,8 +36,8 @@ def summary(table: pd.DataFrame) -> str:
     columns = ["Task", *(f"{cards.mark(a)}{a.title}" for a in APPROACHES), "Difference, one minus three", "In words"]
     n = int(compared["n"].max())
     caption = (
-        f"{n:,} validation images, identical for both. Small numbers are 95 % intervals from {N_RESAMPLES:,} bootstrap resamples of the "
-        "images; differences are paired. They tell the luck of the images, not of the training run."
+        f"{n:,} validation images, the same for both. Small numbers are 95 % intervals from {N_RESAMPLES:,} bootstrap "
+        "resamples of the images; differences are paired. They tell the luck of the images, not of the training run."
     )
     return cards.card("At equal recipe and budget, what does one model lose or gain?", cards.html_table(columns, rows, caption))
 
