@@ -8,8 +8,8 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --cust
 .DEFAULT_GOAL := help
 .PHONY: run test lint lock clean help
 
-run: .venv/requirements.stamp  ## start the app
-	@$(BIN)/python app.py $(ARGS)
+run: .venv/requirements.stamp  ## start the app and open its page
+	@$(BIN)/python app.py --open $(ARGS)
 
 test: .venv/requirements-dev.stamp  ## run all tests, the browser tests in a Chromium
 	@sh tests/install_chromium.sh $(BIN)/python

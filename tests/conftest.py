@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from facemtl import data
+from facemtl import data, evaluation
+from facemtl.prediction import Predictor
 from tests import support
 
 
@@ -40,3 +42,15 @@ def loopback(tmp_path):
     folder.mkdir()
     with support.serve(folder) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def predictor() -> Predictor:
+    """The shipped models."""
+    return Predictor.load(support.ROOT / "assets" / "models")
+
+
+@pytest.fixture(scope="session")
+def results() -> pd.DataFrame:
+    """The shipped validation results."""
+    return evaluation.load_validation(support.ROOT / "assets" / "validation")

@@ -1,0 +1,94 @@
+"""The real app, in a process of its own, and a real browser that looks at it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests import support
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Without these Chromium asks its maker's hosts for things that no page asked for.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+PATIENCE = 30_000  # ms; a bound for a busy machine, not an expectation
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory) -> Iterator[str]:
+    """The address of a running app that has no dataset: its random faces are the composites."""
+    port = support.closed_port()
+    log = tmp_path_factory.mktemp("app") / "log.txt"
+    environment = {**os.environ, "FACEMTL_DATA": str(log.parent / "no-dataset"), "PYTHONUNBUFFERED": "1"}
+    with log.open("w") as output:
+        command = [sys.executable, "app.py", "--port", str(port)]
+        process = subprocess.Popen(command, cwd=support.ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        until = time.monotonic() + 90
+        while not _answers(address):
+            assert process.poll() is None and time.monotonic() < until, log.read_text()
+            time.sleep(0.2)
+        yield address
+        assert "Traceback" not in log.read_text(), log.read_text()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, NAMES)), None)  # None: Playwright's own
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[{"width": 1440, "scheme": "light"}], ids=["1440-light"])
+def look(request) -> dict:
+    """The window's width and colour scheme; tests of the layout ask for others."""
+    return request.param
+
+
+@pytest.fixture
+def page(browser, app, look) -> Iterator[Page]:
+    """A page of the app that fails the test on any console error or request to another host."""
+    page = browser.new_page(viewport={"width": look["width"], "height": 900}, color_scheme=look["scheme"])
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    faults = []
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda request: faults.append(request.url) if _is_elsewhere(request.url, app) else None)
+    page.goto(f"{app}/?__theme={look['scheme']}")
+    yield page
+    page.close()
+    assert not faults
+
+
+def _is_elsewhere(url: str, app: str) -> bool:
+    return not url.startswith((app, "data:", "blob:", "ws://127.0.0.1"))

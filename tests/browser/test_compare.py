@@ -1,0 +1,107 @@
+"""Compare, as a visitor uses it."""
+
+import re
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from facemtl.prediction import APPROACHES
+from facemtl.tasks import TASKS, Classification
+from tests import support
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """Three composites in a landscape, as a phone might have taken it."""
+    canvas = Image.new("RGB", (1600, 1100), (120, 140, 150))
+    files = support.composites(140)
+    for file, size, corner in ((files[70], 420, (200, 300)), (files[93], 300, (900, 420)), (files[3], 180, (1300, 500))):
+        with Image.open(file) as face:
+            canvas.paste(face.resize((size, size)), corner)
+    canvas.save(tmp_path / "photo.jpg", quality=92)
+    return tmp_path / "photo.jpg"
+
+
+def upload(page: Page, file) -> None:
+    expect(answer(page)).to_contain_text("What it cost")  # the face that greets visitors has been drawn
+    page.locator("#photo input[type=file]").set_input_files(file)
+
+
+def answer(page: Page):
+    return page.locator("#answer")
+
+
+def test_a_visitor_is_greeted_with_a_face_and_both_answers(page):
+    for task in TASKS:
+        expect(answer(page).get_by_role("heading", name=task.title, exact=True)).to_be_visible()
+    for approach in APPROACHES:
+        expect(answer(page).get_by_text(approach.title, exact=True)).to_be_visible()
+    expect(answer(page).get_by_text(re.compile(r"^label \d+$"))).to_be_visible()
+    expect(page.get_by_alt_text("The crop that the models see")).to_be_visible()
+    expect(answer(page)).to_contain_text("perceived, by the labels of one dataset")
+
+
+def test_bars_show_the_probability_of_every_label(page):
+    for task in TASKS:
+        if isinstance(task, Classification):
+            for label in task.labels:
+                for approach in APPROACHES:
+                    bar = answer(page).get_by_role("img", name=re.compile(rf"^{label}, {approach.title}: \d+ %$"))
+                    expect(bar).to_have_count(1)
+
+
+def test_random_face_draws_another_one(page):
+    expect(answer(page)).to_contain_text("What it cost")
+    crop = page.get_by_alt_text("The crop that the models see")
+    before = crop.get_attribute("src")
+    page.get_by_role("button", name="Random face").click()
+    expect(crop).not_to_have_attribute("src", before)
+
+
+def test_an_uploaded_photo_is_answered_and_its_faces_can_be_chosen(page, photo):
+    upload(page, photo)
+    view = page.locator("#view")
+    expect(view.get_by_role("button", name=re.compile(r"^Face \d$"))).to_have_count(3)
+    expect(view).to_contain_text("face 1 of 3")
+    expect(answer(page).get_by_text(re.compile(r"^label \d+$"))).to_have_count(0)  # nobody knows the truth here
+    first = page.get_by_alt_text("The crop that the models see").get_attribute("src")
+    view.get_by_role("button", name="Face 3").click()
+    expect(view).to_contain_text("face 3 of 3")
+    expect(page.get_by_alt_text("The crop that the models see")).not_to_have_attribute("src", first)
+    expect(view.get_by_role("button", name="Face 3")).to_have_attribute("aria-pressed", "true")
+
+
+def test_one_photo_after_another(page, photo, tmp_path):
+    upload(page, photo)
+    expect(page.locator("#view")).to_contain_text("face 1 of 3")
+    page.locator("#photo input[type=file]").set_input_files(support.composites(140)[30])
+    expect(page.locator("#view")).not_to_contain_text("of 3")
+    expect(answer(page)).to_contain_text("What it cost")
+
+
+def test_a_photo_without_a_face_says_so_and_can_be_used_all_the_same(page, tmp_path):
+    Image.new("RGB", (600, 400), (90, 150, 90)).save(tmp_path / "meadow.png")
+    upload(page, tmp_path / "meadow.png")
+    expect(answer(page)).to_contain_text("No face found")
+    page.get_by_role("button", name="Use the centre square").click()
+    expect(answer(page)).to_contain_text("What it cost")
+    expect(page.get_by_alt_text("The crop that the models see")).to_be_visible()
+
+
+def test_a_file_that_is_no_image_is_refused_in_plain_words(page, tmp_path):
+    (tmp_path / "holiday.jpg").write_text("this is text")
+    upload(page, tmp_path / "holiday.jpg")
+    expect(answer(page)).to_contain_text("This file cannot be used")
+    expect(answer(page)).to_contain_text("Try a JPEG or PNG")
+    page.get_by_role("button", name="Random face").click()
+    expect(answer(page)).to_contain_text("What it cost")
+
+
+def test_a_photo_from_the_camera(page):
+    """Chromium's fake camera shows a test pattern: no face, but the whole way is walked."""
+    expect(answer(page)).to_contain_text("What it cost")
+    page.get_by_role("button", name="Capture from camera").click()
+    page.get_by_role("button", name=re.compile("access|webcam", re.IGNORECASE)).first.click()
+    page.get_by_role("button", name=re.compile("capture photo", re.IGNORECASE)).click()
+    expect(answer(page)).to_contain_text("No face found")

@@ -1,0 +1,66 @@
+"""Random faces, as a visitor uses them."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+
+def faces(page: Page):
+    return page.get_by_role("button", name=re.compile(r"^Face \d+, label"))
+
+
+def open_tab(page: Page) -> None:
+    page.get_by_role("tab", name="Random faces").click()
+    expect(faces(page)).to_have_count(12)
+
+
+def spoken(page: Page) -> list[str]:
+    return [face.get_attribute("aria-label") for face in faces(page).all()]
+
+
+def test_twelve_faces_with_truth_and_both_predictions(page):
+    open_tab(page)
+    for name in spoken(page):
+        assert re.search(
+            r"label (fe)?male, \w+, \d+ years\. Three single-task models: .*years; One multi-task model: .*years", name
+        )
+    expect(page.locator("#grid")).to_contain_text("Composites")
+    expect(page.locator("#grid")).to_contain_text(re.compile(r"Mean age error on these 12 faces: \d+\.\d years"))
+
+
+def test_new_faces_are_others(page):
+    open_tab(page)
+    before = page.get_by_label("Seed").input_value()
+    old = spoken(page)
+    page.get_by_role("button", name="New faces").click()
+    expect(page.get_by_label("Seed")).not_to_have_value(before)
+    assert spoken(page) != old
+
+
+def test_a_seed_can_be_typed_and_its_link_shared(page, app):
+    open_tab(page)
+    page.get_by_label("Seed").fill("4711")
+    page.get_by_role("button", name="Show this seed").click()
+    link = page.get_by_role("link", name="Link to these faces")
+    expect(link).to_have_attribute("href", "?seed=4711")
+    first = spoken(page)
+    page.goto(f"{app}/{link.get_attribute('href')}")
+    expect(faces(page)).to_have_count(12)
+    expect(page.get_by_label("Seed")).to_have_value("4711")
+    assert spoken(page) == first
+
+
+def test_a_click_opens_the_face_in_compare(page):
+    open_tab(page)
+    chosen = faces(page).nth(4)
+    age = re.search(r"label .*?(\d+) years", chosen.get_attribute("aria-label"))[1]
+    chosen.click()
+    expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#answer").get_by_text(f"label {age}", exact=True)).to_be_visible()
+
+
+def test_a_face_opens_with_the_keyboard(page):
+    open_tab(page)
+    faces(page).first.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")

@@ -1,0 +1,54 @@
+"""The README's commands exist, its files are there, and its numbers are those that were measured."""
+
+import re
+import shlex
+
+import pandas as pd
+import pytest
+
+from facemtl import cli
+from facemtl.evaluation import METRICS_FILE
+from facemtl.tasks import task_named
+from tests.support import ROOT
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(?:sh|console)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+
+
+def test_the_two_commands_stand_at_the_top():
+    assert COMMANDS[:2] == ["make run", "make test"]
+    assert README.index("make test") < 1500
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "-m facemtl" in c])
+def test_commands_of_facemtl_are_understood(command):
+    arguments = shlex.split(command.split("-m facemtl", 1)[1])
+    options = cli._parser().parse_args(arguments)
+    assert callable(options.run)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
+def test_targets_of_make_exist(command):
+    assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "pip install -r" in c or "app.py" in c])
+def test_files_that_commands_name_exist(command):
+    for word in shlex.split(command):
+        if word.endswith((".txt", ".py")):
+            assert (ROOT / word).is_file()
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)#]+)\)", README))
+def test_links_lead_somewhere(target):
+    assert (ROOT / target).exists()
+
+
+def test_the_results_are_the_measured_ones():
+    measured = pd.read_csv(ROOT / "assets" / "validation" / METRICS_FILE)
+    for row in measured[measured["by"] == "all"].itertuples():
+        words = task_named(row.task).metric.words
+        line = next(line for line in README.splitlines() if line.lower().startswith(f"| {row.task}"))
+        for number in (words(row.single), words(row.multi), words(row.difference, sign=True)):
+            assert number in line

@@ -1,0 +1,204 @@
+"""Metric tables: against numbers worked out another way, and against the shipped results."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from facemtl import evaluation
+from facemtl.data import CALIBRATION, VALIDATION, read_folder
+from facemtl.errors import FaceMTLError
+from facemtl.evaluation import AGE_GROUPS, age_error_by_group, age_errors, age_groups, compare, metric_tables, with_targets
+from facemtl.prediction import MULTI, SINGLE, Predictor, approach_of
+from facemtl.tasks import AGE, GENDER, INTERVAL, RACE, TASKS
+from tests import support
+
+N = 400
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """Made-up predictions of 400 images: the multi-task ages are off by 3 on average, the single-task ones by more."""
+    rng = np.random.default_rng(0)
+    images = [f"{i:016x}" for i in range(N)]
+    labels = pd.DataFrame(
+        {"image": images, "age": rng.integers(1, 100, N), "gender": rng.integers(0, 2, N), "race": rng.integers(0, 5, N)}
+    )
+    parts = []
+    for model, spread in (("single", 8.0), ("multitask", 4.0)):
+        for task in TASKS:
+            truth = labels[task.column].to_numpy(float)
+            if task is AGE:
+                prediction = truth + rng.normal(1, spread, N)
+            else:
+                prediction = np.where(rng.random(N) < 0.9, truth, (truth + 1) % task.n_outputs)
+            name = task.name if model == "single" else model
+            parts.append(pd.DataFrame({"image": images, "face": 0, "model": name, "task": task.name, "prediction": prediction}))
+    table = pd.concat(parts, ignore_index=True).assign(confidence=0.5)
+    table["low"], table["high"] = table["prediction"] - 8, table["prediction"] + 8
+    return with_targets(table.sample(frac=1, random_state=1, ignore_index=True), labels)
+
+
+def by_hand(table: pd.DataFrame, task, approach: str) -> pd.Series:
+    rows = table[(table["task"] == task.name) & (approach_of(table) == approach)].set_index("image").sort_index()
+    if task is AGE:
+        return (rows["prediction"] - rows["target"]).abs()
+    return 100.0 * (rows["prediction"] == rows["target"])
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_metrics_and_their_difference(table, task):
+    row = compare(table).set_index("task").loc[task.name]
+    single, multi = by_hand(table, task, "single"), by_hand(table, task, "multi")
+    assert row["n"] == N
+    assert row["single"] == pytest.approx(single.mean())
+    assert row["multi"] == pytest.approx(multi.mean())
+    assert row["difference"] == pytest.approx((multi - single).mean())
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_intervals_are_those_of_a_mean(table, task):
+    """For 400 images the bootstrap must agree with the normal approximation of the paired difference's mean."""
+    row = compare(table).set_index("task").loc[task.name]
+    difference = by_hand(table, task, "multi") - by_hand(table, task, "single")
+    half = 1.96 * difference.std() / np.sqrt(N)
+    assert row["difference_low"] == pytest.approx(difference.mean() - half, abs=0.15 * half)
+    assert row["difference_high"] == pytest.approx(difference.mean() + half, abs=0.15 * half)
+
+
+def test_equal_approaches_differ_by_nothing(table):
+    twin = table[approach_of(table) == SINGLE.name]
+    compared = compare(pd.concat([twin, twin.assign(model="multitask")]))
+    assert (compared[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
+    assert (compared["single_low"] < compared["single_high"]).all()
+
+
+def test_the_order_of_rows_is_irrelevant(table):
+    pd.testing.assert_frame_equal(compare(table), compare(table.iloc[::-1]).iloc[::-1].reset_index(drop=True))
+
+
+def test_a_missing_approach_is_said(table):
+    with pytest.raises(FaceMTLError, match="one multi-task model"):
+        compare(table[table["model"] != "multitask"])
+
+
+def test_groups_add_up(table):
+    tables = metric_tables(table)
+    everything = tables[tables["by"] == "all"].set_index("task")
+    for by in (GENDER.name, RACE.name, "age_group"):
+        for task, groups in tables[tables["by"] == by].groupby("task"):
+            assert groups["n"].sum() == N
+            for approach in (SINGLE.name, MULTI.name):
+                weighted = (groups[approach] * groups["n"]).sum() / N
+                assert weighted == pytest.approx(everything.at[task, approach])
+
+
+def test_age_groups_cover_every_age():
+    ages = pd.Series(range(AGE.low, AGE.high + 1))
+    groups = age_groups(ages)
+    assert list(dict.fromkeys(groups)) == list(AGE_GROUPS)
+    for age, group in zip(ages, groups, strict=True):
+        low, high = group.split("-") if "-" in group else (group.rstrip("+"), AGE.high)
+        assert int(low) <= age <= int(high)
+
+
+def test_age_errors_by_group(table):
+    groups = age_error_by_group(table)
+    assert list(groups["age_group"].unique()) == [g for g in AGE_GROUPS if g in set(groups["age_group"])]
+    errors = age_errors(table)
+    for row in groups.itertuples():
+        signed = errors[(errors["age_group"] == row.age_group) & (errors["approach"] == row.approach)]["error"]
+        assert row.n == len(signed)
+        assert row.mae == pytest.approx(signed.abs().mean())
+        assert row.bias == pytest.approx(signed.mean())
+        assert row.coverage == pytest.approx(100 * (signed.abs() <= 8).mean())
+        assert row.mae_low <= row.mae <= row.mae_high
+        assert row.bias_low <= row.bias <= row.bias_high
+
+
+def test_results_survive_being_saved(table, tmp_path):
+    evaluation.save_validation(table, tmp_path)
+    loaded = evaluation.load_validation(tmp_path)
+    pd.testing.assert_frame_equal(compare(loaded), compare(table), check_exact=False, atol=1e-3)
+    first = (tmp_path / evaluation.PREDICTIONS_FILE).read_bytes()
+    evaluation.save_validation(table, tmp_path)
+    assert (tmp_path / evaluation.PREDICTIONS_FILE).read_bytes() == first
+    assert {f.name for f in tmp_path.iterdir()} == {evaluation.PREDICTIONS_FILE, evaluation.METRICS_FILE}
+
+
+def test_missing_and_damaged_results_are_said(table, tmp_path):
+    with pytest.raises(FaceMTLError, match="facemtl evaluate"):
+        evaluation.load_validation(tmp_path)
+    evaluation.save_validation(table, tmp_path)
+    file = tmp_path / evaluation.PREDICTIONS_FILE
+    for damaged in (file.read_bytes()[:500], b"", b"not gzip"):
+        file.write_bytes(damaged)
+        with pytest.raises(FaceMTLError, match="damaged"):
+            evaluation.load_validation(tmp_path)
+
+
+# ------------------------------------------------------------------------------ the shipped results
+
+
+def test_shipped_results_hold_every_image_once_per_model_and_task(results):
+    assert results["image"].nunique() > 2500
+    assert (results.groupby("image").size() == 2 * len(TASKS)).all()
+    assert not results.duplicated(["image", "model", "task"]).any()
+    assert results["image"].str.fullmatch("[0-9a-f]{16}").all()
+
+
+def test_shipped_metrics_are_those_of_the_shipped_predictions(results):
+    shipped = pd.read_csv(support.ROOT / "assets" / "validation" / evaluation.METRICS_FILE)
+    assert len(shipped) == len(metric_tables(results))
+    overall = shipped[shipped["by"] == "all"].set_index("task")
+    for row in compare(results).itertuples():
+        for column in ("single", "multi", "difference", "difference_low", "difference_high"):
+            assert overall.at[row.task, column] == pytest.approx(getattr(row, column), abs=0.02)
+
+
+def test_shipped_intervals_cover_what_they_claim(results):
+    """Calibrated on other images, 90 % intervals cover 90 % of these, give or take their number."""
+    ages = results[results["task"] == AGE.name]
+    covered = (ages["low"] <= ages["target"]) & (ages["target"] <= ages["high"])
+    for _, share in covered.groupby(ages["model"]).mean().items():
+        assert share == pytest.approx(INTERVAL, abs=0.025)
+
+
+def test_shipped_results_are_what_the_shipped_models_say(predictor, results, utkface):
+    """On 120 of the real validation images."""
+    images, _ = read_folder(utkface, progress=False)
+    some = images[images["split"] == VALIDATION].iloc[::25].head(120)
+    again = evaluation.validate(predictor, some)
+    shipped = results[results["image"].isin(again["image"])]
+    assert len(again) == 120 * 2 * len(TASKS) == len(shipped)
+    both = again.merge(shipped, on=["image", "model", "task"], suffixes=("", "_shipped"))
+    assert (both["target"] == both["target_shipped"]).all()
+    ages = both["task"] == AGE.name
+    assert np.allclose(both.loc[ages, "prediction"], both.loc[ages, "prediction_shipped"], atol=0.05)
+    assert (both.loc[~ages, "prediction"] == both.loc[~ages, "prediction_shipped"]).mean() > 0.99
+    assert np.allclose(both["confidence"], both["confidence_shipped"], atol=0.01)
+
+
+def test_no_shipped_result_is_of_a_calibration_image(results, utkface):
+    images, _ = read_folder(utkface, progress=False)
+    by_hash = images.set_index(images["sha256"].str[:16])["split"]
+    known = results["image"].drop_duplicates().map(by_hash).dropna()
+    assert (known == VALIDATION).all()
+    assert not set(by_hash[by_hash == CALIBRATION].index) & set(results["image"])
+
+
+def test_evaluation_from_start_to_end(predictor, utkface, tmp_path):
+    """Calibration and validation on a few hundred real images write what the app reads."""
+    images, _ = read_folder(utkface, progress=False)
+    few = pd.concat([images[images["split"] == split].head(n) for split, n in ((VALIDATION, 80), (CALIBRATION, 60))])
+    seen = []
+    calibrated = evaluation.calibrate(predictor, few, tmp_path, seen.append)
+    assert sum(seen) == 60 * len(predictor.models)
+    for loaded in calibrated.models:
+        assert set(loaded.checkpoint.calibration) == {t.name for t in loaded.model.tasks}
+        assert (tmp_path / f"{loaded.name}.json").is_file()
+    evaluation.save_validation(evaluation.validate(calibrated, few), tmp_path / "results")
+    assert evaluation.load_validation(tmp_path / "results")["image"].nunique() == 80
+    with pytest.raises(FaceMTLError, match="calibration"):
+        evaluation.calibrate(predictor, few[few["split"] == VALIDATION], tmp_path)
+    with pytest.raises(FaceMTLError, match="validation"):
+        evaluation.validate(Predictor(predictor.models), few[few["split"] == CALIBRATION])

@@ -1,0 +1,78 @@
+"""Figures show the numbers of their tables, with titled axes, units and one look for each approach."""
+
+import numpy as np
+import pytest
+
+from facemtl import plots
+from facemtl.evaluation import AGE_GROUPS, age_error_by_group, age_errors
+from facemtl.prediction import APPROACHES
+
+
+@pytest.fixture(scope="module")
+def errors(results):
+    return age_errors(results)
+
+
+@pytest.fixture(scope="module")
+def groups(results):
+    return age_error_by_group(results, n_resamples=200)
+
+
+@pytest.fixture(scope="module")
+def figures(errors, groups):
+    return {
+        "predicted_against_true": plots.predicted_against_true(errors),
+        "error_distribution": plots.error_distribution(errors),
+        "error_by_age": plots.error_by_age(groups),
+        "bias_by_age": plots.bias_by_age(groups),
+    }
+
+
+@pytest.mark.parametrize("name", ["predicted_against_true", "error_distribution", "error_by_age", "bias_by_age"])
+def test_every_figure_names_its_axes_with_units_and_both_approaches(figures, name):
+    figure = figures[name]
+    titles = [axis.title.text for axis in (*figure.select_xaxes(), *figure.select_yaxes()) if axis.title.text]
+    assert len(titles) >= 2
+    assert all("(years)" in title or "(%)" in title for title in titles)
+    drawn = {trace.name: trace for trace in figure.data}
+    for approach in APPROACHES:
+        trace = drawn[approach.title]
+        assert plots.COLORS[approach.name] in (trace.marker.color, trace.line.color)
+        assert trace.hovertemplate
+    colours = [plots.COLORS[a.name] for a in APPROACHES]
+    assert len(set(colours)) == 2 and len(set(plots.SYMBOLS.values())) == 2 and len(set(plots.DASHES.values())) == 2
+
+
+def test_every_image_is_a_point(figures, errors):
+    for trace in figures["predicted_against_true"].data:
+        if trace.mode == "markers":
+            rows = errors[errors["approach"] == next(a.name for a in APPROACHES if a.title == trace.name)]
+            assert np.array_equal(np.sort(trace.y), np.sort(rows["prediction"]))
+
+
+def test_the_distribution_counts_every_error(figures, errors):
+    for trace, approach in zip(figures["error_distribution"].data, APPROACHES, strict=True):
+        assert np.sum(trace.y) == pytest.approx(100)
+        exact = errors[errors["approach"] == approach.name]["error"]
+        middle = np.asarray(trace.y)[np.asarray(trace.x) == 0][0]
+        assert middle == pytest.approx(100 * ((exact >= -1) & (exact < 1)).mean(), abs=0.1)
+
+
+@pytest.mark.parametrize(("name", "column"), [("error_by_age", "mae"), ("bias_by_age", "bias")])
+def test_markers_and_their_intervals_are_the_table(figures, groups, name, column):
+    for trace, approach in zip(figures[name].data, APPROACHES, strict=True):
+        rows = groups[groups["approach"] == approach.name]
+        assert np.allclose(trace.y, rows[column])
+        assert np.allclose(np.asarray(trace.y) + trace.error_y.array, rows[f"{column}_high"])
+        assert np.allclose(np.asarray(trace.y) - trace.error_y.arrayminus, rows[f"{column}_low"])
+        assert [AGE_GROUPS[round(x)] for x in trace.x] == list(rows["age_group"])
+
+
+def test_figures_of_nothing_are_empty_not_broken(errors, groups):
+    for figure in (
+        plots.predicted_against_true(errors[:0]),
+        plots.error_distribution(errors[:0]),
+        plots.error_by_age(groups[:0]),
+        plots.bias_by_age(groups[:0]),
+    ):
+        assert figure.to_json()

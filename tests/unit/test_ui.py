@@ -1,0 +1,214 @@
+"""The handlers behind the tabs, without a browser."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facemtl.errors import FaceMTLError
+from facemtl.prediction import APPROACHES
+from facemtl.tasks import AGE, GENDER, RACE, TASKS
+from facemtl.ui import cards, compare, random_faces, validation
+from facemtl.ui.faces import MAX_SEED, FacePool, as_seed
+from tests import support
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory) -> FacePool:
+    return FacePool.open(tmp_path_factory.mktemp("no-dataset"), support.COMPOSITES)
+
+
+def text(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+# ------------------------------------------------------------------------------------------- faces
+
+
+def test_without_a_dataset_faces_are_composites_and_called_so(pool):
+    assert pool.are_composites
+    assert "omposite" in pool.origin
+
+
+def test_with_a_dataset_faces_are_validation_images(synthetic_faces):
+    pool = FacePool.open(synthetic_faces, support.COMPOSITES)
+    assert not pool.are_composites
+    assert set(pool.table["split"]) == {"validation"}
+    assert "UTKFace" in pool.origin
+
+
+def test_a_seed_is_a_draw(pool):
+    a, b, other = pool.draw(12, 5), pool.draw(12, 5), pool.draw(12, 6)
+    same = [np.array_equal(x.face.crop, y.face.crop) for x, y in zip(a, b, strict=True)]
+    assert all(same)
+    assert not all(np.array_equal(x.face.crop, y.face.crop) for x, y in zip(a, other, strict=True))
+    assert len({x.face.crop.tobytes() for x in a}) == 12
+    assert all(set(x.labels) == {t.name for t in TASKS} for x in a)
+
+
+@pytest.mark.parametrize("typed", ["7", 7, 7.0, "7.9"])
+def test_a_seed_can_be_typed(typed):
+    assert as_seed(typed) == 7
+
+
+@pytest.mark.parametrize("typed", [None, "", "x", "-1", MAX_SEED + 1, "1e99", "nan", "inf"])
+def test_what_is_no_seed_becomes_a_new_one(typed):
+    assert 0 < as_seed(typed) <= MAX_SEED
+
+
+# ----------------------------------------------------------------------------------------- compare
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """Two composites in a landscape."""
+    canvas = Image.new("RGB", (900, 600), (120, 140, 150))
+    for file, size, corner in zip(support.composites(140)[70:72], (320, 200), ((80, 150), (560, 220)), strict=True):
+        with Image.open(file) as face:
+            canvas.paste(face.resize((size, size)), corner)
+    canvas.save(tmp_path / "photo.jpg")
+    return tmp_path / "photo.jpg"
+
+
+def test_a_photo_with_two_faces(predictor, photo):
+    look = compare.look_at_file(photo)
+    assert len(look.faces) == 2
+    assert look.labels == {}
+    seen = compare.view(predictor, look)
+    assert seen.count('data-choice="') == 2
+    assert "face 1 of 2" in text(seen)
+
+
+def test_an_answer_names_every_task_both_approaches_and_the_cost(predictor, photo):
+    said = text(compare.answer(predictor, compare.look_at_file(photo)))
+    for part in (*(t.title for t in TASKS), *(a.title for a in APPROACHES), "What it cost", " ms ", "perceived", *RACE.labels):
+        assert part in said
+    assert "label" not in said.replace("labels of one dataset", "")
+
+
+def test_the_answer_is_the_predictor_s(predictor, photo):
+    look = compare.look_at_file(photo)
+    html = compare.answer(predictor, look)
+    for row in predictor.predict([look.face.crop]).table.itertuples():
+        if row.task == AGE.name:
+            assert f"<b>{row.prediction:.0f}</b> <small>{row.low:.0f} to {row.high:.0f}</small>" in html
+        else:
+            assert f'<span class="share best">{100 * row.confidence:.0f} %</span>' in html
+
+
+def test_a_labelled_face_says_who_is_closer(predictor, pool):
+    labelled = pool.draw(1, 3)[0]
+    html = compare.answer(predictor, compare.look_at_face(labelled))
+    ages = predictor.predict([labelled.face.crop]).table.query("task == 'age'").set_index("model")["prediction"]
+    errors = (ages - labelled.labels["age"]).abs()
+    lead = errors["age"] - errors["multitask"]
+    if abs(lead) >= 0.05:
+        assert f"{'One model is' if lead > 0 else 'Three models are'} closer, by {abs(lead):.1f} years" in text(html)
+    assert f"label {labelled.labels['age']:.0f}" in text(html)
+
+
+def test_no_face_is_said_and_the_centre_is_offered(predictor, tmp_path):
+    Image.new("RGB", (600, 400), (90, 150, 90)).save(tmp_path / "meadow.png")
+    look = compare.look_at_file(tmp_path / "meadow.png")
+    assert look.face is None
+    assert look.centre.crop.shape == (400, 400, 3)
+    assert "No face found" in compare.answer(predictor, look)
+
+
+def test_what_is_no_image_is_refused(tmp_path):
+    (tmp_path / "text.jpg").write_text("hello")
+    with pytest.raises(FaceMTLError, match="not an image"):
+        compare.look_at_file(tmp_path / "text.jpg")
+
+
+@pytest.mark.parametrize(
+    ("single", "multi", "label", "says"),
+    [
+        (1, 1, None, "Agree"),
+        (1, 0, None, "Disagree"),
+        (1, 1, 1, "Both right"),
+        (1, 0, 1, "Only three models are right"),
+        (0, 1, 1, "Only one model is right"),
+        (0, 0, 1, "Agree, against the label"),
+    ],
+)
+def test_badges_of_a_classification(single, multi, label, says):
+    assert badge(GENDER, single, multi, label) == says
+
+
+def test_both_wrong_in_different_ways():
+    assert badge(RACE, 0, 1, 2) == "Both differ from the label"
+
+
+@pytest.mark.parametrize(
+    ("single", "multi", "label", "says"),
+    [
+        (30.0, 34.0, None, "4.0 years apart"),
+        (30.0, 30.01, None, "Agree"),
+        (30.0, 34.0, 33, "One model is closer, by 2.0 years"),
+        (30.0, 34.0, 30, "Three models are closer, by 4.0 years"),
+        (30.0, 34.0, 32, "Equally close"),
+    ],
+)
+def test_badges_of_a_regression(single, multi, label, says):
+    assert badge(AGE, single, multi, label) == says
+
+
+def badge(task, single: float, multi: float, label: float | None) -> str:
+    import pandas as pd
+
+    rows = pd.DataFrame({"prediction": [single, multi], "low": [1.0, 1.0], "high": [90.0, 90.0]}, index=["single", "multi"])
+    bins = [str(b) for b in task.bins]
+    probabilities = pd.DataFrame(
+        {"label": bins * 2, "probability": 1 / len(bins)}, index=["single"] * len(bins) + ["multi"] * len(bins)
+    )
+    html = cards.task_card(task, rows, probabilities, label)
+    return re.search(r'class="badge[^"]*">([^<]*)<', html)[1]
+
+
+def test_messages_are_escaped():
+    assert "<script" not in cards.message("<script>", "<script>alert(1)</script>")
+
+
+# ---------------------------------------------------------------------------- random faces, validation
+
+
+def test_the_grid_shows_each_face_with_its_truth_and_both_predictions(predictor, pool):
+    faces = pool.draw(6, 11)
+    html = random_faces.grid(predictor, faces, pool.origin)
+    assert html.count('class="tile"') == 6
+    assert "omposite" in html
+    table = predictor.predict([f.face.crop for f in faces], faces=range(6)).table.query("task == 'age'")
+    tiles = html.split('class="tile"')[1:]
+    for i, (tile, face) in enumerate(zip(tiles, faces, strict=True)):
+        assert f"label <b>{face.labels['age']:.0f}</b>" in tile
+        for age in table[table["face"] == i]["prediction"]:
+            assert f"<b>{age:.0f}</b>" in tile
+
+
+def test_the_summary_shows_the_measured_numbers(results):
+    from facemtl.evaluation import compare as compare_approaches
+
+    said = text(validation.summary(results))
+    for row in compare_approaches(results).itertuples():
+        digits = 2 if row.task == AGE.name else 1
+        assert f"{row.single:.{digits}f}" in said
+        assert f"{row.difference:+.{digits}f}" in said
+
+
+@pytest.mark.parametrize(
+    ("task", "low", "high", "says"),
+    [
+        ("age", -1.0, -0.2, "One model is better"),
+        ("age", 0.2, 1.0, "Three models are better"),
+        ("gender", 0.2, 1.0, "One model is better"),
+        ("gender", -1.0, -0.2, "Three models are better"),
+        ("race", -0.2, 0.2, "No difference"),
+    ],
+)
+def test_verdicts_follow_the_interval(task, low, high, says):
+    from types import SimpleNamespace
+
+    row = SimpleNamespace(task=task, difference=(low + high) / 2, difference_low=low, difference_high=high)
+    assert validation.verdict(row).startswith(says)
