@@ -225,7 +225,7 @@ def decode_images(files: Iterable[str], size: int, cache: Path | None = None) ->
         key = hashlib.sha256("\n".join(Path(f).name for f in files).encode()).hexdigest()[:16]
         kept = cache / f"{key}-{size}px.npy"
         if kept.is_file():
-            return np.load(kept, mmap_mode="r")
+            return np.load(kept, mmap_mode="c")  # copy on write: torch takes only writable arrays
     with ThreadPoolExecutor() as pool:
         images = np.empty((len(files), size, size, 3), np.uint8)
         decoded = pool.map(lambda f: load_image(f, size), files)

@@ -65,8 +65,8 @@ def answer(predictor: Predictor, look: Look) -> str:
             return WAITING
         return cards.message(
             "No face found",
-            "The detector sees upright faces from the front, of at least 80 pixels after the photo is reduced to 1,000. "
-            "Try another photo, or go on with the centre square: the models answer whatever they are shown.",
+            "The detector finds upright faces that are seen from the front and not too small in the photo. Try another photo, "
+            "or go on with its centre square; but mind that the models answer whatever they are shown.",
         )
     predictions = predictor.predict([look.face.crop])
     by_approach = _by_approach(predictions.table), _by_approach(predictions.probabilities)
