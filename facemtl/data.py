@@ -56,11 +56,22 @@ def download(folder: Path, archive: Path | None = None) -> None:
 
 
 def _fetch_archive() -> Path:
-    from huggingface_hub import hf_hub_download  # half a second that only this needs
+    """The archive in the hub's cache folder, fetched as far as it is missing."""
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url  # half a second that only this needs
+    from huggingface_hub.file_download import http_get  # hf_hub_download forgets what an interrupted process fetched
 
     print(f"Fetching {HUB_FILE} from the Hugging Face dataset {HUB_REPOSITORY} (resumes where it was interrupted)")
     try:
-        return Path(hf_hub_download(HUB_REPOSITORY, HUB_FILE, repo_type="dataset"))
+        url = hf_hub_url(HUB_REPOSITORY, HUB_FILE, repo_type="dataset")
+        metadata = get_hf_file_metadata(url)
+        archive = Path(constants.HF_HOME) / "facemtl" / f"{metadata.etag}-{HUB_FILE}"
+        if not archive.is_file():
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            partial = archive.with_name(f"{archive.name}.incomplete")
+            with partial.open("ab") as file:
+                http_get(url, file, resume_size=file.tell(), expected_size=metadata.size, displayed_filename=HUB_FILE)
+            partial.replace(archive)
+        return archive
     except Exception as error:  # the hub client raises its own, httpx's and the system's errors
         raise FaceMTLError(
             f"UTKFace could not be fetched from the Hugging Face dataset {HUB_REPOSITORY} ({_first_line(error)}). "
@@ -92,6 +103,8 @@ def unpack(archive: Path, folder: Path) -> None:
                     with tar.extractfile(member) as source, (partial / path.name).open("wb") as target:
                         shutil.copyfileobj(source, target)
                     n_images += bool(_FILE_NAME.fullmatch(path.name))
+                while tar.fileobj.read(1 << 20):
+                    pass  # tarfile stops at the last member; gzip compares its checksum at the end
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
                 raise FaceMTLError(f"{archive.name} could not be unpacked: {error.strerror}.") from error
@@ -109,7 +122,12 @@ def unpack(archive: Path, folder: Path) -> None:
 def _new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill; it becomes `folder` at the end, and vanishes where filling it fails."""
     folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FaceMTLError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+    if folder.exists() and not folder.is_dir():
+        raise FaceMTLError(f"{folder} is a file. Name a folder with --data.")
     prefix = f".{folder.name}.partial-"
     for left_over in folder.parent.glob(prefix + "*"):  # of a process that was killed
         shutil.rmtree(left_over, ignore_errors=True)
@@ -241,11 +259,14 @@ def decode_images(files: Iterable[str], size: int, cache: Path | None = None) ->
 
 def load_image(file: str | Path, size: int) -> np.ndarray:
     """One image as uint8 (size, size, 3)."""
-    with Image.open(file) as image:
-        image = image.convert("RGB")
-        if image.size != (size, size):
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
-        return np.asarray(image)
+    try:
+        with Image.open(file) as image:
+            image = image.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise FaceMTLError(f"{file} is damaged ({_first_line(error)}). Replace or delete it.") from error
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
 
 def _first_line(error: BaseException) -> str:

@@ -5,6 +5,7 @@ what the models were trained on: on UTKFace's own 200 px chips the detector find
 centre and, on average, 181 px a side.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,7 +87,9 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
 
 def as_rgb(image: Image.Image) -> Image.Image:
     """Upright and in three channels; what is transparent becomes white."""
-    image = ImageOps.exif_transpose(image)
+    with suppress(Exception):  # damaged metadata, which Pillow rewrites as a whole: then the image stays as it lies
+        image = ImageOps.exif_transpose(image)
+    image.load()
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

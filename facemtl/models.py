@@ -4,6 +4,7 @@ A single-task model is the same class with one task, so nothing forks.
 """
 
 import hashlib
+import http.client
 import json
 import urllib.error
 from dataclasses import asdict, dataclass, field
@@ -74,7 +75,7 @@ def _headless(name: str, pretrained: bool) -> tuple[nn.Module, int]:
             model = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
     except ValueError as error:
         raise FaceMTLError(f"torchvision has no model named {name!r}. Try resnet18 or regnet_x_400mf.") from error
-    except (urllib.error.URLError, OSError) as error:
+    except (urllib.error.URLError, OSError, http.client.HTTPException, RuntimeError) as error:  # RuntimeError: a wrong checksum
         raise FaceMTLError(
             f"The ImageNet weights of {name} could not be downloaded ({error}). Go online and run the same command again, "
             "or train from scratch with --no-pretrained."
@@ -133,9 +134,10 @@ class Checkpoint:
             fields = json.loads(description.read_text())
             checkpoint = cls(**{**fields, "tasks": tuple(fields["tasks"])})
             tasks = tuple(task_named(name) for name in checkpoint.tasks)
+            model = FaceModel(tasks, checkpoint.backbone, mean=checkpoint.mean, std=checkpoint.std)
         except FileNotFoundError as error:
             raise FaceMTLError(f"The model {description.stem} has no description {description.name}. {again}") from error
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, FaceMTLError) as error:
             raise FaceMTLError(f"{description.name} does not describe a model ({error}). {again}") from error
         weights = description.with_suffix(".safetensors")
         try:
@@ -144,7 +146,6 @@ class Checkpoint:
             raise FaceMTLError(f"The weights {weights.name} of the model {checkpoint.name} cannot be read. {again}") from error
         if hashlib.sha256(content).hexdigest() != checkpoint.sha256:
             raise FaceMTLError(f"{weights.name} is damaged, or not the file that {description.name} describes. {again}")
-        model = FaceModel(tasks, checkpoint.backbone, mean=checkpoint.mean, std=checkpoint.std)
         try:
             state = safetensors.torch.load(content)
             model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})

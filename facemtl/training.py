@@ -5,6 +5,7 @@ device. Everything random follows from (seed, epoch), so a resumed run equals an
 """
 
 import math
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,11 @@ class Augmentation:
     gray: float = 0.1  # share of images made gray
     erase: float = 0.0  # share of images that lose a patch of 15 to 40 % of a side
 
+    def __post_init__(self):
+        for name, high in (("rotation", 180), ("scale", 0.9), ("shift", 1), ("light", 1), ("gray", 1), ("erase", 1)):
+            if not 0 <= (value := getattr(self, name)) <= high:
+                raise FaceMTLError(f"{name} must be from 0 to {high}; found {value}.")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -66,7 +72,11 @@ class TrainConfig:
             raise FaceMTLError(f"tasks must name at least one task, each once; found {', '.join(self.tasks) or 'none'}.")
         if not self.stages or any(size < 32 or epochs < 1 for size, epochs in self.stages):
             raise FaceMTLError(f"stages must be (size of at least 32 px, at least one epoch); found {self.stages}.")
-        for name, low, high in (("batch_size", 2, 4096), ("lr", 1e-7, 1.0), ("weight_decay", 0, 1), ("dropout", 0, 0.95)):
+        limits = {
+            "batch_size": (2, 4096), "lr": (1e-7, 1.0), "weight_decay": (0, 1), "dropout": (0, 0.95),
+            "grad_clip": (1e-3, 1e6), "seed": (0, 2**32 - 1),
+        }  # fmt: skip
+        for name, (low, high) in limits.items():
             if not low <= (value := getattr(self, name)) <= high:
                 raise FaceMTLError(f"{name} must be from {low} to {high}; found {value}.")
 
@@ -96,7 +106,8 @@ def train(
     """Train on the images of the train split; write checkpoint and history into `output`.
 
     `images` is the table of `data.read_folder`. After each epoch `<name>.resume.pt` holds all that
-    `resume` needs; it is removed at the end. `cache` is a folder for decoded images.
+    `resume` needs; it is removed at the end. A resumed training continues as if never stopped; only the
+    stages that lie ahead may be changed, to train longer or shorter than planned. `cache` is a folder for decoded images.
     """
     started = time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
@@ -118,6 +129,7 @@ def train(
             "images": len(learner.dls.train.indices),
             "seconds": round(sum(row["seconds"] for row in keeper.rows)),
             "device": str(learner.dls.device),
+            "earlier_stages": keeper.earlier_stages,
             "loss_scales": {name: task_named(name).loss_scale for name in config.tasks},
         },
     )
@@ -131,13 +143,17 @@ def train(
 def find_learning_rate(config: TrainConfig, images: pd.DataFrame, *, cache: Path | None = None, device: str = "auto") -> float:
     """fastai's learning-rate finder (Smith, 2017): the 'valley' of the loss over growing rates."""
     learner = _learner(config, images, cache, _device(device))
-    return float(learner.lr_find(show_plot=False).valley)
+    with tempfile.TemporaryDirectory() as folder:  # the finder keeps the weights on disk while it spoils them
+        learner.path = Path(folder)
+        return float(learner.lr_find(show_plot=False).valley)
 
 
 def _learner(config: TrainConfig, images: pd.DataFrame, cache: Path | None, device: torch.device) -> Learner:
     tasks = tuple(task_named(name) for name in config.tasks)
     torch.manual_seed(config.seed)
     model = FaceModel(tasks, config.backbone, pretrained=config.pretrained, dropout=config.dropout)
+    # Only the model runs in bfloat16; losses and metrics stay in float32.
+    model.forward = torch.autocast(device.type, torch.bfloat16, enabled=_precision(device) == "bfloat16")(model.forward)
     # Stored an eighth larger than seen, so that shift, scale and rotation have pixels to draw from.
     decoded = torch.from_numpy(decode_images(images["file"], round(max(config.sizes) * 1.125), cache))
     targets = {task.name: torch.tensor(images[task.column].to_numpy()) for task in tasks}
@@ -147,6 +163,8 @@ def _learner(config: TrainConfig, images: pd.DataFrame, cache: Path | None, devi
             f"There are {len(train_images)} training images, fewer than one batch of {config.batch_size}. "
             "Add images or choose a smaller --batch-size."
         )
+    if not len(validation_images):
+        raise FaceMTLError("There are no validation images. Add images: a fifth of them is set aside by their content.")
     loaders = DataLoaders(
         FaceLoader(decoded, targets, train_images, config.batch_size, seed=config.seed),
         FaceLoader(decoded, targets, validation_images[:1000], config.batch_size),  # a glance; `evaluate` uses all
@@ -159,7 +177,7 @@ def _learner(config: TrainConfig, images: pd.DataFrame, cache: Path | None, devi
         opt_func=Adam,  # fastai's is AdamW: weight decay is decoupled
         metrics=[_metric(task) for task in tasks],
         wd=config.weight_decay,
-        cbs=[PrepareBatches(config), Autocast(), GradientClip(config.grad_clip)],
+        cbs=[PrepareBatches(config), Float32Outputs(), GradientClip(config.grad_clip)],
         path=".",
     )
 
@@ -252,18 +270,10 @@ def augment(images: Tensor, size: int, how: Augmentation) -> Tensor:
     return images.clamp(0, 1)
 
 
-class Autocast(Callback):
-    """Run the model in bfloat16 where the device gains from it; losses stay in float32."""
-
-    order = 10
-
-    def before_batch(self):
-        device = self.dls.device
-        self.context = torch.autocast(device.type, torch.bfloat16, enabled=_precision(device) == "bfloat16")
-        self.context.__enter__()
+class Float32Outputs(Callback):
+    """The model may run in bfloat16; losses and metrics never do."""
 
     def after_pred(self):
-        self.context.__exit__(None, None, None)
         self.learn.pred = {name: outputs.float() for name, outputs in self.pred.items()}
 
 
@@ -273,7 +283,12 @@ class KeepProgress(Callback):
     order = 70  # after fastai's recorder
 
     def __init__(self, config: TrainConfig, file: Path, history: Path):
-        self.config, self.file, self.history, self.rows = config, file, history, []
+        self.config, self.file, self.history, self.rows, self.smooth_loss = config, file, history, [], None
+        self.earlier_stages = []  # [epochs done, the stages until then], of each time that they were changed
+
+    def before_fit(self):
+        if self.smooth_loss:
+            self.recorder.smooth_loss.count, self.recorder.smooth_loss.val = self.smooth_loss
 
     def before_epoch(self):
         self.started = time.perf_counter()
@@ -291,6 +306,8 @@ class KeepProgress(Callback):
             "model": self.learn.model.state_dict(),
             "optimizer": self._optimizer(),
             "rows": self.rows,
+            "earlier_stages": self.earlier_stages,
+            "smooth_loss": [self.recorder.smooth_loss.count, self.recorder.smooth_loss.val.cpu()],
         }
         partial = self.file.with_name(f".{self.file.name}.partial")
         torch.save(state, partial)
@@ -306,22 +323,28 @@ class KeepProgress(Callback):
         """Load what an earlier process kept; the number of epochs that it finished."""
         if not self.file.is_file():
             raise FaceMTLError(f"There is nothing to resume: {self.file} does not exist. Start without --resume.")
+        damaged = f"{self.file} is damaged and cannot be resumed. Delete it and start without --resume."
         try:
             state = torch.load(self.file, map_location=learner.dls.device, weights_only=True)
+            done = [row["size"] for row in state["rows"]]
+            changed = [name for name, value in _plain(self.config).items() if state["config"].get(name) != value]
         except Exception as error:
-            raise FaceMTLError(
-                f"{self.file} is damaged and cannot be resumed. Delete it and start without --resume."
-            ) from error
-        changed = [name for name, value in _plain(self.config).items() if state["config"].get(name) != value]
-        if changed:
+            raise FaceMTLError(damaged) from error
+        self.earlier_stages = state.get("earlier_stages", [])
+        if changed == ["stages"] and self.config.sizes[: len(done)] == done:  # what lies ahead may be changed
+            self.earlier_stages.append([len(done), state["config"]["stages"]])
+        elif changed:
             raise FaceMTLError(
                 f"The interrupted training had other settings ({', '.join(changed)}). "
                 "Resume with the same ones, or start anew without --resume."
             )
-        learner.model.load_state_dict(state["model"])
-        learner.create_opt()
-        learner.opt.load_state_dict(state["optimizer"])
-        self.rows = state["rows"]
+        try:
+            learner.model.load_state_dict(state["model"])
+            learner.create_opt()
+            learner.opt.load_state_dict(state["optimizer"])
+            self.rows, self.smooth_loss = state["rows"], state.get("smooth_loss")
+        except Exception as error:
+            raise FaceMTLError(damaged) from error
         return len(self.rows)
 
 
@@ -335,6 +358,10 @@ def _plain(config: TrainConfig) -> dict:
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise FaceMTLError(f"The device {name!r} cannot be used here. Try --device cpu, or auto.") from error
     return torch.device(name)
 
 

@@ -58,9 +58,7 @@ def build_app(predictor: Predictor, results: pd.DataFrame | None, open_pool: Cal
                 return gr.Tabs(selected="random"), *[gr.skip()] * len(shared["outputs"]), *drawn["draw"](seed)
             return gr.skip(), *shared["on_random"](), *[gr.skip()] * len(drawn["outputs"])
 
-        demo.load(
-            on_load, None, [tabs, *shared["outputs"], *drawn["outputs"]], show_progress="hidden", **quiet
-        )
+        demo.load(on_load, None, [tabs, *shared["outputs"], *drawn["outputs"]], show_progress="hidden", **quiet)
         random_tab.select(
             lambda seed: drawn["draw"](None) if seed is None else [gr.skip()] * len(drawn["outputs"]),
             drawn["drawn"], drawn["outputs"], show_progress="hidden", **quiet,

@@ -19,15 +19,6 @@ from .faces import FacePool, LabelledFace, new_seed
 WAITING = cards.message("No face yet", "Upload a photo, take one, paste one, or draw a random face.")
 
 
-class Photo(gr.Image):
-    """gr.Image that hands on the file as it came, so that one place reads it, or says why it cannot."""
-
-    is_template = True  # to the browser it is an image component like any other
-
-    def preprocess(self, payload) -> str | None:
-        return payload.path if payload else None
-
-
 @dataclass(frozen=True)
 class Look:
     """What a visitor is looking at. It lives in the server's memory alone, for as long as the page is open."""
@@ -135,7 +126,7 @@ def build(predictor: Predictor, pool: "Future[FacePool]", choose: str) -> dict:
             shown = gr.HTML(view(predictor, Look()), elem_id="view", js_on_load=choose)
             centre = gr.Button("Use the centre square", visible=False, elem_id="centre")
             random = gr.Button("Random face", variant="primary", elem_id="random-face")
-            inlet = Photo(
+            inlet = gr.Image(
                 type="filepath",
                 sources=["upload", "webcam", "clipboard"],
                 label="Your photo",
@@ -144,6 +135,8 @@ def build(predictor: Predictor, pool: "Future[FacePool]", choose: str) -> dict:
                 buttons=[],
                 elem_id="photo",
             )
+            # The file as it came: one place reads it, or says why it cannot.
+            inlet.preprocess = lambda payload: payload.path if payload else None
         with gr.Column(scale=8, min_width=300):
             cards_ = gr.HTML(WAITING, elem_id="answer")
 
