@@ -4,6 +4,7 @@ The split is a property of an image's bytes, so that byte-identical copies never
 everybody's is the same.
 """
 
+import glob
 import hashlib
 import os
 import re
@@ -98,7 +99,7 @@ def unpack(archive: Path, folder: Path) -> None:
                             f"{archive.name} is not a UTKFace archive: it holds {member.name!r}, "
                             "which is a link or points outside the folder. Nothing was unpacked."
                         )
-                    if not member.isfile() or path.suffix.lower() != ".jpg" or path.name.startswith("."):
+                    if not member.isfile() or path.suffix != ".jpg" or path.name.startswith("."):
                         continue
                     with tar.extractfile(member) as source, (partial / path.name).open("wb") as target:
                         shutil.copyfileobj(source, target)
@@ -129,7 +130,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     if folder.exists() and not folder.is_dir():
         raise FaceMTLError(f"{folder} is a file. Name a folder with --data.")
     prefix = f".{folder.name}.partial-"
-    for left_over in folder.parent.glob(prefix + "*"):  # of a process that was killed
+    for left_over in folder.parent.glob(glob.escape(prefix) + "*"):  # of a process that was killed
         shutil.rmtree(left_over, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     try:

@@ -68,13 +68,13 @@ def _headless(name: str, pretrained: bool) -> tuple[nn.Module, int]:
     """A torchvision classifier without its last linear layer, and the number of features it leaves."""
     if name == "resnet10" and pretrained:
         raise FaceMTLError("There are no ImageNet weights for resnet10. Add --no-pretrained, or choose --backbone resnet18.")
+    if name != "resnet10" and name not in torchvision.models.list_models(module=torchvision.models):
+        raise FaceMTLError(f"torchvision has no classification model named {name!r}. Try resnet18 or regnet_x_400mf.")
     try:
         if name == "resnet10":
             model = resnet10()
         else:
             model = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
-    except ValueError as error:
-        raise FaceMTLError(f"torchvision has no model named {name!r}. Try resnet18 or regnet_x_400mf.") from error
     except (urllib.error.URLError, OSError, http.client.HTTPException, RuntimeError) as error:  # RuntimeError: a wrong checksum
         raise FaceMTLError(
             f"The ImageNet weights of {name} could not be downloaded ({error}). Go online and run the same command again, "

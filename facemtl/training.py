@@ -152,6 +152,7 @@ def _learner(config: TrainConfig, images: pd.DataFrame, cache: Path | None, devi
     tasks = tuple(task_named(name) for name in config.tasks)
     torch.manual_seed(config.seed)
     model = FaceModel(tasks, config.backbone, pretrained=config.pretrained, dropout=config.dropout)
+    _check_sizes(model, config)
     # Only the model runs in bfloat16; losses and metrics stay in float32.
     model.forward = torch.autocast(device.type, torch.bfloat16, enabled=_precision(device) == "bfloat16")(model.forward)
     # Stored an eighth larger than seen, so that shift, scale and rotation have pixels to draw from.
@@ -180,6 +181,18 @@ def _learner(config: TrainConfig, images: pd.DataFrame, cache: Path | None, devi
         cbs=[PrepareBatches(config), Float32Outputs(), GradientClip(config.grad_clip)],
         path=".",
     )
+
+
+def _check_sizes(model: FaceModel, config: TrainConfig) -> None:
+    """Some backbones take images of one size only: better known before an hour of training than after."""
+    for size, _ in config.stages:
+        try:
+            with torch.no_grad():
+                model.eval()(torch.zeros(1, 3, size, size))
+        except Exception as error:  # each backbone complains in its own way
+            raise FaceMTLError(
+                f"{config.backbone} cannot take images of {size} px ({error}). Choose other --stages or another --backbone."
+            ) from error
 
 
 def _metric(task: Task) -> AvgMetric:

@@ -350,12 +350,22 @@ def test_without_validation_images_it_is_one_message(images, tmp_path):
         train(TINY, images[images["split"] == TRAIN], tmp_path, progress=False)
 
 
-def test_an_error_in_the_model_does_no_harm_to_the_next_training(images, tmp_path):
+def test_an_error_in_the_model_does_no_harm_to_the_next_training(images, tmp_path, monkeypatch):
     config = replace(TINY, tasks=("age",), stages=((32, 1),))
-    with pytest.raises(Exception, match="224"):
-        train(replace(config, backbone="vit_b_16"), images, tmp_path, progress=False)  # it takes 224 px and no other size
+
+    def breaks(*_):
+        raise ValueError("broken")
+
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="broken"):
+        patch.setattr(torch.nn.Dropout, "forward", lambda self, x: breaks() if self.training else x)
+        train(config, images, tmp_path, progress=False)
     train(config, images, tmp_path, progress=False)
     assert (tmp_path / "age.safetensors").is_file()
+
+
+def test_a_backbone_that_takes_only_one_size_is_refused_before_the_training(images, tmp_path):
+    with pytest.raises(FaceMTLError, match="vit_b_16 cannot take images of 32 px"):
+        train(replace(TINY, backbone="vit_b_16"), images, tmp_path, progress=False)
 
 
 def test_the_finder_suggests_a_rate_that_can_be_used(images, tmp_path, monkeypatch):
