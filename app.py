@@ -10,7 +10,6 @@ from facemtl.errors import FaceMTLError
 from facemtl.evaluation import load_validation
 from facemtl.prediction import Predictor
 from facemtl.ui import build_app, launch_options
-from facemtl.ui.faces import FacePool
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 
@@ -23,7 +22,7 @@ def make_app(models: Path = ASSETS / "models", results: Path = ASSETS / "validat
     except FaceMTLError as error:
         print(f"facemtl: {error}", file=sys.stderr)
         table = None
-    return build_app(predictor, table, lambda: FacePool.open(default_folder(), ASSETS / "faces"))
+    return build_app(predictor, table, default_folder(), ASSETS / "faces")
 
 
 def main() -> int:
@@ -37,15 +36,16 @@ def main() -> int:
     has_screen = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     try:
         demo = make_app(options.models, options.results)
+    except FaceMTLError as error:
+        print(f"facemtl: {error}", file=sys.stderr)
+        return 1
+    try:
         demo.launch(
             server_name=options.host,
             server_port=options.port,
             inbrowser=bool(options.open and has_screen),
             **launch_options(ASSETS / "style.css"),
         )
-    except FaceMTLError as error:
-        print(f"facemtl: {error}", file=sys.stderr)
-        return 1
     except OSError as error:
         print(f"facemtl: the page cannot be served ({error}). Choose another --port or --host.", file=sys.stderr)
         return 1

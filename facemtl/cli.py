@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FaceMTLError as error:
         print(f"facemtl: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # the disk is full, a folder may not be written ...
+        print(f"facemtl: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nfacemtl: interrupted", file=sys.stderr)
         return 130
@@ -121,7 +124,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from . import evaluation
     from .prediction import Predictor
 
-    predictor = Predictor.load(options.models)
+    predictor = Predictor.load(options.models).require_pairs()
     images, _ = read_folder(options.data)
     counts = images["split"].value_counts()
     with _bar("Calibrating", counts.get("calibration", 0) * len(predictor.models)) as bar:
@@ -129,6 +132,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     with _bar("Validating", counts.get("validation", 0)) as bar:
         table = evaluation.validate(predictor, images, bar.update)
     evaluation.save_validation(table, options.output)
+    evaluation.note_metrics(predictor, table, options.models)
     print(f"Wrote predictions and metrics of {table['image'].nunique():,} validation images to {options.output}")
     for row in evaluation.compare(table).itertuples():
         words = task_named(row.task).metric.words
@@ -147,6 +151,9 @@ def _predict(options: argparse.Namespace) -> None:
             f"There are no images in {', '.join(map(str, options.paths))}. Images end in {', '.join(IMAGE_SUFFIXES)}."
         )
     predictor = Predictor.load(options.models)
+    if options.csv:  # better refused now than after the last image
+        options.csv.parent.mkdir(parents=True, exist_ok=True)
+        options.csv.open("a").close()
     tables, pending = [], []
 
     def flush() -> None:
@@ -170,9 +177,7 @@ def _predict(options: argparse.Namespace) -> None:
     if not tables:
         raise FaceMTLError(f"None of the {len(files)} images gave a prediction.")
     result = pd.concat(tables, ignore_index=True)
-    if options.csv:
-        options.csv.parent.mkdir(parents=True, exist_ok=True)
-    result.to_csv(options.csv or sys.stdout, index=False, float_format="%.4f")
+    result.to_csv(options.csv or sys.stdout, index=False, float_format="%.4f", lineterminator="\n")
     if options.csv:
         n_read = result["image"].nunique()
         print(

@@ -53,7 +53,15 @@ def download(folder: Path, archive: Path | None = None) -> None:
         if any(folder.glob("*.jpg")):
             return
         raise FaceMTLError(f"{folder} exists and holds no images. Empty it, or name another folder with --data.")
-    unpack(archive or _fetch_archive(), folder)
+    if archive:
+        unpack(archive, folder)
+        return
+    fetched = _fetch_archive()
+    try:
+        unpack(fetched, folder)
+    except FaceMTLError:
+        fetched.unlink(missing_ok=True)  # damaged on its way: the next run fetches it anew
+        raise
 
 
 def _fetch_archive() -> Path:

@@ -20,6 +20,7 @@ from .errors import FaceMTLError
 FRAME = 200 / 181  # side of the crop over side of dlib's box
 LONGEST_SIDE = 1000  # px; larger images are searched on a reduced copy
 SMALLEST_FACE = 80  # px; dlib's window
+MOST_PIXELS = 100_000_000
 LARGEST_CROP = 512  # px a side; more would only cost memory
 BORDER = 0.25  # of a side, added around images that a face may fill
 
@@ -60,13 +61,13 @@ def whole(image: Image.Image) -> Face:
 
 
 def face_at(image: Image.Image, box: tuple[float, float, float, float], score: float | None = None) -> Face:
-    """The face in a square `box`; where it reaches beyond the image, the image is reflected."""
+    """The face in a square `box` of an upright RGB image; where it reaches beyond the image, the image is reflected."""
     left, top, right, bottom = (round(v) for v in box)
     side = max(2, right - left, bottom - top)
-    pixels = np.asarray(as_rgb(image))
-    rows = _reflected(np.arange(top, top + side), len(pixels))
-    columns = _reflected(np.arange(left, left + side), pixels.shape[1])
-    crop = pixels[rows[:, None], columns[None, :]]
+    rows = _reflected(np.arange(top, top + side), image.height)
+    columns = _reflected(np.arange(left, left + side), image.width)
+    part = image.crop((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))  # not the whole photo again
+    crop = np.asarray(part)[rows[:, None] - rows.min(), columns[None, :] - columns.min()]
     if side > LARGEST_CROP:
         crop = np.asarray(Image.fromarray(crop).resize((LARGEST_CROP, LARGEST_CROP), Image.Resampling.BILINEAR, reducing_gap=3))
     return Face((left, top, left + side, top + side), score, np.ascontiguousarray(crop))
@@ -76,11 +77,14 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
     """An image file, upright and in RGB. Raises FaceMTLError where it cannot be read."""
     try:
         with Image.open(file) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise FaceMTLError(f"This image has more than {MOST_PIXELS // 10**6} million pixels. Reduce it first.")
+            image.draft("RGB", (2 * LONGEST_SIDE, 2 * LONGEST_SIDE))  # lets large JPEGs be decoded at a fraction
             return as_rgb(image)
     except FileNotFoundError as error:
         raise FaceMTLError("There is no such file.") from error
     except Image.DecompressionBombError as error:
-        raise FaceMTLError("This image has too many pixels. Reduce it to at most 10,000 px a side.") from error
+        raise FaceMTLError(f"This image has more than {MOST_PIXELS // 10**6} million pixels. Reduce it first.") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise FaceMTLError("This file is damaged, or not an image that can be read. Try a JPEG or PNG.") from error
 
@@ -97,7 +101,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image, np.float32)
         low, high = float(values.min()), float(values.max())
         image = Image.fromarray(np.uint8((values - low) / max(high - low, 1e-9) * 255))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _search(image: Image.Image, border: float) -> list[tuple[tuple[float, float, float, float], float]]:

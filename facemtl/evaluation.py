@@ -91,8 +91,20 @@ def save_validation(table: pd.DataFrame, folder: Path) -> None:
     for name, content in files.items():
         partial = folder / f".partial-{name}"
         compression = {"method": "gzip", "mtime": 0} if name.endswith(".gz") else None  # the same bytes each time
-        content.to_csv(partial, index=False, compression=compression, float_format="%.6g")
+        content.to_csv(partial, index=False, compression=compression, float_format="%.6g", lineterminator="\n")
         partial.replace(folder / name)
+
+
+def note_metrics(predictor: Predictor, table: pd.DataFrame, folder: Path) -> None:
+    """Write each model's metrics into its description in `folder`."""
+    for loaded in predictor.models:
+        rows = table[table["model"] == loaded.name]
+        loaded.checkpoint.metrics = {
+            f"{task.name}_{task.metric.name}": round(task.metric(group["target"], group["prediction"]), 4)
+            for task in loaded.model.tasks
+            if len(group := rows[rows["task"] == task.name])
+        }
+        loaded.checkpoint.save_description(folder)
 
 
 def load_validation(folder: Path) -> pd.DataFrame:
@@ -152,7 +164,10 @@ def paired_scores(table: pd.DataFrame, task: Task) -> pd.DataFrame:
 
 
 def age_errors(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per image and approach: `image, approach, target, prediction, error, age_group`; error in years, signed."""
+    """One row per image and approach: `image, approach, target, prediction, error, low, high, age_group`.
+
+    The error is signed, in years.
+    """
     rows = table[table["task"] == AGE.name]
     rows = rows.assign(approach=approach_of(rows), error=rows["prediction"] - rows["target"])
     return rows[["image", "approach", "target", "prediction", "error", "low", "high", "age_group"]].reset_index(drop=True)

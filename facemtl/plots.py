@@ -30,7 +30,7 @@ TEMPLATE = go.layout.Template(
         "xaxis": _AXIS,
         "yaxis": _AXIS,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
-        "hoverlabel": {"font": {"size": 13}},
+        "hoverlabel": {"bgcolor": "#ffffff", "font": {"size": 13, "color": INK}},
         "margin": {"l": 56, "r": 12, "t": 40, "b": 48},
         "height": HEIGHT,
         "dragmode": False,
@@ -49,10 +49,8 @@ def predicted_against_true(errors: pd.DataFrame) -> go.Figure:
             marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 5, "opacity": 0.35},
             hovertemplate="label %{x:.0f}<br>predicted %{y:.1f}<extra></extra>",
         )  # fmt: skip
-        figure.add_scatter(
-            x=ends, y=ends, mode="lines", line={"color": INK, "width": 1, "dash": "dot"}, name="exactly right",
-            showlegend=False, hoverinfo="skip", row=1, col=column,
-        )  # fmt: skip
+        exactly_right = {"x0": ends[0], "y0": ends[0], "x1": ends[1], "y1": ends[1]}
+        figure.add_shape(type="line", **exactly_right, line={"color": INK, "width": 1, "dash": "dot"}, row=1, col=column)
     figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", range=[-2, ends[1] + 2], dtick=20)
     figure.update_yaxes(range=[-2, ends[1] + 2], dtick=20)
     figure.update_yaxes(title_text=f"Predicted {AGE.axis.lower()}", col=1)

@@ -52,7 +52,7 @@ class LoadedModel:
 
     @property
     def approach(self) -> Approach:
-        return SINGLE if len(self.model.tasks) == 1 else MULTI
+        return SINGLE if self.name in self.checkpoint.tasks else MULTI
 
     def outputs(self, crops: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """Square uint8 crops of any size -> {task: outputs (N, n_outputs)}, each the mean of a crop's and its mirror's."""
@@ -89,6 +89,18 @@ class Predictor:
         models = [LoadedModel(*Checkpoint.load(description)) for description in descriptions]
         order = {task.name: position for position, task in enumerate(TASKS)}
         return cls(sorted(models, key=lambda m: (len(m.model.tasks), order.get(m.checkpoint.tasks[0], 0), m.name)))
+
+    def require_pairs(self) -> "Predictor":
+        """Itself. Raises FaceMTLError where a task has not just one model of each approach: there is nothing to compare."""
+        for task in self.tasks:
+            names = {a: [m.name for m in self.models if m.approach is a and task in m.model.tasks] for a in APPROACHES}
+            if any(len(found) != 1 for found in names.values()):
+                found = ", ".join(name for a in APPROACHES for name in names[a])
+                raise FaceMTLError(
+                    f"Comparing {task.name} takes one single-task and one multi-task model; found {found or 'none'}. "
+                    "Train what is missing with `python -m facemtl train`, or move what is too much to another folder."
+                )
+        return self
 
     def predict(
         self,

@@ -111,8 +111,10 @@ def train(
     """
     started = time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
-    learner = _learner(config, images, cache, _device(device))
     progress_file = output / f"{config.name}.resume.pt"
+    if progress_file.exists() and not resume:
+        raise FaceMTLError(f"{progress_file} is of an interrupted training. Go on with --resume, or delete it to start anew.")
+    learner = _learner(config, images, cache, _device(device))
     keeper = KeepProgress(config, progress_file, output / f"{config.name}.history.csv")
     if progress and learner.dls.device.type == "cpu":
         print(f"Training {config.name} on {torch.get_num_threads()} CPU threads, {_precision(learner.dls.device)}")
@@ -336,7 +338,7 @@ class KeepProgress(Callback):
         """Load what an earlier process kept; the number of epochs that it finished."""
         if not self.file.is_file():
             raise FaceMTLError(f"There is nothing to resume: {self.file} does not exist. Start without --resume.")
-        damaged = f"{self.file} is damaged and cannot be resumed. Delete it and start without --resume."
+        damaged = f"{self.file} is damaged and cannot be resumed. Delete it to start anew."
         try:
             state = torch.load(self.file, map_location=learner.dls.device, weights_only=True)
             done = [row["size"] for row in state["rows"]]
@@ -349,7 +351,7 @@ class KeepProgress(Callback):
         elif changed:
             raise FaceMTLError(
                 f"The interrupted training had other settings ({', '.join(changed)}). "
-                "Resume with the same ones, or start anew without --resume."
+                f"Resume with the same ones, or delete {self.file} to start anew."
             )
         try:
             learner.model.load_state_dict(state["model"])

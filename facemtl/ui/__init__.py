@@ -1,7 +1,6 @@
 """The Gradio app: build_app() and the options to launch it with. One file per tab."""
 
 import os
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from pathlib import Path
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
+import numpy as np
 import pandas as pd
 
 from ..prediction import Predictor
@@ -17,7 +17,8 @@ from .faces import FacePool
 
 TITLE = "facemtl"
 QUESTION = "One face, one question: does a single multi-task model see as much as three single-task models?"
-KEEP_FILES = 600  # seconds until an uploaded file is deleted
+KEEP_FILES = 60  # seconds until an uploaded file is deleted; it is looked for every half minute
+KEEP_VISITORS = 200  # of whom the server remembers what they look at
 MAX_FILE_SIZE = "30mb"
 
 # Tells Python which of the elements marked with data-choice was clicked.
@@ -29,14 +30,16 @@ element.addEventListener('click', (event) => {
 """
 
 
-def build_app(predictor: Predictor, results: pd.DataFrame | None, open_pool: Callable[[], FacePool]) -> gr.Blocks:
-    """The whole app. `results` is the saved validation table; `open_pool` is run in the background."""
-    pool: Future[FacePool] = ThreadPoolExecutor(1, "faces").submit(open_pool)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, KEEP_FILES)) as demo:
+def build_app(predictor: Predictor, results: pd.DataFrame | None, dataset: Path, composites: Path) -> gr.Blocks:
+    """The whole app. `results` is the saved validation table; `dataset`, where it is, is read in the background."""
+    predictor.require_pairs()
+    predictor.predict([np.zeros((8, 8, 3), np.uint8)])  # the first run is slow, and would count as a model's cost
+    pool: Future[FacePool] = ThreadPoolExecutor(1, "faces").submit(FacePool.open, dataset, composites)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEEP_FILES // 2, KEEP_FILES)) as demo:
         gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Compare", id="compare"):
-                shared = compare.build(predictor, pool, _CHOOSE)
+                shared = compare.build(predictor, pool, FacePool.of_composites(composites), _CHOOSE)
             with gr.Tab("Random faces", id="random") as random_tab:
                 drawn = random_faces.build(predictor, pool, _CHOOSE, tabs, shared)
             with gr.Tab("Validation", id="validation"):
@@ -58,9 +61,13 @@ def build_app(predictor: Predictor, results: pd.DataFrame | None, open_pool: Cal
                 return gr.Tabs(selected="random"), *[gr.skip()] * len(shared["outputs"]), *drawn["draw"](seed)
             return gr.skip(), *shared["on_random"](), *[gr.skip()] * len(drawn["outputs"])
 
-        demo.load(on_load, None, [tabs, *shared["outputs"], *drawn["outputs"]], show_progress="hidden", **quiet)
+        def forget(request: gr.Request) -> None:
+            demo.state_holder.session_data.pop(request.session_hash, None)
+
+        demo.unload(forget)
+        demo.load(compare.told(on_load), None, [tabs, *shared["outputs"], *drawn["outputs"]], show_progress="hidden", **quiet)
         random_tab.select(
-            lambda seed: drawn["draw"](None) if seed is None else [gr.skip()] * len(drawn["outputs"]),
+            compare.told(lambda seed: drawn["draw"](None) if seed is None else [gr.skip()] * len(drawn["outputs"])),
             drawn["drawn"], drawn["outputs"], show_progress="hidden", **quiet,
         )  # fmt: skip
     return demo.queue(default_concurrency_limit=4)
@@ -77,6 +84,7 @@ def launch_options(style: Path) -> dict:
         "run_history": False,
         "enable_monitoring": False,
         "max_file_size": MAX_FILE_SIZE,
+        "state_session_capacity": KEEP_VISITORS,
         "share": False,
         "ssr_mode": False,
     }

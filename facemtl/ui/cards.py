@@ -20,7 +20,7 @@ RULER_END = 100  # years; the few who are older stand at the end
 
 NOTE = (
     "Predictions are how a face is perceived, by the labels of one dataset; they say nothing about who a person is. "
-    "Nothing you upload is kept."
+    "What you upload is deleted within minutes and goes nowhere else."
 )
 
 

@@ -1,7 +1,10 @@
 """Compare: one face, and what both approaches think of it."""
 
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from pathlib import Path
 
 import gradio as gr
@@ -16,12 +19,14 @@ from ..tasks import Classification
 from . import cards
 from .faces import FacePool, LabelledFace, new_seed
 
+KEEP_STATE = 600  # seconds that the server remembers what an idle visitor looks at
+
 WAITING = cards.message("No face yet", "Upload a photo, take one, paste one, or draw a random face.")
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a visitor is looking at. It lives in the server's memory alone, for as long as the page is open."""
+    """What a visitor is looking at. It lives in the server's memory alone, and not for long."""
 
     photo: np.ndarray | None = None  # uint8 (H, W, 3), reduced; None where the face is all there is
     scale: float = 1.0  # pixels of `photo` per pixel of the original, in which boxes are given
@@ -111,16 +116,30 @@ def _boxes(look: Look) -> str:
     return cards.picture(look.photo, "Your photo", size=640) + "".join(buttons)
 
 
+def told(handler: Callable) -> Callable:
+    """The handler, whose FaceMTLError becomes a message on the page."""
+
+    @wraps(handler)
+    def wrapped(*arguments):
+        try:
+            return handler(*arguments)
+        except FaceMTLError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return wrapped
+
+
 def _by_approach(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(approach_of(table), axis=0)
 
 
-def build(predictor: Predictor, pool: "Future[FacePool]", choose: str) -> dict:
+def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, choose: str) -> dict:
     """Layout and wiring; `choose` is the script that tells which element with data-choice was clicked.
 
-    Returns what other tabs need: `outputs`, and `show(look)`, which fills them.
+    Faces are drawn from `composites` until `pool` is there. Returns what other tabs need: `outputs`,
+    and `show(look)`, which fills them.
     """
-    state = gr.State(Look(), time_to_live=3600)
+    state = gr.State(Look(), time_to_live=KEEP_STATE)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=3, min_width=280, elem_classes="left"):
             shown = gr.HTML(view(predictor, Look()), elem_id="view", js_on_load=choose)
@@ -144,18 +163,16 @@ def build(predictor: Predictor, pool: "Future[FacePool]", choose: str) -> dict:
         lacks_face = look.face is None and look.centre is not None
         return look, view(predictor, look), answer(predictor, look), gr.Button(visible=lacks_face)
 
-    def on_file(path: str | None) -> tuple:
-        """The photo goes into the view, and the inlet is empty again for the next one."""
-        if path is None:
-            return (gr.skip(),) * (1 + len(outputs))
+    def on_file(arrived: tuple[str, float]) -> tuple:
         try:
-            return None, *show(look_at_file(path))
+            return show(look_at_file(arrived[0]))
         except FaceMTLError as error:
             refused = cards.message("This file cannot be used", str(error))
-            return None, Look(), view(predictor, Look()), refused, gr.Button(visible=False)
+            return Look(), view(predictor, Look()), refused, gr.Button(visible=False)
 
     def on_random() -> tuple:
-        return show(look_at_face(pool.result().draw(1, new_seed())[0]))
+        ready = pool.result() if pool.done() else composites  # nobody waits for a dataset that is still being read
+        return show(look_at_face(ready.draw(1, new_seed())[0]))
 
     def on_centre(look: Look) -> tuple:
         return show(replace(look, faces=(look.centre,)) if look.centre else look)
@@ -166,8 +183,14 @@ def build(predictor: Predictor, pool: "Future[FacePool]", choose: str) -> dict:
 
     outputs = [state, shown, cards_, centre]
     quiet = {"api_visibility": "private", "concurrency_id": "models", "concurrency_limit": 1, "show_progress_on": cards_}
-    inlet.change(on_file, inlet, [inlet, *outputs], trigger_mode="always_last", **quiet)
-    random.click(on_random, None, outputs, **quiet)
-    centre.click(on_centre, state, outputs, **quiet)
-    shown.click(on_choice, state, outputs, **quiet)
+    # The inlet is emptied before the photo is looked at, so that the next one can already be dropped.
+    arrived = gr.State(time_to_live=KEEP_STATE)
+    inlet.change(
+        lambda path: ((path, time.monotonic()), None) if path else (gr.skip(), gr.skip()),
+        inlet, [arrived, inlet], queue=False, show_progress="hidden", api_visibility="private",
+    )  # fmt: skip
+    arrived.change(told(on_file), arrived, outputs, trigger_mode="always_last", **quiet)
+    random.click(told(on_random), None, outputs, **quiet)
+    centre.click(told(on_centre), state, outputs, **quiet)
+    shown.click(told(on_choice), state, outputs, **quiet)
     return {"outputs": outputs, "show": show, "on_random": on_random}

@@ -39,7 +39,11 @@ class FacePool:
                 return cls(table, are_composites=False)
         except FaceMTLError:
             pass
-        return cls(read_folder(composites, progress=False)[0], are_composites=True)
+        return cls.of_composites(composites)
+
+    @classmethod
+    def of_composites(cls, folder: Path) -> "FacePool":
+        return cls(read_folder(folder, progress=False)[0], are_composites=True)
 
     @property
     def origin(self) -> str:
@@ -50,12 +54,19 @@ class FacePool:
 
     def draw(self, n: int, seed: int) -> list[LabelledFace]:
         """`n` different faces (all where there are fewer)."""
-        positions = np.random.default_rng(seed).permutation(len(self.table))[:n]
-        return [self._face(row) for _, row in self.table.iloc[positions].iterrows()]
-
-    def _face(self, row: pd.Series) -> LabelledFace:
-        face = whole(open_image(Path(row["file"])))
-        return LabelledFace(face, {task.name: float(row[task.column]) for task in TASKS})
+        drawn = []
+        for position in np.random.default_rng(seed).permutation(len(self.table)):
+            if len(drawn) == n:
+                break
+            row = self.table.iloc[position]
+            try:
+                face = whole(open_image(Path(row["file"])))
+            except FaceMTLError:
+                continue  # damaged or gone since the folder was read: there are others
+            drawn.append(LabelledFace(face, {task.name: float(row[task.column]) for task in TASKS}))
+        if not drawn:
+            raise FaceMTLError("None of the faces can be read any more. Start the app again.")
+        return drawn
 
 
 def new_seed() -> int:
@@ -65,7 +76,7 @@ def new_seed() -> int:
 def as_seed(value: object) -> int:
     """A seed from what somebody typed or from a link; a new one where it is none."""
     try:
-        seed = int(float(str(value)))
+        seed = int(float(str(value).strip()))
     except (TypeError, ValueError, OverflowError):
         return new_seed()
     return seed if 0 <= seed <= MAX_SEED else new_seed()

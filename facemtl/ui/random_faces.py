@@ -93,7 +93,7 @@ def build(predictor: Predictor, pool: "Future[FacePool]", choose: str, tabs: gr.
 
     outputs = [drawn, seed, faces, link]
     quiet = {"api_visibility": "private", "concurrency_id": "models", "show_progress_on": faces}
-    gr.on([again.click, seed.submit], draw, seed, outputs, **quiet)
-    new.click(lambda: draw(new_seed()), None, outputs, **quiet)
-    faces.click(open_face, drawn, [tabs, *shared["outputs"]], **quiet)
+    gr.on([again.click, seed.submit], compare.told(draw), seed, outputs, **quiet)
+    new.click(compare.told(lambda: draw(new_seed())), None, outputs, **quiet)
+    faces.click(compare.told(open_face), drawn, [tabs, *shared["outputs"]], **quiet)
     return {"drawn": drawn, "outputs": outputs, "draw": draw}

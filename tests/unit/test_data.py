@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 from collections import Counter
 from hashlib import sha256
 from pathlib import Path
@@ -373,7 +372,7 @@ def test_after_a_killed_unpacking_the_next_one_cleans_up(tmp_path, good_archive,
     folder.parent.mkdir()
     process = support.facemtl("download", "--archive", slow, "--data", folder, cwd=tmp_path)
     support.kill_once(process, lambda: any(folder.parent.glob("*/*.jpg")) or any(folder.parent.glob(".*/*.jpg")))
-    assert process.returncode == -signal.SIGKILL
+    assert process.returncode != 0
     assert not folder.exists() and list(folder.parent.iterdir())  # no target, but a left-over of the dead process
 
     download(folder, good_archive)
@@ -472,7 +471,7 @@ def test_an_interrupted_download_resumes_in_the_next_run(tmp_path, big_hub, synt
     big_hub.stalls = True
     process = start_download(tmp_path, big_hub.url)
     support.kill_once(process, big_hub.sent_half.is_set, patience=1)
-    assert process.returncode == -signal.SIGKILL
+    assert process.returncode != 0
     assert not (tmp_path / "data" / "UTKFace").exists()
 
     big_hub.stalls = False

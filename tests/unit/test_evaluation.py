@@ -155,6 +155,22 @@ def test_shipped_metrics_are_those_of_the_shipped_predictions(results):
             assert overall.at[row.task, column] == pytest.approx(getattr(row, column), abs=0.02)
 
 
+@pytest.mark.parametrize("approach", [SINGLE.name, MULTI.name])
+def test_shipped_models_are_worth_shipping(results, approach):
+    measured = compare(results).set_index("task")[approach]
+    assert measured[GENDER.name] >= 92.5
+    assert measured[RACE.name] >= 81
+    assert measured[AGE.name] <= 5.3
+
+
+def test_descriptions_of_models_hold_their_measured_metrics(predictor, results):
+    measured = compare(results).set_index("task")
+    for loaded in predictor.models:
+        for task in loaded.model.tasks:
+            noted = loaded.checkpoint.metrics[f"{task.name}_{task.metric.name}"]
+            assert noted == pytest.approx(measured.at[task.name, loaded.approach.name], abs=0.02)
+
+
 def test_shipped_intervals_cover_what_they_claim(results):
     """Calibrated on other images, 90 % intervals cover 90 % of these, give or take their number."""
     ages = results[results["task"] == AGE.name]

@@ -123,6 +123,23 @@ def test_no_models_is_said_plainly(tmp_path):
             Predictor.load(folder)
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [(TASKS,), ((GENDER,), (RACE,), (AGE,)), (TASKS, (GENDER,), (RACE,)), (TASKS, (GENDER, AGE), (GENDER,), (RACE,), (AGE,))],
+    ids=["no single-task", "no multi-task", "no age", "two multi-task"],
+)
+def test_what_cannot_be_compared_is_said(tmp_path, chosen):
+    for tasks in chosen:
+        name = tasks[0].name if len(tasks) == 1 else "+".join(t.name for t in tasks)
+        Checkpoint(name, tuple(t.name for t in tasks), "resnet10", 32).save(tmp_path, FaceModel(tasks, "resnet10"))
+    with pytest.raises(FaceMTLError, match="takes one single-task and one multi-task model"):
+        Predictor.load(tmp_path).require_pairs()
+
+
+def test_the_shipped_models_can_be_compared(predictor):
+    assert predictor.require_pairs() is predictor
+
+
 def test_models_are_ordered_single_tasks_first(tmp_path):
     for tasks in (TASKS, (AGE,), (GENDER, AGE), (GENDER,)):
         name = "+".join(t.name for t in tasks)

@@ -47,6 +47,18 @@ def test_a_seed_is_a_draw(pool):
     assert all(set(x.labels) == {t.name for t in TASKS} for x in a)
 
 
+def test_a_damaged_image_is_passed_over(synthetic_faces, tmp_path):
+    for i, file in enumerate(sorted(synthetic_faces.iterdir())):
+        (tmp_path / file.name).write_bytes(b"damaged" + bytes([i]) if i % 2 else file.read_bytes())
+    pool = FacePool.open(tmp_path, support.COMPOSITES)
+    drawn = pool.draw(len(pool.table), 1)
+    assert 0 < len(drawn) < len(pool.table)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    with pytest.raises(FaceMTLError, match="Start the app again"):
+        pool.draw(3, 1)
+
+
 @pytest.mark.parametrize("typed", ["7", 7, 7.0, "7.9"])
 def test_a_seed_can_be_typed(typed):
     assert as_seed(typed) == 7
