@@ -187,7 +187,7 @@ def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, 
     arrived = gr.State(time_to_live=KEEP_STATE)
     inlet.change(
         lambda path: ((path, time.monotonic()), None) if path else (gr.skip(), gr.skip()),
-        inlet, [arrived, inlet], queue=False, show_progress="hidden", api_visibility="private",
+        inlet, [arrived, inlet], show_progress="hidden", api_visibility="private",
     )  # fmt: skip
     arrived.change(told(on_file), arrived, outputs, trigger_mode="always_last", **quiet)
     random.click(told(on_random), None, outputs, **quiet)
