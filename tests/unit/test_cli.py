@@ -1,0 +1,113 @@
+"""The commands predict and evaluate, as they are typed; download and train are tested with their modules."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from facemtl import cli
+from facemtl.detection import detect, open_image, whole
+from facemtl.evaluation import METRICS_FILE, load_validation
+from facemtl.prediction import COLUMNS
+from facemtl.tasks import TASKS
+from tests import support
+
+MODELS = support.ROOT / "assets" / "models"
+ROWS_PER_FACE = 2 * len(TASKS)
+
+
+def predict(*arguments) -> int:
+    return cli.main(["predict", *map(str, arguments)])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two composites, a file that is no image, and one that is not even called an image."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for file in support.composites(140)[70:72]:
+        shutil.copy(file, images)
+    (images / "broken.jpg").write_text("hello")
+    (images / "notes.txt").write_text("hello")
+    return images
+
+
+def test_a_folder_with_a_broken_file(folder, tmp_path, predictor, capsys):
+    out = tmp_path / "new" / "out.csv"
+    assert predict(folder, "--no-detect", "--csv", out) == 0
+    said = capsys.readouterr()
+    assert "broken.jpg" in said.err and "Traceback" not in said.err
+    assert "notes.txt" not in said.err
+    table = pd.read_csv(out)
+    assert list(table.columns) == COLUMNS
+    files = sorted(folder.glob("*composite*"))
+    assert list(table["image"].unique()) == [f.name for f in files]
+    assert set(table["model"]) == {"gender", "race", "age", "multitask"}
+    expected = predictor.predict([whole(open_image(f)).crop for f in files], [f.name for f in files]).table
+    assert np.allclose(table["prediction"], expected["prediction"], atol=1e-3)
+    classes = table["task"].isin(["gender", "race"])
+    assert (table.loc[classes, "prediction"] % 1 == 0).all()
+    assert table.loc[classes, ["low", "high"]].isna().all(axis=None)
+    assert table.loc[~classes, ["low", "high"]].notna().all(axis=None)
+
+
+def test_every_face_of_a_photo_has_its_rows(tmp_path, capsys):
+    canvas = Image.new("RGB", (900, 600), (120, 140, 150))
+    for file, corner in zip(support.composites(140)[70:72], ((80, 150), (500, 150)), strict=True):
+        with Image.open(file) as face:
+            canvas.paste(face.resize((300, 300)), corner)
+    canvas.save(tmp_path / "two.png")
+    n_faces = len(detect(canvas))
+    assert n_faces == 2
+    assert predict(tmp_path / "two.png") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == ",".join(COLUMNS)
+    assert len(lines) == 1 + n_faces * ROWS_PER_FACE
+
+
+def test_an_image_without_a_face_is_reported_and_can_be_taken_whole(tmp_path, capsys):
+    Image.new("RGB", (300, 200), (90, 150, 90)).save(tmp_path / "meadow.png")
+    assert predict(tmp_path / "meadow.png") == 1
+    assert "no face found" in capsys.readouterr().err
+    assert predict(tmp_path / "meadow.png", "--no-detect") == 0
+
+
+@pytest.mark.parametrize("what", ["missing.jpg", "empty"])
+def test_nothing_to_predict_is_one_line(tmp_path, capsys, what):
+    (tmp_path / "empty").mkdir()
+    assert predict(tmp_path / what) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("facemtl: ")
+
+
+def test_a_target_that_cannot_be_written_is_refused_before_the_work(folder, tmp_path, capsys):
+    (tmp_path / "taken").mkdir()
+    assert predict(folder, "--no-detect", "--csv", tmp_path / "taken") == 1
+    said = capsys.readouterr().err
+    assert "Predicting" not in said and "Traceback" not in said
+    assert "taken" in said.splitlines()[-1]
+
+
+def test_evaluate_writes_what_the_app_reads(utkface, tmp_path, capsys):
+    """On 400 of the real images, with a copy of the shipped models."""
+    few, models, out = tmp_path / "few", tmp_path / "models", tmp_path / "out"
+    few.mkdir()
+    for file in sorted(utkface.glob("*.jpg"))[::50][:400]:
+        shutil.copy(file, few)
+    shutil.copytree(MODELS, models)
+    arguments = ["--data", few, "--models", models, "--output", out]
+    assert cli.main(["evaluate", *map(str, arguments)]) == 0
+    said = capsys.readouterr().out
+    for task in TASKS:
+        assert any(line.startswith(task.name) and "difference" in line for line in said.splitlines())
+    assert load_validation(out)["image"].nunique() > 30
+    assert (out / METRICS_FILE).is_file()
+
+
+def test_evaluate_without_a_pair_of_models_is_refused_before_the_work(tmp_path, capsys):
+    models = tmp_path / "models"
+    shutil.copytree(MODELS, models)
+    (models / "age.json").unlink()
+    assert cli.main(["evaluate", "--data", str(support.COMPOSITES), "--models", str(models)]) == 1
+    assert "Comparing age takes" in capsys.readouterr().err
