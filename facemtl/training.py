@@ -307,6 +307,8 @@ class KeepProgress(Callback):
 
     def before_epoch(self):
         self.started = time.perf_counter()
+        if bar := getattr(getattr(self.learn, "progress", None), "mbar", None):
+            bar.main_bar.last_v = self.epoch  # it counts the epochs that it has seen, and has not seen the skipped ones
 
     def after_epoch(self):
         if self.epoch < len(self.rows):
