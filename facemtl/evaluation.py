@@ -16,7 +16,7 @@ from .data import CALIBRATION, VALIDATION, load_image
 from .errors import FaceMTLError
 from .models import Checkpoint
 from .prediction import APPROACHES, BATCH_SIZE, MULTI, SINGLE, LoadedModel, Predictor, approach_of
-from .tasks import AGE, GENDER, RACE, TASKS, Task, task_named
+from .tasks import AGE, GENDER, RACE, TASKS, Task
 
 N_RESAMPLES = 2000
 AGE_BANDS = (0, 3, 10, 20, 30, 40, 50, 60, 70, 117)  # each band ends before the next one starts
@@ -207,4 +207,4 @@ def _by_age(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _tasks(table: pd.DataFrame) -> list[Task]:
-    return [task_named(name) for name in table["task"].unique()]
+    return [task for task in TASKS if (table["task"] == task.name).any()]

@@ -145,7 +145,7 @@ def to_batch(crops: Sequence[np.ndarray], size: int) -> Tensor:
     """Square uint8 (S, S, 3) crops of any sizes -> float (N, 3, size, size) in [0, 1]."""
     resized = [
         F.interpolate(
-            torch.tensor(np.asarray(crop)).permute(2, 0, 1)[None].float(),
+            torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None].float(),
             size=(size, size), mode="bilinear", antialias=True, align_corners=False,
         )
         for crop in crops

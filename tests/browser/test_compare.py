@@ -103,5 +103,6 @@ def test_a_photo_from_the_camera(page):
     expect(answer(page)).to_contain_text("What it cost")
     page.get_by_role("button", name="Capture from camera").click()
     page.get_by_role("button", name=re.compile("access|webcam", re.IGNORECASE)).first.click()
+    page.wait_for_function("document.querySelector('#photo video')?.readyState === 4")  # a person waits to see the picture
     page.get_by_role("button", name=re.compile("capture photo", re.IGNORECASE)).click()
     expect(answer(page)).to_contain_text("No face found")

@@ -73,7 +73,7 @@ def test_equal_approaches_differ_by_nothing(table):
 
 
 def test_the_order_of_rows_is_irrelevant(table):
-    pd.testing.assert_frame_equal(compare(table), compare(table.iloc[::-1]).iloc[::-1].reset_index(drop=True))
+    pd.testing.assert_frame_equal(compare(table), compare(table.iloc[::-1]))
 
 
 def test_a_missing_approach_is_said(table):
@@ -157,10 +157,11 @@ def test_shipped_metrics_are_those_of_the_shipped_predictions(results):
 
 @pytest.mark.parametrize("approach", [SINGLE.name, MULTI.name])
 def test_shipped_models_are_worth_shipping(results, approach):
+    """Floors under what was measured, so that a worse set of weights does not slip in."""
     measured = compare(results).set_index("task")[approach]
-    assert measured[GENDER.name] >= 92.5
-    assert measured[RACE.name] >= 81
-    assert measured[AGE.name] <= 5.3
+    assert measured[GENDER.name] >= 91
+    assert measured[RACE.name] >= 82
+    assert measured[AGE.name] <= 5.4
 
 
 def test_descriptions_of_models_hold_their_measured_metrics(predictor, results):
@@ -180,12 +181,12 @@ def test_shipped_intervals_cover_what_they_claim(results):
 
 
 def test_shipped_results_are_what_the_shipped_models_say(predictor, results, utkface):
-    """On 120 of the real validation images."""
+    """On about 120 of the real validation images."""
     images, _ = read_folder(utkface, progress=False)
-    some = images[images["split"] == VALIDATION].iloc[::25].head(120)
+    some = images[images["split"] == VALIDATION].iloc[::25]
     again = evaluation.validate(predictor, some)
     shipped = results[results["image"].isin(again["image"])]
-    assert len(again) == 120 * 2 * len(TASKS) == len(shipped)
+    assert len(again) == len(some) * 2 * len(TASKS) == len(shipped)
     both = again.merge(shipped, on=["image", "model", "task"], suffixes=("", "_shipped"))
     assert (both["target"] == both["target_shipped"]).all()
     ages = both["task"] == AGE.name

@@ -492,8 +492,13 @@ def test_a_training_stopped_after_its_last_epoch_resumes_too(images, tmp_path, m
     assert len(history(tmp_path / "stopped")) == 1
 
 
-def test_starting_anew_forgets_an_interrupted_training(left_over, synthetic_faces, uninterrupted):
+def test_an_interrupted_training_is_not_overwritten_by_a_new_one(left_over, synthetic_faces, capsys):
     arguments = ["--data", str(synthetic_faces), "--output", str(left_over), *ARGUMENTS, "--stages", "32x1"]
+    before = support.contents(left_over)
+    assert main(["train", *arguments]) == 1
+    assert "--resume, or delete it" in capsys.readouterr().err.splitlines()[-1]
+    assert support.contents(left_over) == before
+    (left_over / f"{MODEL}.resume.pt").unlink()
     assert main(["train", *arguments]) == 0
     assert len(history(left_over)) == 1 and not (left_over / f"{MODEL}.resume.pt").exists()
 
