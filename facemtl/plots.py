@@ -20,7 +20,14 @@ DASHES = {"single": "solid", "multi": "dash"}
 INK, SOFT, GRID = "#1c2430", "#5c6675", "#dfe3ea"
 HEIGHT = 380  # px
 
-_AXIS = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID, "ticks": "", "title": {"standoff": 8}}
+_AXIS = {
+    "gridcolor": GRID,
+    "zeroline": False,
+    "linecolor": GRID,
+    "ticks": "",
+    "automargin": True,
+    "title": {"standoff": 8, "font": {"size": 12}},
+}
 TEMPLATE = go.layout.Template(
     layout={
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -40,7 +47,9 @@ TEMPLATE = go.layout.Template(
 
 def predicted_against_true(errors: pd.DataFrame) -> go.Figure:
     """`evaluation.age_errors` -> predicted against labelled age, a panel for each approach."""
-    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=[a.title for a in APPROACHES])
+    figure = make_subplots(
+        1, 2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=[a.short.capitalize() for a in APPROACHES]
+    )
     ends = [AGE.low, 100 if errors.empty else max(100, float(errors["target"].max()))]
     for column, approach in enumerate(APPROACHES, start=1):
         rows = errors[errors["approach"] == approach.name]
@@ -51,7 +60,7 @@ def predicted_against_true(errors: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
         exactly_right = {"x0": ends[0], "y0": ends[0], "x1": ends[1], "y1": ends[1]}
         figure.add_shape(type="line", **exactly_right, line={"color": INK, "width": 1, "dash": "dot"}, row=1, col=column)
-    figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", range=[-2, ends[1] + 2], dtick=20)
+    figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", range=[-2, ends[1] + 2], dtick=20, tickangle=0)
     figure.update_yaxes(range=[-2, ends[1] + 2], dtick=20)
     figure.update_yaxes(title_text=f"Predicted {AGE.axis.lower()}", col=1)
     figure.update_annotations(font_size=13)

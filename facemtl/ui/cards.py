@@ -152,13 +152,13 @@ def cost_card(seconds: Mapping[str, float], parameters: Mapping[str, int]) -> st
     return card("What it cost", f'<div class="cost">{body}</div>')
 
 
-def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """A table whose first column heads its rows. Cells are HTML."""
+def html_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], note: str) -> str:
+    """A table whose first column heads its rows, and a note below. All but the title is HTML."""
     head = "".join(f'<th scope="col">{c}</th>' for c in columns)
     body = "".join(
         f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
     )
     return (
-        f'<div class="scroll" tabindex="0"><table class="numbers"><caption>{caption}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0"><table class="numbers" aria-label="{escape(title)}">'
+        f'<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div><p class="note">{note}</p>'
     )

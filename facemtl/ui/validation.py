@@ -35,11 +35,12 @@ def summary(table: pd.DataFrame) -> str:
         )
     columns = ["Task", *(f"{cards.mark(a)}{a.title}" for a in APPROACHES), "Difference, one minus three", "In words"]
     n = int(compared["n"].max())
-    caption = (
+    note = (
         f"{n:,} validation images, the same for both. Small numbers are 95 % intervals from {N_RESAMPLES:,} bootstrap "
         "resamples of the images; differences are paired. They tell the luck of the images, not of the training run."
     )
-    return cards.card("At equal recipe and budget, what does one model lose or gain?", cards.html_table(columns, rows, caption))
+    question = "At equal recipe and budget, what does one model lose or gain?"
+    return cards.card(question, cards.html_table(question, columns, rows, note))
 
 
 def verdict(row) -> str:
@@ -63,10 +64,10 @@ def by_age_table(groups: pd.DataFrame) -> str:
         rows.append([name, f"{by['n'].iloc[0]:,}", *cells])
     columns = ["Age", "Images"]
     columns += [f"{cards.mark(a)}{what}" for what in ("Error (years)", "Bias (years)", "In interval (%)") for a in APPROACHES]
-    caption = "Mean absolute error, mean signed error, and how often the label lies in the 90 % interval. " + ", ".join(
+    note = "Mean absolute error, mean signed error, and how often the label lies in the 90 % interval. " + ", ".join(
         f"{cards.mark(a)}{a.title}" for a in APPROACHES
     )
-    return cards.html_table(columns, rows, caption)
+    return cards.html_table("The numbers by age", columns, rows, note)
 
 
 def build(table: pd.DataFrame) -> None:
