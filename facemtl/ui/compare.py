@@ -19,6 +19,10 @@ from ..tasks import Classification
 from . import cards
 from .faces import FacePool, LabelledFace, new_seed
 
+# The file as it came, so that one place reads it or says why it cannot; Gradio's own way is an error without words.
+# Set on the class, because Gradio makes new instances while it runs, and a subclass makes it write stub files here.
+gr.Image.preprocess = lambda self, payload: payload.path if payload else None
+
 KEEP_STATE = 600  # seconds that the server remembers what an idle visitor looks at
 
 WAITING = cards.message("No face yet", "Upload a photo, take one, paste one, or draw a random face.")
@@ -154,8 +158,6 @@ def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, 
                 buttons=[],
                 elem_id="photo",
             )
-            # The file as it came: one place reads it, or says why it cannot.
-            inlet.preprocess = lambda payload: payload.path if payload else None
         with gr.Column(scale=8, min_width=300):
             cards_ = gr.HTML(WAITING, elem_id="answer")
 

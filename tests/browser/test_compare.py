@@ -91,6 +91,9 @@ def test_a_photo_without_a_face_says_so_and_can_be_used_all_the_same(page, tmp_p
 
 def test_a_file_that_is_no_image_is_refused_in_plain_words(page, tmp_path):
     (tmp_path / "holiday.jpg").write_text("this is text")
+    upload(page, support.composites(140)[30])
+    expect(page.get_by_alt_text("The face", exact=True)).to_be_visible()
+    expect(answer(page).get_by_text(re.compile(r"^label \d+$"))).to_have_count(0)
     upload(page, tmp_path / "holiday.jpg")
     expect(answer(page)).to_contain_text("This file cannot be used")
     expect(answer(page)).to_contain_text("Try a JPEG or PNG")
