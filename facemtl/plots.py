@@ -60,7 +60,7 @@ def predicted_against_true(errors: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
         exactly_right = {"x0": ends[0], "y0": ends[0], "x1": ends[1], "y1": ends[1]}
         figure.add_shape(type="line", **exactly_right, line={"color": INK, "width": 1, "dash": "dot"}, row=1, col=column)
-    figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", range=[-2, ends[1] + 2], dtick=20, tickangle=0)
+    figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", range=[-2, ends[1] + 2], dtick=25, tickangle=0)
     figure.update_yaxes(range=[-2, ends[1] + 2], dtick=20)
     figure.update_yaxes(title_text=f"Predicted {AGE.axis.lower()}", col=1)
     figure.update_annotations(font_size=13)
