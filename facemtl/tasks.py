@@ -49,7 +49,7 @@ class Task:
     """What both kinds share. Frozen: a task is a constant."""
 
     name: str
-    # The loss that a single-task model reaches on validation images; the multi-task loss divides by it.
+    # About the loss that a single-task model reaches on validation images; the multi-task loss divides by it.
     loss_scale: float
 
     @property
