@@ -5,6 +5,7 @@ images, which makes the interval of their difference a paired one.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +15,6 @@ import torch
 
 from .data import CALIBRATION, VALIDATION, load_image
 from .errors import FaceMTLError
-from .models import Checkpoint
 from .prediction import APPROACHES, BATCH_SIZE, MULTI, SINGLE, LoadedModel, Predictor, approach_of
 from .tasks import AGE, GENDER, RACE, TASKS, Task
 
@@ -38,7 +38,7 @@ def calibrate(
     for loaded in predictor.models:
         outputs = _outputs(loaded, crops, progress)
         fitted = {t.name: t.calibrate(outputs[t.name], torch.tensor(held_out[t.column].to_numpy())) for t in loaded.model.tasks}
-        checkpoint = Checkpoint(**{**vars(loaded.checkpoint), "calibration": fitted})
+        checkpoint = replace(loaded.checkpoint, calibration=fitted)
         checkpoint.save_description(folder)
         calibrated.append(LoadedModel(checkpoint, loaded.model))
     return Predictor(calibrated)
@@ -60,9 +60,9 @@ def validate(predictor: Predictor, images: pd.DataFrame, progress: Callable[[int
     reported = images[images["split"] == VALIDATION]
     if reported.empty:
         raise FaceMTLError("There are no validation images. Use the whole dataset.")
+    reported = reported.assign(image=reported["sha256"].str[:16])
     crops = [load_image(file, CHIP_SIZE) for file in reported["file"]]
-    table = predictor.predict(crops, reported["sha256"].str[:16], progress=progress).table
-    return with_targets(table, reported.assign(image=reported["sha256"].str[:16]))
+    return with_targets(predictor.predict(crops, reported["image"], progress=progress).table, reported)
 
 
 def with_targets(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:

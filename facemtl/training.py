@@ -8,7 +8,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -119,7 +119,7 @@ def train(
     if progress and learner.dls.device.type == "cpu":
         print(f"Training {config.name} on {torch.get_num_threads()} CPU threads, {_precision(learner.dls.device)}")
     start_epoch = keeper.restore(learner) if resume else 0
-    with learner.no_bar() if not progress else _as_is(learner):
+    with nullcontext() if progress else learner.no_bar():
         learner.fit_one_cycle(len(config.sizes), config.lr, wd=config.weight_decay, cbs=keeper, start_epoch=start_epoch)
     checkpoint = Checkpoint(
         name=config.name,
@@ -389,8 +389,3 @@ def _precision(device: torch.device) -> str:
     else:
         fast = device.type == "cpu" and any(torch.cpu.get_capabilities().get(k) for k in ("amx_bf16", "avx512_bf16"))
     return "bfloat16" if fast else "float32"
-
-
-@contextmanager
-def _as_is(learner: Learner) -> Iterator[Learner]:
-    yield learner

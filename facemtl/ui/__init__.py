@@ -52,7 +52,7 @@ def build_app(predictor: Predictor, results: pd.DataFrame | None, dataset: Path,
                 else:
                     validation.build(results)
 
-        quiet = {"api_visibility": "private", "concurrency_id": "models"}
+        quiet = {**compare.MODEL_WORK, "show_progress": "hidden"}
 
         def on_load(request: gr.Request) -> tuple:
             """A link with a seed opens its faces; else a random face shows at once what the page is for."""
@@ -65,10 +65,10 @@ def build_app(predictor: Predictor, results: pd.DataFrame | None, dataset: Path,
             demo.state_holder.session_data.pop(request.session_hash, None)
 
         demo.unload(forget)
-        demo.load(compare.told(on_load), None, [tabs, *shared["outputs"], *drawn["outputs"]], show_progress="hidden", **quiet)
+        demo.load(compare.told(on_load), None, [tabs, *shared["outputs"], *drawn["outputs"]], **quiet)
         random_tab.select(
             compare.told(lambda seed: drawn["draw"](None) if seed is None else [gr.skip()] * len(drawn["outputs"])),
-            drawn["drawn"], drawn["outputs"], show_progress="hidden", **quiet,
+            drawn["drawn"], drawn["outputs"], **quiet,
         )  # fmt: skip
     return demo.queue(default_concurrency_limit=4)
 

@@ -46,6 +46,11 @@ def picture(pixels: np.ndarray, alt: str, size: int = 200, css: str = "") -> str
     return f'<img class="{css}" src="data:image/jpeg;base64,{data}" alt="{escape(alt)}" {size_}>'
 
 
+def at(age: float) -> str:
+    """Where an age stands on a ruler, as a CSS length."""
+    return f"{100 * min(max(age, 0), RULER_END) / RULER_END:.2f}%"
+
+
 def card(title: str, body: str, badge: str = "", tone: str = "") -> str:
     badge = f'<span class="badge {tone}">{badge}</span>' if badge else ""
     return f'<section class="card"><div class="card-head"><h2>{title}</h2>{badge}</div>{body}</section>'
@@ -68,9 +73,6 @@ def task_card(task: Task, rows: pd.DataFrame, probabilities: pd.DataFrame, label
 
 @task_card.register
 def _(task: Regression, rows: pd.DataFrame, probabilities: pd.DataFrame, label: float | None) -> str:
-    def at(value: float) -> str:
-        return f"{100 * min(max(value, task.low), RULER_END) / RULER_END:.2f}%"
-
     tracks = []
     for approach in APPROACHES:
         row = rows.loc[approach.name]

@@ -25,6 +25,9 @@ gr.Image.preprocess = lambda self, payload: payload.path if payload else None
 
 KEEP_STATE = 600  # seconds that the server remembers what an idle visitor looks at
 
+# For every event that runs a model, in any tab: one at a time, and no public endpoint.
+MODEL_WORK = {"api_visibility": "private", "concurrency_id": "models", "concurrency_limit": 1}
+
 WAITING = cards.message("No face yet", "Upload a photo, take one, paste one, or draw a random face.")
 
 
@@ -184,7 +187,7 @@ def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, 
         return show(replace(look, chosen=chosen) if 0 <= chosen < len(look.faces) else look)
 
     outputs = [state, shown, cards_, centre]
-    quiet = {"api_visibility": "private", "concurrency_id": "models", "concurrency_limit": 1, "show_progress_on": cards_}
+    quiet = {**MODEL_WORK, "show_progress_on": cards_}
     # The inlet is emptied before the photo is looked at, so that the next one can already be dropped.
     arrived = gr.State(time_to_live=KEEP_STATE)
     inlet.change(

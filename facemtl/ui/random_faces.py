@@ -30,10 +30,7 @@ def _tile(index: int, face: LabelledFace, rows: pd.DataFrame, tasks: tuple[Task,
     ages = values.loc[AGE.name]
     label = face.labels[AGE.name]
 
-    def at(value: float) -> str:
-        return f"{min(max(value, 0), cards.RULER_END):.1f}%"
-
-    points = "".join(f'<i class="dot {a.name}" style="left:{at(ages[a.name])}"></i>' for a in APPROACHES)
+    points = "".join(f'<i class="dot {a.name}" style="left:{cards.at(ages[a.name])}"></i>' for a in APPROACHES)
     numbers = "".join(f'<span class="{a.name}-text">{cards.mark(a)}<b>{ages[a.name]:.0f}</b></span>' for a in APPROACHES)
     said = "; ".join(f"{a.title}: {', '.join(t.words(values.at[t.name, a.name]) for t in tasks)}" for a in APPROACHES)
     truth = ", ".join(task.words(face.labels[task.name]) for task in tasks)
@@ -44,7 +41,7 @@ def _tile(index: int, face: LabelledFace, rows: pd.DataFrame, tasks: tuple[Task,
     return (
         f'<button type="button" class="tile" data-choice="{index}" '
         f'aria-label="Face {index + 1}, label {truth}. {said}. Open in Compare.">{picture}'
-        f'<span class="mini"><i class="mini-axis"></i><i class="mini-label" style="left:{at(label)}"></i>{points}</span>'
+        f'<span class="mini"><i class="mini-axis"></i><i class="mini-label" style="left:{cards.at(label)}"></i>{points}</span>'
         f'<span class="mini-row"><span>label <b>{label:.0f}</b></span>{numbers}</span>{classes}</button>'
     )
 
@@ -92,7 +89,7 @@ def build(predictor: Predictor, pool: "Future[FacePool]", choose: str, tabs: gr.
         return gr.Tabs(selected="compare"), *shared["show"](compare.look_at_face(labelled))
 
     outputs = [drawn, seed, faces, link]
-    quiet = {"api_visibility": "private", "concurrency_id": "models", "show_progress_on": faces}
+    quiet = {**compare.MODEL_WORK, "show_progress_on": faces}
     gr.on([again.click, seed.submit], compare.told(draw), seed, outputs, **quiet)
     new.click(compare.told(lambda: draw(new_seed())), None, outputs, **quiet)
     faces.click(compare.told(open_face), drawn, [tabs, *shared["outputs"]], **quiet)
