@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--lr", type=float, help="the peak of the one-cycle schedule")
     added.add_argument("--weight-decay", type=float)
     added.add_argument("--dropout", type=float)
+    added.add_argument("--erase", type=float, help="share of the training images that lose a patch")
     added.add_argument("--seed", type=int)
     added.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
@@ -103,13 +104,15 @@ def _download(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .training import TrainConfig, find_learning_rate, train  # fastai takes seconds to import
+    from .training import Augmentation, TrainConfig, find_learning_rate, train  # fastai takes seconds to import
 
     names = [task.name for task in TASKS] if "all" in options.tasks else [t.name for t in TASKS if t.name in options.tasks]
     chosen = ("backbone", "pretrained", "stages", "batch_size", "lr", "weight_decay", "dropout", "seed")
     given = {name: value for name in chosen if (value := getattr(options, name)) is not None}
     if "stages" in given:
         given["stages"] = tuple(given["stages"])
+    if options.erase is not None:
+        given["augmentation"] = Augmentation(erase=options.erase)
     config = TrainConfig(tasks=tuple(names), **given)
     images, _ = read_folder(options.data)
     shared = {"cache": options.data.absolute().parent / "cache", "device": options.device}

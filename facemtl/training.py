@@ -106,8 +106,8 @@ def train(
     """Train on the images of the train split; write checkpoint and history into `output`.
 
     `images` is the table of `data.read_folder`. After each epoch `<name>.resume.pt` holds all that
-    `resume` needs; it is removed at the end. A resumed training continues as if never stopped; only the
-    stages that lie ahead may be changed, to train longer or shorter than planned. `cache` is a folder for decoded images.
+    `resume` needs; it is removed at the end. A resumed training continues as if never stopped; only the stages that
+    lie ahead and the augmentation may be changed, and it is noted. `cache` is a folder for decoded images.
     """
     started = time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def train(
             "images": len(learner.dls.train.indices),
             "seconds": round(sum(row["seconds"] for row in keeper.rows)),
             "device": str(learner.dls.device),
-            "earlier_stages": keeper.earlier_stages,
+            "earlier": keeper.earlier,
             "loss_scales": {name: task_named(name).loss_scale for name in config.tasks},
         },
     )
@@ -299,7 +299,7 @@ class KeepProgress(Callback):
 
     def __init__(self, config: TrainConfig, file: Path, history: Path):
         self.config, self.file, self.history, self.rows, self.smooth_loss = config, file, history, [], None
-        self.earlier_stages = []  # [epochs done, the stages until then], of each time that they were changed
+        self.earlier = []  # of each time that settings were changed: the epochs done by then, and what was set before
 
     def before_fit(self):
         if self.smooth_loss:
@@ -323,7 +323,7 @@ class KeepProgress(Callback):
             "model": self.learn.model.state_dict(),
             "optimizer": self._optimizer(),
             "rows": self.rows,
-            "earlier_stages": self.earlier_stages,
+            "earlier": self.earlier,
             "smooth_loss": [self.recorder.smooth_loss.count, self.recorder.smooth_loss.val.cpu()],
         }
         partial = self.file.with_name(f".{self.file.name}.partial")
@@ -344,12 +344,13 @@ class KeepProgress(Callback):
         try:
             state = torch.load(self.file, map_location=learner.dls.device, weights_only=True)
             done = [row["size"] for row in state["rows"]]
-            changed = [name for name, value in _plain(self.config).items() if state["config"].get(name) != value]
+            before = state["config"]
+            changed = [name for name, value in _plain(self.config).items() if before[name] != value]
         except Exception as error:
             raise FaceMTLError(damaged) from error
-        self.earlier_stages = state.get("earlier_stages", [])
-        if changed == ["stages"] and self.config.sizes[: len(done)] == done:  # what lies ahead may be changed
-            self.earlier_stages.append([len(done), state["config"]["stages"]])
+        self.earlier = state.get("earlier", [])
+        if changed and {*changed} <= {"stages", "augmentation"} and self.config.sizes[: len(done)] == done:
+            self.earlier.append({"epochs": len(done), **{name: before[name] for name in changed}})
         elif changed:
             raise FaceMTLError(
                 f"The interrupted training had other settings ({', '.join(changed)}). "

@@ -425,13 +425,16 @@ def test_resuming_with_other_settings_is_refused_by_their_name(left_over, synthe
     assert support.contents(left_over) == before
 
 
-def test_the_stages_ahead_may_be_changed_and_it_is_noted(left_over, synthetic_faces):
+def test_the_stages_ahead_and_the_augmentation_may_be_changed_and_it_is_noted(left_over, synthetic_faces):
     done = len(torch.load(left_over / f"{MODEL}.resume.pt", weights_only=True)["rows"])
     assert 0 < done < 5
-    assert resume(left_over, synthetic_faces, "--stages", "32x4", "48x1") == 0
+    assert resume(left_over, synthetic_faces, "--stages", "32x4", "48x1", "--erase", "0.5") == 0
     assert list(pd.read_csv(left_over / f"{MODEL}.history.csv")["size"]) == [32] * 4 + [48]
     checkpoint, _ = Checkpoint.load(left_over / f"{MODEL}.json")
-    assert checkpoint.training["earlier_stages"] == [[done, [[32, 4], [48, 4]]]]
+    assert checkpoint.training["augmentation"]["erase"] == 0.5
+    (earlier,) = checkpoint.training["earlier"]
+    assert (earlier["epochs"], earlier["stages"], earlier["augmentation"]["erase"]) == (done, [[32, 4], [48, 4]], 0)
+    assert earlier.keys() == {"epochs", "stages", "augmentation"}
 
 
 def test_there_may_be_nothing_to_resume(synthetic_faces, tmp_path, capsys):
