@@ -4,7 +4,7 @@ Every metric is a mean over images of a per-image score. Both approaches are res
 images, which makes the interval of their difference a paired one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,13 +16,14 @@ import torch
 from .data import CALIBRATION, VALIDATION, load_image
 from .errors import FaceMTLError
 from .prediction import APPROACHES, BATCH_SIZE, MULTI, SINGLE, LoadedModel, Predictor, approach_of
-from .tasks import AGE, GENDER, RACE, TASKS, Task
+from .tasks import AGE, GENDER, RACE, TASKS, Task, task_named
 
 N_RESAMPLES = 2000
 AGE_BANDS = (0, 3, 10, 20, 30, 40, 50, 60, 70, 117)  # each band ends before the next one starts
 AGE_GROUPS = tuple(f"{low}+" if high > AGE.high else f"{low}-{high - 1}" for low, high in pairwise(AGE_BANDS))
 CHIP_SIZE = 200  # px; UTKFace's own
-PREDICTIONS_FILE, METRICS_FILE = "predictions.csv.gz", "metrics.csv"
+FEW = 30  # a group of fewer images is marked: its figures are mostly luck
+PREDICTIONS_FILE, METRICS_FILE, TRUST_FILE = "predictions.csv.gz", "metrics.csv", "trust.csv"
 _KEYS = {"image": str, "model": str, "task": str, "age_group": str}
 
 
@@ -87,7 +88,7 @@ def save_validation(table: pd.DataFrame, folder: Path) -> None:
     """Write the predictions and their metric tables; the app reads the first, people the second."""
     folder.mkdir(parents=True, exist_ok=True)
     rounded = table.round({"prediction": 3, "confidence": 4, "low": 2, "high": 2})
-    files = {PREDICTIONS_FILE: rounded.drop(columns="face"), METRICS_FILE: metric_tables(table)}
+    files = {PREDICTIONS_FILE: rounded.drop(columns="face"), METRICS_FILE: metric_tables(table), TRUST_FILE: trust(table)}
     for name, content in files.items():
         partial = folder / f".partial-{name}"
         compression = {"method": "gzip", "mtime": 0} if name.endswith(".gz") else None  # the same bytes each time
@@ -122,13 +123,40 @@ def load_validation(folder: Path) -> pd.DataFrame:
 
 
 def metric_tables(table: pd.DataFrame) -> pd.DataFrame:
-    """`compare` overall and for each gender, race and age group, stacked, with `by` and `group` in front."""
-    parts = [compare(table).assign(by="all", group="all")]
-    for by in (GENDER, RACE):
-        parts += [compare(g).assign(by=by.name, group=by.words(value)) for value, g in table.groupby(by.name)]
-    parts += [compare(g).assign(by="age_group", group=name) for name, g in _by_age(table)]
-    stacked = pd.concat(parts, ignore_index=True)
+    """`compare` for everybody and for each group, stacked, with `by, group` in front and `few`: are there under 30 images?"""
+    stacked = pd.concat([compare(rows).assign(by=by, group=group) for by, group, rows in _groups(table)], ignore_index=True)
+    stacked["few"] = stacked["n"] < FEW
     return stacked[["by", "group", *(c for c in stacked if c not in ("by", "group"))]]
+
+
+def worst_groups(metrics: pd.DataFrame, by: str = "gender x race") -> pd.DataFrame:
+    """Of `metric_tables`: per task and approach the group with the worst metric, `few` ones apart.
+
+    Columns `task, approach, group, n, value, low, high, overall`.
+    """
+    rows = []
+    for name, groups in metrics[(metrics["by"] == by) & ~metrics["few"]].groupby("task", sort=False):
+        overall = metrics[(metrics["by"] == "all") & (metrics["task"] == name)].iloc[0]
+        for approach in (a.name for a in APPROACHES):
+            order = groups.sort_values(approach, ascending=not task_named(name).metric.lower_is_better)
+            worst = order.iloc[0][["group", "n", approach, f"{approach}_low", f"{approach}_high"]]
+            rows.append([name, approach, *worst, overall[approach]])
+    return pd.DataFrame(rows, columns=["task", "approach", "group", "n", "value", "low", "high", "overall"])
+
+
+def delta_m(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0) -> tuple[float, float, float]:
+    """By how much one model is better than three, in percent of their metrics, mean over tasks; with its 95 % interval.
+
+    delta-m = mean over tasks of (-1)^l (M_multi - M_single) / M_single, l = 1 where lower is better
+    (Maninis et al., CVPR 2019). Above 0, multi-task is better. The same images are resampled for all tasks.
+    """
+    gains = []  # by task: (1 + n_resamples,), the images themselves first
+    for task in _tasks(table):
+        scores = paired_scores(table, task).to_numpy()
+        means = np.vstack([scores.mean(axis=0), _bootstrap(scores, n_resamples, seed)])
+        gains.append(100 * (means[:, 1] / means[:, 0] - 1) * (-1 if task.metric.lower_is_better else 1))
+    mean = np.mean(gains, axis=0)
+    return float(mean[0]), *(float(x) for x in np.percentile(mean[1:], [2.5, 97.5]))
 
 
 def compare(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0) -> pd.DataFrame:
@@ -196,14 +224,56 @@ def age_error_by_group(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed
     )
 
 
+def trust(table: pd.DataFrame) -> pd.DataFrame:
+    """Per group, task and approach: are confidences and intervals worth what they claim?
+
+    Columns: `by, group, task, approach, n`; mean `confidence` and the share of `hits`, in percent; `ece`, the
+    expected calibration error in percentage points; for tasks with intervals their `coverage` in percent and
+    mean `width` in units.
+    """
+    rows = []
+    for by, group, part in _groups(table):
+        for (task, approach), some in part.groupby(["task", approach_of(part)], sort=False):
+            hits = task_named(task).hits(some["target"].to_numpy(), some["prediction"].to_numpy())
+            inside = (some["low"] <= some["target"]) & (some["target"] <= some["high"])
+            rows.append(
+                {
+                    "by": by, "group": group, "task": task, "approach": approach, "n": len(some),
+                    "confidence": 100 * some["confidence"].mean(), "hits": 100 * hits.mean(),
+                    "ece": 100 * calibration_error(some["confidence"].to_numpy(), hits),
+                    "coverage": 100 * inside.mean() if some["low"].notna().all() else np.nan,
+                    "width": (some["high"] - some["low"]).mean(),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def calibration_error(confidence: np.ndarray, hits: np.ndarray, n_bins: int = 15) -> float:
+    """ECE: the mean over images of |share of hits - mean confidence| in each image's bin of confidence (Guo et al., ICML 2017).
+
+    (N,), (N,) -> a number from 0 to 1. Bins are equally wide. Small groups show some error by luck alone.
+    """
+    bins = np.clip((confidence * n_bins).astype(int), 0, n_bins - 1)
+    gaps = np.bincount(bins, hits, n_bins) - np.bincount(bins, confidence, n_bins)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def _groups(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """(by, group, its rows): everybody, then by gender, race, both, and age group."""
+    yield "all", "all", table
+    for tasks in ((GENDER,), (RACE,), (GENDER, RACE)):
+        for values, rows in table.groupby([task.name for task in tasks]):
+            words = [task.words(value) for task, value in zip(tasks, values, strict=True)]
+            yield " x ".join(task.name for task in tasks), ", ".join(words), rows
+    for group in AGE_GROUPS:
+        if len(rows := table[table["age_group"] == group]):
+            yield "age_group", group, rows
+
+
 def _bootstrap(scores: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
     """Means of each column of (N, K) scores over resampled images: (n_resamples, K)."""
     drawn = np.random.default_rng(seed).integers(len(scores), size=(n_resamples, len(scores)))
     return np.column_stack([column[drawn].mean(axis=1) for column in scores.T])
-
-
-def _by_age(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    return [(name, group) for name in AGE_GROUPS if len(group := table[table["age_group"] == name])]
 
 
 def _tasks(table: pd.DataFrame) -> list[Task]:

@@ -98,6 +98,10 @@ class Classification(Task):
         unknown = torch.full_like(confidence, float("nan"))
         return {"prediction": prediction.float(), "confidence": confidence, "low": unknown, "high": unknown}
 
+    def hits(self, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        """Where that came true whose probability `confidence` is, (N,) of bool: the label is the right one."""
+        return prediction == target
+
     def calibrate(self, outputs: Tensor, target: Tensor) -> dict[str, float]:
         """The temperature with the least cross-entropy on held-out images (Guo et al., ICML 2017)."""
         temperatures = torch.logspace(-1, 1, 401, base=10)  # 0.1 to 10, in steps of 1.2 %
@@ -166,6 +170,10 @@ class Regression(Task):
             "low": torch.minimum(low, prediction).clamp(min=self.low),
             "high": torch.maximum(high, prediction).clamp(max=self.high),
         }
+
+    def hits(self, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        """Where that came true whose probability `confidence` is, (N,) of bool: the value is at most `near` units off."""
+        return np.abs(prediction - target) <= self.near
 
     def calibrate(self, outputs: Tensor, target: Tensor) -> dict[str, float]:
         """The margin that makes intervals cover INTERVAL of new images (CQR, Romano et al., NeurIPS 2019)."""

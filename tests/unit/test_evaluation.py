@@ -7,7 +7,20 @@ import pytest
 from facemtl import evaluation
 from facemtl.data import CALIBRATION, VALIDATION, read_folder
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import AGE_GROUPS, age_error_by_group, age_errors, age_groups, compare, metric_tables, with_targets
+from facemtl.evaluation import (
+    AGE_GROUPS,
+    FEW,
+    age_error_by_group,
+    age_errors,
+    age_groups,
+    calibration_error,
+    compare,
+    delta_m,
+    metric_tables,
+    trust,
+    with_targets,
+    worst_groups,
+)
 from facemtl.prediction import MULTI, SINGLE, Predictor, approach_of
 from facemtl.tasks import AGE, GENDER, INTERVAL, RACE, TASKS
 from tests import support
@@ -84,12 +97,94 @@ def test_a_missing_approach_is_said(table):
 def test_groups_add_up(table):
     tables = metric_tables(table)
     everything = tables[tables["by"] == "all"].set_index("task")
-    for by in (GENDER.name, RACE.name, "age_group"):
+    for by in (GENDER.name, RACE.name, "gender x race", "age_group"):
         for task, groups in tables[tables["by"] == by].groupby("task"):
             assert groups["n"].sum() == N
             for approach in (SINGLE.name, MULTI.name):
                 weighted = (groups[approach] * groups["n"]).sum() / N
                 assert weighted == pytest.approx(everything.at[task, approach])
+
+
+def test_groups_of_few_images_are_marked(table):
+    tables = metric_tables(table)
+    assert tables["few"].any() and not tables["few"].all()
+    assert (tables["few"] == (tables["n"] < 30)).all()
+
+
+def test_the_worst_group_is_the_one_where_the_errors_were_put(table):
+    """Spoil the answers of one group: it must be named, for the approach whose answers they are."""
+    spoiled = table.copy()
+    where = (spoiled["gender"] == 1) & (spoiled["race"] == 2) & (spoiled["model"] == "multitask")
+    ages = spoiled["task"] == AGE.name
+    spoiled.loc[where & ages, "prediction"] += 60
+    spoiled.loc[where & ~ages, "prediction"] = -1
+    worst = worst_groups(metric_tables(spoiled)).set_index(["task", "approach"])
+    assert len(worst) == 2 * len(TASKS)
+    for task in TASKS:
+        found = worst.loc[task.name, MULTI.name]
+        assert found["group"] == "female, Asian"
+        assert found["n"] == where.sum() / len(TASKS) >= FEW
+        assert found["low"] <= found["value"] <= found["high"]
+    before = worst_groups(metric_tables(table)).set_index(["task", "approach"])
+    singles = [index for index in worst.index if index[1] == SINGLE.name]
+    pd.testing.assert_frame_equal(worst.loc[singles], before.loc[singles])
+
+
+def test_delta_m_is_the_mean_of_the_relative_gains(table):
+    gains = []
+    for task in TASKS:
+        single, multi = by_hand(table, task, "single").mean(), by_hand(table, task, "multi").mean()
+        gains.append((single - multi) / single if task is AGE else (multi - single) / single)
+    value, low, high = delta_m(table)
+    assert value == pytest.approx(100 * np.mean(gains))
+    assert low < value < high
+    assert low > 0, "single-task ages were made twice as wrong"
+
+
+def test_delta_m_changes_sides_with_the_approaches(table):
+    names = {"multitask": None, **{t.name: "multitask" for t in TASKS}}
+    swapped = table.assign(
+        model=[t if names[m] is None else "multitask" for m, t in zip(table["model"], table["task"], strict=True)]
+    )
+    assert delta_m(swapped)[0] < 0 < delta_m(table)[0]
+
+
+def test_confidences_that_come_true_have_no_calibration_error():
+    rng = np.random.default_rng(0)
+    confidence = rng.random(100_000)
+    assert calibration_error(confidence, rng.random(100_000) < confidence) < 0.01
+    assert calibration_error(confidence, rng.random(100_000) < confidence / 2) == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "right", "expected"), [(1.0, 1.0, 0.0), (1.0, 0.0, 1.0), (0.9, 0.6, 0.3), (0.5, 0.9, 0.4)]
+)
+def test_one_confidence_is_off_by_its_gap(confidence, right, expected):
+    hits = np.arange(100) < 100 * right
+    assert calibration_error(np.full(100, confidence), hits) == pytest.approx(expected)
+
+
+def test_trust_of_known_answers(table):
+    rows = trust(table).set_index(["by", "group", "task", "approach"])
+    for task in TASKS:
+        for approach in (SINGLE.name, MULTI.name):
+            row = rows.loc["all", "all", task.name, approach]
+            errors = by_hand(table, task, approach)
+            right = (errors <= task.near) if task is AGE else (errors == 100)
+            assert row["hits"] == pytest.approx(100 * right.mean())
+            assert row["confidence"] == 50
+            assert row["ece"] == pytest.approx(abs(50 - row["hits"]))
+    ages = rows.xs(AGE.name, level="task")
+    assert ages["width"].to_numpy() == pytest.approx(16)
+    assert ages.loc["all", "all", MULTI.name]["coverage"] == pytest.approx(100 * (by_hand(table, AGE, MULTI.name) <= 8).mean())
+    sums = rows["n"].groupby(level=["by", "task", "approach"]).sum()
+    assert (sums == N).all()
+
+
+def test_only_tasks_with_intervals_have_coverage(results):
+    rows = trust(results)
+    assert rows[rows["task"] == AGE.name]["coverage"].between(0, 100).all()
+    assert rows[rows["task"] != AGE.name][["coverage", "width"]].isna().all(axis=None)
 
 
 def test_age_groups_cover_every_age():
@@ -122,7 +217,7 @@ def test_results_survive_being_saved(table, tmp_path):
     first = (tmp_path / evaluation.PREDICTIONS_FILE).read_bytes()
     evaluation.save_validation(table, tmp_path)
     assert (tmp_path / evaluation.PREDICTIONS_FILE).read_bytes() == first
-    assert {f.name for f in tmp_path.iterdir()} == {evaluation.PREDICTIONS_FILE, evaluation.METRICS_FILE}
+    assert {f.name for f in tmp_path.iterdir()} == {evaluation.PREDICTIONS_FILE, evaluation.METRICS_FILE, evaluation.TRUST_FILE}
 
 
 def test_missing_and_damaged_results_are_said(table, tmp_path):
