@@ -1,22 +1,73 @@
-"""Several task losses -> the one that is minimised."""
+"""Several task losses -> the one that is minimised: three ways to weigh them.
 
+With one task, the first two are that task's loss, scaled: single- and multi-task training share these classes.
+"""
+
+import torch
 from torch import Tensor, nn
 
 from .tasks import Task
 
 
-class FixedScales(nn.Module):
-    """The mean over tasks of each loss divided by what its single-task model reaches.
-
-    So each task starts with the same say, whatever the units of its loss. With one task it is that
-    task's loss, scaled: single- and multi-task training share this class.
-    """
+class JointLoss(nn.Module):
+    """What the ways have in common."""
 
     def __init__(self, tasks: tuple[Task, ...]):
         super().__init__()
         self.tasks = tasks
 
-    def forward(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
-        """{task: (B, n_outputs)}, {task: (B,)} -> scalar."""
-        losses = [task.loss(outputs[task.name], targets[task.name]) / task.loss_scale for task in self.tasks]
-        return sum(losses) / len(losses)
+    def forward(
+        self,
+        outputs: dict[str, Tensor],
+        targets: dict[str, Tensor],
+        others: dict[str, Tensor] | None = None,
+        share: float = 1.0,
+    ) -> Tensor:
+        """{task: (B, n_outputs)}, {task: (B,)} -> scalar.
+
+        Of mixed images `others` are the targets that count with what `share` leaves of 1 (mixup; Zhang et al., ICLR 2018).
+        """
+        losses = self._losses(outputs, targets)
+        return self.join(losses if others is None else share * losses + (1 - share) * self._losses(outputs, others))
+
+    def _losses(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+        return torch.stack([task.loss(outputs[task.name], targets[task.name]) for task in self.tasks])
+
+    def join(self, losses: Tensor) -> Tensor:
+        """(n_tasks,) -> scalar."""
+        raise NotImplementedError
+
+
+class FixedScales(JointLoss):
+    """The mean over tasks of each loss divided by what its single-task model reaches.
+
+    So each task starts with the same say, whatever the units of its loss.
+    """
+
+    def join(self, losses: Tensor) -> Tensor:
+        return (losses / losses.new_tensor([task.loss_scale for task in self.tasks])).mean()
+
+
+class EqualWeights(JointLoss):
+    """The plain mean: the task with the largest loss has the largest say."""
+
+    def join(self, losses: Tensor) -> Tensor:
+        return losses.mean()
+
+
+class Uncertainty(JointLoss):
+    """Learned weights: the mean of exp(-s_t) L_t + s_t / 2, where s_t is the log variance of task t.
+
+    Kendall, Gal and Cipolla (CVPR 2018), in its form for cross-entropies, which all our losses are. The best s_t
+    for a loss of L is log(2 L): weights follow the losses, so each task comes to have the same say.
+    """
+
+    def __init__(self, tasks: tuple[Task, ...]):
+        super().__init__(tasks)
+        self.log_variances = nn.Parameter(torch.zeros(len(tasks)))
+
+    def join(self, losses: Tensor) -> Tensor:
+        return (torch.exp(-self.log_variances) * losses + self.log_variances / 2).mean()
+
+
+WEIGHTINGS = {"fixed": FixedScales, "equal": EqualWeights, "uncertainty": Uncertainty}

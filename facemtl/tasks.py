@@ -65,6 +65,13 @@ class Task:
         """Head outputs (B, n_outputs) -> a distribution (B, n_outputs) whose rows sum to 1."""
         return torch.softmax(outputs.float() / temperature, dim=1)
 
+    @staticmethod
+    def best_temperature(outputs: Tensor, target: Tensor) -> float:
+        """The one with the least cross-entropy of outputs (N, n_outputs) against indices (N,) (Guo et al., ICML 2017)."""
+        temperatures = torch.logspace(-1, 1, 401, base=10)  # 0.1 to 10, in steps of 1.2 %
+        losses = torch.stack([F.cross_entropy(outputs / t, target.long()) for t in temperatures])
+        return round(float(temperatures[losses.argmin()]), 4)
+
 
 @dataclass(frozen=True)
 class Classification(Task):
@@ -103,10 +110,8 @@ class Classification(Task):
         return prediction == target
 
     def calibrate(self, outputs: Tensor, target: Tensor) -> dict[str, float]:
-        """The temperature with the least cross-entropy on held-out images (Guo et al., ICML 2017)."""
-        temperatures = torch.logspace(-1, 1, 401, base=10)  # 0.1 to 10, in steps of 1.2 %
-        losses = torch.stack([F.cross_entropy(outputs / t, target.long()) for t in temperatures])
-        return {"temperature": round(float(temperatures[losses.argmin()]), 4)}
+        """The best temperature on held-out images."""
+        return {"temperature": self.best_temperature(outputs, target)}
 
     def words(self, value: float) -> str:
         return self.labels[int(value)]
@@ -155,12 +160,13 @@ class Regression(Task):
         return cross_entropy + F.smooth_l1_loss(expectation, target, beta=2.0) / 2
 
     def decode(self, probabilities: Tensor, margin: float = 0.0) -> dict[str, Tensor]:
-        """(B, n_outputs) -> expectation, probability of being near it, and the central interval, (B,) each.
+        """(B, n_outputs) -> median, probability of being near it, and the central interval, (B,) each.
 
+        Of all answers the median has the least expected absolute error, which is what the metric counts.
         `margin` is what `calibrate` found, in units, added to both ends of the interval.
         """
         values = self._values.to(probabilities.device)
-        prediction = probabilities @ values
+        prediction = self.quantile(probabilities, 0.5)
         is_near = (values - prediction[:, None]).abs() <= self.near
         tail = (1 - INTERVAL) / 2
         low, high = self.quantile(probabilities, tail) - margin, self.quantile(probabilities, 1 - tail) + margin
@@ -176,12 +182,16 @@ class Regression(Task):
         return np.abs(prediction - target) <= self.near
 
     def calibrate(self, outputs: Tensor, target: Tensor) -> dict[str, float]:
-        """The margin that makes intervals cover INTERVAL of new images (CQR, Romano et al., NeurIPS 2019)."""
-        decoded, target = self.decode(self.probabilities(outputs)), target.float()
+        """The best temperature, and with it the margin that makes intervals cover INTERVAL of new images.
+
+        The margin is that of conformalised quantile regression (CQR, Romano et al., NeurIPS 2019).
+        """
+        temperature = self.best_temperature(outputs, target.round() - self.low)
+        decoded, target = self.decode(self.probabilities(outputs, temperature)), target.float()
         outside = torch.maximum(decoded["low"] - target, target - decoded["high"])  # negative inside
         rank = math.ceil((len(outside) + 1) * INTERVAL)  # the finite-sample quantile
         margin = outside.sort().values[min(rank, len(outside)) - 1]
-        return {"margin": round(float(margin), 4)}
+        return {"temperature": temperature, "margin": round(float(margin), 4)}
 
     def quantile(self, probabilities: Tensor, level: float) -> Tensor:
         """(B, n_outputs) -> (B,): where the cumulative distribution, linear within each bin, reaches `level`."""

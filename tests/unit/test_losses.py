@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from facemtl.losses import FixedScales
+from facemtl.losses import WEIGHTINGS, EqualWeights, FixedScales, Uncertainty
 from facemtl.tasks import TASKS
 
 subsets = pytest.mark.parametrize(
@@ -30,9 +30,45 @@ def test_each_loss_counts_in_units_of_its_scale(tasks, batch):
 
 
 @subsets
-def test_every_head_of_the_model_learns_and_no_other(tasks, batch):
+def test_equal_weights_are_the_plain_mean(tasks, batch):
     outputs, targets = batch
-    FixedScales(tasks)(outputs, targets).backward()
+    losses = [t.loss(outputs[t.name], targets[t.name]).item() for t in tasks]
+    assert EqualWeights(tasks)(outputs, targets).item() == pytest.approx(sum(losses) / len(tasks), rel=1e-6)
+
+
+def test_uncertainty_finds_weights_by_which_all_losses_count_the_same(batch):
+    """With outputs that stand still, the best log variance of a loss of L is log(2 L)."""
+    outputs, targets = batch
+    loss = Uncertainty(TASKS)
+    optimizer = torch.optim.Adam(loss.parameters(), lr=0.1)
+    for _ in range(500):
+        optimizer.zero_grad()
+        loss({name: o.detach() for name, o in outputs.items()}, targets).backward()
+        optimizer.step()
+    losses = torch.stack([t.loss(outputs[t.name], targets[t.name]) for t in TASKS]).detach()
+    assert losses.max() > 5 * losses.min()
+    torch.testing.assert_close(loss.log_variances.detach(), torch.log(2 * losses), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        torch.exp(-loss.log_variances.detach()) * losses, torch.full((len(TASKS),), 0.5), atol=1e-3, rtol=0
+    )
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS.values(), ids=WEIGHTINGS)
+def test_mixed_images_are_answerable_to_both_targets(weighting, batch):
+    outputs, targets = batch
+    others = {name: values.flip(0) for name, values in targets.items()}
+    loss = weighting(TASKS)
+    one, other = loss(outputs, targets).item(), loss(outputs, others).item()
+    assert one != pytest.approx(other, rel=1e-4)
+    for share in (1.0, 0.7, 0.0):
+        assert loss(outputs, targets, others, share).item() == pytest.approx(share * one + (1 - share) * other, rel=1e-5)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS.values(), ids=WEIGHTINGS)
+@subsets
+def test_every_head_of_the_model_learns_and_no_other(tasks, weighting, batch):
+    outputs, targets = batch
+    weighting(tasks)(outputs, targets).backward()
     for task in TASKS:
         gradient = outputs[task.name].grad
         assert (gradient is not None and gradient.abs().sum() > 0) == (task in tasks)

@@ -4,26 +4,33 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 
+from facemtl import training
+from facemtl.augmentation import Augmentation
 from facemtl.cli import main
 from facemtl.data import TRAIN, VALIDATION, decode_images, read_folder
 from facemtl.errors import FaceMTLError
 from facemtl.losses import FixedScales
 from facemtl.models import Checkpoint, FaceModel
 from facemtl.tasks import TASKS
-from facemtl.training import Augmentation, FaceLoader, KeepProgress, TrainConfig, augment, find_learning_rate, resize, train
+from facemtl.training import TrainConfig, find_learning_rate, train
+from facemtl.training.callbacks import KeepProgress, RunningMean
+from facemtl.training.loader import FaceLoader
 from tests import support
 
 STILL = Augmentation(rotation=0, scale=0, shift=0, light=0, gray=0, erase=0)
 TINY = TrainConfig(backbone="resnet10", pretrained=False, stages=((32, 2),), batch_size=32, seed=5)
-# The same for the command line, with two image sizes and time enough to be interrupted.
-ARGUMENTS = "--backbone resnet10 --no-pretrained --stages 32x4 48x4 --batch-size 32 --lr 0.004 --seed 5".split()  # noqa: SIM905
+# The same for the command line, with two image sizes, time enough to be interrupted, and all that a resumed run must restore.
+ARGUMENTS = [
+    *("--backbone", "resnet10", "--no-pretrained", "--stages", "32x4", "48x4", "--batch-size", "32", "--lr", "0.004"),
+    *("--seed", "5", "--ema", "0.9", "--mixup", "0.2", "--weighting", "uncertainty", "--erase", "0.3"),
+]
 MODEL = "multitask"
 
 
@@ -95,20 +102,13 @@ def weights(output: Path) -> dict[str, torch.Tensor]:
         ("weight_decay", -0.1), ("weight_decay", float("nan")),
         ("dropout", -0.1), ("dropout", 1.0),
         ("grad_clip", 0.0), ("grad_clip", -1.0),
+        ("mixup", -0.1), ("label_smoothing", 1.0), ("sigma", 0.0), ("ema", 1.0), ("weighting", "fair"),
         ("seed", -1),
     ],
 )  # fmt: skip
 def test_contradictory_settings_are_refused_at_birth(field, value):
     with pytest.raises(FaceMTLError, match=field if value != ("glasses",) else "glasses"):
         TrainConfig(**{field: value})
-
-
-@pytest.mark.parametrize(
-    "change", [{"gray": 1.5}, {"erase": -0.1}, {"scale": 1.0}, {"rotation": -5}, {"shift": -0.1}, {"light": -1}]
-)
-def test_contradictory_amounts_of_augmentation_are_refused(change):
-    with pytest.raises(FaceMTLError, match=next(iter(change))):
-        TrainConfig(augmentation=Augmentation(**change))
 
 
 def test_a_model_is_named_after_its_tasks():
@@ -147,96 +147,6 @@ def test_settings_that_cannot_work_are_one_line(arguments, synthetic_faces, tmp_
     )
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("facemtl: ")]
     assert len(lines) == 1
-
-
-# --------------------------------------------------------------------------------------- augmentation
-
-
-def photos(n=16, size=64) -> torch.Tensor:
-    rng = np.random.default_rng(0)
-    pixels = [support.picture(30, i % 2, i % 5, rng, size) for i in range(n)]
-    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
-
-
-@pytest.mark.parametrize(
-    "how", [Augmentation(), STILL, Augmentation(rotation=180, scale=0.5, shift=0.5, light=1, gray=1, erase=1)]
-)
-@pytest.mark.parametrize("size", [32, 56, 64, 100])
-def test_an_augmented_image_is_still_an_image(how, size):
-    torch.manual_seed(0)
-    found = augment(photos(), size, how)
-    assert found.shape == (16, 3, size, size)
-    assert torch.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
-
-
-def test_each_image_is_changed_in_its_own_way():
-    torch.manual_seed(0)
-    found = augment(photos(1).repeat(12, 1, 1, 1), 64, replace(STILL, rotation=15))
-    distances = (found[:, None] - found[None]).abs().mean(dim=(2, 3, 4))
-    assert (distances + torch.eye(12) > 1e-4).all()
-
-
-@pytest.mark.parametrize("change", ["rotation", "scale", "shift", "light"])
-def test_each_amount_changes_images_by_itself(change):
-    torch.manual_seed(0)
-    found = augment(photos(), 64, replace(STILL, **{change: getattr(Augmentation(), change)}))
-    changes = torch.minimum(*((found - other).abs().mean(dim=(1, 2, 3)) for other in (photos(), photos().flip(3))))
-    assert changes.median() > 0.005
-
-
-def test_without_any_amount_only_the_flip_is_left():
-    torch.manual_seed(0)
-    images = photos(64)
-    found = augment(images, 64, STILL)
-    same = (found - images).abs().amax(dim=(1, 2, 3)) < 1e-3
-    mirrored = (found - images.flip(3)).abs().amax(dim=(1, 2, 3)) < 1e-3
-    assert (same ^ mirrored).all()
-    assert 16 < same.sum() < 48  # half of them; this far off has odds of 1 in 30,000
-
-
-def test_without_any_amount_resizing_is_what_validation_sees():
-    torch.manual_seed(0)
-    images = photos(16, 96)
-    found, plain = augment(images, 40, STILL), resize(images, 40)
-    off = torch.minimum(*((found - other).abs().mean(dim=(1, 2, 3)) for other in (plain, plain.flip(3))))
-    assert (off < 0.02).all()
-
-
-def test_gray_takes_the_colour_of_its_share_of_images():
-    torch.manual_seed(0)
-    colourful = lambda x: (x.amax(dim=1) - x.amin(dim=1)).amax(dim=(1, 2)) > 0.02  # noqa: E731
-    images = photos(10).repeat(40, 1, 1, 1)
-    n_before = int(colourful(images).sum())
-    assert not colourful(augment(images, 64, replace(STILL, gray=1.0))).any()
-    share = 1 - int(colourful(augment(images, 64, replace(STILL, gray=0.3))).sum()) / n_before
-    assert 0.2 < share < 0.4
-
-
-def test_erasing_makes_one_patch_flat():
-    torch.manual_seed(0)
-    noise = torch.rand(20, 3, 64, 64)
-    found = augment(noise, 64, replace(STILL, erase=1.0))
-    for before, after in zip(noise, found, strict=True):
-        changed = torch.minimum((after - before).abs().sum(dim=0), (after - before.flip(2)).abs().sum(dim=0)) > 1e-3
-        rows, columns = changed.any(dim=1).nonzero()[:, 0], changed.any(dim=0).nonzero()[:, 0]
-        patch = after[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-        assert patch.shape[1] in range(8, 28) and patch.shape[2] in range(8, 28)  # 15 to 40 % of 64 px
-        assert patch.std() < 0.05
-
-
-def test_the_same_seed_augments_in_the_same_way():
-    found = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        found.append(augment(photos(), 48, Augmentation(erase=0.5)))
-    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
-
-
-def test_resizing_keeps_what_pillow_would_show():
-    image = support.picture(60, 1, 2, np.random.default_rng(0), 96)
-    found = resize(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255, 40)[0].permute(1, 2, 0)
-    expected = np.asarray(image.resize((40, 40), Image.Resampling.BILINEAR)) / 255
-    assert np.abs(found.numpy() - expected).max() < 0.01
 
 
 # ------------------------------------------------------------------------------------------- batches
@@ -414,7 +324,9 @@ def test_another_seed_would_have_ended_elsewhere(uninterrupted, images, tmp_path
     ("setting", "arguments"),
     {
         "lr": ["--lr", "0.001"], "seed": ["--seed", "6"], "stages": ["--stages", "48x8"], "batch_size": ["--batch-size", "16"],
-        "backbone": ["--backbone", "resnet18"], "dropout": ["--dropout", "0.5"], "weight_decay": ["--weight-decay", "0.1"],
+        "backbone": ["--backbone", "resnet18"], "dropout": ["--dropout", "0.5"],
+        "mixup": ["--mixup", "0.5"], "ema": ["--ema", "0.5"], "weighting": ["--weighting", "equal"],
+        "weight_decay": ["--weight-decay", "0.1"],
     }.items(),
     ids=lambda v: v if isinstance(v, str) else "",
 )  # fmt: skip
@@ -433,8 +345,18 @@ def test_the_stages_ahead_and_the_augmentation_may_be_changed_and_it_is_noted(le
     checkpoint, _ = Checkpoint.load(left_over / f"{MODEL}.json")
     assert checkpoint.training["augmentation"]["erase"] == 0.5
     (earlier,) = checkpoint.training["earlier"]
-    assert (earlier["epochs"], earlier["stages"], earlier["augmentation"]["erase"]) == (done, [[32, 4], [48, 4]], 0)
+    assert (earlier["epochs"], earlier["stages"], earlier["augmentation"]["erase"]) == (done, [[32, 4], [48, 4]], 0.3)
     assert earlier.keys() == {"epochs", "stages", "augmentation"}
+
+
+def test_an_older_file_is_resumed_with_the_defaults_of_younger_settings(left_over, synthetic_faces, capsys):
+    file = left_over / f"{MODEL}.resume.pt"
+    state = torch.load(file, weights_only=True)
+    del state["config"]["sigma"]
+    torch.save(state, file)
+    assert resume(left_over, synthetic_faces, "--sigma", "4") == 1
+    assert "(sigma)" in capsys.readouterr().err
+    assert resume(left_over, synthetic_faces) == 0
 
 
 def test_there_may_be_nothing_to_resume(synthetic_faces, tmp_path, capsys):
@@ -532,3 +454,57 @@ def test_training_on_real_images_learns_and_survives_an_interruption(utkface, tm
     assert list(rows["epoch"]) == [1, 2, 3, 4, 5, 6]
     assert rows["train_loss"].iloc[-1] < 0.97 * rows["train_loss"].iloc[0]
     assert rows["valid_loss"].iloc[-1] < 0.98 * rows["valid_loss"].iloc[0]
+
+
+# ------------------------------------------------------------------------------- what the recipe may add
+
+
+def test_the_running_mean_is_what_is_kept(images, tmp_path):
+    """Of weights that went 1, 2, 3 with a decay of a half at most: the early steps count less than they would."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    mean = RunningMean(0.5)
+    mean.learn = SimpleNamespace(model=model)
+
+    def put(value: float) -> None:
+        with torch.no_grad():
+            model.weight.fill_(value)
+
+    put(0)
+    mean.before_fit()
+    expected = 0.0
+    for step, value in enumerate((1.0, 2.0, 3.0), start=1):
+        put(value)
+        mean.after_step()
+        decay = min(0.5, step / (step + 10))
+        expected = decay * expected + (1 - decay) * value
+    mean.before_validate()
+    assert model.weight.item() == pytest.approx(expected)
+    mean.after_validate()
+    assert model.weight.item() == 3
+    mean.after_fit()
+    assert model.weight.item() == pytest.approx(expected) and expected < 3
+
+
+def test_without_a_decay_nothing_is_averaged():
+    assert not RunningMean(0.0).run and RunningMean(0.9).run
+
+
+@pytest.mark.parametrize(
+    "change", [{"ema": 0.9}, {"mixup": 0.4}, {"label_smoothing": 0.3}, {"sigma": 6.0}, {"weighting": "equal"}]
+)
+def test_each_setting_changes_what_is_learned(change, images, tmp_path):
+    for name, config in (("plain", TINY), ("changed", replace(TINY, **change))):
+        train(replace(config, stages=((32, 1),)), images, tmp_path / name, progress=False)
+    plain, changed = (weights(tmp_path / name) for name in ("plain", "changed"))
+    assert any((plain[key] - changed[key]).abs().max() > 1e-3 for key in plain)
+    assert all(torch.isfinite(value).all() for value in changed.values())
+
+
+def test_learned_weights_of_losses_are_learned_and_not_decayed(synthetic_faces, images):
+    config = replace(TINY, weighting="uncertainty", weight_decay=1.0, lr=1e-2)
+    learner = training._learner(config, images, None, torch.device("cpu"))
+    with learner.no_bar(), learner.no_logging():
+        learner.fit(1, 1e-2, wd=1.0)
+    (parameter,) = learner.loss_func.parameters()
+    assert (parameter != 0).all()
+    assert learner.opt.state[parameter]["do_wd"] is False

@@ -1,0 +1,177 @@
+"""TrainConfig -> Checkpoint, with fastai.
+
+Images are decoded and resized once; batches are slices of one array, augmented together on the
+device. Everything random follows from (seed, epoch), so a resumed run equals an uninterrupted one.
+"""
+
+import tempfile
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.callback.schedule import SuggestionMethod  # noqa: F401  (patches fit_one_cycle and lr_find into Learner)
+from fastai.callback.training import GradientClip
+from fastai.data.core import DataLoaders
+from fastai.learner import AvgMetric, Learner
+from fastai.optimizer import Adam
+from torch import Tensor
+
+from ..data import TRAIN, VALIDATION, decode_images
+from ..errors import FaceMTLError
+from ..losses import WEIGHTINGS
+from ..models import Checkpoint, FaceModel
+from ..tasks import Task, task_named
+from .callbacks import Float32Outputs, FreeLossWeights, KeepProgress, PrepareBatches, RunningMean
+from .config import TrainConfig
+from .loader import FaceLoader
+
+__all__ = ["TrainConfig", "find_learning_rate", "train"]
+
+
+def train(
+    config: TrainConfig,
+    images: pd.DataFrame,
+    output: Path,
+    *,
+    cache: Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool = True,
+) -> Checkpoint:
+    """Train on the images of the train split; write checkpoint and history into `output`.
+
+    `images` is the table of `data.read_folder`. After each epoch `<name>.resume.pt` holds all that
+    `resume` needs; it is removed at the end. A resumed training continues as if never stopped; only the stages that
+    lie ahead and the augmentation may be changed, and it is noted. `cache` is a folder for decoded images.
+    """
+    started = time.perf_counter()
+    output.mkdir(parents=True, exist_ok=True)
+    progress_file = output / f"{config.name}.resume.pt"
+    if progress_file.exists() and not resume:
+        raise FaceMTLError(f"{progress_file} is of an interrupted training. Go on with --resume, or delete it to start anew.")
+    learner = _learner(config, images, cache, _device(device))
+    keeper = KeepProgress(config, progress_file, output / f"{config.name}.history.csv")
+    if progress and learner.dls.device.type == "cpu":
+        print(f"Training {config.name} on {torch.get_num_threads()} CPU threads, {_precision(learner.dls.device)}")
+    start_epoch = keeper.restore(learner) if resume else 0
+    with nullcontext() if progress else learner.no_bar():
+        learner.fit_one_cycle(len(config.sizes), config.lr, wd=config.weight_decay, cbs=keeper, start_epoch=start_epoch)
+    checkpoint = Checkpoint(
+        name=config.name,
+        tasks=config.tasks,
+        backbone=config.backbone,
+        image_size=config.sizes[-1],
+        training={
+            **asdict(config),
+            "images": len(learner.dls.train.indices),
+            "seconds": round(sum(row["seconds"] for row in keeper.rows)),
+            "device": str(learner.dls.device),
+            "earlier": keeper.earlier,
+            "loss_scales": {name: task_named(name).loss_scale for name in config.tasks},
+        },
+    )
+    checkpoint.save(output, learner.model)
+    progress_file.unlink(missing_ok=True)
+    if progress:
+        print(f"Wrote {output / config.name}.safetensors after {time.perf_counter() - started:,.0f} s")
+    return checkpoint
+
+
+def find_learning_rate(config: TrainConfig, images: pd.DataFrame, *, cache: Path | None = None, device: str = "auto") -> float:
+    """fastai's learning-rate finder (Smith, 2017): the 'valley' of the loss over growing rates."""
+    learner = _learner(config, images, cache, _device(device))
+    with tempfile.TemporaryDirectory() as folder:  # the finder keeps the weights on disk while it spoils them
+        learner.path = Path(folder)
+        return float(learner.lr_find(show_plot=False).valley)
+
+
+def _learner(config: TrainConfig, images: pd.DataFrame, cache: Path | None, device: torch.device) -> Learner:
+    tasks = tuple(_as_trained(task_named(name), config) for name in config.tasks)
+    torch.manual_seed(config.seed)
+    model = FaceModel(tasks, config.backbone, pretrained=config.pretrained, dropout=config.dropout)
+    _check_sizes(model, config)
+    # Only the model runs in bfloat16; losses and metrics stay in float32.
+    model.forward = torch.autocast(device.type, torch.bfloat16, enabled=_precision(device) == "bfloat16")(model.forward)
+    # Stored an eighth larger than seen, so that shift, scale and rotation have pixels to draw from.
+    decoded = torch.from_numpy(decode_images(images["file"], round(max(config.sizes) * 1.125), cache))
+    targets = {task.name: torch.tensor(images[task.column].to_numpy()) for task in tasks}
+    train_images, validation_images = (np.flatnonzero(images["split"] == split) for split in (TRAIN, VALIDATION))
+    if len(train_images) < config.batch_size:
+        raise FaceMTLError(
+            f"There are {len(train_images)} training images, fewer than one batch of {config.batch_size}. "
+            "Add images or choose a smaller --batch-size."
+        )
+    if not len(validation_images):
+        raise FaceMTLError("There are no validation images. Add images: a fifth of them is set aside by their content.")
+    loaders = DataLoaders(
+        FaceLoader(decoded, targets, train_images, config.batch_size, seed=config.seed),
+        FaceLoader(decoded, targets, validation_images[:1000], config.batch_size),  # a glance; `evaluate` uses all
+        device=device,
+    )
+    loss = WEIGHTINGS[config.weighting](tasks).to(device)
+    return Learner(
+        loaders,
+        model.to(device=device, memory_format=torch.channels_last),
+        loss_func=loss,
+        opt_func=Adam,  # fastai's is AdamW: weight decay is decoupled
+        splitter=lambda model: [*model.parameters(), *loss.parameters()],
+        metrics=[_metric(task) for task in tasks],
+        wd=config.weight_decay,
+        cbs=[
+            PrepareBatches(config),
+            Float32Outputs(),
+            FreeLossWeights(),
+            GradientClip(config.grad_clip),
+            RunningMean(config.ema),
+        ],
+        path=".",
+    )
+
+
+def _as_trained(task: Task, config: TrainConfig) -> Task:
+    """The task with those settings of its loss that the recipe decides."""
+    return replace(task, **{name: getattr(config, name) for name in ("label_smoothing", "sigma") if hasattr(task, name)})
+
+
+def _check_sizes(model: FaceModel, config: TrainConfig) -> None:
+    """Some backbones take images of one size only: better known before an hour of training than after."""
+    for size, _ in config.stages:
+        try:
+            with torch.no_grad():
+                model.eval()(torch.zeros(1, 3, size, size))
+        except Exception as error:  # each backbone complains in its own way
+            raise FaceMTLError(
+                f"{config.backbone} cannot take images of {size} px ({error}). Choose other --stages or another --backbone."
+            ) from error
+
+
+def _metric(task: Task) -> AvgMetric:
+    def metric(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> float:
+        decoded = task.decode(task.probabilities(outputs[task.name]))["prediction"]
+        return task.metric(targets[task.name].cpu().numpy(), decoded.cpu().numpy())
+
+    metric.__name__ = f"{task.name}_{task.metric.name}"
+    return AvgMetric(metric)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise FaceMTLError(f"The device {name!r} cannot be used here. Try --device cpu, or auto.") from error
+    return torch.device(name)
+
+
+def _precision(device: torch.device) -> str:
+    """bfloat16 where the hardware multiplies it faster than float32."""
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and any(torch.cpu.get_capabilities().get(k) for k in ("amx_bf16", "avx512_bf16"))
+    return "bfloat16" if fast else "float32"

@@ -1,0 +1,161 @@
+"""What happens around each batch, step and epoch, as callbacks of fastai's Learner."""
+
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+from fastai.callback.core import Callback
+from fastai.learner import Learner
+from torch import Tensor
+from torch.distributions import Beta
+
+from ..augmentation import augment, resize
+from ..errors import FaceMTLError
+from .config import TrainConfig
+
+
+class PrepareBatches(Callback):
+    """uint8 batches -> what the model is to see: the stage's size, augmented while training."""
+
+    order = 5
+
+    def __init__(self, config: TrainConfig):
+        self.config = config
+
+    def before_epoch(self):
+        self.size = self.config.sizes[min(self.epoch, len(self.config.sizes) - 1)]
+        self.learn.dls.train.epoch = self.epoch
+        torch.manual_seed(self.config.seed * 10_000 + self.epoch)
+
+    def before_batch(self):
+        images = self.xb[0].float() / 255
+        images = augment(images, self.size, self.config.augmentation) if self.training else resize(images, self.size)
+        if self.training and self.config.mixup:
+            share = float(Beta(self.config.mixup, self.config.mixup).sample())
+            images = images.lerp(images.flip(0), 1 - share)
+            self.learn.yb = (self.yb[0], {name: values.flip(0) for name, values in self.yb[0].items()}, share)
+        self.learn.xb = (images.contiguous(memory_format=torch.channels_last),)
+
+
+class Float32Outputs(Callback):
+    """The model may run in bfloat16; losses and metrics never do."""
+
+    def after_pred(self):
+        self.learn.pred = {name: outputs.float() for name, outputs in self.pred.items()}
+
+
+class FreeLossWeights(Callback):
+    """Weight decay would pull what a loss learns towards its start."""
+
+    def before_fit(self):
+        for parameter in self.loss_func.parameters():
+            self.opt.state[parameter]["do_wd"] = False
+
+
+class RunningMean(Callback):
+    """Validate, and keep at the end, the exponential moving mean of the weights over the steps (Polyak and Juditsky, 1992)."""
+
+    def __init__(self, decay: float):
+        self.decay, self.steps, self.means = decay, 0, {}
+        self.run = decay > 0
+
+    def before_fit(self):
+        if not self.means:
+            self.means = {name: value.clone() for name, value in self._weights().items()}
+
+    def after_step(self):
+        self.steps += 1
+        decay = min(self.decay, self.steps / (self.steps + 10))  # the first steps are not worth remembering
+        for name, value in self._weights().items():
+            self.means[name].lerp_(value, 1 - decay)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: value for name, value in self.learn.model.state_dict().items() if value.is_floating_point()}
+
+    def _swap(self):
+        for name, value in self._weights().items():
+            last = value.clone()
+            value.copy_(self.means[name])
+            self.means[name] = last
+
+    before_validate = after_validate = after_fit = _swap
+
+
+class KeepProgress(Callback):
+    """After each epoch: the history as CSV, and all that a later process needs to go on."""
+
+    order = 70  # after fastai's recorder
+
+    def __init__(self, config: TrainConfig, file: Path, history: Path):
+        self.config, self.file, self.history, self.rows, self.smooth_loss = config, file, history, [], None
+        self.earlier = []  # of each time that settings were changed: the epochs done by then, and what was set before
+
+    def before_fit(self):
+        if self.smooth_loss:
+            self.recorder.smooth_loss.count, self.recorder.smooth_loss.val = self.smooth_loss
+
+    def before_epoch(self):
+        self.started = time.perf_counter()
+        if bar := getattr(getattr(self.learn, "progress", None), "mbar", None):
+            bar.main_bar.last_v = self.epoch  # it counts the epochs that it has seen, and has not seen the skipped ones
+
+    def after_epoch(self):
+        if self.epoch < len(self.rows):
+            return  # skipped: an earlier process ran it
+        names = self.recorder.metric_names[1:-1]  # between "epoch" and "time"
+        measured = dict(zip(names, (float(v) for v in self.recorder.values[-1]), strict=True))
+        seconds = round(time.perf_counter() - self.started, 1)
+        self.rows.append({"epoch": self.epoch + 1, "size": self.prepare_batches.size, **measured, "seconds": seconds})
+        pd.DataFrame(self.rows).to_csv(self.history, index=False, float_format="%.5g")
+        state = {
+            "config": self.config.plain(),
+            "model": self.learn.model.state_dict(),
+            "optimizer": self._optimizer(),
+            "loss": self.loss_func.state_dict(),
+            "running_mean": [self.running_mean.steps, self.running_mean.means],
+            "rows": self.rows,
+            "earlier": self.earlier,
+            "smooth_loss": [self.recorder.smooth_loss.count, self.recorder.smooth_loss.val.cpu()],
+        }
+        partial = self.file.with_name(f".{self.file.name}.partial")
+        torch.save(state, partial)
+        partial.replace(self.file)
+
+    def _optimizer(self) -> dict:
+        """The optimizer's state without fastai's and numpy's own types, so that it can be read back without pickle."""
+        state = self.opt.state_dict()
+        hypers = [{name: float(value) for name, value in group.items()} for group in state["hypers"]]
+        return {"state": list(state["state"]), "hypers": hypers}
+
+    def restore(self, learner: Learner) -> int:
+        """Load what an earlier process kept; the number of epochs that it finished."""
+        if not self.file.is_file():
+            raise FaceMTLError(f"There is nothing to resume: {self.file} does not exist. Start without --resume.")
+        damaged = f"{self.file} is damaged and cannot be resumed. Delete it to start anew."
+        try:
+            state = torch.load(self.file, map_location=learner.dls.device, weights_only=True)
+            done = [row["size"] for row in state["rows"]]
+            before = TrainConfig().plain() | state["config"]  # settings may be younger than the file: their defaults were meant
+            changed = [name for name, value in self.config.plain().items() if before[name] != value]
+        except Exception as error:
+            raise FaceMTLError(damaged) from error
+        self.earlier = state.get("earlier", [])
+        if changed and {*changed} <= {"stages", "augmentation"} and self.config.sizes[: len(done)] == done:
+            self.earlier.append({"epochs": len(done), **{name: before[name] for name in changed}})
+        elif changed:
+            raise FaceMTLError(
+                f"The interrupted training had other settings ({', '.join(changed)}). "
+                f"Resume with the same ones, or delete {self.file} to start anew."
+            )
+        try:
+            learner.model.load_state_dict(state["model"])
+            learner.create_opt()
+            learner.opt.load_state_dict(state["optimizer"])
+            if "loss" in state:
+                learner.loss_func.load_state_dict(state["loss"])
+                learner.running_mean.steps, learner.running_mean.means = state["running_mean"]
+            self.rows, self.smooth_loss = state["rows"], state.get("smooth_loss")
+        except Exception as error:
+            raise FaceMTLError(damaged) from error
+        return len(self.rows)

@@ -1,0 +1,109 @@
+"""Augmentation: what the models are shown while they train."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from facemtl.augmentation import Augmentation, augment, resize
+from facemtl.errors import FaceMTLError
+from tests import support
+
+STILL = Augmentation(rotation=0, scale=0, shift=0, light=0, gray=0, erase=0)
+
+
+@pytest.mark.parametrize(
+    "change", [{"gray": 1.5}, {"erase": -0.1}, {"scale": 1.0}, {"rotation": -5}, {"shift": -0.1}, {"light": -1}]
+)
+def test_contradictory_amounts_of_augmentation_are_refused(change):
+    with pytest.raises(FaceMTLError, match=next(iter(change))):
+        Augmentation(**change)
+
+
+def photos(n=16, size=64) -> torch.Tensor:
+    rng = np.random.default_rng(0)
+    pixels = [support.picture(30, i % 2, i % 5, rng, size) for i in range(n)]
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
+
+
+@pytest.mark.parametrize(
+    "how", [Augmentation(), STILL, Augmentation(rotation=180, scale=0.5, shift=0.5, light=1, gray=1, erase=1)]
+)
+@pytest.mark.parametrize("size", [32, 56, 64, 100])
+def test_an_augmented_image_is_still_an_image(how, size):
+    torch.manual_seed(0)
+    found = augment(photos(), size, how)
+    assert found.shape == (16, 3, size, size)
+    assert torch.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
+
+
+def test_each_image_is_changed_in_its_own_way():
+    torch.manual_seed(0)
+    found = augment(photos(1).repeat(12, 1, 1, 1), 64, replace(STILL, rotation=15))
+    distances = (found[:, None] - found[None]).abs().mean(dim=(2, 3, 4))
+    assert (distances + torch.eye(12) > 1e-4).all()
+
+
+@pytest.mark.parametrize("change", ["rotation", "scale", "shift", "light"])
+def test_each_amount_changes_images_by_itself(change):
+    torch.manual_seed(0)
+    found = augment(photos(), 64, replace(STILL, **{change: getattr(Augmentation(), change)}))
+    changes = torch.minimum(*((found - other).abs().mean(dim=(1, 2, 3)) for other in (photos(), photos().flip(3))))
+    assert changes.median() > 0.005
+
+
+def test_without_any_amount_only_the_flip_is_left():
+    torch.manual_seed(0)
+    images = photos(64)
+    found = augment(images, 64, STILL)
+    same = (found - images).abs().amax(dim=(1, 2, 3)) < 1e-3
+    mirrored = (found - images.flip(3)).abs().amax(dim=(1, 2, 3)) < 1e-3
+    assert (same ^ mirrored).all()
+    assert 16 < same.sum() < 48  # half of them; this far off has odds of 1 in 30,000
+
+
+def test_without_any_amount_resizing_is_what_validation_sees():
+    torch.manual_seed(0)
+    images = photos(16, 96)
+    found, plain = augment(images, 40, STILL), resize(images, 40)
+    off = torch.minimum(*((found - other).abs().mean(dim=(1, 2, 3)) for other in (plain, plain.flip(3))))
+    assert (off < 0.02).all()
+
+
+def test_gray_takes_the_colour_of_its_share_of_images():
+    torch.manual_seed(0)
+    colourful = lambda x: (x.amax(dim=1) - x.amin(dim=1)).amax(dim=(1, 2)) > 0.02  # noqa: E731
+    images = photos(10).repeat(40, 1, 1, 1)
+    n_before = int(colourful(images).sum())
+    assert not colourful(augment(images, 64, replace(STILL, gray=1.0))).any()
+    share = 1 - int(colourful(augment(images, 64, replace(STILL, gray=0.3))).sum()) / n_before
+    assert 0.2 < share < 0.4
+
+
+def test_erasing_makes_one_patch_flat():
+    torch.manual_seed(0)
+    noise = torch.rand(20, 3, 64, 64)
+    found = augment(noise, 64, replace(STILL, erase=1.0))
+    for before, after in zip(noise, found, strict=True):
+        changed = torch.minimum((after - before).abs().sum(dim=0), (after - before.flip(2)).abs().sum(dim=0)) > 1e-3
+        rows, columns = changed.any(dim=1).nonzero()[:, 0], changed.any(dim=0).nonzero()[:, 0]
+        patch = after[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert patch.shape[1] in range(8, 28) and patch.shape[2] in range(8, 28)  # 15 to 40 % of 64 px
+        assert patch.std() < 0.05
+
+
+def test_the_same_seed_augments_in_the_same_way():
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        found.append(augment(photos(), 48, Augmentation(erase=0.5)))
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
+def test_resizing_keeps_what_pillow_would_show():
+    image = support.picture(60, 1, 2, np.random.default_rng(0), 96)
+    found = resize(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255, 40)[0].permute(1, 2, 0)
+    expected = np.asarray(image.resize((40, 40), Image.Resampling.BILINEAR)) / 255
+    assert np.abs(found.numpy() - expected).max() < 0.01
