@@ -1,4 +1,4 @@
-"""python -m facemtl download | train | evaluate | predict
+"""python -m facemtl download | train | evaluate | robustness | labels | cost | report | experiments | predict
 
 Libraries that one command needs are imported by that command: `predict` starts without fastai.
 """
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from tqdm import tqdm
 
-from .data import default_folder, download, read_folder
+from .data import VALIDATION, contradicting_copies, default_folder, download, read_folder
 from .errors import FaceMTLError
+from .tables import write_table
 from .tasks import TASKS, task_named
 
 if TYPE_CHECKING:
@@ -74,12 +75,46 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--weight-decay", type=float)
     added.add_argument("--dropout", type=float)
     added.add_argument("--erase", type=float, help="share of the training images that lose a patch")
+    added.add_argument("--mixup", type=float, help="alpha of the Beta distribution that two images are mixed by")
+    added.add_argument("--label-smoothing", type=float)
+    added.add_argument("--sigma", type=float, help="of the Gaussian around an age that is learned, in years")
+    added.add_argument("--weighting", help="how several losses become one: fixed, equal or uncertainty")
+    added.add_argument("--ema", type=float, help="decay per step of the running mean of the weights that is kept")
     added.add_argument("--seed", type=int)
     added.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
     added = command(_evaluate, "evaluate", "Run the models over UTKFace's validation images; write what the app shows.")
     added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
     added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for predictions and metrics")
+
+    added = command(_robustness, "robustness", "Measure what is left where crops are shifted, turned, blurred ...")
+    added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
+    added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the table")
+    added.add_argument("--images", type=int, default=600, help="how many validation images")
+
+    added = command(
+        _labels, "labels", "List the labels that all models contradict; count with which of contradictory labels they side."
+    )
+    added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
+    added.add_argument("--results", type=Path, default=ASSETS / "validation", help="the folder of `evaluate`'s predictions")
+    added.add_argument(
+        "--output", type=Path, default=Path("runs") / "labels", help="the folder for the list, which may not be passed on"
+    )
+
+    added = command(_cost, "cost", "Measure what an answer costs, three models against one.", data=False)
+    added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
+    added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the table")
+
+    added = command(_report, "report", "Write the measured tables into documents.", data=False)
+    added.add_argument("files", nargs="*", type=Path, help="documents with marked tables; none: README.md and MODEL_CARD.md")
+    added.add_argument("--results", type=Path, default=ASSETS / "validation", help="the folder of the measured tables")
+
+    added = command(_experiments, "experiments", "Train what short experiments need; write what they measured.")
+    added.add_argument("names", nargs="*", metavar="NAME", help="experiments, or all; none: only write what is measured")
+    added.add_argument("--tasks", nargs="+", choices=["all", *(t.name for t in TASKS)], help="the models of these tasks alone")
+    added.add_argument("--runs", type=Path, default=Path("runs") / "experiments", help="the folder for the trainings")
+    added.add_argument("--output", type=Path, default=ASSETS / "experiments", help="the folder for the table")
+    added.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
     added = command(_predict, "predict", "Predictions of all models for images, as CSV.", data=False)
     added.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="images, or folders of images")
@@ -104,16 +139,19 @@ def _download(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .training import Augmentation, TrainConfig, find_learning_rate, train  # fastai takes seconds to import
+    from .augmentation import Augmentation
+    from .training import TrainConfig, find_learning_rate, train  # fastai takes seconds to import
 
-    names = [task.name for task in TASKS] if "all" in options.tasks else [t.name for t in TASKS if t.name in options.tasks]
-    chosen = ("backbone", "pretrained", "stages", "batch_size", "lr", "weight_decay", "dropout", "seed")
+    chosen = (
+        "backbone", "pretrained", "stages", "batch_size", "lr", "weight_decay", "dropout",
+        "mixup", "label_smoothing", "sigma", "weighting", "ema", "seed",
+    )  # fmt: skip
     given = {name: value for name in chosen if (value := getattr(options, name)) is not None}
     if "stages" in given:
         given["stages"] = tuple(given["stages"])
     if options.erase is not None:
         given["augmentation"] = Augmentation(erase=options.erase)
-    config = TrainConfig(tasks=tuple(names), **given)
+    config = TrainConfig(tasks=_chosen(options.tasks), **given)
     images, _ = read_folder(options.data)
     shared = {"cache": options.data.absolute().parent / "cache", "device": options.device}
     if options.lr_find:
@@ -121,6 +159,10 @@ def _train(options: argparse.Namespace) -> None:
         print(f"Suggested learning rate: {rate:.1e} (use it with --lr {rate:.1e})")
     else:
         train(config, images, options.output, resume=options.resume, **shared)
+
+
+def _chosen(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(task.name for task in TASKS if "all" in names or task.name in names)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -143,6 +185,74 @@ def _evaluate(options: argparse.Namespace) -> None:
             f"{row.task:<8}{row.metric:<10} three models {words(row.single):<12} one model {words(row.multi):<12} "
             f"difference {words(row.difference, sign=True)} [{row.difference_low:+.2f}, {row.difference_high:+.2f}]"
         )
+
+
+def _robustness(options: argparse.Namespace) -> None:
+    from .prediction import Predictor
+    from .robustness import passes, robustness, save_robustness
+
+    predictor = Predictor.load(options.models)
+    images, _ = read_folder(options.data)
+    with _bar("Perturbing", passes() * min(options.images, int((images["split"] == VALIDATION).sum()))) as bar:
+        table = robustness(predictor, images, options.images, bar.update)
+    save_robustness(table, options.output)
+    print(f"Wrote how the models bear {passes() - 1} changes of {table['n'].max():,} crops to {options.output}")
+
+
+def _labels(options: argparse.Namespace) -> None:
+    from . import label_noise
+    from .evaluation import load_validation
+    from .prediction import Predictor
+
+    table = load_validation(options.results)
+    predictor = Predictor.load(options.models).require_pairs()
+    copies = contradicting_copies(options.data)
+    with _bar("Looking at copies", copies["sha256"].nunique()) as bar:
+        sided = label_noise.sides(predictor, copies, bar.update)
+    counts = label_noise.disputed_counts(table)
+    images, _ = read_folder(options.data)
+    leaks = label_noise.without(table, label_noise.near_copies(images, cache=options.data.absolute().parent / "cache")["image"])
+    label_noise.save_disputed(label_noise.disputed(table), options.output)
+    label_noise.save_summary(counts, sided, leaks, options.results)
+    print(
+        f"{counts.to_string(index=False)}\n\n{sided.round(1).to_string(index=False)}\n\n{leaks.round(2).to_string(index=False)}"
+    )
+    print(f"Wrote the list to {options.output} and the counts to {options.results}")
+
+
+def _cost(options: argparse.Namespace) -> None:
+    from . import cost
+    from .prediction import Predictor
+
+    table = cost.costs(Predictor.load(options.models), options.models)
+    cost.save(table, options.output)
+    print(table.drop(columns=list(cost.machine())).round(1).to_string(index=False))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from .report import fill
+
+    for file in options.files or [ASSETS.parent / name for name in ("README.md", "MODEL_CARD.md")]:
+        file.write_text(fill(file.read_text("utf-8"), options.results), "utf-8")
+        print(f"Wrote the tables of {file.name}")
+
+
+def _experiments(options: argparse.Namespace) -> None:
+    from . import experiments
+
+    wanted = experiments.EXPERIMENTS if "all" in options.names else [experiments.experiment_named(n) for n in options.names]
+    if wanted:
+        images, _ = read_folder(options.data)
+    for experiment in wanted:
+        experiments.run(
+            experiment, images, options.runs, tasks=_chosen(options.tasks or ()), say=print,
+            cache=options.data.absolute().parent / "cache", device=options.device,
+        )  # fmt: skip
+    runs = experiments.collect(options.runs)
+    if runs.empty:
+        raise FaceMTLError(f"There are no measured trainings in {options.runs}. Name experiments to run, or all.")
+    write_table(runs, options.output / experiments.RUNS_FILE)
+    print(experiments.summary(runs).round(2).to_string(index=False))
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -188,6 +188,31 @@ def read_folder(folder: Path, *, verify: bool = False, progress: bool = True) ->
     Columns: `file` (path), `sha256` (hex, of the file's bytes), `age` (years), `gender` and `race`
     (label indices), `split`. With `verify`, every image is decoded, which takes about half a minute.
     """
+    images, findings = _read_files(folder, verify, progress)
+    sizes, contradicts = _copies(images)
+    findings.copy_groups, findings.copy_files = len(sizes), int(sizes.sum())
+    findings.contradictory_groups, findings.contradictory_files = int(contradicts.sum()), int(sizes[contradicts].sum())
+
+    images = images[~images["sha256"].isin(sizes[contradicts].index)].drop_duplicates("sha256")
+    images = images.sort_values("sha256", ignore_index=True)
+    images["split"] = images["sha256"].map(split_of)
+    findings.images = len(images)
+    return images, findings
+
+
+def contradicting_copies(folder: Path, *, progress: bool = True) -> pd.DataFrame:
+    """The byte-identical files whose names carry different labels, which `read_folder` leaves out; one row per file.
+
+    Columns: `file, sha256, age, gender, race` as in `read_folder`, in the order of the hashes.
+    """
+    files, _ = _read_files(folder, verify=False, progress=progress)
+    _, contradicts = _copies(files)
+    chosen = files["sha256"].isin(contradicts[contradicts].index)
+    return files[chosen].sort_values("sha256", kind="stable", ignore_index=True)
+
+
+def _read_files(folder: Path, verify: bool, progress: bool) -> tuple[pd.DataFrame, Findings]:
+    """Every well-named, readable file, copies too: `file, sha256, age, gender, race`; and what the others were."""
     files = sorted(folder.glob("*.jpg")) if folder.is_dir() else []
     if not files:
         raise FaceMTLError(
@@ -205,18 +230,13 @@ def read_folder(folder: Path, *, verify: bool = False, progress: bool = True) ->
                 findings.unreadable.append(file.name)
             else:
                 rows.append({"file": str(file), "sha256": content, **{name: int(match[name]) for name in _LABELS}})
-    images = pd.DataFrame(rows, columns=["file", "sha256", *_LABELS])
+    return pd.DataFrame(rows, columns=["file", "sha256", *_LABELS]), findings
 
+
+def _copies(images: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """By hash, of those that several files share: how many files, and whether they carry different labels."""
     copies = images[images.duplicated("sha256", keep=False)].groupby("sha256")[_LABELS]
-    sizes, contradicts = copies.size(), copies.nunique().gt(1).any(axis=1)
-    findings.copy_groups, findings.copy_files = len(sizes), int(sizes.sum())
-    findings.contradictory_groups, findings.contradictory_files = int(contradicts.sum()), int(sizes[contradicts].sum())
-
-    images = images[~images["sha256"].isin(sizes[contradicts].index)].drop_duplicates("sha256")
-    images = images.sort_values("sha256", ignore_index=True)
-    images["split"] = images["sha256"].map(split_of)
-    findings.images = len(images)
-    return images, findings
+    return copies.size(), copies.nunique().gt(1).any(axis=1)
 
 
 def _read(file: Path, verify: bool) -> str | None:

@@ -16,6 +16,7 @@ import torch
 from .data import CALIBRATION, VALIDATION, load_image
 from .errors import FaceMTLError
 from .prediction import APPROACHES, BATCH_SIZE, MULTI, SINGLE, LoadedModel, Predictor, approach_of
+from .tables import read_table, write_table
 from .tasks import AGE, GENDER, RACE, TASKS, Task, task_named
 
 N_RESAMPLES = 2000
@@ -24,7 +25,10 @@ AGE_GROUPS = tuple(f"{low}+" if high > AGE.high else f"{low}-{high - 1}" for low
 CHIP_SIZE = 200  # px; UTKFace's own
 FEW = 30  # a group of fewer images is marked: its figures are mostly luck
 PREDICTIONS_FILE, METRICS_FILE, TRUST_FILE = "predictions.csv.gz", "metrics.csv", "trust.csv"
-_KEYS = {"image": str, "model": str, "task": str, "age_group": str}
+_TYPES = {
+    "image": str, "model": str, "task": str, "age_group": str,
+    "prediction": float, "confidence": float, "target": float, "gender": int, "race": int,
+}  # fmt: skip
 
 
 def calibrate(
@@ -85,15 +89,11 @@ def age_groups(ages: pd.Series) -> pd.Series:
 
 
 def save_validation(table: pd.DataFrame, folder: Path) -> None:
-    """Write the predictions and their metric tables; the app reads the first, people the second."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the predictions and their metric tables; the app reads the first, people the others."""
     rounded = table.round({"prediction": 3, "confidence": 4, "low": 2, "high": 2})
-    files = {PREDICTIONS_FILE: rounded.drop(columns="face"), METRICS_FILE: metric_tables(table), TRUST_FILE: trust(table)}
-    for name, content in files.items():
-        partial = folder / f".partial-{name}"
-        compression = {"method": "gzip", "mtime": 0} if name.endswith(".gz") else None  # the same bytes each time
-        content.to_csv(partial, index=False, compression=compression, float_format="%.6g", lineterminator="\n")
-        partial.replace(folder / name)
+    write_table(rounded.drop(columns="face"), folder / PREDICTIONS_FILE)
+    write_table(metric_tables(table), folder / METRICS_FILE)
+    write_table(trust(table), folder / TRUST_FILE)
 
 
 def note_metrics(predictor: Predictor, table: pd.DataFrame, folder: Path) -> None:
@@ -110,16 +110,7 @@ def note_metrics(predictor: Predictor, table: pd.DataFrame, folder: Path) -> Non
 
 def load_validation(folder: Path) -> pd.DataFrame:
     """The predictions table that `save_validation` wrote."""
-    try:
-        return pd.read_csv(folder / PREDICTIONS_FILE, dtype=_KEYS).assign(face=0)
-    except FileNotFoundError as error:
-        raise FaceMTLError(
-            f"There are no validation results in {folder}. Make them with `python -m facemtl evaluate`."
-        ) from error
-    except (OSError, EOFError, ValueError) as error:
-        raise FaceMTLError(
-            f"{folder / PREDICTIONS_FILE} is damaged. Make it again with `python -m facemtl evaluate`."
-        ) from error
+    return read_table(folder / PREDICTIONS_FILE, _TYPES, "python -m facemtl evaluate").assign(face=0)
 
 
 def metric_tables(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from facemtl import cli
+from facemtl import cli, cost
 from facemtl.detection import detect, open_image, whole
 from facemtl.evaluation import METRICS_FILE, load_validation
 from facemtl.prediction import COLUMNS
@@ -111,3 +111,21 @@ def test_evaluate_without_a_pair_of_models_is_refused_before_the_work(tmp_path, 
     (models / "age.json").unlink()
     assert cli.main(["evaluate", "--data", str(support.COMPOSITES), "--models", str(models)]) == 1
     assert "Comparing age takes" in capsys.readouterr().err
+
+
+def test_costs_are_measured_and_written(tmp_path, capsys):
+    assert cli.main(["cost", "--models", str(MODELS), "--output", str(tmp_path / "new")]) == 0
+    assert "multitask" in capsys.readouterr().out
+    assert cost.load(tmp_path / "new")["model"].tolist() == [*(t.name for t in TASKS), "multitask", cost.ALL, cost.ALL]
+
+
+def test_a_report_writes_the_measured_tables_and_leaves_the_rest(tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("# Größe\n<!-- begin: results -->\n<!-- end: results -->\nrest\n", "utf-8")
+    assert cli.main(["report", str(page)]) == 0
+    lines = page.read_text("utf-8").splitlines()
+    assert lines[0] == "# Größe" and lines[-1] == "rest"
+    assert sum(line.startswith("|") for line in lines) == 3 + len(TASKS)
+    assert cli.main(["report", "--results", str(tmp_path), str(page)]) == 1
+    assert "facemtl evaluate" in capsys.readouterr().err
+    assert page.read_text("utf-8").splitlines() == lines

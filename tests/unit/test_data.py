@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,7 +11,17 @@ import pytest
 from PIL import Image
 
 from facemtl import data
-from facemtl.data import CALIBRATION, TRAIN, VALIDATION, decode_images, download, read_folder, split_of, unpack
+from facemtl.data import (
+    CALIBRATION,
+    TRAIN,
+    VALIDATION,
+    contradicting_copies,
+    decode_images,
+    download,
+    read_folder,
+    split_of,
+    unpack,
+)
 from facemtl.errors import FaceMTLError
 from tests import support
 from tests.support import contents, jpeg, pack, picture
@@ -153,6 +163,27 @@ def test_copies_contradict_each_other_in_any_label(tmp_path, other):
     assert len(images) == 1 and findings.contradictory_files == 2
 
 
+def test_contradicting_copies_are_the_files_that_reading_leaves_out(tmp_path):
+    torn, also_torn, twice = (image_bytes(i) for i in range(3))
+    contradicting = {
+        name(0, age=20): torn, name(1, age=21): torn, name(2, age=20): torn,
+        name(3): also_torn, name(4, gender=1, race=3): also_torn,
+    }  # fmt: skip
+    copies = contradicting_copies(folder_of(tmp_path / "f", {**contradicting, name(5): twice, name(6): twice, "a.jpg": torn}))
+    assert set(copies.columns) == {"file", "sha256", "age", "gender", "race"}
+    assert {Path(file).name for file in copies["file"]} == set(contradicting)
+    assert list(copies["sha256"]) == sorted(copies["sha256"])
+    for row in copies.itertuples():
+        assert row.sha256 == sha256(contradicting[Path(row.file).name]).hexdigest()
+        assert [str(v) for v in (row.age, row.gender, row.race)] == Path(row.file).name.split("_")[:3]
+
+
+def test_without_contradicting_copies_there_are_none(tmp_path, synthetic_faces):
+    assert contradicting_copies(synthetic_faces).empty
+    with pytest.raises(FaceMTLError, match="facemtl download"):
+        contradicting_copies(tmp_path)
+
+
 def test_every_file_is_accounted_for(tmp_path):
     rng = random.Random(0)
     pool = [image_bytes(i) for i in range(12)]
@@ -200,6 +231,19 @@ def test_the_real_images_read_without_a_rest(utkface):
     for split, share in ((TRAIN, 12 / 15), (VALIDATION, 2 / 15), (CALIBRATION, 1 / 15)):
         assert abs(shares[split] - share) < 4 * (share * (1 - share) / len(images)) ** 0.5
     assert load_size(images["file"][0]) == (200, 200)
+
+
+def test_the_contradicting_copies_of_the_real_images(utkface):
+    """Counted from the bytes themselves: in all 23,708 published files, 259 groups carry different labels."""
+    labels, files = defaultdict(set), list(utkface.glob("*.jpg"))
+    for file in files:
+        if file.name.count("_") == 3:  # three names lack the race
+            labels[file.read_bytes()].add(tuple(file.name.split("_")[:3]))
+    groups = sum(len(different) > 1 for different in labels.values())
+    copies = contradicting_copies(utkface)
+    assert copies["sha256"].nunique() == groups
+    assert groups == 259 or (groups < 259 and len(files) < 23_708)
+    assert (copies.groupby("sha256")[["age", "gender", "race"]].nunique().max(axis=1) > 1).all()
 
 
 def load_size(file: str) -> tuple[int, int]:

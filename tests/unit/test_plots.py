@@ -1,11 +1,14 @@
 """Figures show the numbers of their tables, with titled axes, units and one look for each approach."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from facemtl import plots
 from facemtl.evaluation import AGE_GROUPS, age_error_by_group, age_errors
 from facemtl.prediction import APPROACHES
+from facemtl.robustness import COLUMNS, PERTURBATIONS
+from facemtl.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +19,21 @@ def errors(results):
 @pytest.fixture(scope="module")
 def groups(results):
     return age_error_by_group(results, n_resamples=200)
+
+
+@pytest.fixture(scope="module")
+def perturbed() -> pd.DataFrame:
+    """Made-up robustness results, no two rows of the same value."""
+    rows = [
+        (p.name, float(amount), task.name if single else "multitask", task.name, task.metric.name, 600)
+        for p in PERTURBATIONS
+        for amount in (p.none, *p.amounts)
+        for task in TASKS
+        for single in (True, False)
+    ]
+    values = np.random.default_rng(0).uniform(5, 95, len(rows))
+    table = pd.DataFrame(rows, columns=COLUMNS[:6]).assign(value=values, change=values - 50)
+    return table.sample(frac=1, random_state=0)
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +86,40 @@ def test_markers_and_their_intervals_are_the_table(figures, groups, name, column
         assert [AGE_GROUPS[round(x)] for x in trace.x] == list(rows["age_group"])
 
 
-def test_figures_of_nothing_are_empty_not_broken(errors, groups):
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_every_perturbation_has_a_panel_with_both_approaches(perturbed, task):
+    figure = plots.metric_by_perturbation(perturbed, task)
+    assert {axis.title.text for axis in figure.select_xaxes()} == {p.axis for p in PERTURBATIONS}
+    named = [axis.title.text for axis in figure.select_yaxes() if axis.title.text]
+    assert named == [f"{task.metric.title} ({task.metric.unit})"]
+    assert len(figure.data) == 2 * len(PERTURBATIONS)
+    assert [trace.name for trace in figure.data if trace.showlegend] == [a.title for a in APPROACHES]
+    of_task = perturbed[perturbed["task"] == task.name].set_index(["perturbation", "model", "amount"])
+    panels = {axis.plotly_name.replace("axis", ""): axis.title.text for axis in figure.select_xaxes()}
+    for trace in figure.data:
+        perturbation = next(p for p in PERTURBATIONS if p.axis == panels[trace.xaxis])
+        approach = next(a for a in APPROACHES if a.title == trace.name)
+        assert trace.line.color == trace.marker.color == plots.COLORS[approach.name]
+        assert (trace.line.dash, trace.marker.symbol) == (plots.DASHES[approach.name], plots.SYMBOLS[approach.name])
+        assert list(trace.x) == sorted((perturbation.none, *perturbation.amounts))
+        expected = of_task.loc[perturbation.name].loc[task.name if approach.name == "single" else "multitask"]
+        for amount, value, words in zip(trace.x, trace.y, trace.text, strict=True):
+            assert value == expected.at[amount, "value"]
+            assert task.metric.words(value) in words
+
+
+def test_panels_of_perturbations_share_one_scale(perturbed):
+    figure = plots.metric_by_perturbation(perturbed, TASKS[0])
+    leaders = {axis.matches or axis.plotly_name.replace("axis", "") for axis in figure.select_yaxes()}
+    assert len(leaders) == 1
+
+
+def test_figures_of_nothing_are_empty_not_broken(errors, groups, perturbed):
     for figure in (
         plots.predicted_against_true(errors[:0]),
         plots.error_distribution(errors[:0]),
         plots.error_by_age(groups[:0]),
         plots.bias_by_age(groups[:0]),
+        plots.metric_by_perturbation(perturbed[:0], TASKS[0]),
     ):
         assert figure.to_json()

@@ -1,0 +1,32 @@
+"""Tables on disk: CSV files that are written whole or not at all, and whose damage is said in plain words."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from .errors import FaceMTLError
+
+
+def write_table(table: pd.DataFrame, file: Path) -> None:
+    """Write a CSV file, compressed where its name ends in .gz; the same table gives the same bytes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".partial-{file.name}")
+    compression = {"method": "gzip", "mtime": 0} if file.suffix == ".gz" else None
+    table.to_csv(partial, index=False, compression=compression, float_format="%.6g", lineterminator="\n")
+    partial.replace(file)
+
+
+def read_table(file: Path, types: dict[str, type], command: str) -> pd.DataFrame:
+    """What `write_table` wrote: at least one row, and in each of the columns `types` a value in every row.
+
+    Raises FaceMTLError, which names the `command` that makes the file, where it is missing or damaged.
+    """
+    try:
+        table = pd.read_csv(file, dtype=types)
+        if table.empty or table.reindex(columns=list(types)).isna().any(axis=None):
+            raise ValueError("something is missing or cut off")
+        return table
+    except FileNotFoundError as error:
+        raise FaceMTLError(f"There is no {file.name} in {file.parent}. Make it with `{command}`.") from error
+    except (OSError, EOFError, ValueError) as error:
+        raise FaceMTLError(f"{file} is damaged. Make it again with `{command}`.") from error
