@@ -2,25 +2,25 @@
 
 The modules, in reading order; each imports only from those above it:
 
-    errors       FaceMTLError, whose message is meant for the user
-    tables       CSV files that are written whole, and whose damage is said in plain words
-    tasks        Classification and Regression: all that differs between gender, race and age
-    data         UTKFace: download, file names -> DataFrame, copies, split, decoded images
-    models       FaceModel: one backbone, one head per task; Checkpoint: its weights on disk
-    losses       several task losses -> one, in three ways
-    detection    an image -> the faces in it, each with the crop that the models see
-    prediction   Predictor: faces -> the predictions table that everything else reads
-    evaluation   predictions -> metric tables with bootstrap intervals
-    robustness   what is left of the metrics where a crop is shifted, turned, blurred ...
-    label_noise  what the models say of the labels
-    cost         what an answer costs: parameters, multiply-adds, milliseconds
-    report       measured tables -> the Markdown of README, model card and docs
-    plots        tables -> plotly figures
-    augmentation a batch of images -> the same, each changed in its own way
-    training     TrainConfig -> Checkpoint, with fastai
-    experiments  short trainings of one budget: seeds, learning rates, weightings, recipes
-    cli          python -m facemtl download | train | evaluate | predict
-    ui           the Gradio app, one file per tab
+    errors        FaceMTLError, whose message is meant for the user
+    tables        CSV files that are written whole, and whose damage is said in plain words
+    tasks         Classification and Regression: all that differs between gender, race and age
+    data          UTKFace: download, file names -> DataFrame, copies, split, decoded images
+    models        FaceModel: one backbone, one head per task; Checkpoint: its weights on disk
+    losses        several task losses -> one, in three ways
+    detection     an image -> the faces in it, each with the crop that the models see
+    prediction    Predictor: faces -> the predictions table that everything else reads
+    evaluation    predictions -> metric tables with bootstrap intervals
+    robustness    what is left of the metrics where a crop is shifted, turned, blurred ...
+    label_noise   what the models say of the labels
+    cost          what an answer costs: parameters, multiply-adds, milliseconds
+    report        measured tables -> the Markdown of README, model card and docs
+    plots         tables -> plotly figures
+    augmentation  a batch of images -> the same, each changed in its own way
+    training      TrainConfig -> Checkpoint, with fastai
+    experiments   short trainings of one budget: seeds, learning rates, weightings, recipes
+    cli           python -m facemtl download | train | evaluate | predict ...
+    ui            the Gradio app, one file per tab
 """
 
 import importlib.util
@@ -38,7 +38,7 @@ def _declare_missing_operators() -> torch.library.Library | None:
     torchvision's Linux wheels are compiled against a CUDA build of torch. Beside a CPU build the
     extension does not load, so `torchvision::nms` and `::qnms` stay undeclared and `import
     torchvision` fails where it registers their fake kernels. Declaring the two is enough: the
-    models and transforms, all that we use, call no compiled operator. Where the extension loads,
+    models        and transforms, all that we use, call no compiled operator. Where the extension loads,
     as it does with matching builds, it declares them itself and nothing is done here.
     """
     spec = importlib.util.find_spec("torchvision")

@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     added.add_argument("--output", type=Path, default=Path("runs"), help="the folder for weights, history and progress")
     added.add_argument("--resume", action="store_true", help="go on where an interrupted training stopped")
+    added.add_argument("--keep-progress", action="store_true", help="let a finished training be resumed, with more --stages")
     added.add_argument("--lr-find", action="store_true", help="only suggest a learning rate")
     added.add_argument("--backbone", help="a torchvision classification model, or resnet10")
     added.add_argument(
@@ -158,7 +159,7 @@ def _train(options: argparse.Namespace) -> None:
         rate = find_learning_rate(config, images, **shared)
         print(f"Suggested learning rate: {rate:.1e} (use it with --lr {rate:.1e})")
     else:
-        train(config, images, options.output, resume=options.resume, **shared)
+        train(config, images, options.output, resume=options.resume, keep_progress=options.keep_progress, **shared)
 
 
 def _chosen(names: Sequence[str]) -> tuple[str, ...]:

@@ -39,14 +39,16 @@ def train(
     *,
     cache: Path | None = None,
     resume: bool = False,
+    keep_progress: bool = False,
     device: str = "auto",
     progress: bool = True,
 ) -> Checkpoint:
     """Train on the images of the train split; write checkpoint and history into `output`.
 
-    `images` is the table of `data.read_folder`. After each epoch `<name>.resume.pt` holds all that
-    `resume` needs; it is removed at the end. A resumed training continues as if never stopped; only the stages that
-    lie ahead and the augmentation may be changed, and it is noted. `cache` is a folder for decoded images.
+    `images` is the table of `data.read_folder`. After each epoch `<name>.resume.pt` holds all that `resume` needs; it is
+    removed at the end, but for `keep_progress`, with which a finished training can be made longer. A resumed training
+    continues as if never stopped; only the stages that lie ahead and the augmentation may be changed, and it is noted.
+    `cache` is a folder for decoded images.
     """
     started = time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
@@ -75,7 +77,8 @@ def train(
         },
     )
     checkpoint.save(output, learner.model)
-    progress_file.unlink(missing_ok=True)
+    if not keep_progress:
+        progress_file.unlink(missing_ok=True)
     if progress:
         print(f"Wrote {output / config.name}.safetensors after {time.perf_counter() - started:,.0f} s")
     return checkpoint

@@ -349,6 +349,16 @@ def test_the_stages_ahead_and_the_augmentation_may_be_changed_and_it_is_noted(le
     assert earlier.keys() == {"epochs", "stages", "augmentation"}
 
 
+def test_a_finished_training_can_be_made_longer(images, tmp_path):
+    config = replace(TINY, stages=((32, 1),))
+    short = train(config, images, tmp_path, keep_progress=True, progress=False)
+    assert (tmp_path / f"{MODEL}.resume.pt").exists()
+    longer = train(replace(config, stages=((32, 3),)), images, tmp_path, resume=True, progress=False)
+    assert list(history(tmp_path)["epoch"]) == [1, 2, 3] and longer.sha256 != short.sha256
+    assert longer.training["earlier"] == [{"epochs": 1, "stages": [[32, 1]]}]
+    assert not (tmp_path / f"{MODEL}.resume.pt").exists()
+
+
 def test_an_older_file_is_resumed_with_the_defaults_of_younger_settings(left_over, synthetic_faces, capsys):
     file = left_over / f"{MODEL}.resume.pt"
     state = torch.load(file, weights_only=True)
