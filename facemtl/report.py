@@ -109,7 +109,7 @@ def perturbations(folder: Path) -> str:
 def disputed(folder: Path) -> str:
     """How many labels the models contradict."""
     counts = read_table(folder / label_noise.COUNTS_FILE, {"task": str, "disputed": int}, _LABELS)
-    rows = [[r.task, f"{r.images:,}", r.single_contradicts, r.multi_contradicts, r.disputed] for r in counts.itertuples()]
+    rows = [[r.task, f"{r.images:,}", r.single, r.multi, r.disputed] for r in counts.itertuples()]
     return _table(
         ["task", "images", *(f"contradicted by {a.title.lower()}" for a in APPROACHES), "by all, in the same way"], rows
     )
