@@ -38,7 +38,7 @@ def _declare_missing_operators() -> torch.library.Library | None:
     torchvision's Linux wheels are compiled against a CUDA build of torch. Beside a CPU build the
     extension does not load, so `torchvision::nms` and `::qnms` stay undeclared and `import
     torchvision` fails where it registers their fake kernels. Declaring the two is enough: the
-    models        and transforms, all that we use, call no compiled operator. Where the extension loads,
+    models and transforms, all that we use, call no compiled operator. Where the extension loads,
     as it does with matching builds, it declares them itself and nothing is done here.
     """
     spec = importlib.util.find_spec("torchvision")

@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 
     added = command(_experiments, "experiments", "Train what short experiments need; write what they measured.")
     added.add_argument("names", nargs="*", metavar="NAME", help="experiments, or all; none: only write what is measured")
-    added.add_argument("--tasks", nargs="+", choices=["all", *(t.name for t in TASKS)], help="the models of these tasks alone")
+    added.add_argument("--tasks", choices=["all", *(t.name for t in TASKS)], help="the model of this task alone, or of all")
     added.add_argument("--runs", type=Path, default=Path("runs") / "experiments", help="the folder for the trainings")
     added.add_argument("--output", type=Path, default=ASSETS / "experiments", help="the folder for the table")
     added.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -192,7 +192,7 @@ def _robustness(options: argparse.Namespace) -> None:
     from .prediction import Predictor
     from .robustness import passes, robustness, save_robustness
 
-    predictor = Predictor.load(options.models)
+    predictor = Predictor.load(options.models).require_pairs()
     images, _ = read_folder(options.data)
     with _bar("Perturbing", passes() * min(options.images, int((images["split"] == VALIDATION).sum()))) as bar:
         table = robustness(predictor, images, options.images, bar.update)
@@ -225,7 +225,7 @@ def _cost(options: argparse.Namespace) -> None:
     from . import cost
     from .prediction import Predictor
 
-    table = cost.costs(Predictor.load(options.models), options.models)
+    table = cost.costs(Predictor.load(options.models).require_pairs(), options.models)
     cost.save(table, options.output)
     print(table.drop(columns=list(cost.machine())).round(1).to_string(index=False))
 
@@ -246,7 +246,7 @@ def _experiments(options: argparse.Namespace) -> None:
         images, _ = read_folder(options.data)
     for experiment in wanted:
         experiments.run(
-            experiment, images, options.runs, tasks=_chosen(options.tasks or ()), say=print,
+            experiment, images, options.runs, tasks=_chosen([options.tasks]), say=print,
             cache=options.data.absolute().parent / "cache", device=options.device,
         )  # fmt: skip
     runs = experiments.collect(options.runs)

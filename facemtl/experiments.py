@@ -12,9 +12,8 @@ from typing import Any
 import pandas as pd
 
 from .augmentation import Augmentation
-from .data import VALIDATION, load_image
 from .errors import FaceMTLError
-from .evaluation import CHIP_SIZE, note_metrics, with_targets
+from .evaluation import note_metrics, validate
 from .models import Checkpoint
 from .prediction import LoadedModel, Predictor
 from .tasks import TASKS, task_named
@@ -108,11 +107,8 @@ def run(
 
 def measure(loaded: LoadedModel, images: pd.DataFrame, folder: Path) -> None:
     """Write a model's metrics on the validation split, mean with the mirror image, into its description in `folder`."""
-    reported = images[images["split"] == VALIDATION]
-    reported = reported.assign(image=reported["sha256"].str[:16])
     predictor = Predictor([loaded])
-    crops = [load_image(file, CHIP_SIZE) for file in reported["file"]]
-    note_metrics(predictor, with_targets(predictor.predict(crops, reported["image"]).table, reported), folder)
+    note_metrics(predictor, validate(predictor, images), folder)
 
 
 def collect(folder: Path) -> pd.DataFrame:

@@ -80,14 +80,14 @@ def sides(predictor: Predictor, copies: pd.DataFrame, progress: Callable[[int], 
     """Per task and approach: what the models answer where copies of an image carry different labels.
 
     `copies` is `data.contradicting_copies`'s; each image is predicted once, and `progress` is told of each batch's
-    size. These bytes are on no side of the split, so no model was trained on them; but some 7 % of UTKFace's have a
-    near-copy, the same picture saved anew, that is. Columns, over the `images` whose copies disagree in this task:
+    size. These bytes are on no side of the split, so no model was trained on them; but a few have a near-copy, the
+    same picture saved anew, that is (see `near_copies`). Columns, over the `images` whose copies disagree in this task:
 
     - `hits`: percent on which the answer is one of the labels, or near one (`Task.hits`); `hits_by_chance`: the same
       if each image got the answer to another one. Where there are two labels in all, both are 100.
     - `nearest`, `mean`, `farthest`: the task's `metric` against the label that suits the answer best, against all the
-      copies' labels, and against the one that suits it worst. No model can tell copies apart: `mean` is what it would
-      be measured at if the copies were kept.
+      copies' labels, and against the one that suits it worst. The label that suits best is chosen after the answer is known,
+      so `nearest` flatters; and no model can tell copies apart, so none can do better than `mean` on all of them.
     - `same`: percent on which both approaches side with the same label.
     - `confidence`: its mean, in percent. High, the image is clear, and it is a label that is wrong.
     """

@@ -58,8 +58,8 @@ class EqualWeights(JointLoss):
 class Uncertainty(JointLoss):
     """Learned weights: the mean of exp(-s_t) L_t + s_t / 2, where s_t is the log variance of task t.
 
-    Kendall, Gal and Cipolla (CVPR 2018), in its form for cross-entropies, which all our losses are. The best s_t
-    for a loss of L is log(2 L): weights follow the losses, so each task comes to have the same say.
+    Kendall, Gal and Cipolla (CVPR 2018), in its form for cross-entropies, which is the larger part of each of our
+    losses. The best s_t for a loss of L is log(2 L): weights follow the losses, so each task comes to have the same say.
     """
 
     def __init__(self, tasks: tuple[Task, ...]):

@@ -1,4 +1,4 @@
-"""Measured tables -> the Markdown of README.md, MODEL_CARD.md and docs/: no number there is typed by hand.
+"""Measured tables -> the tables of README.md and MODEL_CARD.md, so that none of them is typed by hand.
 
 A document holds a table between `<!-- begin: NAME -->` and `<!-- end: NAME -->`; NAME is a key of SECTIONS.
 """
@@ -96,7 +96,10 @@ def perturbations(folder: Path) -> str:
     table = robustness.load_robustness(folder)
     table = table.assign(approach=evaluation.approach_of(table))
     tasks = list(dict.fromkeys(table["task"]))
-    rows = []
+    undisturbed = table[(table["perturbation"] == robustness.GRAY.name) & (table["amount"] == robustness.GRAY.none)]
+    undisturbed = undisturbed.set_index(["task", "approach"])["value"]
+    cells = [" / ".join(task_named(t).metric.words(undisturbed[t, a.name]) for a in APPROACHES) for t in tasks]
+    rows = [["none", f"{table['n'].max():,} images", *cells]]
     for p in robustness.PERTURBATIONS:
         for amount in p.amounts:
             part = table[(table["perturbation"] == p.name) & (table["amount"] == amount)].set_index(["task", "approach"])
@@ -108,7 +111,8 @@ def perturbations(folder: Path) -> str:
 
 def disputed(folder: Path) -> str:
     """How many labels the models contradict."""
-    counts = read_table(folder / label_noise.COUNTS_FILE, {"task": str, "disputed": int}, _LABELS)
+    types = {"task": str, **dict.fromkeys(["images", SINGLE.name, MULTI.name, "disputed"], int)}
+    counts = read_table(folder / label_noise.COUNTS_FILE, types, _LABELS)
     rows = [[r.task, f"{r.images:,}", r.single, r.multi, r.disputed] for r in counts.itertuples()]
     return _table(
         ["task", "images", *(f"contradicted by {a.title.lower()}" for a in APPROACHES), "by all, in the same way"], rows
@@ -117,7 +121,9 @@ def disputed(folder: Path) -> str:
 
 def copies(folder: Path) -> str:
     """What the models answer where byte-identical copies carry different labels."""
-    sides = read_table(folder / label_noise.SIDES_FILE, {"task": str, "approach": str, "images": int}, _LABELS)
+    types = {"task": str, "approach": str, "images": int}
+    types |= dict.fromkeys(["hits", "hits_by_chance", "nearest", "mean", "same"], float)
+    sides = read_table(folder / label_noise.SIDES_FILE, types, _LABELS)
     rows = []
     for row in sides.itertuples():
         task = task_named(row.task)
@@ -131,7 +137,9 @@ def copies(folder: Path) -> str:
 
 def near_copies(folder: Path) -> str:
     """The metrics without those validation images that have a near-copy in training."""
-    table = read_table(folder / label_noise.NEAR_FILE, {"task": str, "n": int, "n_without": int}, _LABELS)
+    types = {"task": str, "n": int, "n_without": int}
+    types |= {name: float for a in APPROACHES for name in (a.name, f"{a.name}_without")}
+    table = read_table(folder / label_noise.NEAR_FILE, types, _LABELS)
     rows = []
     for row in table.itertuples():
         words = task_named(row.task).metric.words

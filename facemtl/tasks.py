@@ -36,8 +36,9 @@ class Metric:
         return float(np.mean(self.scores(np.asarray(y_true, float), np.asarray(y_pred, float))))
 
     def words(self, value: float, sign: bool = False) -> str:
-        """'94.1 %' or '4.54 years'; with `sign`, '+0.12 years'."""
-        return f"{value:{'+' if sign else ''}.{1 if self.unit == '%' else 2}f} {self.unit}"
+        """'94.1 %' or '4.54 years'; with `sign`, a difference: '+1.2 points' or '+0.12 years'."""
+        unit = "points" if sign and self.unit == "%" else self.unit
+        return f"{value:{'+' if sign else ''}.{1 if self.unit == '%' else 2}f} {unit}"
 
 
 ACCURACY = Metric("accuracy", "Accuracy", "%", lambda y_true, y_pred: 100.0 * (y_true == y_pred), lower_is_better=False)

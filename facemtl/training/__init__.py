@@ -60,6 +60,8 @@ def train(
     if progress and learner.dls.device.type == "cpu":
         print(f"Training {config.name} on {torch.get_num_threads()} CPU threads, {_precision(learner.dls.device)}")
     start_epoch = keeper.restore(learner) if resume else 0
+    if progress and keeper.changed:
+        print(f"Going on after {start_epoch} epochs with other {' and '.join(keeper.changed)} than before")
     with nullcontext() if progress else learner.no_bar():
         learner.fit_one_cycle(len(config.sizes), config.lr, wd=config.weight_decay, cbs=keeper, start_epoch=start_epoch)
     checkpoint = Checkpoint(

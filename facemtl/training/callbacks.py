@@ -89,11 +89,13 @@ class KeepProgress(Callback):
 
     def __init__(self, config: TrainConfig, file: Path, history: Path):
         self.config, self.file, self.history, self.rows, self.smooth_loss = config, file, history, [], None
+        self.changed = []  # the settings that differ from those of the interrupted training
         self.earlier = []  # of each time that settings were changed: the epochs done by then, and what was set before
 
     def before_fit(self):
         if self.smooth_loss:
-            self.recorder.smooth_loss.count, self.recorder.smooth_loss.val = self.smooth_loss
+            count, value = self.smooth_loss
+            self.recorder.smooth_loss.count, self.recorder.smooth_loss.val = count, value.cpu()  # where fastai keeps it
 
     def before_epoch(self):
         self.started = time.perf_counter()
@@ -142,6 +144,7 @@ class KeepProgress(Callback):
             raise FaceMTLError(damaged) from error
         self.earlier = state.get("earlier", [])
         if changed and {*changed} <= {"stages", "augmentation"} and self.config.sizes[: len(done)] == done:
+            self.changed = changed
             self.earlier.append({"epochs": len(done), **{name: before[name] for name in changed}})
         elif changed:
             raise FaceMTLError(

@@ -314,7 +314,7 @@ def test_results_survive_being_saved(table, tmp_path):
 
 
 def test_missing_and_damaged_results_are_said(table, tmp_path):
-    with pytest.raises(FaceMTLError, match="no robustness results"):
+    with pytest.raises(FaceMTLError, match="facemtl robustness"):
         load_robustness(tmp_path)
     save_robustness(table, tmp_path)
     file = tmp_path / ROBUSTNESS_FILE

@@ -312,12 +312,12 @@ def test_a_killed_training_resumes_to_the_same_history(resumed, uninterrupted):
         np.testing.assert_allclose(found[column], expected[column], rtol=2e-4, err_msg=column)
 
 
-def test_another_seed_would_have_ended_elsewhere(uninterrupted, images, tmp_path):
+def test_another_seed_would_have_ended_elsewhere(images, tmp_path):
     """So the comparison above can fail."""
-    torch.manual_seed(6)
-    start = FaceModel(TASKS, "resnet10").state_dict()
-    name = "heads.age.1.weight"
-    assert (weights(uninterrupted)[name] - start[name]).abs().max() > 0.01
+    for seed in (5, 6):
+        train(replace(TINY, stages=((32, 1),), seed=seed), images, tmp_path / str(seed), progress=False)
+    one, other = (weights(tmp_path / str(seed)) for seed in (5, 6))
+    assert all((one[key] - other[key]).abs().max() > 1e-3 for key in one if key.endswith("weight"))
 
 
 @pytest.mark.parametrize(
