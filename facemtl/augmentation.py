@@ -64,4 +64,6 @@ def augment(images: Tensor, size: int, how: Augmentation) -> Tensor:
 
 def resize(images: Tensor, size: int) -> Tensor:
     """(B, 3, H, W) -> (B, 3, size, size)."""
+    if images.shape[-2:] == (size, size):
+        return images
     return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)

@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--resume", action="store_true", help="go on where an interrupted training stopped")
     added.add_argument("--keep-progress", action="store_true", help="let a finished training be resumed, with more --stages")
     added.add_argument("--lr-find", action="store_true", help="only suggest a learning rate")
-    added.add_argument("--backbone", help="a torchvision classification model, or resnet10")
+    added.add_argument("--backbone", help="a torchvision classification model, resnet10 or resnet10d")
     added.add_argument(
         "--no-pretrained", dest="pretrained", action="store_const", const=False, help="start from random weights"
     )
@@ -80,6 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--label-smoothing", type=float)
     added.add_argument("--sigma", type=float, help="of the Gaussian around an age that is learned, in years")
     added.add_argument("--weighting", help="how several losses become one: fixed, equal or uncertainty")
+    added.add_argument(
+        "--teachers", nargs="+", metavar="FILE", help=".json files of trained models: learn their mean answer too"
+    )
+    added.add_argument("--teacher-weight", type=float, help="of the teachers in each loss; the labels have the rest")
     added.add_argument("--ema", type=float, help="decay per step of the running mean of the weights that is kept")
     added.add_argument("--seed", type=int)
     added.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -145,11 +149,10 @@ def _train(options: argparse.Namespace) -> None:
 
     chosen = (
         "backbone", "pretrained", "stages", "batch_size", "lr", "weight_decay", "dropout",
-        "mixup", "label_smoothing", "sigma", "weighting", "ema", "seed",
+        "mixup", "label_smoothing", "sigma", "weighting", "teachers", "teacher_weight", "ema", "seed",
     )  # fmt: skip
     given = {name: value for name in chosen if (value := getattr(options, name)) is not None}
-    if "stages" in given:
-        given["stages"] = tuple(given["stages"])
+    given |= {name: tuple(given[name]) for name in ("stages", "teachers") if name in given}
     if options.erase is not None:
         given["augmentation"] = Augmentation(erase=options.erase)
     config = TrainConfig(tasks=_chosen(options.tasks), **given)

@@ -22,13 +22,25 @@ class JointLoss(nn.Module):
         targets: dict[str, Tensor],
         others: dict[str, Tensor] | None = None,
         share: float = 1.0,
+        taught: dict[str, Tensor] | None = None,
+        teacher_weight: float = 0.0,
     ) -> Tensor:
         """{task: (B, n_outputs)}, {task: (B,)} -> scalar.
 
         Of mixed images `others` are the targets that count with what `share` leaves of 1 (mixup; Zhang et al., ICLR 2018).
+        `taught` are probabilities (B, n_outputs) of teachers, for some tasks or all; there they count with `teacher_weight`
+        and the labels with what that leaves of 1.
         """
         losses = self._losses(outputs, targets)
-        return self.join(losses if others is None else share * losses + (1 - share) * self._losses(outputs, others))
+        if others is not None:
+            losses = share * losses + (1 - share) * self._losses(outputs, others)
+        if taught:
+            learned = [
+                task.distillation_loss(outputs[task.name], taught[task.name]) if task.name in taught else loss
+                for task, loss in zip(self.tasks, losses, strict=True)
+            ]
+            losses = losses.lerp(torch.stack(learned), teacher_weight)
+        return self.join(losses)
 
     def _losses(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
         return torch.stack([task.loss(outputs[task.name], targets[task.name]) for task in self.tasks])

@@ -25,7 +25,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class FaceModel(nn.Module):
-    """`backbone` is the name of a torchvision classification model; `pretrained` asks for its ImageNet weights."""
+    """`backbone` is one of OWN_BACKBONES or a torchvision classification model; `pretrained` asks for its ImageNet weights."""
 
     def __init__(
         self,
@@ -64,15 +64,36 @@ def resnet10() -> ResNet:
     return ResNet(BasicBlock, [1, 1, 1, 1])
 
 
+def resnet10d() -> ResNet:
+    """resnet10 as ResNet-D (He et al., CVPR 2019): three small convolutions for a stem, and shortcuts that see every pixel."""
+    model = resnet10()
+    model.conv1 = nn.Sequential(
+        *(nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True)),
+        *(nn.Conv2d(32, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True)),
+        nn.Conv2d(32, 64, 3, padding=1, bias=False),  # the model's own normalisation and activation follow
+    )
+    for stage in (model.layer2, model.layer3, model.layer4):
+        convolution, norm = stage[0].downsample
+        convolution.stride = (1, 1)  # halving by the mean of each four, where a stride would see one of them
+        stage[0].downsample = nn.Sequential(nn.AvgPool2d(2, ceil_mode=True), convolution, norm)
+    for module in model.conv1.modules():
+        if isinstance(module, nn.Conv2d):  # as torchvision begins all others
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return model
+
+
+OWN_BACKBONES = {"resnet10": resnet10, "resnet10d": resnet10d}
+
+
 def _headless(name: str, pretrained: bool) -> tuple[nn.Module, int]:
     """A torchvision classifier without its last linear layer, and the number of features it leaves."""
-    if name == "resnet10" and pretrained:
-        raise FaceMTLError("There are no ImageNet weights for resnet10. Add --no-pretrained, or choose --backbone resnet18.")
-    if name != "resnet10" and name not in torchvision.models.list_models(module=torchvision.models):
+    if name in OWN_BACKBONES and pretrained:
+        raise FaceMTLError(f"There are no ImageNet weights for {name}. Add --no-pretrained, or choose --backbone resnet18.")
+    if name not in OWN_BACKBONES and name not in torchvision.models.list_models(module=torchvision.models):
         raise FaceMTLError(f"torchvision has no classification model named {name!r}. Try resnet18 or regnet_x_400mf.")
     try:
-        if name == "resnet10":
-            model = resnet10()
+        if name in OWN_BACKBONES:
+            model = OWN_BACKBONES[name]()
         else:
             model = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
     except (urllib.error.URLError, OSError, http.client.HTTPException, RuntimeError) as error:  # RuntimeError: a wrong checksum

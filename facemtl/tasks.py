@@ -67,6 +67,11 @@ class Task:
         return torch.softmax(outputs.float() / temperature, dim=1)
 
     @staticmethod
+    def distillation_loss(outputs: Tensor, taught: Tensor) -> Tensor:
+        """Mean cross-entropy of outputs against a teacher's probabilities, both (B, n_outputs) (Hinton et al., 2015)."""
+        return F.cross_entropy(outputs, taught)
+
+    @staticmethod
     def best_temperature(outputs: Tensor, target: Tensor) -> float:
         """The one with the least cross-entropy of outputs (N, n_outputs) against indices (N,) (Guo et al., ICML 2017)."""
         temperatures = torch.logspace(-1, 1, 401, base=10)  # 0.1 to 10, in steps of 1.2 %

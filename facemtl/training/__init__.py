@@ -25,7 +25,7 @@ from ..errors import FaceMTLError
 from ..losses import WEIGHTINGS
 from ..models import Checkpoint, FaceModel
 from ..tasks import Task, task_named
-from .callbacks import Float32Outputs, FreeLossWeights, KeepProgress, PrepareBatches, RunningMean
+from .callbacks import Float32Outputs, FreeLossWeights, KeepProgress, PrepareBatches, RunningMean, Teach
 from .config import TrainConfig
 from .loader import FaceLoader
 
@@ -99,8 +99,11 @@ def _learner(config: TrainConfig, images: pd.DataFrame, cache: Path | None, devi
     torch.manual_seed(config.seed)
     model = FaceModel(tasks, config.backbone, pretrained=config.pretrained, dropout=config.dropout)
     _check_sizes(model, config)
-    # Only the model runs in bfloat16; losses and metrics stay in float32.
-    model.forward = torch.autocast(device.type, torch.bfloat16, enabled=_precision(device) == "bfloat16")(model.forward)
+    teachers = _teachers(config)
+    for each in (model, *(teacher for teacher, _ in teachers)):
+        each.to(device=device, memory_format=torch.channels_last)
+        # Only the model runs in bfloat16; losses and metrics stay in float32.
+        each.forward = torch.autocast(device.type, torch.bfloat16, enabled=_precision(device) == "bfloat16")(each.forward)
     # Stored an eighth larger than seen, so that shift, scale and rotation have pixels to draw from.
     decoded = torch.from_numpy(decode_images(images["file"], round(max(config.sizes) * 1.125), cache))
     targets = {task.name: torch.tensor(images[task.column].to_numpy()) for task in tasks}
@@ -120,7 +123,7 @@ def _learner(config: TrainConfig, images: pd.DataFrame, cache: Path | None, devi
     loss = WEIGHTINGS[config.weighting](tasks).to(device)
     return Learner(
         loaders,
-        model.to(device=device, memory_format=torch.channels_last),
+        model,
         loss_func=loss,
         opt_func=Adam,  # fastai's is AdamW: weight decay is decoupled
         splitter=lambda model: [*model.parameters(), *loss.parameters()],
@@ -128,6 +131,7 @@ def _learner(config: TrainConfig, images: pd.DataFrame, cache: Path | None, devi
         wd=config.weight_decay,
         cbs=[
             PrepareBatches(config),
+            Teach(teachers, tasks, config.teacher_weight),
             Float32Outputs(),
             FreeLossWeights(),
             GradientClip(config.grad_clip),
@@ -140,6 +144,16 @@ def _learner(config: TrainConfig, images: pd.DataFrame, cache: Path | None, devi
 def _as_trained(task: Task, config: TrainConfig) -> Task:
     """The task with those settings of its loss that the recipe decides."""
     return replace(task, **{name: getattr(config, name) for name in ("label_smoothing", "sigma") if hasattr(task, name)})
+
+
+def _teachers(config: TrainConfig) -> list[tuple[FaceModel, int]]:
+    """The models that are learned from, each with the size of the images that it wants."""
+    loaded = [Checkpoint.load(Path(file)) for file in config.teachers]
+    if loaded and not any(name in checkpoint.tasks for checkpoint, _ in loaded for name in config.tasks):
+        raise FaceMTLError(
+            f"None of the teachers answers {' or '.join(config.tasks)}. Name --teachers that were trained on it."
+        )
+    return [(model, checkpoint.image_size) for checkpoint, model in loaded]
 
 
 def _check_sizes(model: FaceModel, config: TrainConfig) -> None:

@@ -1,6 +1,7 @@
 """What happens around each batch, step and epoch, as callbacks of fastai's Learner."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,8 @@ from torch.distributions import Beta
 
 from ..augmentation import augment, resize
 from ..errors import FaceMTLError
+from ..models import FaceModel
+from ..tasks import Task
 from .config import TrainConfig
 
 
@@ -36,6 +39,28 @@ class PrepareBatches(Callback):
             images = images.lerp(images.flip(0), 1 - share)
             self.learn.yb = (self.yb[0], {name: values.flip(0) for name, values in self.yb[0].items()}, share)
         self.learn.xb = (images.contiguous(memory_format=torch.channels_last),)
+
+
+class Teach(Callback):
+    """While training, ask the teachers of each batch, as the model sees it: the mean of their probabilities is learned too."""
+
+    order = 6  # after the batch is prepared
+
+    def __init__(self, teachers: Sequence[tuple[FaceModel, int]], tasks: tuple[Task, ...], weight: float):
+        self.teachers, self.tasks, self.weight = teachers, tasks, weight  # models, and the image size of each
+        self.run = bool(teachers)
+
+    def before_batch(self):
+        if not self.training:
+            return
+        with torch.no_grad():
+            answers = [model(resize(self.xb[0], size)) for model, size in self.teachers]
+        taught = {}
+        for task in self.tasks:
+            if found := [task.probabilities(outputs[task.name]) for outputs in answers if task.name in outputs]:
+                taught[task.name] = torch.stack(found).mean(dim=0)
+        unmixed = (None, 1.0)
+        self.learn.yb = (*(*self.yb, *unmixed)[:3], taught, self.weight)
 
 
 class Float32Outputs(Callback):

@@ -26,6 +26,8 @@ class TrainConfig:
     label_smoothing: float = Classification.label_smoothing
     sigma: float = Regression.sigma  # of the Gaussian around an age that is learned, in years
     weighting: str = "fixed"  # how several losses become one: a name in losses.WEIGHTINGS
+    teachers: tuple[str, ...] = ()  # .json files of trained models, whose mean answer is learned beside the labels
+    teacher_weight: float = 0.5  # of the teachers in each loss; the labels have the rest
     ema: float = 0.0  # decay per step of the running mean of the weights, which is then what is kept; 0 keeps the last
     seed: int = 0
 
@@ -39,7 +41,7 @@ class TrainConfig:
         limits = {
             "batch_size": (2, 4096), "lr": (1e-7, 1.0), "weight_decay": (0, 1), "dropout": (0, 0.95),
             "grad_clip": (1e-3, 1e6), "mixup": (0, 10), "label_smoothing": (0, 0.9), "sigma": (0.1, 50), "ema": (0, 0.99999),
-            "seed": (0, 2**32 - 1),
+            "teacher_weight": (0, 1), "seed": (0, 2**32 - 1),
         }  # fmt: skip
         for name, (low, high) in limits.items():
             if not low <= (value := getattr(self, name)) <= high:
@@ -61,4 +63,5 @@ class TrainConfig:
 
     def plain(self) -> dict:
         """Itself as lists, dicts and numbers, so that it compares equal after being stored."""
-        return asdict(self) | {"tasks": list(self.tasks), "stages": [list(stage) for stage in self.stages]}
+        lists = {"tasks": list(self.tasks), "stages": [list(stage) for stage in self.stages], "teachers": list(self.teachers)}
+        return asdict(self) | lists

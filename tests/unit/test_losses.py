@@ -64,6 +64,23 @@ def test_mixed_images_are_answerable_to_both_targets(weighting, batch):
         assert loss(outputs, targets, others, share).item() == pytest.approx(share * one + (1 - share) * other, rel=1e-5)
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+@subsets
+def test_what_teachers_say_counts_with_their_weight(tasks, weight, batch):
+    """Worked out from logarithms of probabilities; a task that no teacher answers is learned from its labels alone."""
+    outputs, targets = batch
+    taught = {t.name: torch.softmax(torch.randn(8, t.n_outputs), dim=1) for t in tasks[1:]}
+    expected = 0.0
+    for task in tasks:
+        own = task.loss(outputs[task.name], targets[task.name]).item()
+        share = weight if task.name in taught else 0.0
+        log_probabilities = outputs[task.name].double().softmax(dim=1).log()
+        said = -(taught.get(task.name, torch.zeros(())) * log_probabilities).sum(dim=1).mean().item()
+        expected += (share * said + (1 - share) * own) / len(tasks)
+    found = EqualWeights(tasks)(outputs, targets, taught=taught, teacher_weight=weight)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("weighting", WEIGHTINGS.values(), ids=WEIGHTINGS)
 @subsets
 def test_every_head_of_the_model_learns_and_no_other(tasks, weighting, batch):

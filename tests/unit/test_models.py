@@ -13,11 +13,12 @@ import torch
 import torchvision
 
 from facemtl.errors import FaceMTLError
-from facemtl.models import Checkpoint, FaceModel, resnet10
+from facemtl.models import OWN_BACKBONES, Checkpoint, FaceModel
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from tests import support
 
-BACKBONES = {"resnet10": 512, "resnet18": 512, "regnet_x_400mf": 400, "mobilenet_v3_small": 1024}  # name: features
+# By name, the features that it leaves.
+BACKBONES = {"resnet10": 512, "resnet10d": 512, "resnet18": 512, "regnet_x_400mf": 400, "mobilenet_v3_small": 1024}
 IMAGES = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
 
 subsets = pytest.mark.parametrize(
@@ -58,10 +59,24 @@ def test_every_backbone_carries_our_heads(backbone, n_features):
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_backbone_loses_its_last_linear_layer_and_nothing_else(backbone):
-    whole = resnet10() if backbone == "resnet10" else torchvision.models.get_model(backbone)
+    whole = OWN_BACKBONES[backbone]() if backbone in OWN_BACKBONES else torchvision.models.get_model(backbone)
     last = [name for name, module in whole.named_modules() if isinstance(module, torch.nn.Linear)][-1]
     kept = {name for name in whole.state_dict() if not name.startswith(last + ".")}
     assert set(FaceModel((GENDER,), backbone).backbone.state_dict()) == kept
+
+
+@pytest.mark.parametrize("size", [64, 72, 75])
+def test_shortcuts_of_resnet10d_see_every_pixel(size):
+    """With all convolutions of the residual branches at zero, a strided shortcut would be blind to three pixels of four."""
+    plain, changed = (OWN_BACKBONES[name]().eval() for name in ("resnet10", "resnet10d"))
+    blind = []
+    for model in (plain, changed):
+        torch.nn.init.zeros_(model.layer2[0].bn2.weight)
+        features = torch.rand(1, 64, size, size, requires_grad=True)
+        model.layer2(features).sum().backward()
+        blind.append((features.grad == 0).all(dim=1).float().mean().item())
+    assert blind[0] > 0.7 and blind[1] == 0
+    assert plain(IMAGES).shape == changed(IMAGES).shape
 
 
 @subsets
@@ -319,6 +334,7 @@ def test_without_the_weights_it_says_how_to_go_on(imagenet, monkeypatch, trouble
         FaceModel(TASKS, "resnet18", pretrained=True)
 
 
-def test_resnet10_has_no_pretrained_weights_and_says_so():
+@pytest.mark.parametrize("backbone", OWN_BACKBONES)
+def test_our_own_backbones_have_no_pretrained_weights_and_say_so(backbone):
     with pytest.raises(FaceMTLError, match="--no-pretrained"):
-        FaceModel(TASKS, "resnet10", pretrained=True)
+        FaceModel(TASKS, backbone, pretrained=True)

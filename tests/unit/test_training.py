@@ -18,9 +18,9 @@ from facemtl.data import TRAIN, VALIDATION, decode_images, read_folder
 from facemtl.errors import FaceMTLError
 from facemtl.losses import FixedScales
 from facemtl.models import Checkpoint, FaceModel
-from facemtl.tasks import TASKS
+from facemtl.tasks import TASKS, task_named
 from facemtl.training import TrainConfig, find_learning_rate, train
-from facemtl.training.callbacks import KeepProgress, RunningMean
+from facemtl.training.callbacks import KeepProgress, RunningMean, Teach
 from facemtl.training.loader import FaceLoader
 from tests import support
 
@@ -518,3 +518,62 @@ def test_learned_weights_of_losses_are_learned_and_not_decayed(synthetic_faces, 
     (parameter,) = learner.loss_func.parameters()
     assert (parameter != 0).all()
     assert learner.opt.state[parameter]["do_wd"] is False
+
+
+# ------------------------------------------------------------------------------------------- teachers
+
+SHORT = replace(TINY, stages=((32, 1),))
+
+
+@pytest.fixture(scope="module")
+def teacher(images, tmp_path_factory) -> str:
+    """The description of a model that answers age and gender."""
+    folder = tmp_path_factory.mktemp("teacher")
+    train(replace(SHORT, tasks=("gender", "age"), seed=7), images, folder, progress=False)
+    return str(folder / "gender+age.json")
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_who_learns_from_teachers_alone_never_looks_at_labels(teacher, images, tmp_path, mixup):
+    config = replace(SHORT, tasks=("age",), teachers=(teacher,), teacher_weight=1.0, mixup=mixup)
+    for name, labels in (("right", images), ("wrong", images.assign(age=100 - images["age"]))):
+        train(config, labels, tmp_path / name, progress=False)
+    right, wrong = (Checkpoint.load(tmp_path / name / "age.json")[0] for name in ("right", "wrong"))
+    assert right.sha256 == wrong.sha256
+    assert right.training["teachers"] == [teacher]
+
+
+def test_teachers_without_weight_change_nothing(teacher, images, tmp_path):
+    for name, change in (("plain", {}), ("taught", {"teachers": (teacher,), "teacher_weight": 0.0})):
+        train(replace(SHORT, **change), images, tmp_path / name, progress=False)
+    plain, taught = (weights(tmp_path / name) for name in ("plain", "taught"))
+    for key in plain:
+        torch.testing.assert_close(plain[key], taught[key], atol=1e-4, rtol=1e-3)
+
+
+def test_the_mean_of_several_teachers_is_taught(teacher, images):
+    """Each is asked at its own size, of the batch as the model sees it."""
+    _, model = Checkpoint.load(Path(teacher))
+    seen = []
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
+    callback = Teach([(model, 32), (model, 48)], (task_named("race"), task_named("age")), 0.5)
+    batch, targets = torch.rand(4, 3, 32, 32), {"age": torch.zeros(4)}
+    callback.learn = SimpleNamespace(xb=(batch,), yb=(targets,), training=True)
+    callback.before_batch()
+    assert seen == [(4, 3, 32, 32), (4, 3, 48, 48)]
+    found, others, share, taught, weight = callback.learn.yb
+    assert (found, others, share, weight) == (targets, None, 1.0, 0.5)
+    assert set(taught) == {"age"}, "no teacher answers race"
+    with torch.no_grad():
+        both = [model(batch)["age"], model(torch.nn.functional.interpolate(batch, size=48, mode="bilinear"))["age"]]
+    torch.testing.assert_close(taught["age"], torch.stack(both).softmax(dim=2).mean(dim=0))
+    callback.learn = SimpleNamespace(xb=(batch,), yb=(targets,), training=False)
+    callback.before_batch()
+    assert callback.learn.yb == (targets,), "validation knows no teachers"
+
+
+def test_teachers_that_cannot_teach_are_one_message(teacher, images, tmp_path):
+    with pytest.raises(FaceMTLError, match="None of the teachers answers race"):
+        train(replace(SHORT, tasks=("race",), teachers=(teacher,)), images, tmp_path, progress=False)
+    with pytest.raises(FaceMTLError, match="nobody has no description"):
+        train(replace(SHORT, teachers=(str(tmp_path / "nobody.json"),)), images, tmp_path, progress=False)
