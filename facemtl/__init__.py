@@ -11,6 +11,7 @@ The modules, in reading order; each imports only from those above it:
     detection     an image -> the faces in it, each with the crop that the models see
     prediction    Predictor: faces -> the predictions table that everything else reads
     evaluation    predictions -> metric tables with bootstrap intervals
+    runs          what short trainings came to: seeds, weightings, recipes
     robustness    what is left of the metrics where a crop is shifted, turned, blurred ...
     label_noise   what the models say of the labels
     cost          what an answer costs: parameters, multiply-adds, milliseconds

@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("names", nargs="*", metavar="NAME", help="experiments, or all; none: only write what is measured")
     added.add_argument("--tasks", choices=["all", *(t.name for t in TASKS)], help="the model of this task alone, or of all")
     added.add_argument("--runs", type=Path, default=Path("runs") / "experiments", help="the folder for the trainings")
-    added.add_argument("--output", type=Path, default=ASSETS / "experiments", help="the folder for the table")
+    added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the table")
     added.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
     added = command(_predict, "predict", "Predictions of all models for images, as CSV.", data=False)
@@ -243,6 +243,7 @@ def _report(options: argparse.Namespace) -> None:
 
 def _experiments(options: argparse.Namespace) -> None:
     from . import experiments
+    from .runs import RUNS_FILE, summary
 
     wanted = experiments.EXPERIMENTS if "all" in options.names else [experiments.experiment_named(n) for n in options.names]
     if wanted:
@@ -255,8 +256,8 @@ def _experiments(options: argparse.Namespace) -> None:
     runs = experiments.collect(options.runs)
     if runs.empty:
         raise FaceMTLError(f"There are no measured trainings in {options.runs}. Name experiments to run, or all.")
-    write_table(runs, options.output / experiments.RUNS_FILE)
-    print(experiments.summary(runs).round(2).to_string(index=False))
+    write_table(runs, options.output / RUNS_FILE)
+    print(summary(runs).drop(columns="question").round(2).to_string(index=False))
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -99,13 +99,18 @@ def save_validation(table: pd.DataFrame, folder: Path) -> None:
 def note_metrics(predictor: Predictor, table: pd.DataFrame, folder: Path) -> None:
     """Write each model's metrics into its description in `folder`."""
     for loaded in predictor.models:
-        rows = table[table["model"] == loaded.name]
-        loaded.checkpoint.metrics = {
-            f"{task.name}_{task.metric.name}": round(task.metric(group["target"], group["prediction"]), 4)
-            for task in loaded.model.tasks
-            if len(group := rows[rows["task"] == task.name])
-        }
+        loaded.checkpoint.metrics = metrics_of(loaded, table)
         loaded.checkpoint.save_description(folder)
+
+
+def metrics_of(loaded: LoadedModel, table: pd.DataFrame) -> dict[str, float]:
+    """A model's metrics, named by task and metric, such as `age_mae`."""
+    rows = table[table["model"] == loaded.name]
+    return {
+        f"{task.name}_{task.metric.name}": round(task.metric(group["target"], group["prediction"]), 4)
+        for task in loaded.model.tasks
+        if len(group := rows[rows["task"] == task.name])
+    }
 
 
 def load_validation(folder: Path) -> pd.DataFrame:

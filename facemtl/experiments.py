@@ -1,4 +1,4 @@
-"""Short trainings of one budget each: what the seed, the learning rate, the weighting of losses and the recipe change.
+"""Short trainings of one budget: what the seed, the learning rate, the weighting of losses and the recipe change.
 
 A run is a training like any other, in a folder of its own, named after what differs from the base recipe. It is skipped
 where it is done and resumed where it was interrupted, so several processes can share the work by their tasks or names.
@@ -13,23 +13,26 @@ import pandas as pd
 
 from .augmentation import Augmentation
 from .errors import FaceMTLError
-from .evaluation import note_metrics, validate
+from .evaluation import metrics_of, validate
 from .models import Checkpoint
 from .prediction import LoadedModel, Predictor
+from .runs import BASE, ONE_VIEW
 from .tasks import TASKS, task_named
 from .training import TrainConfig, train
 
 # The shipped recipe at a budget that leaves time for dozens of runs.
-BASE = TrainConfig(backbone="resnet10", pretrained=False, stages=((64, 10),), augmentation=Augmentation(erase=0.3))
+RECIPE = TrainConfig(backbone="resnet10", pretrained=False, stages=((64, 6),), augmentation=Augmentation(erase=0.3))
 ALL = tuple(task.name for task in TASKS)
 FOUR_MODELS = (*((name,) for name in ALL), ALL)
 THREE_SEEDS = (0, 1, 2)
-RUNS_FILE = "runs.csv"
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Trainings that differ from BASE in `changes` alone; `augmentation` among them changes single amounts."""
+    """Trainings that differ from RECIPE in `changes` alone; `augmentation` among them changes single amounts.
+
+    `teachers` among them are descriptions in the folder of all runs.
+    """
 
     name: str
     question: str
@@ -39,22 +42,24 @@ class Experiment:
 
     def configs(self) -> Iterator[TrainConfig]:
         changes = dict(self.changes)
-        augmentation = replace(BASE.augmentation, **changes.pop("augmentation", {}))
+        augmentation = replace(RECIPE.augmentation, **changes.pop("augmentation", {}))
         for seed in self.seeds:
             for tasks in self.models:
-                yield replace(BASE, **changes, augmentation=augmentation, tasks=tasks, seed=seed)
+                yield replace(RECIPE, **changes, augmentation=augmentation, tasks=tasks, seed=seed)
 
 
 EXPERIMENTS = (
-    Experiment("base", "How much is luck? Three seeds of each of the four models", {}, FOUR_MODELS, THREE_SEEDS),
+    Experiment(BASE, "How much is luck?", {}, FOUR_MODELS, THREE_SEEDS),
     Experiment("lr-1e-3", "Is half the learning rate better for any model?", {"lr": 1e-3}, FOUR_MODELS),
     Experiment("lr-4e-3", "Is twice the learning rate better for any model?", {"lr": 4e-3}, FOUR_MODELS),
     Experiment("equal-weights", "Does it matter how losses are weighed?", {"weighting": "equal"}, seeds=THREE_SEEDS),
     Experiment("uncertainty", "Does it help to learn the weights of losses?", {"weighting": "uncertainty"}, seeds=THREE_SEEDS),
-    Experiment("half-as-long", "Does longer training pay?", {"stages": ((64, 5),)}),
-    Experiment("twice-as-long", "Does longer training pay?", {"stages": ((64, 20),)}),
-    Experiment("96-px", "Do more pixels pay, at twice the cost?", {"stages": ((64, 5), (96, 5))}),
+    Experiment("half-as-long", "Does longer training pay?", {"stages": ((64, 3),)}),
+    Experiment("twice-as-long", "Does longer training pay?", {"stages": ((64, 12),)}),
+    Experiment("96-px", "Do more pixels pay?", {"stages": ((64, 3), (96, 3))}),
+    Experiment("128-px", "Do more pixels pay?", {"stages": ((64, 3), (128, 3))}),
     Experiment("resnet18", "Does a deeper backbone pay?", {"backbone": "resnet18"}),
+    Experiment("resnet10d", "Do the stem and shortcuts of ResNet-D pay?", {"backbone": "resnet10d"}),
     Experiment("no-erasing", "Does erasing patches help?", {"augmentation": {"erase": 0.0}}),
     Experiment("half-augmentation", "Is the augmentation too strong?",
                {"augmentation": {"rotation": 7.5, "scale": 0.06, "shift": 0.06, "light": 0.15, "gray": 0.05, "erase": 0.15}}),
@@ -68,6 +73,10 @@ EXPERIMENTS = (
     Experiment("dropout-0.4", "Does dropout help?", {"dropout": 0.4}),
     Experiment("no-weight-decay", "Does weight decay help?", {"weight_decay": 0.0}),
     Experiment("weight-decay-0.2", "Does weight decay help?", {"weight_decay": 0.2}),
+    Experiment("three-teachers", "Does it help to learn from an ensemble of the same size?",
+               {"teachers": tuple(f"{BASE}-seed{seed}/multitask.json" for seed in THREE_SEEDS)}),
+    Experiment("larger-teacher", "Does it help to learn from a larger model?",
+               {"teachers": ("resnet18-seed0/multitask.json",)}),
 )  # fmt: skip
 
 
@@ -99,6 +108,7 @@ def run(
         if not description.exists():
             say(f"{output.name}: {config.name}")
             resume = (output / f"{config.name}.resume.pt").exists()
+            config = replace(config, teachers=tuple(str(folder / file) for file in config.teachers))
             train(config, images, output, cache=cache, resume=resume, device=device, progress=progress)
         checkpoint, model = Checkpoint.load(description)
         if not checkpoint.metrics:
@@ -106,13 +116,15 @@ def run(
 
 
 def measure(loaded: LoadedModel, images: pd.DataFrame, folder: Path) -> None:
-    """Write a model's metrics on the validation split, mean with the mirror image, into its description in `folder`."""
-    predictor = Predictor([loaded])
-    note_metrics(predictor, validate(predictor, images), folder)
+    """Write a model's metrics on the validation split into its description in `folder`, also those without mirror images."""
+    one_view = replace(loaded, mirrored=False)
+    whole, part = (metrics_of(each, validate(Predictor([each]), images)) for each in (loaded, one_view))
+    loaded.checkpoint.metrics = whole | {f"{name}_{ONE_VIEW}": value for name, value in part.items()}
+    loaded.checkpoint.save_description(folder)
 
 
 def collect(folder: Path) -> pd.DataFrame:
-    """All measured runs of a folder: `experiment, seed, model, task, metric, value, epochs, size, seconds`, a row per task."""
+    """All measured runs of a folder, a row per task: the table of `runs.load_runs`."""
     rows = []
     for experiment in EXPERIMENTS:
         for config in experiment.configs():
@@ -120,31 +132,14 @@ def collect(folder: Path) -> pd.DataFrame:
             if not description.exists():
                 continue
             checkpoint, _ = Checkpoint.load(description)
-            for name in checkpoint.tasks:
-                metric = task_named(name).metric.name
-                if (value := checkpoint.metrics.get(f"{name}_{metric}")) is None:
-                    continue
-                rows.append([experiment.name, config.seed, checkpoint.name, name, metric, value,
-                             len(config.sizes), checkpoint.image_size, checkpoint.training["seconds"]])  # fmt: skip
-    columns = ["experiment", "seed", "model", "task", "metric", "value", "epochs", "size", "seconds"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """Per experiment, model and task: `mean` and `sd` of the metric over its `seeds`, and the `change` from the base.
-
-    The change is the mean over the seeds that both have. It is worth a thought where it is some times the base's `sd`.
-    """
-    keys = ["model", "task", "metric"]
-    base = runs[runs["experiment"] == "base"].set_index(["seed", *keys])["value"].rename("base")
-    runs = runs.join(base, on=["seed", *keys])
-    runs["change"] = runs["value"] - runs["base"]
-    grouped = runs.groupby(["experiment", *keys], sort=False)
-    found = grouped.agg(
-        seeds=("seed", "nunique"),
-        mean=("value", "mean"),
-        sd=("value", "std"),
-        change=("change", "mean"),
-        seconds=("seconds", "mean"),
-    )
-    return found.reset_index()
+            views = {"": (experiment.name, experiment.question)}
+            if experiment.name == BASE:
+                views[f"_{ONE_VIEW}"] = (ONE_VIEW, "Does the mean with the mirror image help?")
+            for suffix, named in views.items():
+                for name in checkpoint.tasks:
+                    metric = task_named(name).metric.name
+                    if (value := checkpoint.metrics.get(f"{name}_{metric}{suffix}")) is not None:
+                        rows.append([*named, config.seed, checkpoint.name, name, metric, value,
+                                     len(config.sizes), checkpoint.image_size, checkpoint.training["seconds"]])  # fmt: skip
+    columns = ["experiment", "question", "seed", "model", "task", "metric", "value", "epochs", "size", "seconds"]
+    return pd.DataFrame(rows, columns=columns).sort_values("experiment", key=lambda c: c == ONE_VIEW, kind="stable")

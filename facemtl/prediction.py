@@ -45,6 +45,7 @@ class LoadedModel:
 
     checkpoint: Checkpoint
     model: FaceModel
+    mirrored: bool = True  # outputs are the mean of a crop's and its mirror image's
 
     @property
     def name(self) -> str:
@@ -55,11 +56,12 @@ class LoadedModel:
         return SINGLE if self.name in self.checkpoint.tasks else MULTI
 
     def outputs(self, crops: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """Square uint8 crops of any size -> {task: outputs (N, n_outputs)}, each the mean of a crop's and its mirror's."""
+        """Square uint8 crops of any size -> {task: outputs (N, n_outputs)}."""
         batch = to_batch(crops, self.checkpoint.image_size)
+        views = [batch, batch.flip(3)] if self.mirrored else [batch]
         with torch.inference_mode():
-            both = self.model(torch.cat([batch, batch.flip(3)]))
-        return {name: out.float().unflatten(0, (2, len(crops))).mean(dim=0) for name, out in both.items()}
+            outputs = self.model(torch.cat(views))
+        return {name: out.float().unflatten(0, (len(views), len(crops))).mean(dim=0) for name, out in outputs.items()}
 
 
 @dataclass(frozen=True)

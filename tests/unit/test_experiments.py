@@ -10,16 +10,19 @@ from facemtl.augmentation import Augmentation
 from facemtl.cli import main
 from facemtl.data import read_folder
 from facemtl.errors import FaceMTLError
-from facemtl.experiments import BASE, EXPERIMENTS, Experiment, collect, experiment_named, run, summary
+from facemtl.evaluation import validate
+from facemtl.experiments import EXPERIMENTS, RECIPE, Experiment, collect, experiment_named, run
 from facemtl.models import Checkpoint
+from facemtl.prediction import LoadedModel, Predictor
+from facemtl.runs import BASE, ONE_VIEW, RUNS_FILE
 from facemtl.tasks import TASKS
 
-TINY = replace(BASE, stages=((32, 1),), batch_size=32)
+TINY = replace(RECIPE, stages=((32, 1),), batch_size=32)
 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(experiments, "BASE", TINY)
+    monkeypatch.setattr(experiments, "RECIPE", TINY)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: e.name)
@@ -28,7 +31,7 @@ def test_an_experiment_changes_what_it_says_and_nothing_else(experiment):
     found = list(experiment.configs())
     assert len(found) == len(experiment.models) * len(experiment.seeds) == len({(c.tasks, c.seed) for c in found})
     for config in found:
-        plain, base = config.plain(), BASE.plain()
+        plain, base = config.plain(), RECIPE.plain()
         plain |= plain.pop("augmentation")
         base |= base.pop("augmentation")
         assert {name for name in base if plain[name] != base[name]} - {"tasks", "seed"} == {*names} - {"augmentation"}
@@ -89,14 +92,37 @@ def test_an_interrupted_run_is_resumed(tiny, synthetic_faces, tmp_path, monkeypa
     assert ends[0].sha256 == ends[1].sha256 and ends[0].metrics == ends[1].metrics
 
 
-def test_a_summary_worked_out_by_hand():
-    rows = [("base", 0, 5.0), ("base", 1, 6.0), ("base", 2, 10.0), ("ema", 0, 4.0), ("ema", 1, 5.5)]
-    runs = pd.DataFrame(rows, columns=["experiment", "seed", "value"])
-    runs = runs.assign(model="age", task="age", metric="mae", epochs=10, size=64, seconds=60)
-    found = summary(runs).set_index("experiment")
-    assert found.loc["base", ["seeds", "mean", "change"]].tolist() == [3, 7.0, 0.0]
-    assert found.loc["base", "sd"] == pytest.approx(7**0.5)
-    assert found.loc["ema", ["seeds", "mean", "change"]].tolist() == [2, 4.75, -0.75]  # against seeds 0 and 1 alone
+def test_the_base_is_measured_with_and_without_the_mirror_image(tiny, synthetic_faces, tmp_path, monkeypatch):
+    images, _ = read_folder(synthetic_faces, progress=False)
+    experiment = Experiment(BASE, "How much is luck?", {}, (("age",),))
+    monkeypatch.setattr(experiments, "EXPERIMENTS", (experiment,))
+    run(experiment, images, tmp_path, progress=False)
+    found = collect(tmp_path).set_index("experiment")
+    assert list(found.index) == [BASE, ONE_VIEW]
+    assert found["value"].nunique() == 2
+    loaded = LoadedModel(*Checkpoint.load(tmp_path / "base-seed0" / "age.json"))
+    for name, mirrored in ((BASE, True), (ONE_VIEW, False)):
+        table = validate(Predictor([replace(loaded, mirrored=mirrored)]), images)
+        error = (table["prediction"] - table["target"]).abs().mean()
+        assert found.at[name, "value"] == pytest.approx(error, abs=1e-3)
+
+
+def test_teachers_are_runs_that_come_before():
+    done = set()
+    for experiment in EXPERIMENTS:
+        for config in experiment.configs():
+            assert done >= {*config.teachers}
+        done |= {f"{experiment.name}-seed{c.seed}/{c.name}.json" for c in experiment.configs()}
+
+
+def test_pupils_learn_from_the_runs_of_their_folder(tiny, synthetic_faces, tmp_path):
+    images, _ = read_folder(synthetic_faces, progress=False)
+    pupil = Experiment("pupil", "", {"teachers": ("base-seed0/age.json",)}, (("age",),))
+    with pytest.raises(FaceMTLError, match="age has no description"):
+        run(pupil, images, tmp_path, progress=False)
+    run(Experiment(BASE, "", {}, (("age",),)), images, tmp_path, progress=False)
+    run(pupil, images, tmp_path, progress=False)
+    assert (tmp_path / "pupil-seed0" / "age.safetensors").exists()
 
 
 def test_the_command_line_runs_and_writes(tiny, synthetic_faces, tmp_path, capsys):
@@ -113,11 +139,11 @@ def test_the_command_line_runs_and_writes(tiny, synthetic_faces, tmp_path, capsy
     assert "no measured trainings" in capsys.readouterr().err
     assert main([*arguments, "no-dropout"]) == 0
     assert "no-dropout" in capsys.readouterr().out
-    written = pd.read_csv(tmp_path / "out" / "runs.csv")
+    written = pd.read_csv(tmp_path / "out" / RUNS_FILE)
     assert set(written["task"]) == {t.name for t in TASKS} and set(written["experiment"]) == {"no-dropout"}
     assert main(arguments) == 0  # what is measured, without the dataset
 
 
 def test_augmentation_changes_single_amounts(tiny):
     (config,) = Experiment("x", "", {"augmentation": {"gray": 0.4}}).configs()
-    assert config.augmentation == replace(BASE.augmentation, gray=0.4) != Augmentation(gray=0.4)
+    assert config.augmentation == replace(RECIPE.augmentation, gray=0.4) != Augmentation(gray=0.4)
