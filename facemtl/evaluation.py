@@ -15,7 +15,7 @@ import torch
 
 from .data import CALIBRATION, VALIDATION, load_image
 from .errors import FaceMTLError
-from .prediction import APPROACHES, BATCH_SIZE, MULTI, SINGLE, LoadedModel, Predictor, approach_of
+from .prediction import APPROACHES, BATCH_SIZE, MULTI, SINGLE, Approach, LoadedModel, Predictor, approach_of
 from .tables import read_table, write_table
 from .tasks import AGE, GENDER, RACE, TASKS, Task, task_named
 
@@ -174,6 +174,13 @@ def compare(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0) 
             row[f"{name}_low"], row[f"{name}_high"] = np.percentile(samples, [2.5, 97.5])
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def favoured(row) -> Approach | None:
+    """Which approach the interval of a row of `compare` speaks for, if it speaks for one."""
+    if row.difference_low <= 0 <= row.difference_high:
+        return None
+    return MULTI if (row.difference < 0) == task_named(row.task).metric.lower_is_better else SINGLE
 
 
 def paired_scores(table: pd.DataFrame, task: Task) -> pd.DataFrame:

@@ -12,9 +12,23 @@ import pandas as pd
 from . import cost, evaluation, label_noise, robustness
 from .errors import FaceMTLError
 from .prediction import APPROACHES, MULTI, SINGLE
+from .runs import BASE, by_weighting, delta_m_by_seed, load_runs, summary
+from .runs import luck as spread_of_seeds
 from .tables import read_table
-from .tasks import Task, task_named
+from .tasks import task_named
 
+HISTORY_FILE = Path(__file__).resolve().parent.parent / "assets" / "history" / "2018.csv"
+_JUDGED = {
+    MULTI: "One model is better.",
+    SINGLE: "Three are better.",
+    None: "So small a difference can be the luck of the images.",
+}
+_VERDICTS = {  # is one model better at anything, are three?
+    (True, False): "So one model in place of three loses nothing here, and gains a little.",
+    (False, False): "So one model does here what three do: no difference can be shown.",
+    (False, True): "So one model in place of three loses a little here.",
+    (True, True): "So one model in place of three gains on one question what it loses on another.",
+}
 _MARKED = re.compile(r"(<!-- begin: ([\w-]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
@@ -36,13 +50,102 @@ def results(folder: Path) -> str:
     overall = _metrics(folder)
     for row in overall[overall["by"] == "all"].itertuples():
         metric = task_named(row.task).metric
-        digits = 1 if metric.unit == "%" else 2
-        interval = f"{row.difference_low:+.{digits}f} to {row.difference_high:+.{digits}f}"
+        interval = f"{metric.number(row.difference_low, sign=True)} to {metric.number(row.difference_high, sign=True)}"
         values = [metric.words(row.single), metric.words(row.multi), f"{metric.words(row.difference, sign=True)}, {interval}"]
         rows.append([f"{row.task}: {metric.title.lower()}", *values])
     value, low, high = evaluation.delta_m(evaluation.load_validation(folder))
     rows.append(["all: relative gain (delta-m)", "", "", f"{value:+.1f} %, {low:+.1f} to {high:+.1f}"])
     return _table(["task", *_titles(), "difference, with its 95 % interval"], rows)
+
+
+def answer(folder: Path) -> str:
+    """What came out, in sentences that need no statistics to be read."""
+    overall = _metrics(folder)
+    overall = overall[overall["by"] == "all"]
+    lines, won = [], []
+    for row in overall.itertuples():
+        metric, better = task_named(row.task).metric, evaluation.favoured(row)
+        said = metric.sentence.format(single=metric.words(row.single), multi=metric.words(row.multi))
+        lines.append(f"- **{row.task.capitalize()}:** {said}. {_JUDGED[better]}")
+        won += [better]
+    by = cost.load(folder).query(f"model == '{cost.ALL}'").set_index("approach")
+    shares = [100 * by.at[MULTI.name, c] / by.at[SINGLE.name, c] for c in ("parameters", "milliseconds")]
+    lines.append(f"- **Cost:** one model has {shares[0]:.0f} % of the parameters and takes {shares[1]:.0f} % of the time.")
+    asked = f"Trained alike, on the same faces, and then asked about {overall['n'].max():,} others:"
+    return "\n\n".join([asked, "\n".join(lines), f"**{_VERDICTS[MULTI in won, SINGLE in won]}**"])
+
+
+def history(folder: Path) -> str:
+    """What the notebook of 2018 found, and why it does not hold."""
+    by = load_history().set_index(["approach", "task"])
+    rows = []
+    for approach in APPROACHES:
+        part = by.loc[approach.name]
+        words = [task_named(t).metric.words(v) for t, v in part["value"].items()]
+        rates = " / ".join(f"{rate:g}" for rate in part["learning_rate"])
+        rows.append([approach.title.lower(), *words, rates])
+    tasks = by.index.get_level_values("task").unique()
+    return _table(["2018", *map(_heading, tasks), "learning rates"], rows)
+
+
+def load_history() -> pd.DataFrame:
+    """The published figures of the notebook: `approach, task, metric, value, learning_rate, seconds_per_epoch`."""
+    types = {"approach": str, "task": str, "metric": str, "value": float, "learning_rate": float, "seconds_per_epoch": float}
+    return read_table(HISTORY_FILE, types, f"git checkout {HISTORY_FILE.name}")
+
+
+def luck(folder: Path) -> str:
+    """The seeds' means and standard deviations, task by task."""
+    runs = load_runs(folder)
+    rows = []
+    for row in spread_of_seeds(runs).itertuples():
+        metric = task_named(row.task).metric
+        cells = [f"{metric.words(getattr(row, a.name))} ± {metric.number(getattr(row, f'{a.name}_sd'))}" for a in APPROACHES]
+        cells += [metric.words(row.difference, sign=True), f"{row.t:+.1f}"]
+        rows.append([f"{row.task}: {metric.title.lower()}", row.seeds, *cells])
+    gains = delta_m_by_seed(runs)
+    rows.append(["all: relative gain (delta-m)", len(gains), "", "", f"{gains.mean():+.1f} % ± {gains.std():.1f}",
+                 f"{gains.mean() / gains.sem():+.1f}"])  # fmt: skip
+    return _table(["task", "seeds", *_titles(), "difference", "in standard errors"], rows)
+
+
+def rates(folder: Path) -> str:
+    """Each of the four models at several learning rates, all from one seed."""
+    runs = load_runs(folder)
+    runs = runs[(runs["experiment"].eq(BASE) | runs["experiment"].str.startswith("lr-")) & runs["seed"].eq(runs["seed"].min())]
+    names, rows = runs["experiment"].unique(), []
+    for (model, task), part in runs.groupby(["model", "task"], sort=False):
+        values = part.set_index("experiment")["value"]
+        rows.append([model, task, *(task_named(task).metric.words(values[name]) for name in names)])
+    return _table(["model", "task", *names], sorted(rows, key=lambda row: row[0] != row[1]))
+
+
+def weightings(folder: Path) -> str:
+    """The ways to weigh losses, over the seeds."""
+    found = by_weighting(load_runs(folder))
+    rows = []
+    for name, part in found.groupby("weighting", sort=False):
+        cells = []
+        for task, values in part.groupby("task", sort=False)["value"]:
+            metric = task_named(task).metric
+            cells.append(f"{metric.words(values.mean())} ± {metric.number(values.std())}")
+        rows.append([name, part["seed"].nunique(), *cells])
+    return _table(["losses", "seeds", *map(_heading, found["task"].unique())], rows)
+
+
+def search(folder: Path) -> str:
+    """What each change of the recipe does to the multi-task model."""
+    runs = load_runs(folder)
+    found = summary(runs[runs["model"] != runs["task"]])
+    rows = []
+    for (question, name), part in found.groupby(["question", "experiment"], sort=False):
+        cells = []
+        for row in part.itertuples():
+            metric = task_named(row.task).metric
+            beside = f"± {metric.number(row.sd)}" if name == BASE else f"({metric.number(row.change, sign=True)})"
+            cells.append(f"{metric.words(row.mean)} {beside}")
+        rows.append([question, name, part["seeds"].iloc[0], *cells, f"{part['seconds'].iloc[0] / 60:.0f}"])
+    return _table(["question", "run", "seeds", *map(_heading, found["task"].unique()), "minutes"], rows)
 
 
 def groups(folder: Path) -> str:
@@ -51,7 +154,7 @@ def groups(folder: Path) -> str:
     rows = []
     for (by, group), part in metrics.groupby(["by", "group"], sort=False):
         tasks = part.set_index("task")
-        cells = [" / ".join(_number(task_named(t), tasks.at[t, a.name]) for a in APPROACHES) for t in tasks.index]
+        cells = [" / ".join(task_named(t).metric.number(tasks.at[t, a.name]) for a in APPROACHES) for t in tasks.index]
         few = f" (fewer than {evaluation.FEW})" if tasks["few"].any() else ""
         rows.append([by.replace("_", " "), group, f"{tasks['n'].iloc[0]:,}{few}", *cells])
     return _table(["by", "group", "images", *(f"{_heading(t)}, three / one" for t in metrics["task"].unique())], rows)
@@ -170,6 +273,7 @@ def costs(folder: Path) -> str:
 
 
 SECTIONS: dict[str, Callable[[Path], str]] = {
+    "answer": answer, "history": history, "luck": luck, "rates": rates, "weightings": weightings, "search": search,
     "results": results, "groups": groups, "worst": worst, "confidence": confidence, "intervals": intervals,
     "perturbations": perturbations, "disputed": disputed, "copies": copies, "near-copies": near_copies, "costs": costs,
 }  # fmt: skip
@@ -198,10 +302,6 @@ def _approach(name: str) -> str:
 def _heading(name: str) -> str:
     metric = task_named(name).metric
     return f"{name} {metric.title.lower()}" if metric.unit == "%" else f"{name} {metric.name.upper()}"
-
-
-def _number(task: Task, value: float) -> str:
-    return f"{value:.1f}" if task.metric.unit == "%" else f"{value:.2f}"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence]) -> str:

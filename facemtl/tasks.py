@@ -31,18 +31,29 @@ class Metric:
     unit: str
     scores: Callable[[np.ndarray, np.ndarray], np.ndarray]
     lower_is_better: bool
+    sentence: str  # what both approaches reach, with {multi} and {single} in place of the values
 
     def __call__(self, y_true: np.ndarray, y_pred: np.ndarray) -> float:
         return float(np.mean(self.scores(np.asarray(y_true, float), np.asarray(y_pred, float))))
 
+    def number(self, value: float, sign: bool = False) -> str:
+        """'94.1' or '4.54', with as many digits as are worth reading."""
+        return f"{value:{'+' if sign else ''}.{1 if self.unit == '%' else 2}f}"
+
     def words(self, value: float, sign: bool = False) -> str:
         """'94.1 %' or '4.54 years'; with `sign`, a difference: '+1.2 points' or '+0.12 years'."""
         unit = "points" if sign and self.unit == "%" else self.unit
-        return f"{value:{'+' if sign else ''}.{1 if self.unit == '%' else 2}f} {unit}"
+        return f"{self.number(value, sign)} {unit}"
 
 
-ACCURACY = Metric("accuracy", "Accuracy", "%", lambda y_true, y_pred: 100.0 * (y_true == y_pred), lower_is_better=False)
-MAE = Metric("mae", "Mean absolute error", "years", lambda y_true, y_pred: np.abs(y_pred - y_true), lower_is_better=True)
+ACCURACY = Metric(
+    "accuracy", "Accuracy", "%", lambda y_true, y_pred: 100.0 * (y_true == y_pred),
+    lower_is_better=False, sentence="one model is right on {multi} of the faces, the three on {single}",
+)  # fmt: skip
+MAE = Metric(
+    "mae", "Mean absolute error", "years", lambda y_true, y_pred: np.abs(y_pred - y_true),
+    lower_is_better=True, sentence="one model is {multi} off on average, the three {single}",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

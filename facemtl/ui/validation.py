@@ -4,7 +4,7 @@ import gradio as gr
 import pandas as pd
 
 from .. import plots
-from ..evaluation import N_RESAMPLES, age_error_by_group, age_errors, compare
+from ..evaluation import N_RESAMPLES, age_error_by_group, age_errors, compare, favoured
 from ..prediction import APPROACHES, MULTI, SINGLE
 from ..tasks import task_named
 from . import cards
@@ -20,9 +20,8 @@ def summary(table: pd.DataFrame) -> str:
 
         def cell(name: str, row=row, metric=metric, sign: bool = False) -> str:
             low, high = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
-            digits = 1 if metric.unit == "%" else 2
-            plus = "+" if sign else ""
-            return f"{metric.words(getattr(row, name), sign)} <small>{low:{plus}.{digits}f} to {high:{plus}.{digits}f}</small>"
+            interval = f"{metric.number(low, sign)} to {metric.number(high, sign)}"
+            return f"{metric.words(getattr(row, name), sign)} <small>{interval}</small>"
 
         rows.append(
             [
@@ -45,10 +44,8 @@ def summary(table: pd.DataFrame) -> str:
 
 def verdict(row) -> str:
     """Which approach the interval of the difference speaks for, if any."""
-    if row.difference_low <= 0 <= row.difference_high:
-        return "No difference that this many images could show"
-    better_when_lower = task_named(row.task).metric.lower_is_better
-    return "One model is better" if (row.difference < 0) == better_when_lower else "Three models are better"
+    words = {SINGLE: "Three models are better", MULTI: "One model is better"}
+    return words.get(favoured(row), "No difference that this many images could show")
 
 
 def by_age_table(groups: pd.DataFrame) -> str:
