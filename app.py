@@ -22,7 +22,7 @@ def make_app(models: Path = ASSETS / "models", results: Path = ASSETS / "validat
     except FaceMTLError as error:
         print(f"facemtl: {error}", file=sys.stderr)
         table = None
-    return build_app(predictor, table, default_folder(), ASSETS / "faces")
+    return build_app(predictor, table, results, default_folder(), ASSETS / "faces", ASSETS.parent / "MODEL_CARD.md")
 
 
 def main() -> int:

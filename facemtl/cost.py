@@ -62,6 +62,27 @@ def costs(predictor: Predictor, folder: Path, n_faces: int = 1, repeats: int = 3
     return pd.DataFrame(rows).assign(**machine())
 
 
+def in_words(table: pd.DataFrame) -> list[tuple[str, ...]]:
+    """(what, three models, one model) for a reader: what each approach costs altogether."""
+    by = table[table["model"] == ALL].set_index("approach")
+    said = {
+        "parameters": lambda r: f"{r.parameters / 1e6:.1f} million",
+        "weights on disk": lambda r: f"{r.file_bytes / 1e6:.1f} MB",
+        "multiply-adds for one face": lambda r: f"{r.multiply_adds / 1e9:.2f} billion",
+        "one face, with its mirror image": lambda r: (
+            f"{r.milliseconds:.0f} ms ({r.milliseconds_low:.0f} to {r.milliseconds_high:.0f})"
+        ),
+        "training": lambda r: f"{r.training_seconds / 3600:.1f} hours",
+    }
+    return [(what, *(say(by.loc[a.name]) for a in APPROACHES)) for what, say in said.items()]
+
+
+def note(table: pd.DataFrame) -> str:
+    """What the milliseconds hold for."""
+    first = table.iloc[0]
+    return f"Milliseconds: medians and quartiles on {first.threads} threads of {first.processor}, torch {first.torch}."
+
+
 def _milliseconds(predictor: Predictor, n_faces: int, repeats: int) -> dict[str, np.ndarray]:
     """By model, how long each of its answers took, (repeats,). Models take turns, so that a disturbance hits all alike."""
     crops = list(np.random.default_rng(0).integers(0, 256, (n_faces, CHIP_SIZE, CHIP_SIZE, 3), np.uint8))

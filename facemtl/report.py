@@ -255,21 +255,7 @@ def near_copies(folder: Path) -> str:
 def costs(folder: Path) -> str:
     """What both approaches cost, measured in one run."""
     table = cost.load(folder)
-    by = table[table["model"] == cost.ALL].set_index("approach")
-    rows = []
-    for title, cell in {
-        "parameters": lambda r: f"{r.parameters / 1e6:.1f} million",
-        "weights on disk": lambda r: f"{r.file_bytes / 1e6:.1f} MB",
-        "multiply-adds for one face": lambda r: f"{r.multiply_adds / 1e9:.2f} billion",
-        "one face, with its mirror image": lambda r: (
-            f"{r.milliseconds:.0f} ms ({r.milliseconds_low:.0f} to {r.milliseconds_high:.0f})"
-        ),
-        "training": lambda r: f"{r.training_seconds / 3600:.1f} hours",
-    }.items():
-        rows.append([title, *(cell(by.loc[a.name]) for a in APPROACHES)])
-    first = table.iloc[0]
-    note = f"Milliseconds: medians and quartiles on {first.threads} threads of {first.processor}, torch {first.torch}."
-    return f"{_table(['', *_titles()], rows)}\n\n{note}"
+    return f"{_table(['', *_titles()], cost.in_words(table))}\n\n{cost.note(table)}"
 
 
 SECTIONS: dict[str, Callable[[Path], str]] = {

@@ -11,7 +11,7 @@ from .tasks import task_named
 RUNS_FILE = "runs.csv"
 BASE = "base"  # the experiment that changes nothing; all others differ from it in one thing
 ONE_VIEW = "no-mirror"  # base's trainings, measured without the mirror image
-WEIGHTINGS = {BASE: "Fixed scales", "equal-weights": "Equal weights", "uncertainty": "Learned (uncertainty)"}
+WEIGHTINGS = {BASE: "Fixed scales", "equal-weights": "Equal weights", "uncertainty": "Learned weights"}
 _TYPES = {
     "experiment": str, "question": str, "seed": int, "model": str, "task": str, "metric": str, "value": float,
     "epochs": int, "size": int, "seconds": float,

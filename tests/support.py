@@ -242,3 +242,17 @@ def kill_once(process: subprocess.Popen, condition: Callable[[], bool], patience
     time.sleep(patience)
     process.kill()
     process.communicate(timeout=60)
+
+
+# ---------------------------------------------------------------------------------------- browser
+
+
+def choose_tab(page, name: str) -> None:
+    """Click a tab of the app, which on a narrow window may be in the menu of those that do not fit."""
+    page.get_by_role("tab").filter(visible=True).first.wait_for()
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if tab.filter(visible=True).count():
+        tab.click()
+    else:
+        page.get_by_role("button", name="More tabs").click()
+        page.locator(".overflow-dropdown").get_by_role("button", name=name, exact=True).click()

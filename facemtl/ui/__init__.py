@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from ..prediction import Predictor
-from . import cards, compare, random_faces, validation
+from . import about, cards, compare, random_faces, training, validation
 from .faces import FacePool
 
 TITLE = "facemtl"
 QUESTION = "One face, one question: does a single multi-task model see as much as three single-task models?"
+MISSING = "Make them with `python -m facemtl evaluate`, then start the app again."
 KEEP_FILES = 60  # seconds until an uploaded file is deleted; it is looked for every half minute
 KEEP_VISITORS = 200  # of whom the server remembers what they look at
 MAX_FILE_SIZE = "30mb"
@@ -30,8 +31,13 @@ element.addEventListener('click', (event) => {
 """
 
 
-def build_app(predictor: Predictor, results: pd.DataFrame | None, dataset: Path, composites: Path) -> gr.Blocks:
-    """The whole app. `results` is the saved validation table; `dataset`, where it is, is read in the background."""
+def build_app(
+    predictor: Predictor, results: pd.DataFrame | None, measured: Path, dataset: Path, composites: Path, model_card: Path
+) -> gr.Blocks:
+    """The whole app. `results` is the saved validation table of the folder `measured`, which holds the other tables too.
+
+    `dataset`, where it is, is read in the background.
+    """
     predictor.require_pairs()
     predictor.predict([np.zeros((8, 8, 3), np.uint8)])  # the first run is slow, and would count as a model's cost
     pool: Future[FacePool] = ThreadPoolExecutor(1, "faces").submit(FacePool.open, dataset, composites)
@@ -44,13 +50,16 @@ def build_app(predictor: Predictor, results: pd.DataFrame | None, dataset: Path,
                 drawn = random_faces.build(predictor, pool, _CHOOSE, tabs, shared)
             with gr.Tab("Validation", id="validation"):
                 if results is None:
-                    gr.HTML(
-                        cards.message(
-                            "No results yet", "Make them with `python -m facemtl evaluate`, then start the app again."
-                        )
-                    )
+                    gr.HTML(cards.message("No results yet", MISSING))
                 else:
                     validation.build(results)
+            with gr.Tab("Training", id="training"):
+                if results is None:
+                    gr.HTML(cards.message("No results yet", MISSING))
+                else:
+                    training.build(results, measured)
+            with gr.Tab("About", id="about"):
+                about.build(model_card)
 
         quiet = {**compare.MODEL_WORK, "show_progress": "hidden"}
 

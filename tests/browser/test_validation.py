@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from facemtl.evaluation import compare
 from facemtl.tasks import task_named
+from tests.support import choose_tab
 
 QUESTIONS = (
     "How close are predicted ages to the labels?",
@@ -55,7 +56,10 @@ LOOKS = [{"width": w, "scheme": s} for w in (1440, 768, 390) for s in ("light", 
 def test_every_tab_fits_the_window(page, look):
     """Nothing is wider than the window, in any tab, from a desktop to a phone."""
     expect(page.locator("#answer")).to_contain_text("What it cost")
-    for tab, ready in (("Compare", "#answer .cost"), ("Random faces", ".tile"), ("Validation", ".js-plotly-plot .main-svg")):
-        page.get_by_role("tab", name=tab).click()
-        expect(page.locator(ready).first).to_be_visible()
+    for tab, ready in (
+        ("Compare", "#answer .cost"), ("Random faces", ".tile"), ("Validation", ".js-plotly-plot .main-svg"),
+        ("Training", "#findings"), ("About", "#model-card"),
+    ):  # fmt: skip
+        choose_tab(page, tab)
+        expect(page.locator(ready).filter(visible=True).first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= look["width"], tab

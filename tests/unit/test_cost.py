@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from facemtl import cost
-from facemtl.cost import ALL, costs, machine, multiply_adds
+from facemtl.cost import ALL, costs, in_words, machine, multiply_adds, note
 from facemtl.errors import FaceMTLError
 from facemtl.prediction import APPROACHES, MULTI, SINGLE, LoadedModel, Predictor
 from tests import support
@@ -148,3 +148,13 @@ def test_missing_and_damaged_costs_are_said(table, tmp_path):
         file.write_bytes(damaged)
         with pytest.raises(FaceMTLError, match="damaged"):
             cost.load(tmp_path)
+
+
+def test_costs_in_words_are_those_of_the_approaches(table):
+    by = table[table["model"] == ALL].set_index("approach")
+    words = {what: cells for what, *cells in in_words(table)}
+    for cell, approach in zip(words["parameters"], APPROACHES, strict=True):
+        assert float(cell.split()[0]) == pytest.approx(by.at[approach.name, "parameters"] / 1e6, abs=0.05)
+    for cell, approach in zip(words["one face, with its mirror image"], APPROACHES, strict=True):
+        assert float(cell.split()[0]) == pytest.approx(by.at[approach.name, "milliseconds"], abs=0.51)
+    assert table["processor"].iloc[0] in note(table)

@@ -8,7 +8,9 @@ from facemtl import plots
 from facemtl.evaluation import AGE_GROUPS, age_error_by_group, age_errors
 from facemtl.prediction import APPROACHES
 from facemtl.robustness import COLUMNS, PERTURBATIONS
+from facemtl.runs import by_approach, by_weighting
 from facemtl.tasks import TASKS
+from tests.support import made_up_runs
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +125,33 @@ def test_figures_of_nothing_are_empty_not_broken(errors, groups, perturbed):
         plots.metric_by_perturbation(perturbed[:0], TASKS[0]),
     ):
         assert figure.to_json()
+
+
+@pytest.mark.parametrize(("select", "by"), [(by_approach, "approach"), (by_weighting, "weighting")])
+def test_every_training_is_a_mark_and_their_mean_a_stroke(select, by):
+    table = select(made_up_runs())
+    figure = plots.spread_over_seeds(table, by)
+    titles = [axis.title.text for axis in figure.select_xaxes()]
+    for task, title in zip(TASKS, titles, strict=True):
+        assert task.title in title and f"({task.metric.unit})" in title
+        assert ("lower is better" if task.metric.lower_is_better else "higher is better") in title
+    panels = {axis.plotly_name.replace("axis", ""): task.name for axis, task in zip(figure.select_xaxes(), TASKS, strict=True)}
+    for task in TASKS:
+        marks = [trace for trace in figure.data if panels[trace.xaxis] == task.name]
+        groups = [part["value"].tolist() for _, part in table[table["task"] == task.name].groupby(by, sort=False)]
+        for values, (dots, stroke) in zip(groups, zip(marks[::2], marks[1::2], strict=True), strict=True):
+            assert list(dots.x) == values and stroke.x[0] == pytest.approx(sum(values) / len(values))
+            assert dots.marker.color == stroke.marker.line.color in plots.COLORS.values()
+            assert set(dots.y) == {stroke.y[0]}, "trainings and their mean stand in one line"
+
+
+def test_then_and_now_shows_both_gaps():
+    rows = [("2018", "single", 10.63), ("2018", "multi", 5.47), ("now", "single", 5.0), ("now", "multi", 4.9)]
+    figure = plots.then_and_now(pd.DataFrame(rows, columns=["experiment", "approach", "value"]))
+    drawn = {trace.name: trace for trace in figure.data if trace.name}
+    for approach in APPROACHES:
+        trace = drawn[approach.title]
+        shown = [(name, value) for name, who, value in rows if who == approach.name]
+        assert [*zip(trace.y, trace.x, strict=True)] == shown
+        assert list(trace.text) == [f"{value:.2f}" for _, value in shown]
+    assert "(years)" in next(figure.select_xaxes()).title.text

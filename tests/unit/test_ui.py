@@ -9,7 +9,7 @@ from PIL import Image
 from facemtl.errors import FaceMTLError
 from facemtl.prediction import APPROACHES
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
-from facemtl.ui import cards, compare, random_faces, validation
+from facemtl.ui import about, cards, compare, random_faces, training, validation
 from facemtl.ui.faces import MAX_SEED, FacePool, as_seed
 from tests import support
 
@@ -224,3 +224,19 @@ def test_verdicts_follow_the_interval(task, low, high, says):
 
     row = SimpleNamespace(task=task, difference=(low + high) / 2, difference_low=low, difference_high=high)
     assert validation.verdict(row).startswith(says)
+
+
+def test_history_stands_beside_what_is_measured_here(results):
+    from facemtl.evaluation import compare as compare_approaches
+
+    errors = training.age_then_and_now(results).set_index(["experiment", "approach"])["value"]
+    assert errors["2018"].to_dict() == {"single": 10.63, "multi": 5.47}
+    measured = compare_approaches(results).set_index("task").loc["age"]
+    assert errors["This app"].to_dict() == {"single": measured["single"], "multi": measured["multi"]}
+    note = text(training.history_note(errors.reset_index()))
+    assert "10.63 years for the single-task" in note and "5.47 years for the multi-task" in note
+
+
+def test_the_model_card_has_a_page_of_its_own():
+    page = about.readable("a <!-- begin: x -->\n| b |\n<!-- end: x -->\n[here](README.md) and [there](https://example.org)")
+    assert page == "a | b |\nhere and [there](https://example.org)"

@@ -1,0 +1,26 @@
+"""About: the model card, as a visitor reads it."""
+
+import re
+
+from playwright.sync_api import expect
+
+from tests import support
+
+CARD = (support.ROOT / "MODEL_CARD.md").read_text("utf-8")
+
+
+def test_the_model_card_is_there_in_full(page):
+    support.choose_tab(page, "About")
+    card = page.locator("#model-card")
+    for heading in re.findall(r"^#+ (.+)$", CARD.replace("```", "\0").split("\0")[0], re.MULTILINE):
+        expect(card.get_by_role("heading", name=heading)).to_be_visible()
+    expect(card.get_by_role("table")).to_have_count(len(re.findall(r"^\| --- ", CARD, re.MULTILINE)))
+    expect(card).to_contain_text("Article 5(1)(g)")
+    expect(card).not_to_contain_text("<!--")
+
+
+def test_no_link_leads_nowhere(page):
+    support.choose_tab(page, "About")
+    expect(page.locator("#model-card")).to_be_visible()
+    links = page.locator("#model-card a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    assert links and all(link.startswith("https://") for link in links)

@@ -1,0 +1,41 @@
+"""Training, as a visitor reads it."""
+
+from playwright.sync_api import Page, expect
+
+from facemtl import cost
+from facemtl.evaluation import compare
+from facemtl.tasks import task_named
+from tests import support
+
+MEASURED = support.ROOT / "assets" / "validation"
+
+
+def open_tab(page: Page) -> None:
+    support.choose_tab(page, "Training")
+    expect(page.locator("#findings")).to_be_visible()
+
+
+def test_the_answer_is_the_measured_one_in_plain_words(page, results):
+    open_tab(page)
+    findings = page.locator("#findings")
+    for row in compare(results).itertuples():
+        for value in (row.single, row.multi):
+            expect(findings).to_contain_text(task_named(row.task).metric.words(value))
+    expect(findings).to_contain_text("So one model")
+
+
+def test_what_was_claimed_in_2018_stands_beside_it_with_the_reason(page):
+    open_tab(page)
+    expect(page.get_by_role("heading", name="Does it halve the age error, as was once claimed?")).to_be_visible()
+    figure = page.locator(".js-plotly-plot").filter(visible=True).first
+    for words in ("2018", "This app", "10.63", "5.47"):
+        expect(figure).to_contain_text(words)
+    expect(page.get_by_text("ten times the learning rate")).to_be_visible()
+
+
+def test_costs_are_the_measured_ones(page):
+    open_tab(page)
+    for what, *cells in cost.in_words(cost.load(MEASURED)):
+        row = page.locator("#costs").get_by_role("row", name=what.capitalize())
+        for cell in cells:
+            expect(row).to_contain_text(cell)
