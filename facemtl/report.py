@@ -11,11 +11,11 @@ import pandas as pd
 
 from . import cost, evaluation, label_noise, robustness
 from .errors import FaceMTLError
-from .prediction import APPROACHES, MULTI, SINGLE
+from .prediction import APPROACHES, MULTI, SINGLE, Approach
 from .runs import BASE, by_weighting, delta_m_by_seed, load_runs, summary
 from .runs import luck as spread_of_seeds
 from .tables import read_table
-from .tasks import task_named
+from .tasks import Metric, task_named
 
 HISTORY_FILE = Path(__file__).resolve().parent.parent / "assets" / "history" / "2018.csv"
 _JUDGED = {
@@ -154,10 +154,16 @@ def groups(folder: Path) -> str:
     rows = []
     for (by, group), part in metrics.groupby(["by", "group"], sort=False):
         tasks = part.set_index("task")
-        cells = [" / ".join(task_named(t).metric.number(tasks.at[t, a.name]) for a in APPROACHES) for t in tasks.index]
+        cells = [" / ".join(_with_interval(row, task_named(t).metric, a) for a in APPROACHES) for t, row in tasks.iterrows()]
         few = f" (fewer than {evaluation.FEW})" if tasks["few"].any() else ""
         rows.append([by.replace("_", " "), group, f"{tasks['n'].iloc[0]:,}{few}", *cells])
     return _table(["by", "group", "images", *(f"{_heading(t)}, three / one" for t in metrics["task"].unique())], rows)
+
+
+def _with_interval(row: pd.Series, metric: Metric, approach: Approach) -> str:
+    """'92.3 ± 1.0': the value, and half of its 95 % interval."""
+    half = (row[f"{approach.name}_high"] - row[f"{approach.name}_low"]) / 2
+    return f"{metric.number(row[approach.name])} ± {metric.number(half)}"
 
 
 def worst(folder: Path) -> str:
