@@ -13,6 +13,7 @@ The modules, in reading order; each imports only from those above it:
     evaluation    predictions -> metric tables with bootstrap intervals
     runs          what short trainings came to: seeds, weightings, recipes
     robustness    what is left of the metrics where a crop is shifted, turned, blurred ...
+    explanation   where covering a face changes the answer; how steady the answer is
     label_noise   what the models say of the labels
     cost          what an answer costs: parameters, multiply-adds, milliseconds
     report        measured tables -> the Markdown of README, model card and docs

@@ -57,11 +57,14 @@ class LoadedModel:
 
     def outputs(self, crops: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """Square uint8 crops of any size -> {task: outputs (N, n_outputs)}."""
-        batch = to_batch(crops, self.checkpoint.image_size)
-        views = [batch, batch.flip(3)] if self.mirrored else [batch]
+        return self.outputs_of(to_batch(crops, self.checkpoint.image_size))
+
+    def outputs_of(self, images: Tensor) -> dict[str, Tensor]:
+        """Images (N, 3, S, S) in [0, 1], of the model's size -> {task: outputs (N, n_outputs)}."""
+        views = [images, images.flip(3)] if self.mirrored else [images]
         with torch.inference_mode():
             outputs = self.model(torch.cat(views))
-        return {name: out.float().unflatten(0, (len(views), len(crops))).mean(dim=0) for name, out in outputs.items()}
+        return {name: out.float().unflatten(0, (len(views), len(images))).mean(dim=0) for name, out in outputs.items()}
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ class Classification(Task):
     label_smoothing: float = 0.08  # labels are noisy: identical copies disagree in 10 to 18 of 100
 
     metric = ACCURACY
+    change_unit = "points of probability"
 
     @property
     def n_outputs(self) -> int:
@@ -121,6 +122,11 @@ class Classification(Task):
         confidence, prediction = probabilities.max(dim=1)
         unknown = torch.full_like(confidence, float("nan"))
         return {"prediction": prediction.float(), "confidence": confidence, "low": unknown, "high": unknown}
+
+    def change(self, before: Tensor, after: Tensor) -> Tensor:
+        """Distributions (1, n_outputs), (N, n_outputs) -> (N,): by how many points the answered label gains or loses."""
+        answered = before.argmax(dim=1)
+        return 100 * (after[:, answered] - before[:, answered])[:, 0].abs()
 
     def hits(self, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         """Where that came true whose probability `confidence` is, (N,) of bool: the label is the right one."""
@@ -149,6 +155,10 @@ class Regression(Task):
     near: int = 5  # confidence is the probability of being at most this far off, in units
 
     metric = MAE
+
+    @property
+    def change_unit(self) -> str:
+        return self.unit
 
     @property
     def n_outputs(self) -> int:
@@ -193,6 +203,10 @@ class Regression(Task):
             "low": torch.minimum(low, prediction).clamp(min=self.low),
             "high": torch.maximum(high, prediction).clamp(max=self.high),
         }
+
+    def change(self, before: Tensor, after: Tensor) -> Tensor:
+        """Distributions (1, n_outputs), (N, n_outputs) -> (N,): by how much the answer moves, in units."""
+        return (self.quantile(after, 0.5) - self.quantile(before, 0.5)).abs()
 
     def hits(self, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         """Where that came true whose probability `confidence` is, (N,) of bool: the value is at most `near` units off."""

@@ -1,0 +1,58 @@
+"""Why this answer: where covering the face changes it, and how steady it is under small changes of the crop."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .prediction import LoadedModel, Predictor, interpret, to_batch
+from .robustness import N_TURNS, SCALE, SHIFT
+
+PATCH = 0.25  # of a side: what is covered at a time
+STEPS = 8  # positions of the patch along a side
+VIEWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "as it is": lambda crop: crop,
+    "mirrored": lambda crop: crop[:, ::-1],
+    **{f"shifted, {i}": lambda crop, turn=i: SHIFT.apply(crop, 5, turn) for i in range(N_TURNS)},
+    "larger": lambda crop: SCALE.apply(crop, 10, 0),
+    "smaller": lambda crop: SCALE.apply(crop, -10, 0),
+}
+
+
+def where(loaded: LoadedModel, crop: np.ndarray) -> dict[str, np.ndarray]:
+    """Square uint8 crop -> {task: (S, S)}, S the model's image size: how much covering each place changes the answer.
+
+    Occlusion sensitivity (Zeiler and Fergus, ECCV 2014): a square of the face's mean colour, which is also what erases
+    patches in training, is laid over it, position by position. A pixel's value is the mean change over all patches that
+    cover it, in the unit of `Task.change`: points of probability, or years.
+    """
+    size = loaded.checkpoint.image_size
+    image = to_batch([crop], size)[0]  # (3, S, S)
+    side = round(PATCH * size)
+    starts = np.linspace(-side / 2, size - side / 2, STEPS).round().astype(int)  # over the edge, so that corners count alike
+    squares = [
+        (slice(max(top, 0), top + side), slice(max(left, 0), left + side))
+        for top in starts.tolist()
+        for left in starts.tolist()
+    ]
+    batch = image.repeat(1 + len(squares), 1, 1, 1)  # the face as it is comes first
+    for covered, (rows, columns) in zip(batch[1:], squares, strict=True):
+        covered[:, rows, columns] = image.mean(dim=(1, 2), keepdim=True)
+    outputs, maps = loaded.outputs_of(batch), {}
+    for task in loaded.model.tasks:
+        probabilities, _ = interpret(loaded.checkpoint, task, outputs[task.name])
+        changes = task.change(probabilities[:1], probabilities[1:]).tolist()
+        total, count = torch.zeros(size, size), torch.zeros(size, size)
+        for (rows, columns), change in zip(squares, changes, strict=True):
+            total[rows, columns] += change
+            count[rows, columns] += 1
+        maps[task.name] = (total / count.clamp(min=1)).numpy()
+    return maps
+
+
+def steadiness(predictor: Predictor, crop: np.ndarray) -> pd.DataFrame:
+    """The predictions table of the same face in several VIEWS, named by `image`, each without its mirror image."""
+    plain = Predictor(replace(loaded, mirrored=False) for loaded in predictor.models)
+    return plain.predict([np.ascontiguousarray(view(crop)) for view in VIEWS.values()], list(VIEWS)).table
