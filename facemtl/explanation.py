@@ -26,29 +26,29 @@ def where(loaded: LoadedModel, crop: np.ndarray) -> dict[str, np.ndarray]:
 
     Occlusion sensitivity (Zeiler and Fergus, ECCV 2014): a square of the face's mean colour, which is also what erases
     patches in training, is laid over it, position by position. A pixel's value is the mean change over all patches that
-    cover it, in the unit of `Task.change`: points of probability, or years.
+    cover it, the more so the nearer their centre, in the unit of `Task.change`: points of probability, or years.
     """
     size = loaded.checkpoint.image_size
     image = to_batch([crop], size)[0]  # (3, S, S)
     side = round(PATCH * size)
-    starts = np.linspace(-side / 2, size - side / 2, STEPS).round().astype(int)  # over the edge, so that corners count alike
-    squares = [
-        (slice(max(top, 0), top + side), slice(max(left, 0), left + side))
-        for top in starts.tolist()
-        for left in starts.tolist()
-    ]
-    batch = image.repeat(1 + len(squares), 1, 1, 1)  # the face as it is comes first
-    for covered, (rows, columns) in zip(batch[1:], squares, strict=True):
-        covered[:, rows, columns] = image.mean(dim=(1, 2), keepdim=True)
+    # Also half over the edges, so that corners count alike.
+    starts = np.linspace(-side / 2, size - side / 2, STEPS).round().astype(int).tolist()
+    corners = [(top, left) for top in starts for left in starts]
+    batch = image.repeat(1 + len(corners), 1, 1, 1)  # the face as it is comes first
+    for covered, (top, left) in zip(batch[1:], corners, strict=True):
+        covered[:, max(top, 0) : top + side, max(left, 0) : left + side] = image.mean(dim=(1, 2), keepdim=True)
+    window = torch.hann_window(side + 2, periodic=False)[1:-1]
+    window = window[:, None] * window
     outputs, maps = loaded.outputs_of(batch), {}
     for task in loaded.model.tasks:
         probabilities, _ = interpret(loaded.checkpoint, task, outputs[task.name])
         changes = task.change(probabilities[:1], probabilities[1:]).tolist()
-        total, count = torch.zeros(size, size), torch.zeros(size, size)
-        for (rows, columns), change in zip(squares, changes, strict=True):
-            total[rows, columns] += change
-            count[rows, columns] += 1
-        maps[task.name] = (total / count.clamp(min=1)).numpy()
+        total = torch.zeros(2, size + 2 * side, size + 2 * side)  # of changes and of weights, with room beyond the edges
+        for (top, left), change in zip(corners, changes, strict=True):
+            place = total[:, top + side : top + 2 * side, left + side : left + 2 * side]
+            place += torch.stack([change * window, window])
+        inside = total[:, side:-side, side:-side]
+        maps[task.name] = (inside[0] / inside[1]).numpy()
     return maps
 
 

@@ -16,7 +16,7 @@ from ..detection import Face, detect, open_image, whole
 from ..errors import FaceMTLError
 from ..prediction import APPROACHES, Predictor, approach_of
 from ..tasks import Classification
-from . import cards
+from . import cards, closer
 from .faces import FacePool, LabelledFace, new_seed
 
 # The file as it came, so that one place reads it or says why it cannot; Gradio's own way is an error without words.
@@ -163,17 +163,23 @@ def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, 
             )
         with gr.Column(scale=8, min_width=300):
             cards_ = gr.HTML(WAITING, elem_id="answer")
+            with gr.Row(elem_classes="toolbar", visible=False) as tools:
+                looks = gr.Button("Where does it look?", elem_id="where")
+                steady = gr.Button("How steady is it?", elem_id="steady")
+                save = gr.Button("Save the result", elem_id="save")
+            closer_ = gr.HTML("", elem_id="closer")
 
     def show(look: Look) -> tuple:
         lacks_face = look.face is None and look.centre is not None
-        return look, view(predictor, look), answer(predictor, look), gr.Button(visible=lacks_face)
+        shown = look, view(predictor, look), answer(predictor, look), gr.Button(visible=lacks_face)
+        return *shown, gr.Row(visible=look.face is not None), ""
 
     def on_file(arrived: tuple[str, float]) -> tuple:
         try:
             return show(look_at_file(arrived[0]))
         except FaceMTLError as error:
             refused = cards.message("This file cannot be used", str(error))
-            return Look(), view(predictor, Look()), refused, gr.Button(visible=False)
+            return Look(), view(predictor, Look()), refused, gr.Button(visible=False), gr.Row(visible=False), ""
 
     def on_random() -> tuple:
         ready = pool.result() if pool.done() else composites  # nobody waits for a dataset that is still being read
@@ -186,7 +192,7 @@ def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, 
         chosen = int(event.choice)
         return show(replace(look, chosen=chosen) if 0 <= chosen < len(look.faces) else look)
 
-    outputs = [state, shown, cards_, centre]
+    outputs = [state, shown, cards_, centre, tools, closer_]
     quiet = {**MODEL_WORK, "show_progress_on": cards_}
     # The inlet is emptied before the photo is looked at, so that the next one can already be dropped.
     arrived = gr.State(time_to_live=KEEP_STATE)
@@ -198,4 +204,11 @@ def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, 
     random.click(told(on_random), None, outputs, **quiet)
     centre.click(told(on_centre), state, outputs, **quiet)
     shown.click(told(on_choice), state, outputs, **quiet)
+
+    def of_face(make: Callable) -> Callable:
+        """What `make` makes of the face that is looked at; nothing where there is none."""
+        return told(lambda look: make(predictor, look.face.crop, look.labels) if look.face else "")
+
+    for button, make in ((looks, closer.where_card), (steady, closer.steadiness_card), (save, closer.save_card)):
+        button.click(of_face(make), state, closer_, **{**MODEL_WORK, "show_progress_on": closer_})
     return {"outputs": outputs, "show": show, "on_random": on_random}

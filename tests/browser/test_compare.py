@@ -1,5 +1,6 @@
 """Compare, as a visitor uses it."""
 
+import json
 import re
 
 import pytest
@@ -109,3 +110,46 @@ def test_a_photo_from_the_camera(page):
     page.wait_for_function("document.querySelector('#photo video')?.readyState === 4")  # a person waits to see the picture
     page.get_by_role("button", name=re.compile("capture photo", re.IGNORECASE)).click()
     expect(answer(page)).to_contain_text("No face found")
+
+
+def closer(page: Page):
+    return page.locator("#closer")
+
+
+def test_where_it_looks_is_shown_on_demand(page):
+    expect(answer(page)).to_contain_text("What it cost")
+    page.get_by_role("button", name="Where does it look?").click()
+    for task in TASKS:
+        for approach in APPROACHES:
+            expect(closer(page).get_by_alt_text(re.compile(f"^{task.title}, {approach.title}: "))).to_be_visible()
+    expect(closer(page)).to_contain_text("occlusion sensitivity")
+
+
+def test_how_steady_it_is_is_shown_on_demand_and_goes_with_its_face(page):
+    expect(answer(page)).to_contain_text("What it cost")
+    page.get_by_role("button", name="How steady is it?").click()
+    for task in TASKS:
+        expect(closer(page).get_by_role("row", name=re.compile(f"^{task.title}"))).to_contain_text("12 views")
+    page.get_by_role("button", name="Random face").click()
+    expect(closer(page)).not_to_contain_text("views")
+
+
+def test_the_result_can_be_taken_along_as_picture_and_numbers(page, tmp_path):
+    expect(answer(page)).to_contain_text("What it cost")
+    page.get_by_role("button", name="Save the result").click()
+    for link, name in (("Download the picture", "facemtl.png"), ("Download all numbers (JSON)", "facemtl.json")):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=link).click()
+        assert download.value.suggested_filename == name
+        download.value.save_as(tmp_path / name)
+    with Image.open(tmp_path / "facemtl.png") as picture:
+        picture.load()
+    shown = {value["answer"] for value in json.loads((tmp_path / "facemtl.json").read_text())["answers"]}
+    assert shown & {"male", "female"} and any("years" in value for value in shown)
+
+
+def test_without_a_face_there_is_nothing_to_look_at_closer(page, tmp_path):
+    Image.new("RGB", (640, 480), (90, 120, 90)).save(tmp_path / "wall.jpg")
+    upload(page, tmp_path / "wall.jpg")
+    expect(answer(page)).to_contain_text("No face found")
+    expect(page.get_by_role("button", name="Where does it look?")).not_to_be_visible()

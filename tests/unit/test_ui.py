@@ -1,5 +1,7 @@
 """The handlers behind the tabs, without a browser."""
 
+import io
+import json
 import re
 
 import numpy as np
@@ -9,7 +11,7 @@ from PIL import Image
 from facemtl.errors import FaceMTLError
 from facemtl.prediction import APPROACHES
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
-from facemtl.ui import about, cards, compare, random_faces, training, validation
+from facemtl.ui import about, cards, closer, compare, random_faces, training, validation
 from facemtl.ui.faces import MAX_SEED, FacePool, as_seed
 from tests import support
 
@@ -240,3 +242,79 @@ def test_history_stands_beside_what_is_measured_here(results):
 def test_the_model_card_has_a_page_of_its_own():
     page = about.readable("a <!-- begin: x -->\n| b |\n<!-- end: x -->\n[here](README.md) and [there](https://example.org)")
     assert page == "a | b |\nhere and [there](https://example.org)"
+
+
+# ------------------------------------------------------------------------------------- a closer look
+
+
+@pytest.fixture(scope="module")
+def labelled(pool):
+    (found,) = pool.draw(1, 3)
+    return found
+
+
+def test_the_map_lies_over_the_face_and_bright_is_much(labelled):
+    values = np.zeros((112, 112))
+    values[40:60, 40:60] = 5.0
+    image = closer.overlay(labelled.face.crop, values, top=5.0)
+    assert image.shape == (112, 112, 3) and image.dtype == np.uint8
+    assert image[40:60, 40:60].mean() > 1.5 * image[values == 0].mean()
+    gray = image[values == 0].astype(int)
+    assert np.ptp(gray, axis=1).max() < 20, "where nothing changes there is no colour, and the face can be seen"
+
+
+def test_where_it_looks_is_said_for_every_task_and_both_approaches(predictor, labelled):
+    html = closer.where_card(predictor, labelled.face.crop, labelled.labels)
+    for task in predictor.tasks:
+        for approach in APPROACHES:
+            assert f"{task.title}, {approach.title}: " in html
+        assert f"0 to {_top(html, task)} {task.change_unit}" in text(html)
+    assert "occlusion sensitivity" in html and html.count("<img") == 6
+
+
+def _top(html: str, task) -> str:
+    return re.search(rf"<h3>{task.title}</h3>.*?0 to (\d+) ", html, re.DOTALL).group(1)
+
+
+def test_steadiness_is_said_in_words(predictor, labelled):
+    said = text(closer.steadiness_card(predictor, labelled.face.crop, labelled.labels))
+    assert said.count("of 12 views") == 4 and said.count("years in 12 views") == 2
+
+
+def test_spreads_worked_out_by_hand():
+    assert GENDER.spread(np.array([1, 1, 0, 1])) == "female in 3, male in 1 of 4 views"
+    assert RACE.spread(np.zeros(3)) == "White in 3 of 3 views"
+    assert AGE.spread(np.array([31.2, 35.8, 33.0])) == "31 to 36 years in 3 views"
+
+
+def test_the_saved_numbers_are_the_predictor_s(predictor, labelled):
+    content = json.loads(closer.as_json(predictor, labelled.face.crop, labelled.labels))
+    table = predictor.predict([labelled.face.crop]).table.set_index(["model", "task"])
+    assert len(content["answers"]) == len(table) == 6
+    for found in content["answers"]:
+        row = table.loc[found["model"], found["task"]]
+        task = next(t for t in TASKS if t.name == found["task"])
+        assert found["prediction"] == pytest.approx(row["prediction"], abs=1e-3)
+        assert (found["low"] is None) == np.isnan(row["low"])
+        assert len(found["probabilities"]) == task.n_outputs
+        assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+        assert found["label"] == labelled.labels[task.name]
+    assert content["note"] == cards.NOTE
+
+
+def test_the_saved_picture_shows_the_crop_and_follows_the_answers(predictor, labelled, pool):
+    """Two faces give two pictures; where the crop stands, there is the crop."""
+    image = Image.open(io.BytesIO(closer.as_picture(predictor, labelled.face.crop, {})))
+    assert image.size == closer.PICTURE
+    expected = Image.fromarray(labelled.face.crop).resize((380, 380), Image.Resampling.LANCZOS)
+    shown = np.asarray(image.crop((30, 50, 410, 430)), int)
+    assert np.abs(shown - np.asarray(expected, int)).mean() < 1
+    other = Image.open(io.BytesIO(closer.as_picture(predictor, labelled.face.crop, labelled.labels)))
+    right = (430, 0, *closer.PICTURE)
+    assert np.any(np.asarray(image.crop(right)) != np.asarray(other.crop(right))), "labels are shown where they are known"
+
+
+def test_what_is_saved_stays_in_the_page(predictor, labelled):
+    html = closer.save_card(predictor, labelled.face.crop, labelled.labels)
+    addresses = re.findall(r'(?:src|href)="([^"]{0,40})', html)
+    assert addresses and all(address.startswith("data:") for address in addresses)

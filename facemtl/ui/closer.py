@@ -1,0 +1,157 @@
+"""A closer look at one face, on demand: where covering it changes the answers, how steady they are, and what to take along."""
+
+import base64
+import io
+import json
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ..explanation import PATCH, VIEWS, steadiness, where
+from ..prediction import APPROACHES, Predictor, approach_of
+from ..tasks import Task
+from . import cards
+
+Labels = dict[str, float]  # by task; empty where the truth is not known
+
+LEAST = 1.0  # points or years: what no patch changes by so much is drawn dark, not stretched to bright
+_RAMP = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)])  # inferno: bright is much
+
+PICTURE = (980, 480)  # px
+_LIGHT = {"single": "#2f6db5", "multi": "#d9722b"}
+_INK, _SOFT, _RAIL, _PAPER = "#1c2430", "#5c6675", "#e9edf3", "#ffffff"
+
+
+def overlay(crop: np.ndarray, values: np.ndarray, top: float) -> np.ndarray:
+    """The crop in gray under its map: uint8 (S, S, 3), where `top` and more is brightest."""
+    size = len(values)
+    gray = np.asarray(Image.fromarray(crop).convert("L").resize((size, size)), float)[..., None]
+    share = (values / top).clip(0, 1)
+    heat = np.stack([np.interp(share, np.linspace(0, 1, len(_RAMP)), channel) for channel in _RAMP.T], axis=-1)
+    return np.uint8(gray * (0.75 - 0.6 * share[..., None]) + heat * (0.1 + 0.75 * share[..., None]))
+
+
+def where_card(predictor: Predictor, crop: np.ndarray, labels: Labels) -> str:
+    """Per task a pair of pictures with one scale, so that brightness may be compared."""
+    maps = {(loaded.approach, name): found for loaded in predictor.models for name, found in where(loaded, crop).items()}
+    rows = []
+    for task in predictor.tasks:
+        top = max(LEAST, *(float(maps[a, task.name].max()) for a in APPROACHES))
+        pair = "".join(_map(crop, maps[a, task.name], top, task, a) for a in APPROACHES)
+        ramp = f'<div class="ramp" aria-hidden="true"></div><small>0 to {top:.0f} {task.change_unit}</small>'
+        rows.append(f'<div class="maps"><h3>{task.title}</h3><div class="map-pair">{pair}</div>{ramp}</div>')
+    note = (
+        f"A square of {100 * PATCH:.0f} % of a side, in the face's mean colour, is laid over it place by place (occlusion "
+        "sensitivity). Bright is where covering the face changes the answer most: what this answer hangs on, not why."
+    )
+    return cards.card("Where does it look?", f'<div class="map-row">{"".join(rows)}</div><p class="note">{note}</p>')
+
+
+def _map(crop: np.ndarray, values: np.ndarray, top: float, task: Task, approach) -> str:
+    most = f"up to {values.max():.0f} {task.change_unit}" if values.max() >= LEAST / 2 else "hardly changes"
+    y, x = np.unravel_index(values.argmax(), values.shape)
+    at = f"{('upper', 'middle', 'lower')[3 * y // len(values)]} {('left', 'centre', 'right')[3 * x // len(values)]}"
+    spoken = f"{task.title}, {approach.title}: what covering the face changes, {most}, most at the {at}."
+    large = Image.fromarray(overlay(crop, values, top)).resize((224, 224), Image.Resampling.BICUBIC)
+    image = cards.picture(np.asarray(large), spoken, size=224)
+    return f"<figure>{image}<figcaption>{cards.mark(approach)}{most}</figcaption></figure>"
+
+
+def steadiness_card(predictor: Predictor, crop: np.ndarray, labels: Labels) -> str:
+    """How far each answer moves over the views."""
+    table = steadiness(predictor, crop)
+    by = table.assign(approach=approach_of(table)).groupby(["task", "approach"])["prediction"]
+    rows = [
+        [task.title, *(task.spread(by.get_group((task.name, a.name)).to_numpy()) for a in APPROACHES)]
+        for task in predictor.tasks
+    ]
+    note = (
+        f"The same face in {len(VIEWS)} views: as it is, mirrored, shifted by 5 % of a side in eight directions, "
+        "10 % larger and smaller; without the mean over mirror images that answers above are."
+    )
+    columns = ["Answer", *(f"{cards.mark(a)}{a.title}" for a in APPROACHES)]
+    return cards.card("How steady is it?", cards.html_table("How steady is it?", columns, rows, note))
+
+
+def save_card(predictor: Predictor, crop: np.ndarray, labels: Labels) -> str:
+    """The result as a picture and as JSON, in links that hold them: nothing of a visitor's face is written on the server."""
+    picture = _data_url("image/png", as_picture(predictor, crop, labels))
+    numbers = _data_url("application/json", as_json(predictor, crop, labels).encode())
+    body = (
+        f'<img class="saved" src="{picture}" alt="The result as a picture" width="{PICTURE[0]}" height="{PICTURE[1]}">'
+        f'<p class="links"><a download="facemtl.png" href="{picture}">Download the picture</a>'
+        f'<a download="facemtl.json" href="{numbers}">Download all numbers (JSON)</a></p>'
+    )
+    return cards.card("To take along", body)
+
+
+def as_json(predictor: Predictor, crop: np.ndarray, labels: Labels) -> str:
+    """All that is predicted for a face, in numbers and in words."""
+    predictions = predictor.predict([crop])
+    table = predictions.table.assign(approach=approach_of(predictions.table))
+    shares = predictions.probabilities.groupby(["model", "task"])
+    answers = []
+    for row in table.itertuples():
+        task = next(task for task in predictor.tasks if task.name == row.task)
+        found = shares.get_group((row.model, row.task)).set_index("label")["probability"]
+        answers.append(
+            {
+                "task": row.task, "approach": row.approach, "model": row.model, "answer": task.words(row.prediction),
+                "prediction": round(row.prediction, 3), "confidence": round(row.confidence, 4),
+                "low": None if np.isnan(row.low) else round(row.low, 2),
+                "high": None if np.isnan(row.high) else round(row.high, 2),
+                "label": labels.get(row.task),
+                "probabilities": found.round(5).to_dict(),
+            }
+        )  # fmt: skip
+    milliseconds = {name: round(1000 * s, 2) for name, s in predictions.seconds.items()}
+    content = {"note": cards.NOTE, "answers": answers, "milliseconds": milliseconds}
+    return json.dumps(content, indent=2)
+
+
+def as_picture(predictor: Predictor, crop: np.ndarray, labels: Labels) -> bytes:
+    """A PNG to show around: the crop, and both approaches' answers beside it."""
+    table = predictor.predict([crop]).table
+    table = table.assign(approach=approach_of(table)).set_index(["task", "approach"])
+    image = Image.new("RGB", PICTURE, _PAPER)
+    draw = ImageDraw.Draw(image)
+    face = Image.fromarray(crop).resize((380, 380), Image.Resampling.LANCZOS)
+    image.paste(face, (30, 50))
+    draw.text((30, 18), "facemtl: one face, two answers", _INK, _font(20))
+    for i, a in enumerate(APPROACHES):
+        y = 54 + 26 * i
+        _mark(draw, a.name, 446, y + 9)
+        draw.text((464, y), a.title, _SOFT, _font(15))
+    for i, task in enumerate(predictor.tasks):
+        y = 126 + 104 * i
+        label = f"label: {task.words(labels[task.name])}" if task.name in labels else ""
+        draw.text((440, y), task.title, _INK, _font(18))
+        draw.text((950, y + 2), label, _SOFT, _font(15), anchor="ra")
+        for k, a in enumerate(APPROACHES):
+            row, line = table.loc[task.name, a.name], y + 30 + 30 * k
+            draw.rounded_rectangle((440, line, 690, line + 16), 4, _RAIL)
+            _mark(draw, a.name, 446, line + 8)
+            draw.rounded_rectangle((460, line + 3, 460 + 226 * float(row.confidence), line + 13), 3, _LIGHT[a.name])
+            certain = f"{100 * row.confidence:.0f} % {task.confidence_words}"
+            draw.text((702, line - 2), f"{task.words(row.prediction)}  ", _INK, _font(16))
+            draw.text((950, line), certain, _SOFT, _font(13), anchor="ra")
+    draw.text((30, 444), "Perceived, by the labels of one dataset (UTKFace); nothing about who a person is.", _SOFT, _font(14))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _data_url(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _font(size: int) -> ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _mark(draw: ImageDraw.ImageDraw, approach: str, x: int, y: int) -> None:
+    """The approach's shape, in its colour."""
+    if approach == APPROACHES[0].name:
+        draw.ellipse((x - 5, y - 5, x + 5, y + 5), _LIGHT[approach])
+    else:
+        draw.polygon([(x, y - 6), (x + 6, y), (x, y + 6), (x - 6, y)], _LIGHT[approach])
