@@ -7,7 +7,7 @@ task, label, probability`.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,10 @@ class Predictor:
                     "Train what is missing with `python -m facemtl train`, or move what is too much to another folder."
                 )
         return self
+
+    def by_approach(self, values: Mapping[str, float]) -> dict[str, float]:
+        """What each model costs, by its name -> what each approach costs, by its name."""
+        return {a.name: sum(values[m.name] for m in self.models if m.approach is a) for a in APPROACHES}
 
     def predict(
         self,

@@ -63,6 +63,7 @@ class Task:
     name: str
     # About the loss that a single-task model reaches on validation images; the multi-task loss divides by it.
     loss_scale: float
+    sensitive: bool = False  # a visitor may ask not to see it
 
     @property
     def title(self) -> str:
@@ -252,8 +253,8 @@ class Regression(Task):
         return f"{predictions.min():.0f} to {predictions.max():.0f} {self.unit} in {len(predictions)} views"
 
 
-GENDER = Classification("gender", loss_scale=0.35, labels=("male", "female"))
-RACE = Classification("race", loss_scale=0.80, labels=("White", "Black", "Asian", "Indian", "Others"))
+GENDER = Classification("gender", loss_scale=0.35, sensitive=True, labels=("male", "female"))
+RACE = Classification("race", loss_scale=0.80, sensitive=True, labels=("White", "Black", "Asian", "Indian", "Others"))
 AGE = Regression("age", loss_scale=5.4, unit="years", low=0, high=116)
 
 TASKS = (GENDER, RACE, AGE)

@@ -17,6 +17,7 @@ from .faces import FacePool
 
 TITLE = "facemtl"
 QUESTION = "One face, one question: does a single multi-task model see as much as three single-task models?"
+HIDE = "Hide gender and race"
 MISSING = "Make them with `python -m facemtl evaluate`, then start the app again."
 KEEP_FILES = 60  # seconds until an uploaded file is deleted; it is looked for every half minute
 KEEP_VISITORS = 200  # of whom the server remembers what they look at
@@ -42,12 +43,15 @@ def build_app(
     predictor.predict([np.zeros((8, 8, 3), np.uint8)])  # the first run is slow, and would count as a model's cost
     pool: Future[FacePool] = ThreadPoolExecutor(1, "faces").submit(FacePool.open, dataset, composites)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEEP_FILES // 2, KEEP_FILES)) as demo:
-        gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
+        with gr.Row(elem_classes="header"):
+            gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
+            hide = gr.Checkbox(label=HIDE, container=False, scale=0, min_width=190, elem_id="hide")
+        kept = gr.BrowserState(False, storage_key="facemtl-hide", secret="facemtl")  # no secret, but the same after a restart
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Compare", id="compare"):
-                shared = compare.build(predictor, pool, FacePool.of_composites(composites), _CHOOSE)
+                shared = compare.build(predictor, pool, FacePool.of_composites(composites), _CHOOSE, hide)
             with gr.Tab("Random faces", id="random") as random_tab:
-                drawn = random_faces.build(predictor, pool, _CHOOSE, tabs, shared)
+                drawn = random_faces.build(predictor, pool, _CHOOSE, tabs, shared, hide)
             with gr.Tab("Validation", id="validation"):
                 if results is None:
                     gr.HTML(cards.message("No results yet", MISSING))
@@ -63,22 +67,30 @@ def build_app(
 
         quiet = {**compare.MODEL_WORK, "show_progress": "hidden"}
 
-        def on_load(request: gr.Request) -> tuple:
+        def on_load(hidden: bool, request: gr.Request) -> tuple:
             """A link with a seed opens its faces; else a random face shows at once what the page is for."""
-            seed = request.query_params.get("seed")
+            seed, hidden = request.query_params.get("seed"), bool(hidden)
             if seed is not None:
-                return gr.Tabs(selected="random"), *[gr.skip()] * len(shared["outputs"]), *drawn["draw"](seed)
-            return gr.skip(), *shared["on_random"](), *[gr.skip()] * len(drawn["outputs"])
+                return hidden, gr.Tabs(selected="random"), *[gr.skip()] * len(shared["outputs"]), *drawn["draw"](seed, hidden)
+            return hidden, gr.skip(), *shared["on_random"](hidden), *[gr.skip()] * len(drawn["outputs"])
+
+        def on_first_sight(seed: int | None, hidden: bool) -> tuple:
+            return drawn["draw"](None, hidden) if seed is None else (gr.skip(),) * len(drawn["outputs"])
+
+        def on_hide(hidden: bool, look: compare.Look, seed: int | None) -> tuple:
+            """The same faces again, with or without what is sensitive."""
+            grid = [gr.skip()] * len(drawn["outputs"]) if seed is None else drawn["draw"](seed, hidden)
+            return hidden, *shared["show"](look, hidden), *grid
 
         def forget(request: gr.Request) -> None:
             demo.state_holder.session_data.pop(request.session_hash, None)
 
         demo.unload(forget)
-        demo.load(compare.told(on_load), None, [tabs, *shared["outputs"], *drawn["outputs"]], **quiet)
-        random_tab.select(
-            compare.told(lambda seed: drawn["draw"](None) if seed is None else [gr.skip()] * len(drawn["outputs"])),
-            drawn["drawn"], drawn["outputs"], **quiet,
-        )  # fmt: skip
+        filled = [*shared["outputs"], *drawn["outputs"]]
+        demo.load(compare.told(on_load), kept, [hide, tabs, *filled], **quiet)
+        hide.input(compare.told(on_hide), [hide, shared["state"], drawn["drawn"]], [kept, *filled], **quiet)
+        hide.change(None, hide, None, js="(hidden) => { document.body.classList.toggle('hide-sensitive', hidden); }")
+        random_tab.select(compare.told(on_first_sight), [drawn["drawn"], hide], drawn["outputs"], **quiet)
     return demo.queue(default_concurrency_limit=4)
 
 

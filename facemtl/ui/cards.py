@@ -5,7 +5,7 @@ Plain functions, numbers in and HTML out. An approach keeps its colour and its s
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import singledispatch
 from html import escape
 
@@ -22,6 +22,11 @@ NOTE = (
     "Predictions are how a face is perceived, by the labels of one dataset; they say nothing about who a person is. "
     "What you upload is deleted within minutes and goes nowhere else."
 )
+
+
+def shown(tasks: Iterable[Task], hide: bool) -> tuple[Task, ...]:
+    """The tasks that a visitor wants to see."""
+    return tuple(task for task in tasks if not (hide and task.sensitive))
 
 
 def legend(with_label: bool = True) -> str:
@@ -154,11 +159,18 @@ def cost_card(seconds: Mapping[str, float], parameters: Mapping[str, int]) -> st
     return card("What it cost", f'<div class="cost">{body}</div>')
 
 
-def html_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], note: str) -> str:
-    """A table whose first column heads its rows, and a note below. All but the title is HTML."""
+def html_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], note: str, sensitive: Sequence[bool] = ()
+) -> str:
+    """A table whose first column heads its rows, and a note below. All but the title is HTML.
+
+    `sensitive` tells of each row whether it is hidden from who does not want to see such tasks.
+    """
+    css = [' class="sensitive"' if hidden else "" for hidden in sensitive] or [""] * len(rows)
     head = "".join(f'<th scope="col">{c}</th>' for c in columns)
     body = "".join(
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
+        f'<tr{css}><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
+        for css, (first, *rest) in zip(css, rows, strict=True)
     )
     return (
         f'<div class="scroll" tabindex="0"><table class="numbers" aria-label="{escape(title)}">'

@@ -9,9 +9,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..explanation import PATCH, VIEWS, steadiness, where
 from ..prediction import APPROACHES, Predictor, approach_of
-from ..tasks import Task
+from ..tasks import Task, task_named
 from . import cards
 
+Tasks = tuple[Task, ...]
 Labels = dict[str, float]  # by task; empty where the truth is not known
 
 LEAST = 1.0  # points or years: what no patch changes by so much is drawn dark, not stretched to bright
@@ -31,11 +32,11 @@ def overlay(crop: np.ndarray, values: np.ndarray, top: float) -> np.ndarray:
     return np.uint8(gray * (0.75 - 0.6 * share[..., None]) + heat * (0.1 + 0.75 * share[..., None]))
 
 
-def where_card(predictor: Predictor, crop: np.ndarray, labels: Labels) -> str:
+def where_card(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:
     """Per task a pair of pictures with one scale, so that brightness may be compared."""
     maps = {(loaded.approach, name): found for loaded in predictor.models for name, found in where(loaded, crop).items()}
     rows = []
-    for task in predictor.tasks:
+    for task in tasks:
         top = max(LEAST, *(float(maps[a, task.name].max()) for a in APPROACHES))
         pair = "".join(_map(crop, maps[a, task.name], top, task, a) for a in APPROACHES)
         ramp = f'<div class="ramp" aria-hidden="true"></div><small>0 to {top:.0f} {task.change_unit}</small>'
@@ -57,14 +58,11 @@ def _map(crop: np.ndarray, values: np.ndarray, top: float, task: Task, approach)
     return f"<figure>{image}<figcaption>{cards.mark(approach)}{most}</figcaption></figure>"
 
 
-def steadiness_card(predictor: Predictor, crop: np.ndarray, labels: Labels) -> str:
+def steadiness_card(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:
     """How far each answer moves over the views."""
     table = steadiness(predictor, crop)
     by = table.assign(approach=approach_of(table)).groupby(["task", "approach"])["prediction"]
-    rows = [
-        [task.title, *(task.spread(by.get_group((task.name, a.name)).to_numpy()) for a in APPROACHES)]
-        for task in predictor.tasks
-    ]
+    rows = [[task.title, *(task.spread(by.get_group((task.name, a.name)).to_numpy()) for a in APPROACHES)] for task in tasks]
     note = (
         f"The same face in {len(VIEWS)} views: as it is, mirrored, shifted by 5 % of a side in eight directions, "
         "10 % larger and smaller; without the mean over mirror images that answers above are."
@@ -73,10 +71,10 @@ def steadiness_card(predictor: Predictor, crop: np.ndarray, labels: Labels) -> s
     return cards.card("How steady is it?", cards.html_table("How steady is it?", columns, rows, note))
 
 
-def save_card(predictor: Predictor, crop: np.ndarray, labels: Labels) -> str:
+def save_card(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:
     """The result as a picture and as JSON, in links that hold them: nothing of a visitor's face is written on the server."""
-    picture = _data_url("image/png", as_picture(predictor, crop, labels))
-    numbers = _data_url("application/json", as_json(predictor, crop, labels).encode())
+    picture = _data_url("image/png", as_picture(predictor, crop, tasks, labels))
+    numbers = _data_url("application/json", as_json(predictor, crop, tasks, labels).encode())
     body = (
         f'<img class="saved" src="{picture}" alt="The result as a picture" width="{PICTURE[0]}" height="{PICTURE[1]}">'
         f'<p class="links"><a download="facemtl.png" href="{picture}">Download the picture</a>'
@@ -85,14 +83,16 @@ def save_card(predictor: Predictor, crop: np.ndarray, labels: Labels) -> str:
     return cards.card("To take along", body)
 
 
-def as_json(predictor: Predictor, crop: np.ndarray, labels: Labels) -> str:
+def as_json(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:
     """All that is predicted for a face, in numbers and in words."""
     predictions = predictor.predict([crop])
     table = predictions.table.assign(approach=approach_of(predictions.table))
     shares = predictions.probabilities.groupby(["model", "task"])
     answers = []
     for row in table.itertuples():
-        task = next(task for task in predictor.tasks if task.name == row.task)
+        task = task_named(row.task)
+        if task not in tasks:
+            continue
         found = shares.get_group((row.model, row.task)).set_index("label")["probability"]
         answers.append(
             {
@@ -104,12 +104,12 @@ def as_json(predictor: Predictor, crop: np.ndarray, labels: Labels) -> str:
                 "probabilities": found.round(5).to_dict(),
             }
         )  # fmt: skip
-    milliseconds = {name: round(1000 * s, 2) for name, s in predictions.seconds.items()}
+    milliseconds = {name: round(1000 * s, 2) for name, s in predictor.by_approach(predictions.seconds).items()}
     content = {"note": cards.NOTE, "answers": answers, "milliseconds": milliseconds}
     return json.dumps(content, indent=2)
 
 
-def as_picture(predictor: Predictor, crop: np.ndarray, labels: Labels) -> bytes:
+def as_picture(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> bytes:
     """A PNG to show around: the crop, and both approaches' answers beside it."""
     table = predictor.predict([crop]).table
     table = table.assign(approach=approach_of(table)).set_index(["task", "approach"])
@@ -122,7 +122,7 @@ def as_picture(predictor: Predictor, crop: np.ndarray, labels: Labels) -> bytes:
         y = 54 + 26 * i
         _mark(draw, a.name, 446, y + 9)
         draw.text((464, y), a.title, _SOFT, _font(15))
-    for i, task in enumerate(predictor.tasks):
+    for i, task in enumerate(tasks):
         y = 126 + 104 * i
         label = f"label: {task.words(labels[task.name])}" if task.name in labels else ""
         draw.text((440, y), task.title, _INK, _font(18))

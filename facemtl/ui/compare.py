@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..detection import Face, detect, open_image, whole
 from ..errors import FaceMTLError
-from ..prediction import APPROACHES, Predictor, approach_of
+from ..prediction import Predictor, approach_of
 from ..tasks import Classification
 from . import cards, closer
 from .faces import FacePool, LabelledFace, new_seed
@@ -61,8 +61,8 @@ def look_at_face(labelled: LabelledFace) -> Look:
     return Look(faces=(labelled.face,), labels=labelled.labels)
 
 
-def answer(predictor: Predictor, look: Look) -> str:
-    """The cards: every task, then the cost."""
+def answer(predictor: Predictor, look: Look, hide: bool = False) -> str:
+    """The cards: every task, or those that are not sensitive where `hide`; then the cost."""
     if look.face is None:
         if look.centre is None:
             return WAITING
@@ -75,16 +75,16 @@ def answer(predictor: Predictor, look: Look) -> str:
     by_approach = _by_approach(predictions.table), _by_approach(predictions.probabilities)
     parts = {
         task: cards.task_card(task, *(t[t["task"] == task.name] for t in by_approach), look.labels.get(task.name))
-        for task in predictor.tasks
+        for task in cards.shown(predictor.tasks, hide)
     }
     wide = [html for task, html in parts.items() if not isinstance(task, Classification)]
     halves = [html for task, html in parts.items() if isinstance(task, Classification)]
-    seconds = {a.name: sum(predictions.seconds[m.name] for m in predictor.models if m.approach is a) for a in APPROACHES}
-    parameters = {a.name: sum(m.model.n_parameters for m in predictor.models if m.approach is a) for a in APPROACHES}
+    seconds = predictor.by_approach(predictions.seconds)
+    parameters = predictor.by_approach({m.name: m.model.n_parameters for m in predictor.models})
     return (
         cards.legend(with_label=bool(look.labels))
         + "".join(wide)
-        + f'<div class="two">{"".join(halves)}</div>'
+        + (f'<div class="two">{"".join(halves)}</div>' if halves else "")
         + cards.cost_card(seconds, parameters)
         + f'<p class="note">{cards.NOTE}</p>'
     )
@@ -140,11 +140,11 @@ def _by_approach(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(approach_of(table), axis=0)
 
 
-def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, choose: str) -> dict:
+def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, choose: str, hide: gr.Checkbox) -> dict:
     """Layout and wiring; `choose` is the script that tells which element with data-choice was clicked.
 
-    Faces are drawn from `composites` until `pool` is there. Returns what other tabs need: `outputs`,
-    and `show(look)`, which fills them.
+    Faces are drawn from `composites` until `pool` is there. Returns what other tabs need: `state`, `outputs`,
+    and `show(look, hidden)`, which fills them.
     """
     state = gr.State(Look(), time_to_live=KEEP_STATE)
     with gr.Row(elem_classes="columns"):
@@ -169,28 +169,28 @@ def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, 
                 save = gr.Button("Save the result", elem_id="save")
             closer_ = gr.HTML("", elem_id="closer")
 
-    def show(look: Look) -> tuple:
+    def show(look: Look, hidden: bool) -> tuple:
         lacks_face = look.face is None and look.centre is not None
-        shown = look, view(predictor, look), answer(predictor, look), gr.Button(visible=lacks_face)
+        shown = look, view(predictor, look), answer(predictor, look, hidden), gr.Button(visible=lacks_face)
         return *shown, gr.Row(visible=look.face is not None), ""
 
-    def on_file(arrived: tuple[str, float]) -> tuple:
+    def on_file(arrived: tuple[str, float], hidden: bool) -> tuple:
         try:
-            return show(look_at_file(arrived[0]))
+            return show(look_at_file(arrived[0]), hidden)
         except FaceMTLError as error:
             refused = cards.message("This file cannot be used", str(error))
             return Look(), view(predictor, Look()), refused, gr.Button(visible=False), gr.Row(visible=False), ""
 
-    def on_random() -> tuple:
+    def on_random(hidden: bool) -> tuple:
         ready = pool.result() if pool.done() else composites  # nobody waits for a dataset that is still being read
-        return show(look_at_face(ready.draw(1, new_seed())[0]))
+        return show(look_at_face(ready.draw(1, new_seed())[0]), hidden)
 
-    def on_centre(look: Look) -> tuple:
-        return show(replace(look, faces=(look.centre,)) if look.centre else look)
+    def on_centre(look: Look, hidden: bool) -> tuple:
+        return show(replace(look, faces=(look.centre,)) if look.centre else look, hidden)
 
-    def on_choice(look: Look, event: gr.EventData) -> tuple:
+    def on_choice(look: Look, hidden: bool, event: gr.EventData) -> tuple:
         chosen = int(event.choice)
-        return show(replace(look, chosen=chosen) if 0 <= chosen < len(look.faces) else look)
+        return show(replace(look, chosen=chosen) if 0 <= chosen < len(look.faces) else look, hidden)
 
     outputs = [state, shown, cards_, centre, tools, closer_]
     quiet = {**MODEL_WORK, "show_progress_on": cards_}
@@ -200,15 +200,19 @@ def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, 
         lambda path: ((path, time.monotonic()), None) if path else (gr.skip(), gr.skip()),
         inlet, [arrived, inlet], show_progress="hidden", api_visibility="private",
     )  # fmt: skip
-    arrived.change(told(on_file), arrived, outputs, trigger_mode="always_last", **quiet)
-    random.click(told(on_random), None, outputs, **quiet)
-    centre.click(told(on_centre), state, outputs, **quiet)
-    shown.click(told(on_choice), state, outputs, **quiet)
+    arrived.change(told(on_file), [arrived, hide], outputs, trigger_mode="always_last", **quiet)
+    random.click(told(on_random), hide, outputs, **quiet)
+    centre.click(told(on_centre), [state, hide], outputs, **quiet)
+    shown.click(told(on_choice), [state, hide], outputs, **quiet)
 
     def of_face(make: Callable) -> Callable:
         """What `make` makes of the face that is looked at; nothing where there is none."""
-        return told(lambda look: make(predictor, look.face.crop, look.labels) if look.face else "")
+
+        def of_look(look: Look, hidden: bool) -> str:
+            return make(predictor, look.face.crop, cards.shown(predictor.tasks, hidden), look.labels) if look.face else ""
+
+        return told(of_look)
 
     for button, make in ((looks, closer.where_card), (steady, closer.steadiness_card), (save, closer.save_card)):
-        button.click(of_face(make), state, closer_, **{**MODEL_WORK, "show_progress_on": closer_})
-    return {"outputs": outputs, "show": show, "on_random": on_random}
+        button.click(of_face(make), [state, hide], closer_, **{**MODEL_WORK, "show_progress_on": closer_})
+    return {"state": state, "outputs": outputs, "show": show, "on_random": on_random}

@@ -14,11 +14,15 @@ from .faces import MAX_SEED, FacePool, LabelledFace, as_seed, new_seed
 N_FACES = 12
 
 
-def grid(predictor: Predictor, faces: list[LabelledFace], origin: str) -> str:
-    """A card for each face, which opens it in Compare, and the mean age error of both approaches."""
+def grid(predictor: Predictor, faces: list[LabelledFace], origin: str, hide: bool = False) -> str:
+    """A card for each face, which opens it in Compare, and the mean age error of both approaches.
+
+    With `hide`, nothing is said of sensitive tasks.
+    """
+    tasks = cards.shown(predictor.tasks, hide)
     table = predictor.predict([f.face.crop for f in faces], faces=range(len(faces))).table
     table = table.assign(approach=approach_of(table))
-    tiles = "".join(_tile(i, face, table[table["face"] == i], predictor.tasks) for i, face in enumerate(faces))
+    tiles = "".join(_tile(i, face, table[table["face"] == i], tasks) for i, face in enumerate(faces))
     return (
         f'{cards.legend()}<p class="note">{escape(origin)}</p><div class="faces">{tiles}</div>'
         f'<p class="note">{_summary(table, faces)} A click opens a face in Compare.</p><p class="note">{cards.NOTE}</p>'
@@ -64,8 +68,8 @@ def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:
     return f"Mean age error on these {len(faces)} faces: {means}. A few faces prove nothing: see Validation."
 
 
-def build(predictor: Predictor, pool: "Future[FacePool]", choose: str, tabs: gr.Tabs, shared: dict) -> dict:
-    """Layout and wiring; `shared` is what Compare's build returned. Returns `outputs` and `draw(seed)`, which fills them."""
+def build(predictor: Predictor, pool: "Future[FacePool]", choose: str, tabs: gr.Tabs, shared: dict, hide: gr.Checkbox) -> dict:
+    """Layout and wiring; `shared` is what Compare's build returned. Returns `outputs` and `draw(seed, hidden)`, for them."""
     drawn = gr.State(None)  # the seed on display
     with gr.Row(elem_classes="toolbar"):
         seed = gr.Number(label="Seed", precision=0, minimum=0, maximum=MAX_SEED, min_width=140, scale=0, elem_id="seed")
@@ -74,23 +78,23 @@ def build(predictor: Predictor, pool: "Future[FacePool]", choose: str, tabs: gr.
         link = gr.HTML(elem_id="seed-link")
     faces = gr.HTML(cards.message("Drawing faces", "One moment."), elem_id="grid", js_on_load=choose)
 
-    def draw(value: object) -> tuple:
+    def draw(value: object, hidden: bool) -> tuple:
         number, source = as_seed(value), pool.result()
-        html = grid(predictor, source.draw(N_FACES, number), source.origin)
+        html = grid(predictor, source.draw(N_FACES, number), source.origin, hidden)
         address = f'<a href="?seed={number}">Link to these faces</a>'
         return number, number, html, address
 
-    def open_face(number: int | None, event: gr.EventData) -> tuple:
+    def open_face(number: int | None, hidden: bool, event: gr.EventData) -> tuple:
         found = pool.result().draw(N_FACES, as_seed(number))
         chosen = int(event.choice)
         if not 0 <= chosen < len(found):
             raise gr.Error("There is no such face.", print_exception=False)
         labelled = found[chosen]
-        return gr.Tabs(selected="compare"), *shared["show"](compare.look_at_face(labelled))
+        return gr.Tabs(selected="compare"), *shared["show"](compare.look_at_face(labelled), hidden)
 
     outputs = [drawn, seed, faces, link]
     quiet = {**compare.MODEL_WORK, "show_progress_on": faces}
-    gr.on([again.click, seed.submit], compare.told(draw), seed, outputs, **quiet)
-    new.click(compare.told(lambda: draw(new_seed())), None, outputs, **quiet)
-    faces.click(compare.told(open_face), drawn, [tabs, *shared["outputs"]], **quiet)
+    gr.on([again.click, seed.submit], compare.told(draw), [seed, hide], outputs, **quiet)
+    new.click(compare.told(lambda hidden: draw(new_seed(), hidden)), hide, outputs, **quiet)
+    faces.click(compare.told(open_face), [drawn, hide], [tabs, *shared["outputs"]], **quiet)
     return {"drawn": drawn, "outputs": outputs, "draw": draw}

@@ -1,5 +1,6 @@
 """Training: what came out of training the four models, what it cost, and what was claimed before."""
 
+import re
 from pathlib import Path
 
 import gradio as gr
@@ -9,7 +10,7 @@ from .. import cost, plots, report, runs
 from ..errors import FaceMTLError
 from ..evaluation import compare
 from ..prediction import APPROACHES
-from ..tasks import AGE
+from ..tasks import AGE, TASKS
 from . import cards
 
 THEN = "2018"
@@ -19,6 +20,14 @@ HISTORY = (
     "tasks halves the error. But its single-task age model was trained at ten times the learning rate of all others and came "
     "out far worse than such models do elsewhere. With an equal recipe the gap is the lower one."
 )
+
+
+def findings(measured: Path) -> str:
+    """The answer, in which what is said of sensitive tasks can be hidden."""
+    text = report.answer(measured)
+    for task in (task for task in TASKS if task.sensitive):
+        text = re.sub(rf"^- (\*\*{task.title}:.*)$", r'- <span class="sensitive">\1</span>', text, flags=re.MULTILINE)
+    return text
 
 
 def age_then_and_now(results: pd.DataFrame) -> pd.DataFrame:
@@ -47,7 +56,7 @@ def build(results: pd.DataFrame, measured: Path) -> None:
     """Everything here is drawn once, from tables in `measured`: what is missing there is named in its place."""
     with gr.Column(elem_classes="card answer"):
         gr.HTML('<h2 class="figure-title">One model in place of three: what is lost, what is gained?</h2>')
-        _or_message(lambda: gr.Markdown(report.answer(measured), elem_id="findings"))
+        _or_message(lambda: gr.Markdown(findings(measured), elem_id="findings"))
     errors = age_then_and_now(results)
     with gr.Row(equal_height=True):
         with gr.Column(elem_classes="card figure", min_width=320):

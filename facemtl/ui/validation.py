@@ -39,7 +39,8 @@ def summary(table: pd.DataFrame) -> str:
         "resamples of the images; differences are paired. They tell the luck of the images, not of the training run."
     )
     question = "At equal recipe and budget, what does one model lose or gain?"
-    return cards.card(question, cards.html_table(question, columns, rows, note))
+    sensitive = [task_named(name).sensitive for name in compared["task"]]
+    return cards.card(question, cards.html_table(question, columns, rows, note, sensitive))
 
 
 def verdict(row) -> str:

@@ -264,7 +264,7 @@ def test_the_map_lies_over_the_face_and_bright_is_much(labelled):
 
 
 def test_where_it_looks_is_said_for_every_task_and_both_approaches(predictor, labelled):
-    html = closer.where_card(predictor, labelled.face.crop, labelled.labels)
+    html = closer.where_card(predictor, labelled.face.crop, TASKS, labelled.labels)
     for task in predictor.tasks:
         for approach in APPROACHES:
             assert f"{task.title}, {approach.title}: " in html
@@ -277,7 +277,7 @@ def _top(html: str, task) -> str:
 
 
 def test_steadiness_is_said_in_words(predictor, labelled):
-    said = text(closer.steadiness_card(predictor, labelled.face.crop, labelled.labels))
+    said = text(closer.steadiness_card(predictor, labelled.face.crop, TASKS, labelled.labels))
     assert said.count("of 12 views") == 4 and said.count("years in 12 views") == 2
 
 
@@ -288,7 +288,7 @@ def test_spreads_worked_out_by_hand():
 
 
 def test_the_saved_numbers_are_the_predictor_s(predictor, labelled):
-    content = json.loads(closer.as_json(predictor, labelled.face.crop, labelled.labels))
+    content = json.loads(closer.as_json(predictor, labelled.face.crop, TASKS, labelled.labels))
     table = predictor.predict([labelled.face.crop]).table.set_index(["model", "task"])
     assert len(content["answers"]) == len(table) == 6
     for found in content["answers"]:
@@ -304,17 +304,49 @@ def test_the_saved_numbers_are_the_predictor_s(predictor, labelled):
 
 def test_the_saved_picture_shows_the_crop_and_follows_the_answers(predictor, labelled, pool):
     """Two faces give two pictures; where the crop stands, there is the crop."""
-    image = Image.open(io.BytesIO(closer.as_picture(predictor, labelled.face.crop, {})))
+    image = Image.open(io.BytesIO(closer.as_picture(predictor, labelled.face.crop, TASKS, {})))
     assert image.size == closer.PICTURE
     expected = Image.fromarray(labelled.face.crop).resize((380, 380), Image.Resampling.LANCZOS)
     shown = np.asarray(image.crop((30, 50, 410, 430)), int)
     assert np.abs(shown - np.asarray(expected, int)).mean() < 1
-    other = Image.open(io.BytesIO(closer.as_picture(predictor, labelled.face.crop, labelled.labels)))
+    other = Image.open(io.BytesIO(closer.as_picture(predictor, labelled.face.crop, TASKS, labelled.labels)))
     right = (430, 0, *closer.PICTURE)
     assert np.any(np.asarray(image.crop(right)) != np.asarray(other.crop(right))), "labels are shown where they are known"
 
 
 def test_what_is_saved_stays_in_the_page(predictor, labelled):
-    html = closer.save_card(predictor, labelled.face.crop, labelled.labels)
+    html = closer.save_card(predictor, labelled.face.crop, TASKS, labelled.labels)
     addresses = re.findall(r'(?:src|href)="([^"]{0,40})', html)
     assert addresses and all(address.startswith("data:") for address in addresses)
+
+
+# -------------------------------------------------------------------- what a visitor does not want to see
+
+WORDS = [word for task in (GENDER, RACE) for word in (task.title, task.name, *task.labels)]
+
+
+def test_what_is_sensitive_is_not_said_where_it_is_hidden(predictor, labelled, pool):
+    visible = cards.shown(predictor.tasks, hide=True)
+    assert visible == (AGE,) and cards.shown(predictor.tasks, hide=False) == predictor.tasks
+    face = labelled.face.crop, visible, labelled.labels
+    said = [
+        compare.answer(predictor, compare.look_at_face(labelled), hide=True),
+        random_faces.grid(predictor, pool.draw(6, 1), "", hide=True),
+        closer.where_card(predictor, *face),
+        closer.steadiness_card(predictor, *face),
+        closer.as_json(predictor, *face),
+    ]
+    for html in said:
+        assert not [word for word in WORDS if re.search(rf"\b{word}\b", re.sub(r'data:[^"]+', "", html))]
+        assert "Age" in html or "age" in html
+
+
+def test_tables_mark_the_rows_that_can_be_hidden(results):
+    rows = re.findall(r"<tr( class=\"sensitive\")?><th scope=\"row\">(\w+)", validation.summary(results))
+    assert [(bool(css), name) for css, name in rows] == [(True, "Gender"), (True, "Race"), (False, "Age")]
+
+
+def test_the_findings_mark_what_can_be_hidden():
+    lines = training.findings(support.ROOT / "assets" / "validation").splitlines()
+    marked = [line for line in lines if 'class="sensitive"' in line]
+    assert [re.search(r"\*\*(\w+):", line).group(1) for line in marked] == ["Gender", "Race"]

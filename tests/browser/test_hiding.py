@@ -1,0 +1,46 @@
+"""Hiding gender and race, as a visitor does who does not want to see them."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from facemtl.tasks import GENDER, RACE
+from tests import support
+
+SENSITIVE = re.compile(r"\b(" + "|".join([*GENDER.labels, *RACE.labels, "Gender", "Race"]) + r")\b")
+
+
+def hide(page: Page):
+    return page.get_by_label("Hide gender and race")
+
+
+def check(page: Page, anything: bool) -> None:
+    """Whether gender or race is said anywhere: of faces, to the eye and to a screen reader."""
+    expect(page.locator("#answer")).to_contain_text("Age")
+    support.choose_tab(page, "Random faces")
+    expect(page.locator(".tile")).to_have_count(12)
+    said = page.locator("#grid").inner_text() + "".join(
+        tile.get_attribute("aria-label") for tile in page.locator(".tile").all()
+    )
+    assert bool(SENSITIVE.search(said)) is anything
+    for tab, place in (("Compare", "#answer"), ("Validation", "#metrics"), ("Training", "#findings")):
+        support.choose_tab(page, tab)
+        expect(page.locator(place)).to_be_visible()
+        assert bool(SENSITIVE.search(page.locator(place).inner_text())) is anything, tab
+
+
+def test_hidden_everywhere_and_after_the_page_is_loaded_again(page):
+    expect(page.locator("#answer")).to_contain_text("What it cost")
+    check(page, anything=True)
+    support.choose_tab(page, "Compare")
+    hide(page).check()
+    expect(page.locator("#answer")).not_to_contain_text("Race")
+    expect(page.locator("#grid")).not_to_contain_text(re.compile("male"))
+    check(page, anything=False)
+    page.reload()
+    expect(hide(page)).to_be_checked()
+    expect(page.locator("#answer")).to_contain_text("What it cost")
+    check(page, anything=False)
+    hide(page).uncheck()
+    expect(page.locator("#grid")).to_contain_text(re.compile("male"))
+    check(page, anything=True)
