@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..prediction import Predictor
 from . import about, cards, compare, random_faces, training, validation
-from .faces import FacePool
+from .faces import FacePool, Wish
 
 TITLE = "facemtl"
 QUESTION = "One face, one question: does a single multi-task model see as much as three single-task models?"
@@ -51,7 +51,7 @@ def build_app(
             with gr.Tab("Compare", id="compare"):
                 shared = compare.build(predictor, pool, FacePool.of_composites(composites), _CHOOSE, hide)
             with gr.Tab("Random faces", id="random") as random_tab:
-                drawn = random_faces.build(predictor, pool, _CHOOSE, tabs, shared, hide)
+                drawn = random_faces.build(predictor, results, pool, _CHOOSE, tabs, shared, hide)
             with gr.Tab("Validation", id="validation"):
                 if results is None:
                     gr.HTML(cards.message("No results yet", MISSING))
@@ -69,17 +69,17 @@ def build_app(
 
         def on_load(hidden: bool, request: gr.Request) -> tuple:
             """A link with a seed opens its faces; else a random face shows at once what the page is for."""
-            seed, hidden = request.query_params.get("seed"), bool(hidden)
-            if seed is not None:
-                return hidden, gr.Tabs(selected="random"), *[gr.skip()] * len(shared["outputs"]), *drawn["draw"](seed, hidden)
+            hidden, asked = bool(hidden), dict(request.query_params)
+            if "seed" in asked:
+                return hidden, gr.Tabs(selected="random"), *[gr.skip()] * len(shared["outputs"]), *drawn["draw"](asked, hidden)
             return hidden, gr.skip(), *shared["on_random"](hidden), *[gr.skip()] * len(drawn["outputs"])
 
-        def on_first_sight(seed: int | None, hidden: bool) -> tuple:
-            return drawn["draw"](None, hidden) if seed is None else (gr.skip(),) * len(drawn["outputs"])
+        def on_first_sight(wish: Wish | None, hidden: bool) -> tuple:
+            return (gr.skip(),) * len(drawn["outputs"]) if wish else drawn["draw"]({}, hidden)
 
-        def on_hide(hidden: bool, look: compare.Look, seed: int | None) -> tuple:
+        def on_hide(hidden: bool, look: compare.Look, wish: Wish | None) -> tuple:
             """The same faces again, with or without what is sensitive."""
-            grid = [gr.skip()] * len(drawn["outputs"]) if seed is None else drawn["draw"](seed, hidden)
+            grid = drawn["show"](wish, hidden) if wish else (gr.skip(),) * len(drawn["outputs"])
             return hidden, *shared["show"](look, hidden), *grid
 
         def forget(request: gr.Request) -> None:

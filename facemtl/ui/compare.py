@@ -17,7 +17,7 @@ from ..errors import FaceMTLError
 from ..prediction import Predictor, approach_of
 from ..tasks import Classification
 from . import cards, closer
-from .faces import FacePool, LabelledFace, new_seed
+from .faces import FacePool, LabelledFace, Wish, new_seed
 
 # The file as it came, so that one place reads it or says why it cannot; Gradio's own way is an error without words.
 # Set on the class, because Gradio makes new instances while it runs, and a subclass makes it write stub files here.
@@ -183,7 +183,7 @@ def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, 
 
     def on_random(hidden: bool) -> tuple:
         ready = pool.result() if pool.done() else composites  # nobody waits for a dataset that is still being read
-        return show(look_at_face(ready.draw(1, new_seed())[0]), hidden)
+        return show(look_at_face(ready.draw(1, Wish(new_seed()))[0]), hidden)
 
     def on_centre(look: Look, hidden: bool) -> tuple:
         return show(replace(look, faces=(look.centre,)) if look.centre else look, hidden)

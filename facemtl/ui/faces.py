@@ -1,8 +1,10 @@
-"""Where random faces come from: UTKFace's validation images where it is installed, else composites."""
+"""Which faces are drawn, and from where: UTKFace's validation images where it is installed, else composites."""
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
@@ -10,9 +12,61 @@ import pandas as pd
 from ..data import VALIDATION, read_folder
 from ..detection import Face, open_image, whole
 from ..errors import FaceMTLError
-from ..tasks import TASKS
+from ..prediction import MULTI, SINGLE, Predictor, approach_of
+from ..tasks import AGE, TASKS, Classification, Task
 
 MAX_SEED = 999_999
+ANY = -1  # in place of a label's index
+AGREEMENTS = {"any": "agreeing or not", "agree": "where both approaches agree", "differ": "where they disagree"}
+ORDERS = {"chance": "by chance", "hardest": "largest age errors first", "apart": "furthest apart on age first"}
+CLASSES = tuple(task for task in TASKS if isinstance(task, Classification))
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which faces a visitor wants to see, in which order, and which page of them."""
+
+    seed: int
+    page: int = 0
+    low: int = AGE.low  # years, of the label; both ends count
+    high: int = AGE.high
+    gender: int = ANY  # a label's index
+    race: int = ANY
+    agreement: str = "any"
+    order: str = "chance"
+
+    @classmethod
+    def read(cls, values: Mapping[str, object]) -> "Wish":
+        """From a link's parameters, or from what somebody chose; what makes no sense is as if it had not been said."""
+        ends = (("low", AGE.low), ("high", AGE.high))
+        low, high = sorted(_whole(values.get(name), AGE.low, AGE.high, end) for name, end in ends)
+        return cls(
+            seed=as_seed(values.get("seed")),
+            page=_whole(values.get("page"), 0, 10**6, 0),
+            low=low,
+            high=high,
+            agreement=agreement if (agreement := values.get("agreement")) in AGREEMENTS else "any",
+            order=order if (order := values.get("order")) in ORDERS else "chance",
+            **{task.name: _whole(values.get(task.name), 0, len(task.labels) - 1, ANY) for task in CLASSES},
+        )
+
+    def query(self) -> str:
+        """The link's parameters: the seed, and what differs from any face."""
+        said = {f.name: getattr(self, f.name) for f in fields(self) if f.name == "seed" or getattr(self, f.name) != f.default}
+        return f"?{urlencode(said)}"
+
+    @property
+    def needs_predictions(self) -> bool:
+        return self.agreement != "any" or self.order != "chance"
+
+
+def _whole(value: object, low: int, high: int, otherwise: int) -> int:
+    """A whole number from `low` to `high`; what is none is `otherwise`."""
+    try:
+        number = int(float(str(value)))
+    except (TypeError, ValueError, OverflowError):
+        return otherwise
+    return number if low <= number <= high else otherwise
 
 
 @dataclass(frozen=True)
@@ -24,10 +78,11 @@ class LabelledFace:
 
 
 class FacePool:
-    """Labelled faces to draw from. The same seed draws the same faces from the same pool."""
+    """Labelled faces to draw from. The same wish draws the same faces from the same pool."""
 
     def __init__(self, table: pd.DataFrame, *, are_composites: bool):
         self.table, self.are_composites = table, are_composites
+        self.predictions: pd.DataFrame | None = None  # a row per row of `table`, columns (task, approach); see `learn`
 
     @classmethod
     def open(cls, dataset: Path, composites: Path) -> "FacePool":
@@ -52,10 +107,41 @@ class FacePool:
             return "Composites: each is the average of eight faces of one gender, race and age band. Nobody here is real."
         return f"Drawn from {len(self.table):,} validation images of UTKFace, which no model was trained on."
 
-    def draw(self, n: int, seed: int) -> list[LabelledFace]:
-        """`n` different faces (all where there are fewer)."""
+    def learn(self, predictor: Predictor, results: pd.DataFrame | None) -> None:
+        """Have all faces' predictions at hand: from the saved `results` where they are there, else made now, once."""
+        if self.predictions is not None:
+            return
+        names = self.table["sha256"].str[:16]
+        if results is None or not set(names) <= set(results["image"]):
+            crops = [whole(open_image(Path(file))).crop for file in self.table["file"]]
+            results = predictor.predict(crops, list(names)).table
+        wide = results.assign(approach=approach_of(results)).pivot_table("prediction", "image", ["task", "approach"])
+        self.predictions = wide.reindex(names).reset_index(drop=True)
+
+    def select(self, wish: Wish, tasks: Sequence[Task] = TASKS) -> np.ndarray:
+        """The rows of `table` that are as wished, in the wished order. Of `tasks` that are not shown nothing is asked."""
+        chosen = self.table["age"].between(wish.low, wish.high)
+        for task in CLASSES:
+            if task in tasks and getattr(wish, task.name) != ANY:
+                chosen &= self.table[task.column] == getattr(wish, task.name)
+        shuffled = np.random.default_rng(wish.seed).permutation(len(self.table))
+        if wish.agreement != "any":
+            agree = [t.hits(*(self.predictions[t.name, a.name] for a in (SINGLE, MULTI))) for t in tasks]
+            chosen &= np.logical_and.reduce(agree) == (wish.agreement == "agree")
+        found = shuffled[chosen.to_numpy()[shuffled]]
+        if wish.order == "chance":
+            return found
+        ages = self.predictions[AGE.name]
+        amount = (ages[MULTI.name] - ages[SINGLE.name]).abs()
+        if wish.order == "hardest":
+            amount = ages.sub(self.table["age"], axis=0).abs().mean(axis=1)
+        return found[np.argsort(-amount.to_numpy()[found], kind="stable")]
+
+    def draw(self, n: int, wish: Wish, tasks: Sequence[Task] = TASKS) -> list[LabelledFace]:
+        """The `n` faces of the wished page (fewer on the last one, none beyond it)."""
+        positions = self.select(wish, tasks)[wish.page * n :]
         drawn = []
-        for position in np.random.default_rng(seed).permutation(len(self.table)):
+        for position in positions:
             if len(drawn) == n:
                 break
             row = self.table.iloc[position]
@@ -64,8 +150,8 @@ class FacePool:
             except FaceMTLError:
                 continue  # damaged or gone since the folder was read: there are others
             drawn.append(LabelledFace(face, {task.name: float(row[task.column]) for task in TASKS}))
-        if not drawn:
-            raise FaceMTLError("None of the faces can be read any more. Start the app again.")
+        if len(positions) and not drawn:
+            raise FaceMTLError("None of these faces can be read any more. Start the app again.")
         return drawn
 
 
@@ -75,8 +161,5 @@ def new_seed() -> int:
 
 def as_seed(value: object) -> int:
     """A seed from what somebody typed or from a link; a new one where it is none."""
-    try:
-        seed = int(float(str(value).strip()))
-    except (TypeError, ValueError, OverflowError):
-        return new_seed()
-    return seed if 0 <= seed <= MAX_SEED else new_seed()
+    seed = _whole(value, 0, MAX_SEED, ANY)
+    return new_seed() if seed == ANY else seed

@@ -1,6 +1,8 @@
 """Random faces: many faces at once, with their labels and what both approaches say."""
 
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from html import escape
 
 import gradio as gr
@@ -9,9 +11,10 @@ import pandas as pd
 from ..prediction import APPROACHES, Predictor, approach_of
 from ..tasks import AGE, Classification, Task
 from . import cards, compare
-from .faces import MAX_SEED, FacePool, LabelledFace, as_seed, new_seed
+from .faces import AGREEMENTS, ANY, CLASSES, MAX_SEED, ORDERS, FacePool, LabelledFace, Wish, new_seed
 
 N_FACES = 12
+NOBODY = cards.message("Nobody is like that", "No face is as you wish. Widen the ages, or ask for less.")
 
 
 def grid(predictor: Predictor, faces: list[LabelledFace], origin: str, hide: bool = False) -> str:
@@ -68,33 +71,85 @@ def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:
     return f"Mean age error on these {len(faces)} faces: {means}. A few faces prove nothing: see Validation."
 
 
-def build(predictor: Predictor, pool: "Future[FacePool]", choose: str, tabs: gr.Tabs, shared: dict, hide: gr.Checkbox) -> dict:
-    """Layout and wiring; `shared` is what Compare's build returned. Returns `outputs` and `draw(seed, hidden)`, for them."""
-    drawn = gr.State(None)  # the seed on display
+def build(
+    predictor: Predictor,
+    results: pd.DataFrame | None,
+    pool: "Future[FacePool]",
+    choose: str,
+    tabs: gr.Tabs,
+    shared: dict,
+    hide: gr.Checkbox,
+) -> dict:
+    """Layout and wiring; `shared` is what Compare's build returned. Returns `outputs` and `draw(values, hidden)`, for them."""
+    drawn = gr.State(None)  # the Wish on display
     with gr.Row(elem_classes="toolbar"):
         seed = gr.Number(label="Seed", precision=0, minimum=0, maximum=MAX_SEED, min_width=140, scale=0, elem_id="seed")
         again = gr.Button("Show this seed", scale=0, min_width=140)
         new = gr.Button("New faces", variant="primary", scale=0, min_width=140, elem_id="new-faces")
         link = gr.HTML(elem_id="seed-link")
+    with gr.Accordion("Choose which faces", open=False, elem_id="wish"), gr.Row(elem_classes="toolbar"):
+        ends = {"low": AGE.low, "high": AGE.high}
+        wished = {
+            name: gr.Number(end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=110, scale=0)
+            for (name, end), label in zip(ends.items(), (f"{AGE.title} from", f"{AGE.title} to"), strict=True)
+        }
+        for task in CLASSES:
+            choices = [("any", ANY), *((label, i) for i, label in enumerate(task.labels))]
+            css = ["sensitive"] if task.sensitive else []
+            wished[task.name] = gr.Dropdown(choices, value=ANY, label=task.title, min_width=130, scale=0, elem_classes=css)
+        for name, label, known in (("agreement", "Answers", AGREEMENTS), ("order", "Order", ORDERS)):
+            choices = [(words, key) for key, words in known.items()]
+            wished[name] = gr.Dropdown(choices, value=choices[0][1], label=label, min_width=230, scale=0)
+        these = gr.Button("Show these", scale=0, min_width=140)
     faces = gr.HTML(cards.message("Drawing faces", "One moment."), elem_id="grid", js_on_load=choose)
+    with gr.Row(elem_classes="toolbar pages"):
+        back = gr.Button("Previous page", scale=0, min_width=140)
+        place = gr.HTML(elem_id="page-number")
+        forth = gr.Button("Next page", scale=0, min_width=140)
 
-    def draw(value: object, hidden: bool) -> tuple:
-        number, source = as_seed(value), pool.result()
-        html = grid(predictor, source.draw(N_FACES, number), source.origin, hidden)
-        address = f'<a href="?seed={number}">Link to these faces</a>'
-        return number, number, html, address
+    def show(wish: Wish, hidden: bool) -> tuple:
+        """All outputs, for the faces that `wish` asks for."""
+        source, tasks = pool.result(), cards.shown(predictor.tasks, hidden)
+        if wish.needs_predictions:
+            source.learn(predictor, results)
+        total = len(source.select(wish, tasks))
+        last = max(0, (total - 1) // N_FACES)
+        wish = replace(wish, page=min(wish.page, last))
+        found = source.draw(N_FACES, wish, tasks)
+        html = grid(predictor, found, source.origin, hidden) if found else NOBODY
+        address = f'<a href="{escape(wish.query())}">Link to these faces</a>'
+        counted = f"Page {wish.page + 1} of {last + 1}, {total:,} faces"
+        return (
+            wish, wish.seed, *(getattr(wish, name) for name in wished), html, address, counted,
+            gr.Button(interactive=wish.page > 0), gr.Button(interactive=wish.page < last),
+        )  # fmt: skip
 
-    def open_face(number: int | None, hidden: bool, event: gr.EventData) -> tuple:
-        found = pool.result().draw(N_FACES, as_seed(number))
+    def draw(values: Mapping[str, object], hidden: bool) -> tuple:
+        return show(Wish.read(values), hidden)
+
+    def on_choice(number: object, hidden: bool, *chosen: object) -> tuple:
+        return draw({"seed": number, **dict(zip(wished, chosen, strict=True))}, hidden)
+
+    def on_new(hidden: bool, *chosen: object) -> tuple:
+        return on_choice(new_seed(), hidden, *chosen)
+
+    def turn(pages: int) -> Callable:
+        return compare.told(lambda wish, hidden: show(replace(wish, page=max(0, wish.page + pages)), hidden))
+
+    def open_face(wish: Wish | None, hidden: bool, event: gr.EventData) -> tuple:
         chosen = int(event.choice)
+        found = pool.result().draw(N_FACES, wish, cards.shown(predictor.tasks, hidden)) if wish else []
         if not 0 <= chosen < len(found):
             raise gr.Error("There is no such face.", print_exception=False)
-        labelled = found[chosen]
-        return gr.Tabs(selected="compare"), *shared["show"](compare.look_at_face(labelled), hidden)
+        return gr.Tabs(selected="compare"), *shared["show"](compare.look_at_face(found[chosen]), hidden)
 
-    outputs = [drawn, seed, faces, link]
+    outputs = [drawn, seed, *wished.values(), faces, link, place, back, forth]
     quiet = {**compare.MODEL_WORK, "show_progress_on": faces}
-    gr.on([again.click, seed.submit], compare.told(draw), [seed, hide], outputs, **quiet)
-    new.click(compare.told(lambda hidden: draw(new_seed(), hidden)), hide, outputs, **quiet)
+    numbers, dropdowns = [*wished.values()][:2], [*wished.values()][2:]
+    changed = [again.click, these.click, seed.submit, *(n.submit for n in numbers), *(d.input for d in dropdowns)]
+    gr.on(changed, compare.told(on_choice), [seed, hide, *wished.values()], outputs, **quiet)
+    new.click(compare.told(on_new), [hide, *wished.values()], outputs, **quiet)
+    back.click(turn(-1), [drawn, hide], outputs, **quiet)
+    forth.click(turn(1), [drawn, hide], outputs, **quiet)
     faces.click(compare.told(open_face), [drawn, hide], [tabs, *shared["outputs"]], **quiet)
-    return {"drawn": drawn, "outputs": outputs, "draw": draw}
+    return {"drawn": drawn, "outputs": outputs, "draw": draw, "show": show}

@@ -64,3 +64,66 @@ def test_a_face_opens_with_the_keyboard(page):
     faces(page).first.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    page.get_by_label(label, exact=True).filter(visible=True).click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def open_wishes(page: Page) -> None:
+    page.get_by_role("button", name="Choose which faces").click()
+    expect(page.get_by_label("Age from")).to_have_value("0")
+    expect(page.get_by_label("Age to")).to_have_value("116")
+
+
+def type_age(page: Page, label: str, age: int) -> None:
+    page.get_by_label(label).click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type(str(age), delay=50)
+
+
+def ages(page: Page) -> list[int]:
+    return [int(re.search(r"label .*?(\d+) years", name)[1]) for name in spoken(page)]
+
+
+def test_faces_can_be_chosen_and_the_choice_is_in_the_link(page, app):
+    open_tab(page)
+    open_wishes(page)
+    type_age(page, "Age from", 20)
+    type_age(page, "Age to", 39)
+    page.get_by_role("button", name="Show these").click()
+    expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute("href", re.compile("low=20&high=39"))
+    assert all(20 <= age <= 39 for age in ages(page))
+    choose(page, "Gender", "female")
+    expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute("href", re.compile("low=20.*gender=1"))
+    assert all("label female" in name for name in spoken(page))
+    shown = spoken(page)
+    page.goto(f"{app}/{page.get_by_role('link', name='Link to these faces').get_attribute('href')}")
+    expect(faces(page).first).to_be_visible()
+    assert spoken(page) == shown
+
+
+def test_the_hardest_come_first_and_pages_can_be_turned(page):
+    open_tab(page)
+    open_wishes(page)
+    choose(page, "Order", "largest age errors first")
+    expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute("href", re.compile("order=hardest"))
+
+    def error() -> float:
+        words = re.search(r"faces: (\d+\.\d) years by three models and (\d+\.\d)", page.locator("#grid").inner_text())
+        return (float(words[1]) + float(words[2])) / 2
+
+    first = error()
+    expect(page.get_by_role("button", name="Previous page")).to_be_disabled()
+    page.get_by_role("button", name="Next page").click()
+    expect(page.locator("#page-number")).to_contain_text("Page 2 of 12")
+    assert error() < first
+
+
+def test_nobody_may_be_as_wished(page):
+    open_tab(page)
+    open_wishes(page)
+    type_age(page, "Age from", 115)
+    page.keyboard.press("Enter")
+    expect(page.locator("#grid")).to_contain_text("Nobody is like that")

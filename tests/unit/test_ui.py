@@ -3,16 +3,21 @@
 import io
 import json
 import re
+from dataclasses import fields, replace
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
+from facemtl.detection import open_image, whole
 from facemtl.errors import FaceMTLError
 from facemtl.prediction import APPROACHES
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from facemtl.ui import about, cards, closer, compare, random_faces, training, validation
-from facemtl.ui.faces import MAX_SEED, FacePool, as_seed
+from facemtl.ui.faces import ANY, MAX_SEED, FacePool, Wish, as_seed
 from tests import support
 
 
@@ -41,7 +46,7 @@ def test_with_a_dataset_faces_are_validation_images(synthetic_faces):
 
 
 def test_a_seed_is_a_draw(pool):
-    a, b, other = pool.draw(12, 5), pool.draw(12, 5), pool.draw(12, 6)
+    a, b, other = (pool.draw(12, Wish(seed)) for seed in (5, 5, 6))
     same = [np.array_equal(x.face.crop, y.face.crop) for x, y in zip(a, b, strict=True)]
     assert all(same)
     assert not all(np.array_equal(x.face.crop, y.face.crop) for x, y in zip(a, other, strict=True))
@@ -53,12 +58,104 @@ def test_a_damaged_image_is_passed_over(synthetic_faces, tmp_path):
     for i, file in enumerate(sorted(synthetic_faces.iterdir())):
         (tmp_path / file.name).write_bytes(b"damaged" + bytes([i]) if i % 2 else file.read_bytes())
     pool = FacePool.open(tmp_path, support.COMPOSITES)
-    drawn = pool.draw(len(pool.table), 1)
+    drawn = pool.draw(len(pool.table), Wish(1))
     assert 0 < len(drawn) < len(pool.table)
     for file in tmp_path.iterdir():
         file.unlink()
     with pytest.raises(FaceMTLError, match="Start the app again"):
-        pool.draw(3, 1)
+        pool.draw(3, Wish(1))
+
+
+@pytest.mark.parametrize("gender", [ANY, 0, 1])
+@pytest.mark.parametrize("race", [ANY, 0, 4])
+def test_all_faces_that_are_as_wished_and_no_others(pool, gender, race):
+    wish = Wish(3, low=20, high=50, gender=gender, race=race)
+    found = pool.table.iloc[pool.select(wish)]
+    assert len(found) and found["age"].between(20, 50).all()
+    wanted = pool.table.query("20 <= age <= 50")
+    for task, value in ((GENDER, gender), (RACE, race)):
+        if value != ANY:
+            wanted = wanted[wanted[task.name] == value]
+    assert sorted(found.index) == sorted(wanted.index)
+
+
+def test_the_order_is_chance_only_where_nothing_else_is_wished(pool, predictor):
+    pool.learn(predictor, None)
+    table = predictor.predict([whole(open_image(Path(f))).crop for f in pool.table["file"]], list(pool.table["sha256"])).table
+    ages = table[table["task"] == "age"].pivot(index="image", columns="model", values="prediction").loc[pool.table["sha256"]]
+    errors = (ages.sub(pool.table["age"].to_numpy(), axis=0)).abs().mean(axis=1).to_numpy()
+    apart = (ages["age"] - ages["multitask"]).abs().to_numpy()
+    for order, amount in (("hardest", errors), ("apart", apart)):
+        found = amount[pool.select(Wish(3, order=order))]
+        assert len(found) == len(pool.table) and (np.diff(found) < 1e-2).all()
+    chance = pool.select(Wish(3))
+    assert sorted(chance) == list(range(len(pool.table))) and (np.diff(errors[chance]) > 0).any()
+
+
+def test_agreeing_and_disagreeing_faces_are_all_faces(pool, predictor):
+    pool.learn(predictor, None)
+    agree, differ = (set(pool.select(Wish(3, agreement=agreement))) for agreement in ("agree", "differ"))
+    assert agree and differ and not agree & differ and len(agree | differ) == len(pool.table)
+    ages = pool.predictions["age"]
+    classes = [pool.predictions[name]["single"] == pool.predictions[name]["multi"] for name in ("gender", "race")]
+    for position in agree:
+        assert all(same[position] for same in classes) and abs(ages["single"][position] - ages["multi"][position]) <= AGE.near
+    only_age = set(pool.select(Wish(3, agreement="differ"), tasks=(AGE,)))
+    assert only_age == set(np.flatnonzero((ages["single"] - ages["multi"]).abs() > AGE.near))
+
+
+def test_what_is_hidden_is_not_asked_for(pool):
+    wish = Wish(3, gender=1, race=2)
+    assert len(pool.select(wish, tasks=(AGE,))) == len(pool.table) > len(pool.select(wish))
+
+
+def test_pages_hold_every_face_once(pool):
+    wish = Wish(8, low=30, high=60)
+    total = len(pool.select(wish))
+    pages = [pool.draw(12, replace(wish, page=page)) for page in range(-(-total // 12) + 1)]
+    crops = [face.face.crop.tobytes() for page in pages for face in page]
+    assert len(crops) == len(set(crops)) == total and [len(page) for page in pages[:-2]] == [12] * (len(pages) - 2)
+    assert pages[-1] == []
+
+
+def test_saved_predictions_are_used_where_all_are_there(synthetic_faces, predictor, tmp_path):
+    pool = FacePool.open(synthetic_faces, support.COMPOSITES)
+    rows = [
+        (key[:16], model, task.name, 1.0 if model == "multitask" else 0.0)
+        for key in pool.table["sha256"]
+        for task in TASKS
+        for model in (task.name, "multitask")
+    ]
+    pool.learn(predictor, pd.DataFrame(rows, columns=["image", "model", "task", "prediction"]))
+    assert (pool.predictions["age"]["multi"] == 1).all() and (pool.predictions["age"]["single"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        Wish(5), Wish(0, page=3), Wish(9, low=20, high=40), Wish(9, gender=0, race=4),
+        Wish(1, agreement="differ", order="hardest"), Wish(2, order="apart", page=1),
+    ],
+)  # fmt: skip
+def test_a_wish_survives_as_a_link(wish):
+    parameters = dict(parse_qsl(urlsplit(wish.query()).query))
+    assert Wish.read(parameters) == wish
+    assert set(parameters) == {"seed"} | {f.name for f in fields(Wish) if getattr(wish, f.name) != f.default}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, {}),
+        ({"low": "50", "high": "20"}, {"low": 20, "high": 50}),
+        ({"low": "-3", "high": "999", "page": "-1"}, {}),
+        ({"low": "x", "gender": "7", "race": "nan", "order": "<b>", "agreement": None}, {}),
+        ({"gender": 1.0, "race": "2", "page": "4"}, {"gender": 1, "race": 2, "page": 4}),
+    ],
+)
+def test_what_makes_no_sense_in_a_link_is_not_said(values, expected):
+    found = Wish.read({"seed": "1", **values})
+    assert found == replace(Wish(1), **expected)
 
 
 @pytest.mark.parametrize("typed", ["7", 7, 7.0, "7.9"])
@@ -112,7 +209,7 @@ def test_the_answer_is_the_predictor_s(predictor, photo):
 
 
 def test_a_labelled_face_says_who_is_closer(predictor, pool):
-    labelled = pool.draw(1, 3)[0]
+    labelled = pool.draw(1, Wish(3))[0]
     html = compare.answer(predictor, compare.look_at_face(labelled))
     ages = predictor.predict([labelled.face.crop]).table.query("task == 'age'").set_index("model")["prediction"]
     errors = (ages - labelled.labels["age"]).abs()
@@ -189,7 +286,7 @@ def test_messages_are_escaped():
 
 
 def test_the_grid_shows_each_face_with_its_truth_and_both_predictions(predictor, pool):
-    faces = pool.draw(6, 11)
+    faces = pool.draw(6, Wish(11))
     html = random_faces.grid(predictor, faces, pool.origin)
     assert html.count('class="tile"') == 6
     assert "omposite" in html
@@ -249,7 +346,7 @@ def test_the_model_card_has_a_page_of_its_own():
 
 @pytest.fixture(scope="module")
 def labelled(pool):
-    (found,) = pool.draw(1, 3)
+    (found,) = pool.draw(1, Wish(3))
     return found
 
 
@@ -331,7 +428,7 @@ def test_what_is_sensitive_is_not_said_where_it_is_hidden(predictor, labelled, p
     face = labelled.face.crop, visible, labelled.labels
     said = [
         compare.answer(predictor, compare.look_at_face(labelled), hide=True),
-        random_faces.grid(predictor, pool.draw(6, 1), "", hide=True),
+        random_faces.grid(predictor, pool.draw(6, Wish(1)), "", hide=True),
         closer.where_card(predictor, *face),
         closer.steadiness_card(predictor, *face),
         closer.as_json(predictor, *face),
