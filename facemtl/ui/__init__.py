@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..prediction import Predictor
-from . import about, cards, compare, random_faces, training, validation
+from . import about, cards, compare, guess, random_faces, training, validation
 from .faces import FacePool, Wish
 
 TITLE = "facemtl"
@@ -52,6 +52,8 @@ def build_app(
                 shared = compare.build(predictor, pool, FacePool.of_composites(composites), _CHOOSE, hide)
             with gr.Tab("Random faces", id="random") as random_tab:
                 drawn = random_faces.build(predictor, results, pool, _CHOOSE, tabs, shared, hide)
+            with gr.Tab("Guess", id="guess") as guess_tab:
+                game = guess.build(predictor, pool)
             with gr.Tab("Validation", id="validation"):
                 if results is None:
                     gr.HTML(cards.message("No results yet", MISSING))
@@ -77,6 +79,9 @@ def build_app(
         def on_first_sight(wish: Wish | None, hidden: bool) -> tuple:
             return (gr.skip(),) * len(drawn["outputs"]) if wish else drawn["draw"]({}, hidden)
 
+        def on_first_game(played: guess.Game | None) -> tuple:
+            return (gr.skip(),) * len(game["outputs"]) if played else game["start"]()
+
         def on_hide(hidden: bool, look: compare.Look, wish: Wish | None) -> tuple:
             """The same faces again, with or without what is sensitive."""
             grid = drawn["show"](wish, hidden) if wish else (gr.skip(),) * len(drawn["outputs"])
@@ -91,6 +96,7 @@ def build_app(
         hide.input(compare.told(on_hide), [hide, shared["state"], drawn["drawn"]], [kept, *filled], **quiet)
         hide.change(None, hide, None, js="(hidden) => { document.body.classList.toggle('hide-sensitive', hidden); }")
         random_tab.select(compare.told(on_first_sight), [drawn["drawn"], hide], drawn["outputs"], **quiet)
+        guess_tab.select(compare.told(on_first_game), game["game"], game["outputs"], **quiet)
     return demo.queue(default_concurrency_limit=4)
 
 

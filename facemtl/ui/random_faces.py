@@ -90,22 +90,22 @@ def build(
     with gr.Accordion("Choose which faces", open=False, elem_id="wish"), gr.Row(elem_classes="toolbar"):
         ends = {"low": AGE.low, "high": AGE.high}
         wished = {
-            name: gr.Number(end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=110, scale=0)
+            name: gr.Number(end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=92, scale=0)
             for (name, end), label in zip(ends.items(), (f"{AGE.title} from", f"{AGE.title} to"), strict=True)
         }
         for task in CLASSES:
             choices = [("any", ANY), *((label, i) for i, label in enumerate(task.labels))]
             css = ["sensitive"] if task.sensitive else []
-            wished[task.name] = gr.Dropdown(choices, value=ANY, label=task.title, min_width=130, scale=0, elem_classes=css)
+            wished[task.name] = gr.Dropdown(choices, value=ANY, label=task.title, min_width=112, scale=0, elem_classes=css)
         for name, label, known in (("agreement", "Answers", AGREEMENTS), ("order", "Order", ORDERS)):
             choices = [(words, key) for key, words in known.items()]
-            wished[name] = gr.Dropdown(choices, value=choices[0][1], label=label, min_width=230, scale=0)
+            wished[name] = gr.Dropdown(choices, value=choices[0][1], label=label, min_width=214, scale=0)
         these = gr.Button("Show these", scale=0, min_width=140)
     faces = gr.HTML(cards.message("Drawing faces", "One moment."), elem_id="grid", js_on_load=choose)
     with gr.Row(elem_classes="toolbar pages"):
-        back = gr.Button("Previous page", scale=0, min_width=140)
+        back = gr.Button("Previous", scale=0, min_width=100)
         place = gr.HTML(elem_id="page-number")
-        forth = gr.Button("Next page", scale=0, min_width=140)
+        forth = gr.Button("Next", scale=0, min_width=100)
 
     def show(wish: Wish, hidden: bool) -> tuple:
         """All outputs, for the faces that `wish` asks for."""

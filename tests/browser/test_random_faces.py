@@ -115,8 +115,8 @@ def test_the_hardest_come_first_and_pages_can_be_turned(page):
         return (float(words[1]) + float(words[2])) / 2
 
     first = error()
-    expect(page.get_by_role("button", name="Previous page")).to_be_disabled()
-    page.get_by_role("button", name="Next page").click()
+    expect(page.get_by_role("button", name="Previous", exact=True)).to_be_disabled()
+    page.get_by_role("button", name="Next", exact=True).click()
     expect(page.locator("#page-number")).to_contain_text("Page 2 of 12")
     assert error() < first
 

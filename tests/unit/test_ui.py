@@ -16,7 +16,7 @@ from facemtl.detection import open_image, whole
 from facemtl.errors import FaceMTLError
 from facemtl.prediction import APPROACHES
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
-from facemtl.ui import about, cards, closer, compare, random_faces, training, validation
+from facemtl.ui import about, cards, closer, compare, guess, random_faces, training, validation
 from facemtl.ui.faces import ANY, MAX_SEED, FacePool, Wish, as_seed
 from tests import support
 
@@ -447,3 +447,56 @@ def test_the_findings_mark_what_can_be_hidden():
     lines = training.findings(support.ROOT / "assets" / "validation").splitlines()
     marked = [line for line in lines if 'class="sensitive"' in line]
     assert [re.search(r"\*\*(\w+):", line).group(1) for line in marked] == ["Gender", "Race"]
+
+
+# ------------------------------------------------------------------------------------------ guessing
+
+
+def a_game(*turns: tuple[float, float, float, float], is_open: bool = True) -> guess.Game:
+    """A game of (label, you, single, multi)."""
+    said = [guess.Turn(label, dict(zip(guess.NAMES, values, strict=True))) for label, *values in turns]
+    return guess.Game(1, tuple(said), is_open)
+
+
+def test_the_models_answers_are_the_predictor_s_and_the_guess_is_the_visitor_s(predictor, labelled):
+    game = guess.uncover(predictor, guess.Game(5), labelled, 33)
+    (turn,) = game.turns
+    ages = predictor.predict([labelled.face.crop]).table.query("task == 'age'").set_index("model")["prediction"]
+    assert turn.label == labelled.labels["age"] and game.is_open
+    assert turn.said == {"you": 33, "single": pytest.approx(ages["age"]), "multi": pytest.approx(ages["multitask"])}
+    assert guess.uncover(predictor, guess.Game(5), labelled, -4).turns[0].said["you"] == 0
+
+
+def test_nothing_is_told_before_the_guess(labelled):
+    html = text(guess.picture(guess.Game(5), labelled, "origin"))
+    assert "Face 1 of 10" in html and str(int(labelled.labels["age"])) not in html
+    assert guess.score(guess.Game(5)) == ""
+
+
+def test_a_game_counts_its_faces():
+    assert [g.number for g in (a_game(is_open=False), a_game((1, 2, 3, 4)), a_game((1, 2, 3, 4), is_open=False))] == [0, 0, 1]
+    ten = [(30.0, 30.0, 30.0, 30.0)] * guess.ROUNDS
+    assert a_game(*ten).is_over and not a_game(*ten[1:]).is_over
+
+
+@pytest.mark.parametrize(
+    ("turns", "says", "order"),
+    [
+        ([(30, 31, 40, 50)], "You are ahead of the models", ["You", "Three", "One"]),
+        ([(30, 60, 40, 35), (20, 20, 30, 30)], "Both approaches are ahead of you", ["One", "Three", "You"]),
+        ([(30, 36, 40, 31)], "You are between the two", ["One", "You", "Three"]),
+    ],
+)
+def test_the_score_is_the_mean_error_best_first(turns, says, order):
+    said = text(guess.score(a_game(*turns)))
+    assert says in said
+    positions = [said.index(f" {name} ") for name in order]
+    assert positions == sorted(positions)
+    for column in (1, 2, 3):
+        mean = sum(abs(turn[column] - turn[0]) for turn in turns) / len(turns)
+        assert f"{mean:.1f} years" in said
+
+
+def test_the_closest_is_named_and_so_are_all_that_tie():
+    assert text(guess.result(a_game((30, 35, 25, 20)).turns[0])).count("closest") == 2
+    assert "10 off" in text(guess.result(a_game((30, 35, 25, 20)).turns[0]))

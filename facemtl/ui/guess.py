@@ -1,0 +1,146 @@
+"""Guess: how old is this face? The visitor answers first, then both approaches; who is closest over ten faces?"""
+
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import gradio as gr
+
+from ..prediction import APPROACHES, Predictor, approach_of
+from ..tasks import AGE
+from . import cards, compare
+from .faces import FacePool, LabelledFace, Wish, new_seed
+
+ROUNDS = 10
+YOU = "you"  # in place of an approach's name
+NAMES = {YOU: "You", **{a.name: a.title for a in APPROACHES}}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One face: its label, and what each of NAMES said, in years."""
+
+    label: float
+    said: dict[str, float]
+
+    def error(self, name: str) -> float:
+        return abs(self.said[name] - self.label)
+
+
+@dataclass(frozen=True)
+class Game:
+    """The faces of one seed, one after another, and what was said of those that are uncovered."""
+
+    seed: int
+    turns: tuple[Turn, ...] = ()
+    is_open: bool = False  # the face on display is uncovered
+
+    @property
+    def number(self) -> int:
+        """Of the face on display, from 0."""
+        return len(self.turns) - self.is_open
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_open and len(self.turns) == ROUNDS
+
+
+def uncover(predictor: Predictor, game: Game, face: LabelledFace, guess: float) -> Game:
+    """The game after a guess; the models are asked only now."""
+    table = predictor.predict([face.face.crop]).table
+    ages = table[table["task"] == AGE.name]
+    said = dict(zip(approach_of(ages), ages["prediction"].astype(float), strict=True))
+    turn = Turn(face.labels[AGE.name], {YOU: min(max(guess, AGE.low), AGE.high), **said})
+    return replace(game, turns=(*game.turns, turn), is_open=True)
+
+
+def picture(game: Game, face: LabelledFace, origin: str) -> str:
+    image = cards.picture(face.face.crop, "The face whose age is to be guessed", size=400)
+    said = f'<p class="note">Face {game.number + 1} of {ROUNDS}. {origin}</p>'
+    return f'<section class="card"><div class="photo">{image}</div>{said}</section>'
+
+
+def result(turn: Turn) -> str:
+    """What everybody said of one face, on a ruler with its label."""
+    best = min(turn.error(name) for name in NAMES)
+    rows = []
+    for name, title in NAMES.items():
+        error = turn.error(name)
+        medal = ' <span class="badge good">closest</span>' if error - best < 0.05 else ""
+        rows.append(
+            f'<div class="ruler-row"><div class="ruler-value">{_mark(name)}<b>{turn.said[name]:.0f}</b> '
+            f'<small>{error:.0f} off</small></div><div class="track"><i class="dot {name}" '
+            f'style="left:{cards.at(turn.said[name])}"></i></div></div><div class="guess-name">{title}{medal}</div>'
+        )
+    truth = f'<div class="truth" style="left:{cards.at(turn.label)}"></div>'
+    over = f'<div class="ruler-over"><div></div><div class="track-over">{truth}</div></div>'
+    body = (
+        f'<div class="ruler guess">{"".join(rows)}{over}</div>'
+        f'<p class="note">{AGE.unit.capitalize()}; the line is the label.</p>'
+    )
+    return cards.card(f"The label says {AGE.words(turn.label)}", body)
+
+
+def score(game: Game) -> str:
+    """The mean errors so far, best first, and in words who leads."""
+    if not game.turns:
+        return ""
+    errors = {name: fmean(turn.error(name) for turn in game.turns) for name in NAMES}
+    order = sorted(NAMES, key=errors.get)
+    rows = [[f"{_mark(name)}{NAMES[name]}", f"{errors[name]:.1f} {AGE.unit}"] for name in order]
+    n = len(game.turns)
+    if order[0] == YOU:
+        words = "You are ahead of the models."
+    elif order[-1] == YOU:
+        words = "Both approaches are ahead of you."
+    else:
+        words = "You are between the two."
+    note = f"{words} {n} face{'s' if n > 1 else ''} so far." if not game.is_over else f"{words} That was the last face."
+    return cards.card("Mean error", cards.html_table("Mean error", ["", "off by"], rows, note))
+
+
+def _mark(name: str) -> str:
+    return f'<i class="mark {name}" aria-hidden="true"></i>'
+
+
+def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
+    """Layout and wiring. Returns `game`, `outputs` and `start()`, which fills them with a new game."""
+    game = gr.State(None, time_to_live=compare.KEEP_STATE)
+    with gr.Row(elem_classes="columns"):
+        with gr.Column(scale=4, min_width=280):
+            shown = gr.HTML(cards.message("How old is this face?", "One moment."), elem_id="guess-face")
+        with gr.Column(scale=6, min_width=300):
+            guess = gr.Slider(AGE.low, 100, value=40, step=1, label=f"Your guess ({AGE.unit})", elem_id="guess")
+            say = gr.Button("That is my guess", variant="primary", elem_id="guess-say")
+            on = gr.Button("Next face", variant="primary", visible=False, elem_id="guess-next")
+            said = gr.HTML("", elem_id="guess-result")
+            points = gr.HTML("", elem_id="guess-score")
+    gr.HTML(f'<p class="note">{cards.NOTE}</p>')
+
+    def face_of(game: Game) -> LabelledFace:
+        faces = pool.result().draw(ROUNDS, Wish(game.seed))
+        return faces[game.number % len(faces)]  # there may be fewer
+
+    def show(game: Game) -> tuple:
+        found = picture(game, face_of(game), pool.result().origin)
+        told = result(game.turns[-1]) if game.is_open else ""
+        again = gr.Button("Play again" if game.is_over else "Next face", visible=game.is_open)
+        slider = gr.Slider(interactive=not game.is_open)
+        return game, found, slider, gr.Button(visible=not game.is_open), again, told, score(game)
+
+    def start() -> tuple:
+        return show(Game(new_seed()))
+
+    def on_guess(game: Game | None, years: float) -> tuple:
+        if game is None:
+            return start()
+        return show(game if game.is_open else uncover(predictor, game, face_of(game), float(years)))
+
+    def on_next(game: Game | None) -> tuple:
+        return start() if game is None or game.is_over else show(replace(game, is_open=False))
+
+    outputs = [game, shown, guess, say, on, said, points]
+    quiet = {**compare.MODEL_WORK, "show_progress_on": said}
+    say.click(compare.told(on_guess), [game, guess], outputs, **quiet)
+    on.click(compare.told(on_next), game, outputs, **quiet)
+    return {"game": game, "outputs": outputs, "start": start}

@@ -1,0 +1,46 @@
+"""Guessing ages, as a visitor plays it."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests import support
+
+
+def play(page: Page, age: int) -> None:
+    page.locator("#guess input[type=number]").fill(str(age))
+    page.get_by_role("button", name="That is my guess").click()
+
+
+def test_the_models_answer_after_the_visitor_and_are_scored_alike(page):
+    support.choose_tab(page, "Guess")
+    expect(page.get_by_alt_text("The face whose age is to be guessed")).to_be_visible()
+    result, score = page.locator("#guess-result"), page.locator("#guess-score")
+    expect(page.locator("#guess-face")).to_contain_text("Face 1 of 10")
+    assert not re.search(r"label|years", result.inner_text() + score.inner_text())
+    page.wait_for_timeout(300)  # a slider takes a moment to hear of what was typed before
+    play(page, 70)
+    expect(result).to_contain_text(re.compile(r"The label says \d+ years"))
+    for who in ("You", "Three single-task models", "One multi-task model"):
+        expect(result).to_contain_text(who)
+        expect(score.get_by_role("row", name=re.compile(f"^{who}"))).to_contain_text("years")
+    expect(score).to_contain_text("1 face so far")
+    label = int(re.search(r"The label says (\d+)", result.inner_text())[1])
+    expect(result).to_contain_text(f"{abs(70 - label)} off")
+    page.get_by_role("button", name="Next face").click()
+    expect(page.locator("#guess-face")).to_contain_text("Face 2 of 10")
+    expect(result).not_to_contain_text("label")
+
+
+def test_ten_faces_are_a_game(page):
+    support.choose_tab(page, "Guess")
+    for number in range(1, 11):
+        expect(page.locator("#guess-face")).to_contain_text(f"Face {number} of 10")
+        page.get_by_role("button", name="That is my guess").click()
+        expect(page.locator("#guess-result")).to_contain_text("The label says")
+        if number < 10:
+            page.get_by_role("button", name="Next face").click()
+    expect(page.locator("#guess-score")).to_contain_text("That was the last face")
+    page.get_by_role("button", name="Play again").click()
+    expect(page.locator("#guess-face")).to_contain_text("Face 1 of 10")
+    expect(page.locator("#guess-score")).not_to_contain_text("years")
