@@ -69,7 +69,7 @@ def result(turn: Turn) -> str:
         medal = ' <span class="badge good">closest</span>' if error - best < 0.05 else ""
         rows.append(
             f'<div class="ruler-row"><div class="ruler-value">{_mark(name)}<b>{turn.said[name]:.0f}</b> '
-            f'<small>{error:.0f} off</small></div><div class="track"><i class="dot {name}" '
+            f'<small>{error:.1f} off</small></div><div class="track"><i class="dot {name}" '
             f'style="left:{cards.at(turn.said[name])}"></i></div></div><div class="guess-name">{title}{medal}</div>'
         )
     truth = f'<div class="truth" style="left:{cards.at(turn.label)}"></div>'

@@ -26,7 +26,7 @@ def test_the_models_answer_after_the_visitor_and_are_scored_alike(page):
         expect(score.get_by_role("row", name=re.compile(f"^{who}"))).to_contain_text("years")
     expect(score).to_contain_text("1 face so far")
     label = int(re.search(r"The label says (\d+)", result.inner_text())[1])
-    expect(result).to_contain_text(f"{abs(70 - label)} off")
+    expect(result).to_contain_text(f"{abs(70 - label)}.0 off")
     page.get_by_role("button", name="Next face").click()
     expect(page.locator("#guess-face")).to_contain_text("Face 2 of 10")
     expect(result).not_to_contain_text("label")

@@ -499,4 +499,4 @@ def test_the_score_is_the_mean_error_best_first(turns, says, order):
 
 def test_the_closest_is_named_and_so_are_all_that_tie():
     assert text(guess.result(a_game((30, 35, 25, 20)).turns[0])).count("closest") == 2
-    assert "10 off" in text(guess.result(a_game((30, 35, 25, 20)).turns[0]))
+    assert "10.0 off" in text(guess.result(a_game((30, 35, 25, 20)).turns[0]))
