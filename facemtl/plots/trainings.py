@@ -1,0 +1,67 @@
+"""What trainings came to -> figures."""
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from ..prediction import APPROACHES, MULTI, SINGLE
+from ..tasks import AGE, TASKS
+from .style import BETWEEN, COLORS, SYMBOLS, TEMPLATE
+
+SPREAD = 215  # px; the height of one task's spread over seeds, with its axis
+
+
+def then_and_now(errors: pd.DataFrame) -> go.Figure:
+    """`experiment, approach, value`: the age error of both approaches in each experiment, and the gap between them."""
+    figure, metric = go.Figure(), AGE.metric
+    for name, part in errors.groupby("experiment", sort=False):
+        figure.add_scatter(
+            x=part["value"],
+            y=[name] * len(part),
+            mode="lines",
+            line={"color": BETWEEN, "width": 3},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    for approach in APPROACHES:
+        rows = errors[errors["approach"] == approach.name]
+        figure.add_scatter(
+            x=rows["value"], y=rows["experiment"], mode="markers+text", name=approach.title, cliponaxis=False,
+            marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 14},
+            text=[metric.number(value) for value in rows["value"]],
+            textposition="top center" if approach is SINGLE else "bottom center",
+            hovertemplate="%{y}: %{x:.2f} " + f"{metric.unit}<extra>{approach.title}</extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title_text=f"{metric.title} of {AGE.axis.lower()}", range=[0, 12])
+    figure.update_yaxes(type="category", range=[errors["experiment"].nunique() - 0.4, -0.6], showgrid=False)
+    return figure.update_layout(template=TEMPLATE, height=260)
+
+
+def spread_over_seeds(table: pd.DataFrame, by: str) -> go.Figure:
+    """`by, seed, task, value`: each training as a mark, and the mean of those alike as a stroke; a panel for each task.
+
+    `by` is the column of what is compared: `approach`, or what multi-task trainings differ in.
+    """
+    tasks = [task for task in TASKS if (table["task"] == task.name).any()]
+    titles, n_rows = {a.name: a.short.capitalize() for a in APPROACHES}, max(1, len(tasks))
+    figure = make_subplots(n_rows, 1, vertical_spacing=85 / (SPREAD * n_rows))
+    for i, task in enumerate(tasks, start=1):
+        for name, part in table[table["task"] == task.name].groupby(by, sort=False):
+            approach = name if by == "approach" else MULTI.name
+            label = titles.get(name, name)
+            figure.add_scatter(
+                x=part["value"], y=[label] * len(part), mode="markers", showlegend=False, row=i, col=1,
+                marker={"color": COLORS[approach], "symbol": SYMBOLS[approach], "size": 10, "opacity": 0.6},
+                customdata=part["seed"], text=[task.metric.words(value) for value in part["value"]],
+                hovertemplate="seed %{customdata}: %{text}<extra>" + label + "</extra>",
+            )  # fmt: skip
+            figure.add_scatter(
+                x=[part["value"].mean()], y=[label], mode="markers", showlegend=False, row=i, col=1,
+                marker={"symbol": "line-ns", "size": 26, "line": {"color": COLORS[approach], "width": 3}},
+                hovertemplate=f"mean: {task.metric.words(part['value'].mean())}<extra>{label}</extra>",
+            )  # fmt: skip
+        better = "lower is better" if task.metric.lower_is_better else "higher is better"
+        title = f"{task.title}: {task.metric.title.lower()} ({task.metric.unit}),<br>{better}"  # a telephone is narrow
+        figure.update_xaxes(title_text=title, nticks=6, tickangle=0, row=i, col=1)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return figure.update_layout(template=TEMPLATE, height=SPREAD * n_rows, margin_t=12)
