@@ -7,7 +7,7 @@ from pathlib import Path
 
 from facemtl.data import default_folder
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import load_validation
+from facemtl.evaluation import load_metrics, load_validation
 from facemtl.prediction import Predictor
 from facemtl.ui import build_app, launch_options
 
@@ -18,11 +18,11 @@ def make_app(models: Path = ASSETS / "models", results: Path = ASSETS / "validat
     """The app with the shipped models, or others."""
     predictor = Predictor.load(models)
     try:
-        table = load_validation(results)
+        table, metrics = load_validation(results), load_metrics(results)
     except FaceMTLError as error:
         print(f"facemtl: {error}", file=sys.stderr)
-        table = None
-    return build_app(predictor, table, results, default_folder(), ASSETS / "faces", ASSETS.parent / "MODEL_CARD.md")
+        table = metrics = None
+    return build_app(predictor, table, metrics, results, default_folder(), ASSETS / "faces", ASSETS.parent / "MODEL_CARD.md")
 
 
 def main() -> int:

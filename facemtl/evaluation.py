@@ -118,9 +118,17 @@ def load_validation(folder: Path) -> pd.DataFrame:
     return read_table(folder / PREDICTIONS_FILE, _TYPES, "python -m facemtl evaluate").assign(face=0)
 
 
-def metric_tables(table: pd.DataFrame) -> pd.DataFrame:
+def load_metrics(folder: Path) -> pd.DataFrame:
+    """The metric tables that `save_validation` wrote."""
+    columns = [f"{name}{end}" for name in (SINGLE.name, MULTI.name, "difference") for end in ("", "_low", "_high")]
+    types = {"by": str, "group": str, "task": str, "n": int, **dict.fromkeys(columns, float), "few": bool}
+    return read_table(folder / METRICS_FILE, types, "python -m facemtl evaluate")
+
+
+def metric_tables(table: pd.DataFrame, n_resamples: int = N_RESAMPLES) -> pd.DataFrame:
     """`compare` for everybody and for each group, stacked, with `by, group` in front and `few`: are there under 30 images?"""
-    stacked = pd.concat([compare(rows).assign(by=by, group=group) for by, group, rows in _groups(table)], ignore_index=True)
+    parts = [compare(rows, n_resamples).assign(by=by, group=group) for by, group, rows in _groups(table)]
+    stacked = pd.concat(parts, ignore_index=True)
     stacked["few"] = stacked["n"] < FEW
     return stacked[["by", "group", *(c for c in stacked if c not in ("by", "group"))]]
 
@@ -225,6 +233,47 @@ def age_error_by_group(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed
     return result.sort_values(
         ["age_group", "approach"], key=lambda c: c.map(order) if c.name == "age_group" else c, ignore_index=True
     )
+
+
+def cumulative_scores(errors: pd.DataFrame, most: int = 20) -> pd.DataFrame:
+    """`age_errors` -> `approach, years, share`: the share of images, in percent, that are at most so many years off."""
+    rows = [
+        (approach, years, 100 * float((group["error"].abs() <= years).mean()))
+        for approach, group in errors.groupby("approach")
+        for years in range(most + 1)
+    ]
+    return pd.DataFrame(rows, columns=["approach", "years", "share"])
+
+
+def confusion(table: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """`approach, target, prediction, n, share`: how often each label is answered by each, all pairs of labels.
+
+    The share is in percent of the label's images; NaN where there are none.
+    """
+    rows = table[table["task"] == task.name]
+    rows = rows.assign(approach=approach_of(rows))
+    labels = range(task.n_outputs)
+    keys = {"approach": [a.name for a in APPROACHES], "target": labels, "prediction": labels}
+    every = pd.MultiIndex.from_product(keys.values(), names=keys)
+    counts = rows.groupby(list(keys)).size().reindex(every, fill_value=0).rename("n").reset_index()
+    of_label = counts.groupby(["approach", "target"])["n"].transform("sum")
+    return counts.assign(share=100 * counts["n"] / of_label.where(of_label > 0))
+
+
+def reliability(table: pd.DataFrame, task: Task, n_bins: int = 10) -> pd.DataFrame:
+    """`approach, confidence, hits, n`: per bin of confidence its mean, and how often it came true, in percent.
+
+    Bins are equally wide, and left out where they are empty.
+    """
+    rows = table[table["task"] == task.name]
+    rows = rows.assign(
+        approach=approach_of(rows),
+        hits=task.hits(rows["target"].to_numpy(), rows["prediction"].to_numpy()),
+        bin=(rows["confidence"] * n_bins).astype(int).clip(0, n_bins - 1),
+    )
+    found = rows.groupby(["approach", "bin"]).agg(confidence=("confidence", "mean"), hits=("hits", "mean"), n=("hits", "size"))
+    found[["confidence", "hits"]] *= 100
+    return found.reset_index().drop(columns="bin")
 
 
 def trust(table: pd.DataFrame) -> pd.DataFrame:

@@ -47,7 +47,7 @@ def fill(text: str, folder: Path) -> str:
 def results(folder: Path) -> str:
     """Both approaches' metrics over all images, with their paired difference and delta-m."""
     rows = []
-    overall = _metrics(folder)
+    overall = evaluation.load_metrics(folder)
     for row in overall[overall["by"] == "all"].itertuples():
         metric = task_named(row.task).metric
         interval = f"{metric.number(row.difference_low, sign=True)} to {metric.number(row.difference_high, sign=True)}"
@@ -60,7 +60,7 @@ def results(folder: Path) -> str:
 
 def answer(folder: Path) -> str:
     """What came out, in sentences that need no statistics to be read."""
-    overall = _metrics(folder)
+    overall = evaluation.load_metrics(folder)
     overall = overall[overall["by"] == "all"]
     lines, won = [], []
     for row in overall.itertuples():
@@ -150,7 +150,7 @@ def search(folder: Path) -> str:
 
 def groups(folder: Path) -> str:
     """Both approaches' metrics in each group."""
-    metrics = _metrics(folder)
+    metrics = evaluation.load_metrics(folder)
     rows = []
     for (by, group), part in metrics.groupby(["by", "group"], sort=False):
         tasks = part.set_index("task")
@@ -173,7 +173,7 @@ def worst(folder: Path) -> str:
             row.task, _approach(row.approach), row.group, f"{row.n:,}", task_named(row.task).metric.words(row.value),
             f"{row.low:.1f} to {row.high:.1f}", task_named(row.task).metric.words(row.overall),
         ]
-        for row in evaluation.worst_groups(_metrics(folder)).itertuples()
+        for row in evaluation.worst_groups(evaluation.load_metrics(folder)).itertuples()
     ]  # fmt: skip
     return _table(["task", "approach", "worst group", "images", "there", "95 % interval", "everybody"], rows)
 
@@ -270,11 +270,6 @@ SECTIONS: dict[str, Callable[[Path], str]] = {
     "perturbations": perturbations, "disputed": disputed, "copies": copies, "near-copies": near_copies, "costs": costs,
 }  # fmt: skip
 _LABELS = "python -m facemtl labels"
-
-
-def _metrics(folder: Path) -> pd.DataFrame:
-    types = {"by": str, "group": str, "task": str, "n": int, SINGLE.name: float, MULTI.name: float, "few": bool}
-    return read_table(folder / evaluation.METRICS_FILE, types, "python -m facemtl evaluate")
 
 
 def _trust(folder: Path, by: str) -> pd.DataFrame:

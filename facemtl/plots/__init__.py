@@ -1,11 +1,22 @@
 """Tables -> plotly figures, all in one template."""
 
-from .ages import bias_by_age, error_by_age, error_distribution, predicted_against_true
+from .ages import (
+    bias_by_age,
+    coverage_by_age,
+    cumulative_score,
+    difference_by_age,
+    error_by_age,
+    error_distribution,
+    predicted_against_true,
+)
+from .groups import metric_by_group
 from .perturbations import metric_by_perturbation
 from .style import COLORS, DASHES, SYMBOLS
 from .trainings import spread_over_seeds, then_and_now
+from .trust import confusion_matrices, reliability_diagram
 
 __all__ = [
-    "COLORS", "DASHES", "SYMBOLS", "bias_by_age", "error_by_age", "error_distribution", "metric_by_perturbation",
-    "predicted_against_true", "spread_over_seeds", "then_and_now",
+    "COLORS", "DASHES", "SYMBOLS", "bias_by_age", "confusion_matrices", "coverage_by_age", "cumulative_score",
+    "difference_by_age", "error_by_age", "error_distribution", "metric_by_group", "metric_by_perturbation",
+    "predicted_against_true", "reliability_diagram", "spread_over_seeds", "then_and_now",
 ]  # fmt: skip

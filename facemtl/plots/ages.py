@@ -7,27 +7,37 @@ from plotly.subplots import make_subplots
 
 from ..evaluation import AGE_GROUPS
 from ..prediction import APPROACHES
-from ..tasks import AGE
-from .style import COLORS, DASHES, INK, SYMBOLS, TEMPLATE
+from ..tasks import AGE, INTERVAL
+from .style import COLORS, DASHES, INK, SOFT, SYMBOLS, TEMPLATE
 
 
-def predicted_against_true(errors: pd.DataFrame) -> go.Figure:
-    """`evaluation.age_errors` -> predicted against labelled age, a panel for each approach."""
+def predicted_against_true(errors: pd.DataFrame, width: int = 4) -> go.Figure:
+    """`evaluation.age_errors` -> how many images of each labelled age got each prediction, a panel for each approach.
+
+    Squares are `width` years a side; a colour's depth is the logarithm of the count.
+    """
     figure = make_subplots(
         1, 2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=[a.short.capitalize() for a in APPROACHES]
     )
-    ends = [AGE.low, 100 if errors.empty else max(100, float(errors["target"].max()))]
+    end = 100 if errors.empty else max(100, float(errors["target"].max()))
+    edges = np.arange(0, end + width + 1, width)
+    centres = (edges[:-1] + edges[1:]) / 2
     for column, approach in enumerate(APPROACHES, start=1):
         rows = errors[errors["approach"] == approach.name]
-        figure.add_scatter(
-            x=rows["target"], y=rows["prediction"], mode="markers", name=approach.title, showlegend=False, row=1, col=column,
-            marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 5, "opacity": 0.35},
-            hovertemplate="label %{x:.0f}<br>predicted %{y:.1f}<extra></extra>",
+        counts, *_ = np.histogram2d(rows["prediction"], rows["target"], bins=[edges, edges])
+        figure.add_heatmap(
+            x=centres, y=centres, z=np.where(counts > 0, np.log10(np.maximum(counts, 1)), np.nan),
+            customdata=counts.astype(int), name=approach.title, showscale=False, row=1, col=column, zmin=-0.6, zmax=2.2,
+            colorscale=[[0, "rgba(128,128,128,0.1)"], [1, COLORS[approach.name]]],
+            hovertemplate=(
+                f"label %{{x:.0f}} ± {width // 2}, predicted %{{y:.0f}} ± {width // 2}<br>"
+                f"%{{customdata}} images<extra>{approach.title}</extra>"
+            ),
         )  # fmt: skip
-        exactly_right = {"x0": ends[0], "y0": ends[0], "x1": ends[1], "y1": ends[1]}
+        exactly_right = {"x0": 0, "y0": 0, "x1": end, "y1": end}
         figure.add_shape(type="line", **exactly_right, line={"color": INK, "width": 1, "dash": "dot"}, row=1, col=column)
-    figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", range=[-2, ends[1] + 2], dtick=25, tickangle=0)
-    figure.update_yaxes(range=[-2, ends[1] + 2], dtick=20)
+    figure.update_xaxes(title_text=f"Label ({AGE.unit})", range=[-2, end + 2], dtick=25, tickangle=0)
+    figure.update_yaxes(range=[-2, end + 2], dtick=20)
     figure.update_yaxes(title_text=f"Predicted {AGE.axis.lower()}", col=1)
     figure.update_annotations(font_size=13)
     return figure.update_layout(template=TEMPLATE)
@@ -88,4 +98,67 @@ def _by_age(groups: pd.DataFrame, column: str, title: str, hover: str) -> go.Fig
         title_text=f"Labelled {AGE.axis.lower()}", tickvals=list(position.values()), ticktext=list(position), showgrid=False
     )
     figure.update_yaxes(title_text=title)
+    return figure.update_layout(template=TEMPLATE)
+
+
+def coverage_by_age(groups: pd.DataFrame) -> go.Figure:
+    """`evaluation.age_error_by_group` -> the share of labels inside the intervals, in each age band."""
+    figure, position = go.Figure(), {name: i for i, name in enumerate(AGE_GROUPS)}
+    for approach, offset in zip(APPROACHES, (-0.13, 0.13), strict=True):
+        rows = groups[groups["approach"] == approach.name]
+        figure.add_scatter(
+            x=rows["age_group"].map(position) + offset, y=rows["coverage"], mode="markers", name=approach.title,
+            marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 10},
+            customdata=rows[["age_group", "n"]],
+            hovertemplate=(
+                "%{customdata[0]} years, %{customdata[1]} images<br>%{y:.0f} % inside<extra>" + approach.title + "</extra>"
+            ),
+        )  # fmt: skip
+    figure.add_hline(y=100 * INTERVAL, line={"color": INK, "width": 1, "dash": "dot"})
+    figure.update_xaxes(
+        title_text=f"Labelled {AGE.axis.lower()}", tickvals=list(position.values()), ticktext=list(position), showgrid=False
+    )
+    figure.update_yaxes(title_text=f"Labels inside the {100 * INTERVAL:.0f} % interval (%)", range=[50, 102])
+    return figure.update_layout(template=TEMPLATE)
+
+
+def cumulative_score(scores: pd.DataFrame) -> go.Figure:
+    """`evaluation.cumulative_scores` -> the share of images within so many years."""
+    figure = go.Figure()
+    for approach in APPROACHES:
+        rows = scores[scores["approach"] == approach.name]
+        figure.add_scatter(
+            x=rows["years"], y=rows["share"], name=approach.title, mode="lines",
+            line={"color": COLORS[approach.name], "dash": DASHES[approach.name], "width": 2.5},
+            hovertemplate="%{y:.1f} % of images<extra>" + approach.title + "</extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title_text=f"At most so far off ({AGE.unit})", dtick=5)
+    figure.update_yaxes(title_text="Share of images (%)", range=[0, 102])
+    return figure.update_layout(template=TEMPLATE, hovermode="x unified")
+
+
+def difference_by_age(metrics: pd.DataFrame) -> go.Figure:
+    """`evaluation.metric_tables` -> per age band by how much one model's mean absolute error is larger than the three's."""
+    rows = metrics[(metrics["by"] == "age_group") & (metrics["task"] == AGE.name)]
+    figure, position = go.Figure(), {name: i for i, name in enumerate(AGE_GROUPS)}
+    figure.add_scatter(
+        x=rows["group"].map(position), y=rows["difference"], mode="markers", name="One minus three", showlegend=False,
+        marker={"color": SOFT, "symbol": "square", "size": 9},
+        error_y={
+            "array": rows["difference_high"] - rows["difference"], "arrayminus": rows["difference"] - rows["difference_low"],
+            "thickness": 1.5, "width": 4,
+        },
+        customdata=rows[["group", "n", "difference_low", "difference_high"]],
+        hovertemplate=(
+            "%{customdata[0]} years, %{customdata[1]} images<br>%{y:+.2f} years "
+            "(95 % interval %{customdata[2]:+.2f} to %{customdata[3]:+.2f})<extra></extra>"
+        ),
+    )  # fmt: skip
+    figure.add_hline(y=0, line={"color": INK, "width": 1, "dash": "dot"})
+    for text, y, anchor in (("three are better", 1, "top"), ("one is better", 0, "bottom")):
+        figure.add_annotation(text=text, x=1, y=y, xref="paper", yref="paper", xanchor="right", yanchor=anchor, showarrow=False)
+    figure.update_xaxes(
+        title_text=f"Labelled {AGE.axis.lower()}", tickvals=list(position.values()), ticktext=list(position), showgrid=False
+    )
+    figure.update_yaxes(title_text=f"Error of one minus three ({AGE.unit})")
     return figure.update_layout(template=TEMPLATE)

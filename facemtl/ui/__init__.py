@@ -33,9 +33,15 @@ element.addEventListener('click', (event) => {
 
 
 def build_app(
-    predictor: Predictor, results: pd.DataFrame | None, measured: Path, dataset: Path, composites: Path, model_card: Path
+    predictor: Predictor,
+    results: pd.DataFrame | None,
+    metrics: pd.DataFrame | None,
+    measured: Path,
+    dataset: Path,
+    composites: Path,
+    model_card: Path,
 ) -> gr.Blocks:
-    """The whole app. `results` is the saved validation table of the folder `measured`, which holds the other tables too.
+    """The whole app. `results` and `metrics` are the saved tables of the folder `measured`, which holds others too.
 
     `dataset`, where it is, is read in the background.
     """
@@ -58,7 +64,7 @@ def build_app(
                 if results is None:
                     gr.HTML(cards.message("No results yet", MISSING))
                 else:
-                    validation.build(results)
+                    validation.build(results, metrics)
             with gr.Tab("Training", id="training"):
                 if results is None:
                     gr.HTML(cards.message("No results yet", MISSING))

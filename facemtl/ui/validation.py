@@ -1,18 +1,63 @@
 """Validation: where and by how much each approach errs, on images that no model was trained on."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
 import gradio as gr
 import pandas as pd
 
 from .. import plots
-from ..evaluation import N_RESAMPLES, age_error_by_group, age_errors, compare, favoured
+from ..evaluation import (
+    N_RESAMPLES,
+    age_error_by_group,
+    age_errors,
+    confusion,
+    cumulative_scores,
+    favoured,
+    metric_tables,
+    reliability,
+)
 from ..prediction import APPROACHES, MULTI, SINGLE
-from ..tasks import task_named
-from . import cards
+from ..tasks import AGE, Classification, Task, task_named
+from . import cards, compare
+from .faces import ANY, CLASSES
+
+NOBODY = cards.message("Nobody is like that", "No validation image is as you wish. Widen the ages, or ask for less.")
 
 
-def summary(table: pd.DataFrame) -> str:
-    """The metric table of both approaches, each row with its verdict in words."""
-    compared = compare(table)
+@dataclass(frozen=True)
+class View:
+    """The saved predictions of some validation images, and the tables that figures are drawn from."""
+
+    table: pd.DataFrame
+    metrics: pd.DataFrame  # `evaluation.metric_tables` of the table
+
+    @cached_property
+    def errors(self) -> pd.DataFrame:
+        return age_errors(self.table).round(2)
+
+    @cached_property
+    def groups(self) -> pd.DataFrame:
+        return age_error_by_group(self.table)
+
+    @property
+    def overall(self) -> pd.DataFrame:
+        return self.metrics[self.metrics["by"] == "all"]
+
+
+def select(table: pd.DataFrame, low: float, high: float, labels: dict[str, int]) -> pd.DataFrame:
+    """The rows of those images whose labelled age is from `low` to `high` and whose `labels`, but for ANY, are these."""
+    ages = table[table["task"] == AGE.name].drop_duplicates("image").set_index("image")["target"]
+    chosen = table["image"].map(ages).between(*sorted((low, high)))
+    for name, value in labels.items():
+        if value != ANY:
+            chosen &= table[name] == value
+    return table[chosen]
+
+
+def summary(compared: pd.DataFrame) -> str:
+    """The metric table of both approaches, each row of `evaluation.compare` with its verdict in words."""
     rows = []
     for row in compared.itertuples():
         task = task_named(row.task)
@@ -49,41 +94,181 @@ def verdict(row) -> str:
     return words.get(favoured(row), "No difference that this many images could show")
 
 
-def by_age_table(groups: pd.DataFrame) -> str:
-    """The numbers behind the figures by age band."""
-    rows = []
-    for name, group in groups.groupby("age_group", sort=False):
-        by = group.set_index("approach")
-        cells = [
-            f"{by.at[a.name, column]:{form}}"
-            for column, form in (("mae", ".2f"), ("bias", "+.2f"), ("coverage", ".0f"))
-            for a in APPROACHES
-        ]
-        rows.append([name, f"{by['n'].iloc[0]:,}", *cells])
-    columns = ["Age", "Images"]
-    columns += [f"{cards.mark(a)}{what}" for what in ("Error (years)", "Bias (years)", "In interval (%)") for a in APPROACHES]
-    note = "Mean absolute error, mean signed error, and how often the label lies in the 90 % interval. " + ", ".join(
-        f"{cards.mark(a)}{a.title}" for a in APPROACHES
-    )
-    return cards.html_table("The numbers by age", columns, rows, note)
+@dataclass(frozen=True)
+class Question:
+    """A figure, the question that it answers, and its numbers as a table."""
+
+    title: str
+    draw: Callable[[View], object]
+    numbers: Callable[[View], str]
+    sensitive: bool = False
 
 
-def build(table: pd.DataFrame) -> None:
-    """Everything here is drawn once, from the saved predictions: neither dataset nor model is needed."""
-    errors, groups = age_errors(table).round(2), age_error_by_group(table)
-    gr.HTML(summary(table), elem_id="metrics")
-    figures = (
-        ("How close are predicted ages to the labels?", plots.predicted_against_true(errors)),
-        ("How large are the age errors?", plots.error_distribution(errors)),
-        ("At which ages do they err most?", plots.error_by_age(groups)),
-        ("Which ages are read too old, which too young?", plots.bias_by_age(groups)),
-    )
-    for i in range(0, len(figures), 2):
-        with gr.Row(equal_height=True):
-            for title, figure in figures[i : i + 2]:
-                with gr.Column(elem_classes="card figure", min_width=320):
-                    gr.HTML(f'<h2 class="figure-title">{title}</h2>')
-                    gr.Plot(figure, show_label=False, label=title, container=False)
-    with gr.Accordion("The numbers by age", open=False):
-        gr.HTML(by_age_table(groups))
+def numbers(table: pd.DataFrame, columns: dict[str, str], digits: int = 1) -> str:
+    """A table for the eye and the ear: `columns` are those of `table`, in order, with their headings."""
+    table = table[list(columns)].replace({a.name: a.title for a in APPROACHES})
+    rows = [[_cell(value, digits) for value in row] for row in table.itertuples(index=False)]
+    return cards.html_table("The numbers of this figure", list(columns.values()), rows, "")
+
+
+def _cell(value: object, digits: int) -> str:
+    if isinstance(value, float):
+        return "" if pd.isna(value) else f"{value:,.{digits}f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+_BY_AGE = {"age_group": "Age", "approach": "Approach", "n": "Images"}
+
+
+def _of_age(column: str, heading: str) -> Callable[[View], str]:
+    interval = {f"{column}_low": "from", f"{column}_high": "to"} if column != "coverage" else {}
+    return lambda view: numbers(view.groups, _BY_AGE | {column: heading} | interval)
+
+
+def _densest(view: View) -> str:
+    """Mean and spread of predictions per label's band: the numbers of a density are too many."""
+    by = view.errors.groupby(["age_group", "approach"], sort=False)["prediction"].describe(percentiles=[0.05, 0.5, 0.95])
+    by = by.reset_index().rename(columns={"count": "n"}).astype({"n": int})
+    return numbers(by, _BY_AGE | {"5%": "5 % are below", "50%": "half are below", "95%": "95 % are below"})
+
+
+def _signed(view: View) -> str:
+    by = view.errors.groupby("approach")["error"].describe(percentiles=[0.05, 0.25, 0.5, 0.75, 0.95]).reset_index()
+    return numbers(by, {"approach": "Approach", "mean": "Mean", **{f"{p}%": f"{p} % are below" for p in (5, 25, 50, 75, 95)}})
+
+
+def _differences(view: View) -> str:
+    rows = view.metrics[(view.metrics["by"] == "age_group") & (view.metrics["task"] == AGE.name)]
+    columns = {"group": "Age", "n": "Images", "difference": "One minus three (years)"}
+    return numbers(rows, columns | {"difference_low": "from", "difference_high": "to"}, digits=2)
+
+
+def _of_groups(task: Task) -> Question:
+    def table(view: View) -> str:
+        rows = view.metrics[(view.metrics["by"] != "age_group") & (view.metrics["task"] == task.name)]
+        columns = {"group": "Group", "n": "Images", **{a.name: f"{a.title} ({task.metric.unit})" for a in APPROACHES}}
+        return numbers(
+            rows, columns | {"difference": "Difference", "difference_low": "from", "difference_high": "to"}, digits=2
+        )
+
+    def draw(view: View) -> object:
+        return plots.metric_by_group(view.metrics, task)
+
+    return Question(f"{task.title}: who is read better, who worse?", draw, table, sensitive=True)
+
+
+def _of_confusion(task: Classification) -> Question:
+    def table(view: View) -> str:
+        rows = confusion(view.table, task)
+        rows = rows.assign(**{name: rows[name].map(task.words) for name in ("target", "prediction")})
+        columns = {
+            "approach": "Approach",
+            "target": "Label",
+            "prediction": "Answer",
+            "n": "Images",
+            "share": "% of the label's",
+        }
+        return numbers(rows, columns)
+
+    def draw(view: View) -> object:
+        return plots.confusion_matrices(confusion(view.table, task), task)
+
+    return Question(f"{task.title}: what is taken for what?", draw, table, sensitive=True)
+
+
+def _of_reliability(task: Task) -> Question:
+    def table(view: View) -> str:
+        columns = {"approach": "Approach", "n": "Images", "confidence": "Mean confidence (%)", "hits": "Came true (%)"}
+        return numbers(reliability(view.table, task), columns)
+
+    def draw(view: View) -> object:
+        return plots.reliability_diagram(reliability(view.table, task), task)
+
+    return Question(f"{task.title}: is a confidence worth what it claims?", draw, table, sensitive=task.sensitive)
+
+
+QUESTIONS = (
+    Question("How close are predicted ages to the labels?", lambda v: plots.predicted_against_true(v.errors), _densest),
+    Question(
+        "How many faces are within so many years?",
+        lambda v: plots.cumulative_score(cumulative_scores(v.errors)),
+        lambda v: numbers(cumulative_scores(v.errors), {"approach": "Approach", "years": "Years", "share": "% of images"}),
+    ),
+    Question("How large are the age errors?", lambda v: plots.error_distribution(v.errors), _signed),
+    Question("Which approach errs less, at which age?", lambda v: plots.difference_by_age(v.metrics), _differences),
+    Question(
+        "At which ages do they err most?", lambda v: plots.error_by_age(v.groups), _of_age("mae", "Mean absolute error (years)")
+    ),
+    Question(
+        "Which ages are read too old, which too young?",
+        lambda v: plots.bias_by_age(v.groups),
+        _of_age("bias", "Mean of predicted minus labelled (years)"),
+    ),
+    Question(
+        "Do the intervals hold what they promise?",
+        lambda v: plots.coverage_by_age(v.groups),
+        _of_age("coverage", "Labels inside (%)"),
+    ),
+    _of_reliability(AGE),
+    *(_of_confusion(task) for task in CLASSES),
+    *(_of_reliability(task) for task in CLASSES),
+    _of_groups(AGE),
+    *(_of_groups(task) for task in CLASSES),
+)
+
+
+def below(question: Question, view: View) -> str:
+    """What stands under a figure: its numbers, for those who cannot see it or want to read them."""
+    return f'<details class="numbers-of"><summary>The numbers</summary>{question.numbers(view)}</details>'
+
+
+def build(table: pd.DataFrame, metrics: pd.DataFrame) -> None:
+    """Drawn at once for all images, from saved tables; neither dataset nor model is needed."""
+    whole = View(table, metrics)
+    with gr.Row(elem_classes="toolbar", elem_id="which-images"):
+        wished = {
+            name: gr.Number(end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=92, scale=0)
+            for name, end, label in (("low", AGE.low, "Ages from"), ("high", AGE.high, "Ages to"))
+        }
+        for task in CLASSES:
+            choices = [("any", ANY), *((label, i) for i, label in enumerate(task.labels))]
+            css = ["sensitive"] if task.sensitive else []
+            label = f"Labelled {task.name}"
+            wished[task.name] = gr.Dropdown(choices, value=ANY, label=label, min_width=128, scale=0, elem_classes=css)
+        apply = gr.Button("Show these images", scale=0, min_width=180)
+        everybody = gr.Button("Show all", scale=0, min_width=100)
+    head = gr.HTML(summary(whole.overall), elem_id="metrics")
+    figures, tables = [], []
+    for i in range(0, len(QUESTIONS), 2):
+        pair = QUESTIONS[i : i + 2]
+        css = ["sensitive"] if all(q.sensitive for q in pair) else []
+        with gr.Row(equal_height=True, elem_classes=css):
+            for question in pair:
+                with gr.Column(elem_classes=["card", "figure", *(["sensitive"] if question.sensitive else [])], min_width=320):
+                    gr.HTML(f'<h2 class="figure-title">{question.title}</h2>')
+                    figures.append(gr.Plot(question.draw(whole), show_label=False, label=question.title, container=False))
+                    tables.append(gr.HTML(below(question, whole)))
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
+
+    def show(view: View) -> list:
+        return [
+            summary(view.overall),
+            *(question.draw(view) for question in QUESTIONS),
+            *(below(question, view) for question in QUESTIONS),
+        ]
+
+    def on_choice(low: float | None, high: float | None, *labels: int) -> list:
+        ends = [AGE.low if low is None else low, AGE.high if high is None else high]
+        chosen = select(table, *ends, dict(zip((t.name for t in CLASSES), labels, strict=True)))
+        if chosen.empty:
+            return [NOBODY, *[gr.skip()] * (2 * len(QUESTIONS))]
+        return show(View(chosen, metric_tables(chosen)))
+
+    outputs = [head, *figures, *tables]
+    options = {"api_visibility": "private", "concurrency_limit": 1, "show_progress_on": head}
+    fields = list(wished.values())
+    submits = [field.submit for field in fields[:2]] + [field.input for field in fields[2:]]
+    gr.on([apply.click, *submits], compare.told(on_choice), fields, outputs, **options)
+    everybody.click(
+        compare.told(lambda: [AGE.low, AGE.high, *[ANY] * len(CLASSES), *show(whole)]), None, [*fields, *outputs], **options
+    )

@@ -7,14 +7,8 @@ from playwright.sync_api import Page, expect
 
 from facemtl.evaluation import compare
 from facemtl.tasks import task_named
+from facemtl.ui.validation import QUESTIONS
 from tests.support import choose_tab
-
-QUESTIONS = (
-    "How close are predicted ages to the labels?",
-    "How large are the age errors?",
-    "At which ages do they err most?",
-    "Which ages are read too old, which too young?",
-)
 
 
 def open_tab(page: Page) -> None:
@@ -35,18 +29,50 @@ def test_the_table_shows_the_measured_metrics(page, results):
 def test_every_figure_answers_a_question_and_hovering_gives_numbers(page):
     open_tab(page)
     for question in QUESTIONS:
-        expect(page.get_by_role("heading", name=question)).to_be_visible()
-    expect(page.locator(".js-plotly-plot")).to_have_count(len(QUESTIONS))
-    figure = page.locator(".js-plotly-plot").nth(2)
+        expect(page.get_by_role("heading", name=question.title)).to_be_visible()
+    expect(page.locator(".js-plotly-plot").filter(visible=True)).to_have_count(len(QUESTIONS))
+    figure = figure_of(page, "At which ages do they err most?")
     figure.scroll_into_view_if_needed()
     figure.locator(".scatterlayer .point").nth(3).hover(force=True)
     expect(figure.locator(".hoverlayer")).to_contain_text(re.compile(r"images.*years off \(95 % interval", re.DOTALL))
 
 
-def test_the_numbers_behind_the_figures_are_a_table(page):
+def figure_of(page: Page, question: str):
+    return page.locator(".figure", has=page.get_by_role("heading", name=question)).locator(".js-plotly-plot")
+
+
+def test_the_numbers_behind_each_figure_are_a_table(page):
     open_tab(page)
-    page.get_by_role("button", name="The numbers by age").click()
-    expect(page.get_by_role("row", name=re.compile("^20-29"))).to_be_visible()
+    card = page.locator(".figure", has=page.get_by_role("heading", name="At which ages do they err most?"))
+    card.get_by_text("The numbers").click()
+    expect(card.get_by_role("row", name=re.compile("^20-29")).first).to_be_visible()
+
+
+def test_one_choice_of_images_is_for_all_figures_and_tables(page, results):
+    open_tab(page)
+    page.get_by_label("Ages from").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("60", delay=50)
+    page.get_by_role("button", name="Show these images").click()
+    n = results[(results["task"] == "age") & (results["target"] >= 60)]["image"].nunique()
+    expect(page.locator("#metrics")).to_contain_text(f"{n:,} validation images")
+    ticks = figure_of(page, "At which ages do they err most?")
+    expect(ticks).to_contain_text("60-69")
+    card = page.locator(".figure", has=page.get_by_role("heading", name="At which ages do they err most?"))
+    card.get_by_text("The numbers").click()
+    expect(card.get_by_role("row", name=re.compile("^20-29"))).to_have_count(0)
+    page.get_by_role("button", name="Show all").click()
+    expect(page.locator("#metrics")).to_contain_text(f"{results['image'].nunique():,} validation images")
+    expect(page.get_by_label("Ages from")).to_have_value("0")
+
+
+def test_nobody_may_be_as_wished(page):
+    open_tab(page)
+    page.get_by_label("Ages from").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("115", delay=50)
+    page.keyboard.press("Enter")
+    expect(page.locator("#metrics")).to_contain_text("Nobody is like that")
 
 
 LOOKS = [{"width": w, "scheme": s} for w in (1440, 768, 390) for s in ("light", "dark")]

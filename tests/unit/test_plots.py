@@ -5,11 +5,19 @@ import pandas as pd
 import pytest
 
 from facemtl import plots
-from facemtl.evaluation import AGE_GROUPS, age_error_by_group, age_errors
+from facemtl.evaluation import (
+    AGE_GROUPS,
+    age_error_by_group,
+    age_errors,
+    confusion,
+    cumulative_scores,
+    metric_tables,
+    reliability,
+)
 from facemtl.prediction import APPROACHES
 from facemtl.robustness import COLUMNS, PERTURBATIONS
 from facemtl.runs import by_approach, by_weighting
-from facemtl.tasks import TASKS
+from facemtl.tasks import GENDER, INTERVAL, RACE, TASKS
 from tests.support import made_up_runs
 
 
@@ -39,8 +47,15 @@ def perturbed() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
+def metrics(results):
+    return metric_tables(results, n_resamples=50)
+
+
+@pytest.fixture(scope="module")
 def figures(errors, groups):
     return {
+        "cumulative_score": plots.cumulative_score(cumulative_scores(errors)),
+        "coverage_by_age": plots.coverage_by_age(groups),
         "predicted_against_true": plots.predicted_against_true(errors),
         "error_distribution": plots.error_distribution(errors),
         "error_by_age": plots.error_by_age(groups),
@@ -48,7 +63,12 @@ def figures(errors, groups):
     }
 
 
-@pytest.mark.parametrize("name", ["predicted_against_true", "error_distribution", "error_by_age", "bias_by_age"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "predicted_against_true", "error_distribution", "error_by_age", "bias_by_age", "cumulative_score", "coverage_by_age",
+    ],
+)  # fmt: skip
 def test_every_figure_names_its_axes_with_units_and_both_approaches(figures, name):
     figure = figures[name]
     titles = [axis.title.text for axis in (*figure.select_xaxes(), *figure.select_yaxes()) if axis.title.text]
@@ -57,17 +77,20 @@ def test_every_figure_names_its_axes_with_units_and_both_approaches(figures, nam
     drawn = {trace.name: trace for trace in figure.data}
     for approach in APPROACHES:
         trace = drawn[approach.title]
-        assert plots.COLORS[approach.name] in (trace.marker.color, trace.line.color)
+        assert plots.COLORS[approach.name] in trace.to_plotly_json().__repr__()
         assert trace.hovertemplate
     colours = [plots.COLORS[a.name] for a in APPROACHES]
     assert len(set(colours)) == 2 and len(set(plots.SYMBOLS.values())) == 2 and len(set(plots.DASHES.values())) == 2
 
 
-def test_every_image_is_a_point(figures, errors):
-    for trace in figures["predicted_against_true"].data:
-        if trace.mode == "markers":
-            rows = errors[errors["approach"] == next(a.name for a in APPROACHES if a.title == trace.name)]
-            assert np.array_equal(np.sort(trace.y), np.sort(rows["prediction"]))
+def test_every_image_is_in_a_square(figures, errors):
+    for trace, approach in zip(figures["predicted_against_true"].data, APPROACHES, strict=True):
+        rows = errors[errors["approach"] == approach.name]
+        counts = np.asarray(trace.customdata)
+        assert counts.sum() == len(rows)
+        inside = rows["target"].between(24, 28, inclusive="left") & rows["prediction"].between(24, 28, inclusive="left")
+        assert counts[list(trace.y).index(26), list(trace.x).index(26)] == inside.sum() > 0
+        assert np.array_equal(np.isnan(np.asarray(trace.z, float)), counts == 0)
 
 
 def test_the_distribution_counts_every_error(figures, errors):
@@ -155,3 +178,67 @@ def test_then_and_now_shows_both_gaps():
         assert [*zip(trace.y, trace.x, strict=True)] == shown
         assert list(trace.text) == [f"{value:.2f}" for _, value in shown]
     assert "(years)" in next(figure.select_xaxes()).title.text
+
+
+def test_the_cumulative_score_is_the_share_within_so_many_years(figures, errors):
+    for trace, approach in zip(figures["cumulative_score"].data, APPROACHES, strict=True):
+        off = errors[errors["approach"] == approach.name]["error"].abs()
+        assert list(trace.x) == list(range(21))
+        assert trace.y[5] == pytest.approx(100 * sum(off <= 5) / len(off))
+        assert (np.diff(trace.y) >= 0).all()
+
+
+def test_the_difference_by_age_is_that_of_the_metric_tables(metrics):
+    (trace,) = plots.difference_by_age(metrics).data
+    rows = metrics.query("by == 'age_group' and task == 'age'")
+    assert np.allclose(trace.y, rows["multi"] - rows["single"])
+    assert np.allclose(np.asarray(trace.y) + trace.error_y.array, rows["difference_high"])
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_every_group_has_both_approaches_metrics(metrics, task):
+    figure = plots.metric_by_group(metrics, task)
+    assert f"({task.metric.unit})" in next(figure.select_xaxes()).title.text
+    groups = list(next(figure.select_yaxes()).ticktext)
+    assert groups[0] == "all" and "male, White" in groups and not set(groups) & set(AGE_GROUPS)
+    for trace, approach in zip(figure.data, APPROACHES, strict=True):
+        rows = metrics[(metrics["task"] == task.name) & (metrics["by"] != "age_group")]
+        assert np.allclose(trace.x, rows[approach.name])
+        assert np.allclose(np.asarray(trace.x) - trace.error_x.arrayminus, rows[f"{approach.name}_low"])
+    assert any("(few)" in name for name in plots.metric_by_group(metrics.assign(few=True), task).layout.yaxis.ticktext)
+
+
+@pytest.mark.parametrize("task", [GENDER, RACE], ids=lambda t: t.name)
+def test_confusions_are_counted(results, task):
+    figure = plots.confusion_matrices(confusion(results, task), task)
+    for trace, approach in zip(figure.data, APPROACHES, strict=True):
+        model = task.name if approach.name == "single" else "multitask"
+        rows = results[(results["task"] == task.name) & (results["model"] == model)]
+        counts = np.asarray(trace.customdata)
+        assert counts.sum() == len(rows)
+        assert counts[0, 1] == ((rows["target"] == 0) & (rows["prediction"] == 1)).sum()
+        assert np.asarray(trace.z).sum(axis=1) == pytest.approx([100] * task.n_outputs)
+        assert list(trace.x) == list(trace.y) == list(task.labels)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_reliability_is_how_often_confidences_came_true(results, task):
+    table = reliability(results, task)
+    figure = plots.reliability_diagram(table, task)
+    for trace, approach in zip(figure.data, APPROACHES, strict=True):
+        model = task.name if approach.name == "single" else "multitask"
+        rows = results[(results["task"] == task.name) & (results["model"] == model)]
+        drawn = table[(table["approach"] == approach.name) & (table["n"] >= 10)]
+        assert table[table["approach"] == approach.name]["n"].sum() == len(rows) and list(trace.y) == list(drawn["hits"])
+        bin_ = rows[rows["confidence"].between(0.8, 0.9, inclusive="left")]
+        found = table[(table["approach"] == approach.name) & table["confidence"].between(80, 90, inclusive="left")]
+        assert found["n"].item() == len(bin_)
+        assert found["hits"].item() == pytest.approx(100 * np.mean(task.hits(bin_["target"], bin_["prediction"])))
+        assert found["confidence"].item() == pytest.approx(100 * bin_["confidence"].mean())
+
+
+def test_coverage_is_held_against_what_intervals_claim(figures, groups):
+    figure = figures["coverage_by_age"]
+    assert figure.layout.shapes[0].y0 == 100 * INTERVAL
+    for trace, approach in zip(figure.data, APPROACHES, strict=True):
+        assert list(trace.y) == list(groups[groups["approach"] == approach.name]["coverage"])

@@ -14,6 +14,7 @@ from PIL import Image
 
 from facemtl.detection import open_image, whole
 from facemtl.errors import FaceMTLError
+from facemtl.evaluation import load_metrics, metric_tables
 from facemtl.prediction import APPROACHES
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from facemtl.ui import about, cards, closer, compare, guess, random_faces, training, validation
@@ -301,7 +302,7 @@ def test_the_grid_shows_each_face_with_its_truth_and_both_predictions(predictor,
 def test_the_summary_shows_the_measured_numbers(results):
     from facemtl.evaluation import compare as compare_approaches
 
-    said = text(validation.summary(results))
+    said = text(validation.summary(compare_approaches(results)))
     for row in compare_approaches(results).itertuples():
         digits = 2 if row.task == AGE.name else 1
         assert f"{row.single:.{digits}f}" in said
@@ -439,7 +440,9 @@ def test_what_is_sensitive_is_not_said_where_it_is_hidden(predictor, labelled, p
 
 
 def test_tables_mark_the_rows_that_can_be_hidden(results):
-    rows = re.findall(r"<tr( class=\"sensitive\")?><th scope=\"row\">(\w+)", validation.summary(results))
+    from facemtl.evaluation import compare as compare_approaches
+
+    rows = re.findall(r"<tr( class=\"sensitive\")?><th scope=\"row\">(\w+)", validation.summary(compare_approaches(results)))
     assert [(bool(css), name) for css, name in rows] == [(True, "Gender"), (True, "Race"), (False, "Age")]
 
 
@@ -500,3 +503,46 @@ def test_the_score_is_the_mean_error_best_first(turns, says, order):
 def test_the_closest_is_named_and_so_are_all_that_tie():
     assert text(guess.result(a_game((30, 35, 25, 20)).turns[0])).count("closest") == 2
     assert "10.0 off" in text(guess.result(a_game((30, 35, 25, 20)).turns[0]))
+
+
+# ---------------------------------------------------------------------------------------- validation
+
+
+@pytest.fixture(scope="module")
+def view(results):
+    return validation.View(results, load_metrics(support.ROOT / "assets" / "validation"))
+
+
+@pytest.mark.parametrize("question", validation.QUESTIONS, ids=lambda q: q.title)
+def test_every_figure_has_its_numbers_as_a_table(view, question):
+    assert question.title.endswith("?") and len(question.draw(view).data) >= 1
+    html = validation.below(question, view)
+    rows = re.findall(r"<tr>(.*?)</tr>", html)
+    assert len(rows) > 2 and len({row.count("<t") for row in rows}) == 1
+    assert not re.search(r"\bnan\b|\binf\b", html)
+
+
+def test_images_are_selected_by_their_labels(results):
+    chosen = validation.select(results, 20, 29, {"gender": 1, "race": ANY})
+    ages = chosen[chosen["task"] == "age"]
+    assert ages["target"].between(20, 29).all() and (chosen["gender"] == 1).all()
+    wanted = results[(results["task"] == "age") & results["target"].between(20, 29) & (results["gender"] == 1)]
+    assert set(ages["image"]) == set(wanted["image"]) and len(chosen) == 6 * wanted["image"].nunique()
+    everybody = {"gender": ANY, "race": ANY}
+    assert validation.select(results, 116, 0, everybody).equals(results)
+    assert validation.select(results, 115, 115, {"gender": 0, "race": 4}).empty
+
+
+def test_figures_of_few_images_can_be_drawn(results):
+    chosen = validation.select(results, 90, 95, {"gender": 1, "race": ANY})
+    few = validation.View(chosen, metric_tables(chosen, n_resamples=20))
+    assert 0 < chosen["image"].nunique() < 30
+    for question in validation.QUESTIONS:
+        assert question.draw(few) and validation.below(question, few)
+    assert f"{chosen['image'].nunique()} validation images" in text(validation.summary(few.overall))
+
+
+def test_what_is_sensitive_can_be_hidden_whole():
+    for question in validation.QUESTIONS:
+        says = any(word in question.title for word in ("Gender", "Race"))
+        assert question.sensitive or not says

@@ -1,0 +1,54 @@
+"""Confusions and confidences -> figures."""
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from ..prediction import APPROACHES
+from ..tasks import Classification, Task
+from .style import COLORS, DASHES, INK, SYMBOLS, TEMPLATE
+
+FEWEST = 10
+
+
+def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
+    """`evaluation.confusion` -> a matrix for each approach: a row per label, in percent of its images."""
+    figure = make_subplots(
+        1, 2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=[a.short.capitalize() for a in APPROACHES]
+    )
+    for column, approach in enumerate(APPROACHES, start=1):
+        rows = table[table["approach"] == approach.name]
+        share = rows.pivot(index="target", columns="prediction", values="share")
+        counts = rows.pivot(index="target", columns="prediction", values="n")
+        figure.add_heatmap(
+            z=share, x=list(task.labels), y=list(task.labels), zmin=0, zmax=100, showscale=False, row=1, col=column,
+            colorscale=[[0, "rgba(128,128,128,0.06)"], [1, COLORS[approach.name]]], xgap=2, ygap=2,
+            text=share.round().fillna(0).astype(int), texttemplate="%{text}", customdata=counts,
+            hovertemplate="label %{y}, answered %{x}<br>%{z:.1f} %, %{customdata} images<extra>" + approach.title + "</extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title_text="Answer (%)", showgrid=False, tickfont_size=11)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_yaxes(title_text="Label", col=1)
+    figure.update_annotations(font_size=13)
+    return figure.update_layout(template=TEMPLATE, height=330)
+
+
+def reliability_diagram(table: pd.DataFrame, task: Task) -> go.Figure:
+    """`evaluation.reliability` -> how often confidences came true; on the diagonal they are worth what they claim.
+
+    Bins of fewer than FEWEST images are left out: they show luck.
+    """
+    table = table[table["n"] >= FEWEST]
+    figure = go.Figure()
+    figure.add_shape(type="line", x0=0, y0=0, x1=100, y1=100, line={"color": INK, "width": 1, "dash": "dot"})
+    for approach in APPROACHES:
+        rows = table[table["approach"] == approach.name]
+        figure.add_scatter(
+            x=rows["confidence"], y=rows["hits"], mode="lines+markers", name=approach.title, customdata=rows["n"],
+            line={"color": COLORS[approach.name], "dash": DASHES[approach.name], "width": 2},
+            marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 9},
+            hovertemplate="%{x:.0f} % confident, %{y:.0f} % right<br>%{customdata} images<extra>" + approach.title + "</extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title_text=f"Confidence: {task.confidence_words} (%)", range=[0, 102], dtick=20)
+    figure.update_yaxes(title_text="Came true (%)", range=[0, 102], dtick=20)
+    return figure.update_layout(template=TEMPLATE)
