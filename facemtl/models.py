@@ -54,6 +54,29 @@ class FaceModel(nn.Module):
         features = self.backbone(images.contiguous(memory_format=torch.channels_last))  # (B, n_features)
         return {name: head(features) for name, head in self.heads.items()}
 
+    def start_from(self, trained: "FaceModel") -> None:
+        """Take over the weights of a trained model: its backbone, and the heads of the tasks that both have.
+
+        The own backbone may have more residual blocks per stage. Those begin as the identity (their last normalisation
+        scales by 0), so that the deeper backbone at first gives the features of the trained one
+        (Net2Net, Chen et al., ICLR 2016). FaceMTLError where the backbone is another one.
+        """
+        known = dict(trained.backbone.named_modules())
+        for name, block in self.backbone.named_modules():
+            if isinstance(block, BasicBlock) and name not in known:
+                nn.init.zeros_(block.bn2.weight)
+        own, state = self.backbone.state_dict(), trained.backbone.state_dict()
+        added = [name for name in own if name.rpartition(".")[0] not in known]
+        try:
+            self.backbone.load_state_dict({**state, **{name: own[name] for name in added}})
+            for name, head in self.heads.items():
+                if name in trained.heads:
+                    head.load_state_dict(trained.heads[name].state_dict())
+        except RuntimeError as error:
+            raise FaceMTLError(
+                "The model to start from has another backbone. Name the --backbone that it was trained with, or a deeper one."
+            ) from error
+
     @property
     def n_parameters(self) -> int:
         return sum(p.numel() for p in self.parameters())

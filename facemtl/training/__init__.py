@@ -55,15 +55,18 @@ def train(
     progress_file = output / f"{config.name}.resume.pt"
     if progress_file.exists() and not resume:
         raise FaceMTLError(f"{progress_file} is of an interrupted training. Go on with --resume, or delete it to start anew.")
-    learner = _learner(config, images, cache, _device(device))
-    keeper = KeepProgress(config, progress_file, output / f"{config.name}.history.csv")
+    origin, trained = _start(config) if not resume else ({}, None)
+    learner = _learner(config, images, cache, _device(device), trained)
+    keeper = KeepProgress(config, progress_file, output / f"{config.name}.history.csv", origin)
     if progress and learner.dls.device.type == "cpu":
         print(f"Training {config.name} on {torch.get_num_threads()} CPU threads, {_precision(learner.dls.device)}")
     start_epoch = keeper.restore(learner) if resume else 0
     if progress and keeper.changed:
         print(f"Going on after {start_epoch} epochs with other {' and '.join(keeper.changed)} than before")
     with nullcontext() if progress else learner.no_bar():
-        learner.fit_one_cycle(len(config.sizes), config.lr, wd=config.weight_decay, cbs=keeper, start_epoch=start_epoch)
+        learner.fit_one_cycle(
+            len(config.sizes), config.lr, pct_start=config.warmup, wd=config.weight_decay, cbs=keeper, start_epoch=start_epoch
+        )
     checkpoint = Checkpoint(
         name=config.name,
         tasks=config.tasks,
@@ -72,9 +75,10 @@ def train(
         training={
             **asdict(config),
             "images": len(learner.dls.train.indices),
-            "seconds": round(sum(row["seconds"] for row in keeper.rows)),
+            "seconds": round(sum(row["seconds"] for row in keeper.rows)) + keeper.origin.get("seconds", 0),
             "device": str(learner.dls.device),
             "earlier": keeper.earlier,
+            "started_from": keeper.origin,
             "loss_scales": {name: task_named(name).loss_scale for name in config.tasks},
         },
     )
@@ -88,16 +92,28 @@ def train(
 
 def find_learning_rate(config: TrainConfig, images: pd.DataFrame, *, cache: Path | None = None, device: str = "auto") -> float:
     """fastai's learning-rate finder (Smith, 2017): the 'valley' of the loss over growing rates."""
-    learner = _learner(config, images, cache, _device(device))
+    learner = _learner(config, images, cache, _device(device), _start(config)[1])
     with tempfile.TemporaryDirectory() as folder:  # the finder keeps the weights on disk while it spoils them
         learner.path = Path(folder)
         return float(learner.lr_find(show_plot=False).valley)
 
 
-def _learner(config: TrainConfig, images: pd.DataFrame, cache: Path | None, device: torch.device) -> Learner:
+def _start(config: TrainConfig) -> tuple[dict, FaceModel | None]:
+    """How the model was trained that this training starts from, and the model; nothing where it starts from none."""
+    if not config.start:
+        return {}, None
+    checkpoint, trained = Checkpoint.load(Path(config.start))
+    return {**checkpoint.training, "sha256": checkpoint.sha256}, trained
+
+
+def _learner(
+    config: TrainConfig, images: pd.DataFrame, cache: Path | None, device: torch.device, trained: FaceModel | None
+) -> Learner:
     tasks = tuple(_as_trained(task_named(name), config) for name in config.tasks)
     torch.manual_seed(config.seed)
-    model = FaceModel(tasks, config.backbone, pretrained=config.pretrained, dropout=config.dropout)
+    model = FaceModel(tasks, config.backbone, pretrained=config.pretrained and not config.start, dropout=config.dropout)
+    if trained:
+        model.start_from(trained)
     _check_sizes(model, config)
     teachers = _teachers(config)
     for each in (model, *(teacher for teacher, _ in teachers)):

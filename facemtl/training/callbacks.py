@@ -112,8 +112,9 @@ class KeepProgress(Callback):
 
     order = 70  # after fastai's recorder
 
-    def __init__(self, config: TrainConfig, file: Path, history: Path):
+    def __init__(self, config: TrainConfig, file: Path, history: Path, origin: dict):
         self.config, self.file, self.history, self.rows, self.smooth_loss = config, file, history, [], None
+        self.origin = origin  # how the model was trained whose weights this training started from
         self.changed = []  # the settings that differ from those of the interrupted training
         self.earlier = []  # of each time that settings were changed: the epochs done by then, and what was set before
 
@@ -143,6 +144,7 @@ class KeepProgress(Callback):
             "running_mean": [self.running_mean.steps, self.running_mean.means],
             "rows": self.rows,
             "earlier": self.earlier,
+            "origin": self.origin,
             "smooth_loss": [self.recorder.smooth_loss.count, self.recorder.smooth_loss.val.cpu()],
         }
         partial = self.file.with_name(f".{self.file.name}.partial")
@@ -167,7 +169,7 @@ class KeepProgress(Callback):
             changed = [name for name, value in self.config.plain().items() if before[name] != value]
         except Exception as error:
             raise FaceMTLError(damaged) from error
-        self.earlier = state.get("earlier", [])
+        self.earlier, self.origin = state.get("earlier", []), state.get("origin", {})
         if changed and {*changed} <= {"stages", "augmentation"} and self.config.sizes[: len(done)] == done:
             self.changed = changed
             self.earlier.append({"epochs": len(done), **{name: before[name] for name in changed}})

@@ -15,9 +15,11 @@ class TrainConfig:
     tasks: tuple[str, ...] = tuple(task.name for task in TASKS)
     backbone: str = "resnet18"  # the name of a torchvision classification model
     pretrained: bool = True  # start from ImageNet weights
+    start: str = ""  # the .json file of a trained model whose weights to start from instead
     stages: tuple[tuple[int, int], ...] = ((64, 10), (96, 10), (112, 3))  # (image size in px, epochs), one after another
     batch_size: int = 64
     lr: float = 2e-3  # the peak of the one-cycle schedule
+    warmup: float = 0.25  # share of the schedule in which the rate rises to its peak
     weight_decay: float = 0.05
     dropout: float = 0.2  # before each head
     grad_clip: float = 5.0  # largest norm of the gradient
@@ -39,7 +41,7 @@ class TrainConfig:
         if not self.stages or any(size < 32 or epochs < 1 for size, epochs in self.stages):
             raise FaceMTLError(f"stages must be (size of at least 32 px, at least one epoch); found {self.stages}.")
         limits = {
-            "batch_size": (2, 4096), "lr": (1e-7, 1.0), "weight_decay": (0, 1), "dropout": (0, 0.95),
+            "batch_size": (2, 4096), "lr": (1e-7, 1.0), "warmup": (0.001, 0.999), "weight_decay": (0, 1), "dropout": (0, 0.95),
             "grad_clip": (1e-3, 1e6), "mixup": (0, 10), "label_smoothing": (0, 0.9), "sigma": (0.1, 50), "ema": (0, 0.99999),
             "teacher_weight": (0, 1), "seed": (0, 2**32 - 1),
         }  # fmt: skip

@@ -102,6 +102,39 @@ def test_a_further_task_costs_one_linear_layer():
     assert two.n_parameters - one.n_parameters == 512 * 117 + 117
 
 
+@pytest.mark.parametrize("deeper", ["resnet10", "resnet18", "resnet34"])
+def test_a_model_starts_with_the_answers_of_a_trained_one_also_where_it_is_deeper(deeper):
+    trained = seen_data(FaceModel(TASKS, "resnet10"))
+    model = FaceModel(TASKS, deeper)
+    model.start_from(trained)
+    with torch.no_grad():
+        expected, found = trained(IMAGES), model.eval()(IMAGES)
+    assert all(torch.equal(expected[task.name], found[task.name]) for task in TASKS)
+
+
+def test_the_blocks_that_a_deeper_model_adds_learn():
+    model = FaceModel((GENDER,), "resnet18")
+    model.start_from(seen_data(FaceModel((GENDER,), "resnet10")))
+    model.train()(IMAGES)["gender"].square().sum().backward()
+    assert all(stage[1].bn2.weight.grad.any() for stage in (model.backbone.layer1, model.backbone.layer4))
+
+
+def test_a_model_starts_with_the_heads_of_the_tasks_that_both_have():
+    trained, model = seen_data(FaceModel((GENDER, AGE), "resnet10")), FaceModel((RACE, AGE), "resnet10")
+    own = model.heads["race"][1].weight.clone()
+    model.start_from(trained)
+    assert torch.equal(model.heads["age"][1].weight, trained.heads["age"][1].weight)
+    assert torch.equal(model.heads["race"][1].weight, own)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "of"), [("resnet50", "resnet18"), ("resnet10", "resnet18"), ("resnet18", "mobilenet_v3_small")]
+)
+def test_a_model_does_not_start_from_another_backbone(backbone, of):
+    with pytest.raises(FaceMTLError, match="--backbone"):
+        FaceModel(TASKS, backbone).start_from(FaceModel(TASKS, of))
+
+
 def test_images_are_normalised_inside_the_model():
     plain = FaceModel((GENDER,), "resnet10", mean=(0, 0, 0), std=(1, 1, 1)).eval()
     normalising = FaceModel((GENDER,), "resnet10", mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0)).eval()

@@ -98,7 +98,7 @@ def weights(output: Path) -> dict[str, torch.Tensor]:
         ("tasks", ()), ("tasks", ("gender", "gender")), ("tasks", ("glasses",)),
         ("stages", ()), ("stages", ((64, 0),)), ("stages", ((64, -1),)), ("stages", ((31, 2),)),
         ("batch_size", 1), ("batch_size", 0), ("batch_size", 10**6),
-        ("lr", 0.0), ("lr", -0.001), ("lr", 2.0), ("lr", float("nan")),
+        ("lr", 0.0), ("lr", -0.001), ("lr", 2.0), ("lr", float("nan")), ("warmup", 0.0), ("warmup", 1.0),
         ("weight_decay", -0.1), ("weight_decay", float("nan")),
         ("dropout", -0.1), ("dropout", 1.0),
         ("grad_clip", 0.0), ("grad_clip", -1.0),
@@ -347,6 +347,30 @@ def test_the_stages_ahead_and_the_augmentation_may_be_changed_and_it_is_noted(le
     (earlier,) = checkpoint.training["earlier"]
     assert (earlier["epochs"], earlier["stages"], earlier["augmentation"]["erase"]) == (done, [[32, 4], [48, 4]], 0.3)
     assert earlier.keys() == {"epochs", "stages", "augmentation"}
+
+
+def test_a_training_starts_from_a_trained_model_and_says_which(uninterrupted, images, tmp_path):
+    start = uninterrupted / f"{MODEL}.json"
+    first, _ = Checkpoint.load(start)
+    config = replace(TINY, start=str(start), backbone="resnet18", stages=((48, 1),), lr=1e-6)  # too small to learn or forget
+    checkpoint = train(config, images, tmp_path, keep_progress=True, progress=False)
+    assert checkpoint.training["started_from"]["sha256"] == first.sha256
+    assert checkpoint.training["started_from"]["stages"] == first.training["stages"]
+    assert checkpoint.training["seconds"] >= first.training["seconds"]
+    before, after = weights(uninterrupted), weights(tmp_path)
+    assert all(torch.allclose(before[name], after[name], atol=1e-3) for name in before if name.endswith("weight"))
+
+    start.rename(hidden := start.with_name("elsewhere"))  # what is resumed needs no start any more
+    try:
+        longer = train(replace(config, stages=((48, 2),)), images, tmp_path, resume=True, progress=False)
+    finally:
+        hidden.rename(start)
+    assert longer.training["started_from"] == checkpoint.training["started_from"]
+
+
+def test_a_start_that_is_no_model_is_refused(images, tmp_path):
+    with pytest.raises(FaceMTLError, match="no description"):
+        train(replace(TINY, start=str(tmp_path / "none.json")), images, tmp_path / "runs", progress=False)
 
 
 def test_a_finished_training_can_be_made_longer(images, tmp_path):
