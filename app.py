@@ -22,7 +22,16 @@ def make_app(models: Path = ASSETS / "models", results: Path = ASSETS / "validat
     except FaceMTLError as error:
         print(f"facemtl: {error}", file=sys.stderr)
         table = metrics = None
-    return build_app(predictor, table, metrics, results, default_folder(), ASSETS / "faces", ASSETS.parent / "MODEL_CARD.md")
+    return build_app(
+        predictor,
+        table,
+        metrics,
+        results,
+        ASSETS / "dataset",
+        default_folder(),
+        ASSETS / "faces",
+        ASSETS.parent / "MODEL_CARD.md",
+    )
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ The modules, in reading order; each imports only from those above it:
     tables        CSV files that are written whole, and whose damage is said in plain words
     tasks         Classification and Regression: all that differs between gender, race and age
     data          UTKFace: download, file names -> DataFrame, copies, split, decoded images
+    description   what is in UTKFace, as counts that may be passed on
     models        FaceModel: one backbone, one head per task; Checkpoint: its weights on disk
     losses        several task losses -> one, in three ways
     detection     an image -> the faces in it, each with the crop that the models see

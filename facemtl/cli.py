@@ -1,4 +1,4 @@
-"""python -m facemtl download | train | evaluate | robustness | labels | cost | report | experiments | predict
+"""python -m facemtl download | describe | train | evaluate | robustness | labels | cost | report | experiments | predict
 
 Libraries that one command needs are imported by that command: `predict` starts without fastai.
 """
@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     added = command(_download, "download", "Fetch UTKFace, and say what is in it.")
     added.add_argument("--archive", type=Path, help="a UTKFace.tar.gz to use instead of the network")
 
+    added = command(_describe, "describe", "Count who is in UTKFace and what is wrong with it; write what the app shows.")
+    added.add_argument("--output", type=Path, default=ASSETS / "dataset", help="the folder for the counts")
+
     added = command(_train, "train", "Train one model; all four come from the same recipe.")
     added.add_argument(
         "--tasks", nargs="+", default=["all"], metavar="TASK", choices=["all", *(t.name for t in TASKS)],
@@ -70,9 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--no-pretrained", dest="pretrained", action="store_const", const=False, help="start from random weights"
     )
+    added.add_argument("--start", metavar="FILE", help="the .json file of a trained model: start from its weights")
     added.add_argument("--stages", nargs="+", type=_stage, metavar="SIZExEPOCHS", help="such as 64x10 96x10 128x4")
     added.add_argument("--batch-size", type=int)
     added.add_argument("--lr", type=float, help="the peak of the one-cycle schedule")
+    added.add_argument("--warmup", type=float, help="share of the schedule in which the rate rises to its peak")
     added.add_argument("--weight-decay", type=float)
     added.add_argument("--dropout", type=float)
     added.add_argument("--erase", type=float, help="share of the training images that lose a patch")
@@ -143,12 +148,21 @@ def _download(options: argparse.Namespace) -> None:
     print(read_folder(options.data, verify=True)[1])
 
 
+def _describe(options: argparse.Namespace) -> None:
+    from . import description
+
+    wrong = description.problems(options.data)
+    description.save(description.counts(read_folder(options.data)[0]), wrong, options.output)
+    print(wrong.to_string(index=False))
+    print(f"Wrote the counts to {options.output}")
+
+
 def _train(options: argparse.Namespace) -> None:
     from .augmentation import Augmentation
     from .training import TrainConfig, find_learning_rate, train  # fastai takes seconds to import
 
     chosen = (
-        "backbone", "pretrained", "stages", "batch_size", "lr", "weight_decay", "dropout",
+        "backbone", "pretrained", "start", "stages", "batch_size", "lr", "warmup", "weight_decay", "dropout",
         "mixup", "label_smoothing", "sigma", "weighting", "teachers", "teacher_weight", "ema", "seed",
     )  # fmt: skip
     given = {name: value for name in chosen if (value := getattr(options, name)) is not None}

@@ -188,7 +188,7 @@ def read_folder(folder: Path, *, verify: bool = False, progress: bool = True) ->
     Columns: `file` (path), `sha256` (hex, of the file's bytes), `age` (years), `gender` and `race`
     (label indices), `split`. With `verify`, every image is decoded, which takes about half a minute.
     """
-    images, findings = _read_files(folder, verify, progress)
+    images, findings = read_files(folder, verify=verify, progress=progress)
     sizes, contradicts = _copies(images)
     findings.copy_groups, findings.copy_files = len(sizes), int(sizes.sum())
     findings.contradictory_groups, findings.contradictory_files = int(contradicts.sum()), int(sizes[contradicts].sum())
@@ -205,13 +205,13 @@ def contradicting_copies(folder: Path, *, progress: bool = True) -> pd.DataFrame
 
     Columns: `file, sha256, age, gender, race` as in `read_folder`, in the order of the hashes.
     """
-    files, _ = _read_files(folder, verify=False, progress=progress)
+    files, _ = read_files(folder, progress=progress)
     _, contradicts = _copies(files)
     chosen = files["sha256"].isin(contradicts[contradicts].index)
     return files[chosen].sort_values("sha256", kind="stable", ignore_index=True)
 
 
-def _read_files(folder: Path, verify: bool, progress: bool) -> tuple[pd.DataFrame, Findings]:
+def read_files(folder: Path, *, verify: bool = False, progress: bool = True) -> tuple[pd.DataFrame, Findings]:
     """Every well-named, readable file, copies too: `file, sha256, age, gender, race`; and what the others were."""
     files = sorted(folder.glob("*.jpg")) if folder.is_dir() else []
     if not files:

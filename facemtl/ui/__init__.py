@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..prediction import Predictor
 from . import about, cards, compare, guess, random_faces, training, validation
+from . import dataset as dataset_
 from .faces import FacePool, Wish
 
 TITLE = "facemtl"
@@ -37,17 +38,19 @@ def build_app(
     results: pd.DataFrame | None,
     metrics: pd.DataFrame | None,
     measured: Path,
+    described: Path,
     dataset: Path,
     composites: Path,
     model_card: Path,
 ) -> gr.Blocks:
     """The whole app. `results` and `metrics` are the saved tables of the folder `measured`, which holds others too.
 
-    `dataset`, where it is, is read in the background.
+    `described` holds counts of the dataset; `dataset`, where it is, is read in the background.
     """
     predictor.require_pairs()
     predictor.predict([np.zeros((8, 8, 3), np.uint8)])  # the first run is slow, and would count as a model's cost
     pool: Future[FacePool] = ThreadPoolExecutor(1, "faces").submit(FacePool.open, dataset, composites)
+    averages = FacePool.of_composites(composites)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEEP_FILES // 2, KEEP_FILES)) as demo:
         with gr.Row(elem_classes="header"):
             gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
@@ -55,7 +58,7 @@ def build_app(
         kept = gr.BrowserState(False, storage_key="facemtl-hide", secret="facemtl")  # no secret, but the same after a restart
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Compare", id="compare"):
-                shared = compare.build(predictor, pool, FacePool.of_composites(composites), _CHOOSE, hide)
+                shared = compare.build(predictor, pool, averages, _CHOOSE, hide)
             with gr.Tab("Random faces", id="random") as random_tab:
                 drawn = random_faces.build(predictor, results, pool, _CHOOSE, tabs, shared, hide)
             with gr.Tab("Guess", id="guess") as guess_tab:
@@ -65,6 +68,8 @@ def build_app(
                     gr.HTML(cards.message("No results yet", MISSING))
                 else:
                     validation.build(results, metrics)
+            with gr.Tab("Dataset", id="dataset") as dataset_tab:
+                dataset_.build(described, averages, dataset_tab)
             with gr.Tab("Training", id="training"):
                 if results is None:
                     gr.HTML(cards.message("No results yet", MISSING))

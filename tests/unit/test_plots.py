@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facemtl import plots
+from facemtl import description, plots
 from facemtl.evaluation import (
     AGE_GROUPS,
     age_error_by_group,
@@ -18,7 +18,7 @@ from facemtl.prediction import APPROACHES
 from facemtl.robustness import COLUMNS, PERTURBATIONS
 from facemtl.runs import by_approach, by_weighting
 from facemtl.tasks import GENDER, INTERVAL, RACE, TASKS
-from tests.support import made_up_runs
+from tests.support import ROOT, made_up_runs
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +242,36 @@ def test_coverage_is_held_against_what_intervals_claim(figures, groups):
     assert figure.layout.shapes[0].y0 == 100 * INTERVAL
     for trace, approach in zip(figure.data, APPROACHES, strict=True):
         assert list(trace.y) == list(groups[groups["approach"] == approach.name]["coverage"])
+
+
+@pytest.fixture(scope="module")
+def counts() -> pd.DataFrame:
+    return description.load(ROOT / "assets" / "dataset")[0]
+
+
+@pytest.mark.parametrize("name", ["ages", "people", "ages_of_groups"])
+def test_figures_of_the_dataset_name_what_they_count(counts, name):
+    figure = getattr(plots, name)(counts)
+    titles = [axis.title.text for axis in (*figure.select_xaxes(), *figure.select_yaxes())]
+    assert "Images" in titles or "Labelled age (years)" in titles
+
+
+def test_every_image_of_the_dataset_is_in_a_bar(counts):
+    (ages,) = plots.ages(counts).data
+    assert dict(zip(ages.x, ages.y, strict=True)).items() >= counts.groupby("age")["n"].sum().to_dict().items()
+    bars = plots.people(counts).data
+    assert sum(sum(bar.x) for bar in bars) == counts["n"].sum()
+    for gender, bar in enumerate(bars):
+        for race, n in zip(bar.y, bar.x, strict=True):
+            of_them = (counts["gender"] == gender) & (counts["race"] == RACE.labels.index(race))
+            assert n == counts.loc[of_them, "n"].sum()
+
+
+def test_boxes_hold_the_quantiles_of_ages(counts):
+    (box,) = plots.ages_of_groups(counts).data
+    for i, name in enumerate(box.y):
+        task = GENDER if name in GENDER.labels else RACE
+        part = counts[counts[task.name] == task.labels.index(name)]
+        ages = np.repeat(part["age"], part["n"])
+        for level, value in ((5, box.lowerfence), (25, box.q1), (50, box.median), (75, box.q3), (95, box.upperfence)):
+            assert value[i] == np.percentile(ages, level, method="inverted_cdf")

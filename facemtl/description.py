@@ -1,0 +1,60 @@
+"""What is in UTKFace: how many faces of whom, and what is wrong with the labels, as counts that may be passed on."""
+
+from itertools import combinations
+from pathlib import Path
+
+import pandas as pd
+
+from .data import read_files, read_folder
+from .tables import read_table, write_table
+from .tasks import AGE, TASKS
+
+COUNTS_FILE, PROBLEMS_FILE = "counts.csv", "problems.csv"
+_COMMAND = "python -m facemtl describe"
+
+
+def counts(images: pd.DataFrame) -> pd.DataFrame:
+    """Of `data.read_folder`: `age, gender, race, split, n`, how many images have these labels."""
+    return images.groupby(["age", "gender", "race", "split"]).size().rename("n").reset_index()
+
+
+def problems(folder: Path, *, progress: bool = True) -> pd.DataFrame:
+    """`problem, n, of`: what is wrong with the files of a folder, and of how many.
+
+    Differences are over pairs of byte-identical files: "gender differs", "age differs by five or more".
+    """
+    _, findings = read_folder(folder, progress=progress)
+    files, _ = read_files(folder, progress=progress)
+    n_files = len(files) + len(findings.badly_named) + len(findings.unreadable)
+    rows = [
+        ("badly named", len(findings.badly_named), n_files),
+        ("unreadable", len(findings.unreadable), n_files),
+        ("copies of another file", findings.copy_files - findings.copy_groups, n_files),
+        ("left out: copies with other labels", findings.contradictory_files, n_files),
+    ]
+    labels = [task.column for task in TASKS]
+    copies = files[files.duplicated("sha256", keep=False)].groupby("sha256")[labels]
+    pairs = [pair for _, group in copies for pair in combinations(group.to_numpy().tolist(), 2)]
+    for i, task in enumerate(TASKS):
+        if task == AGE:
+            differ = sum(abs(one[i] - other[i]) >= task.near for one, other in pairs)
+            rows.append((f"{task.name} differs by {task.near} {task.unit} or more", differ, len(pairs)))
+        else:
+            rows.append((f"{task.name} differs", sum(one[i] != other[i] for one, other in pairs), len(pairs)))
+    ages = files["age"]
+    for age in (1, 26):
+        rows.append((f"aged {age}", int((ages == age).sum()), len(files)))
+    rows.append(("aged a multiple of five, not zero", int(((ages % 5 == 0) & (ages > 0)).sum()), len(files)))
+    return pd.DataFrame(rows, columns=["problem", "n", "of"])
+
+
+def save(found: pd.DataFrame, wrong: pd.DataFrame, folder: Path) -> None:
+    write_table(found, folder / COUNTS_FILE)
+    write_table(wrong, folder / PROBLEMS_FILE)
+
+
+def load(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The counts and the problems that `save` wrote."""
+    types = {"age": int, "gender": int, "race": int, "split": str, "n": int}
+    found = read_table(folder / COUNTS_FILE, types, _COMMAND)
+    return found, read_table(folder / PROBLEMS_FILE, {"problem": str, "n": int, "of": int}, _COMMAND)

@@ -1,0 +1,62 @@
+"""What is in the dataset -> figures. The colours here stand for no approach."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ..tasks import AGE, GENDER, RACE
+from .style import SOFT, TEMPLATE
+
+SHADES = ("#5a6f8f", "#b0a18a")  # of the two genders
+PATTERNS = ("", "/")
+
+
+def ages(counts: pd.DataFrame) -> go.Figure:
+    """`description.counts` -> images of each labelled age."""
+    by = counts.groupby("age")["n"].sum().reindex(range(AGE.low, AGE.high + 1), fill_value=0)
+    figure = go.Figure(
+        go.Bar(x=by.index, y=by, marker_color=SHADES[0], hovertemplate="%{x} years: %{y:,} images<extra></extra>")
+    )
+    figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", dtick=20)
+    figure.update_yaxes(title_text="Images", tickformat=",")
+    return figure.update_layout(template=TEMPLATE, bargap=0.1, showlegend=False)
+
+
+def people(counts: pd.DataFrame) -> go.Figure:
+    """`description.counts` -> images of each race and gender."""
+    by = counts.groupby(["race", "gender"])["n"].sum().unstack(fill_value=0)
+    figure = go.Figure()
+    for i, label in enumerate(GENDER.labels):
+        figure.add_bar(
+            x=by[i], y=[RACE.words(race) for race in by.index], orientation="h", name=label,
+            marker={"color": SHADES[i], "pattern": {"shape": PATTERNS[i], "fillmode": "overlay", "fgcolor": "#fff", "size": 8}},
+            hovertemplate="%{y}, " + label + ": %{x:,} images<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title_text="Images", tickformat=",", nticks=6)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return figure.update_layout(template=TEMPLATE, barmode="stack", legend_traceorder="normal")
+
+
+def ages_of_groups(counts: pd.DataFrame) -> go.Figure:
+    """`description.counts` -> the spread of ages in each gender and race: 5, 25, 50, 75 and 95 % are younger."""
+    figure = go.Figure()
+    names, quantiles = [], []
+    for task in (GENDER, RACE):
+        for value, part in counts.groupby(task.name):
+            names.append(task.words(value))
+            quantiles.append(_quantiles(part, (0.05, 0.25, 0.5, 0.75, 0.95)))
+    low, q1, median, q3, high = np.array(quantiles).T
+    figure.add_box(
+        y=names, lowerfence=low, q1=q1, median=median, q3=q3, upperfence=high, orientation="h", showlegend=False,
+        line={"color": SOFT, "width": 1.5}, fillcolor="rgba(90,111,143,0.35)",
+    )  # fmt: skip
+    figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", range=[-2, 92])
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return figure.update_layout(template=TEMPLATE)
+
+
+def _quantiles(counts: pd.DataFrame, levels: tuple[float, ...]) -> list[float]:
+    """The ages below which so many images are."""
+    by = counts.groupby("age")["n"].sum().sort_index()
+    share = by.cumsum() / by.sum()
+    return [float(by.index[np.searchsorted(share, level)]) for level in levels]

@@ -1,0 +1,101 @@
+"""Dataset: who is in UTKFace, and what is wrong with its labels."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import gradio as gr
+import pandas as pd
+
+from .. import description, plots
+from ..detection import open_image, whole
+from ..errors import FaceMTLError
+from ..tasks import AGE, GENDER, RACE
+from . import cards, compare
+from .faces import FacePool
+
+BOXES = "Half of the faces are inside a box, nine tenths inside its whiskers; the line is the median."
+THUMB = 88  # px
+BANDS = (0, 2, 4, 7, 10, *range(15, 75, 5), 80, 117)  # years; each band ends before the next one starts
+
+
+def overview(counts: pd.DataFrame) -> str:
+    by = counts.groupby("split")["n"].sum()
+    n = f"{counts['n'].sum():,}"
+    text = (
+        f"<p>{n} different faces, cropped to 200 × 200 px, with a gender, one of five races and an age each: labels that a "
+        f"model estimated and a person checked. {by.get('train', 0):,} are for training, {by.get('calibration', 0):,} for "
+        f"calibration and {by.get('validation', 0):,} for validation; an image's own bytes decide which.</p>"
+    )
+    return cards.card("What is UTKFace?", text)
+
+
+def problems_table(problems: pd.DataFrame) -> str:
+    rows = [
+        [row.problem.capitalize(), f"{row.n:,}", f"{100 * row.n / max(1, row.of):.1f} % of {row.of:,}"]
+        for row in problems.itertuples()
+    ]
+    note = (
+        "Where labels differ, pairs of byte-identical files are counted: the same picture, labelled twice. "
+        "So no model can be right about all of them."
+    )
+    question = "What is wrong with the labels?"
+    sensitive = [row.problem.startswith((GENDER.name, RACE.name)) for row in problems.itertuples()]
+    return cards.card(question, cards.html_table(question, ["Problem", "Files", "Share"], rows, note, sensitive))
+
+
+def atlas(composites: FacePool) -> str:
+    """All composites: a row per age band, a column per gender and race."""
+    table = composites.table
+    columns = [(g, r) for g in range(len(GENDER.labels)) for r in range(len(RACE.labels))]
+    head = "".join(f'<th scope="col">{GENDER.words(g)}<br>{RACE.words(r)}</th>' for g, r in columns)
+    rows = ""
+    names = [f"{low}+" if high > AGE.high else f"{low}-{high - 1}" for low, high in pairwise(BANDS)]
+    for name, part in table.groupby(pd.cut(table["age"], BANDS, right=False, labels=names), observed=True):
+        found = {(row.gender, row.race): row for row in part.itertuples()}
+        cells = "".join(f"<td>{_thumb(found[key]) if key in found else ''}</td>" for key in columns)
+        rows += f'<tr><th scope="row">{name}</th>{cells}</tr>'
+    table = f'<table class="atlas"><thead><tr><th scope="col">{AGE.title}</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    body = f'<div class="scroll" tabindex="0">{table}</div><p class="note">{composites.origin}</p>'
+    return cards.card("What do the averages look like, from the youngest to the oldest?", body)
+
+
+def _thumb(row) -> str:
+    crop = whole(open_image(Path(row.file))).crop
+    said = f"Composite: {GENDER.words(row.gender)}, {RACE.words(row.race)}, {AGE.words(row.age)}"
+    return cards.picture(crop, said, size=THUMB)
+
+
+def build(described: Path, composites: FacePool, tab: gr.Tab) -> None:
+    """Drawn once, from tables in `described`; the averages when the tab is first seen."""
+    try:
+        counts, problems = description.load(described)
+    except FaceMTLError as error:
+        gr.HTML(cards.message("Not described yet", str(error)))
+        return
+    gr.HTML(overview(counts))
+    figures = (
+        ("How old are the faces?", plots.ages(counts), False),
+        ("Who is in it, and who is not?", plots.people(counts), True),
+        ("Are age, gender and race confounded?", plots.ages_of_groups(counts), True),
+    )
+    with gr.Row(equal_height=True):
+        for title, figure, is_sensitive in figures[:2]:
+            _figure(title, figure, is_sensitive)
+    with gr.Row(equal_height=True):
+        with _figure(*figures[2]):
+            gr.HTML(f'<p class="note">{BOXES}</p>')
+        with gr.Column(min_width=320):
+            gr.HTML(problems_table(problems))
+    averages = gr.HTML(cards.message("Drawing the averages", "One moment."), elem_id="atlas", elem_classes="sensitive")
+    drawn = gr.State(False)
+    tab.select(
+        compare.told(lambda is_drawn: (gr.skip(), True) if is_drawn else (atlas(composites), True)),
+        drawn, [averages, drawn], api_visibility="private", show_progress="hidden",
+    )  # fmt: skip
+
+
+def _figure(title: str, figure, is_sensitive: bool) -> gr.Column:
+    with gr.Column(elem_classes=["card", "figure", *(["sensitive"] if is_sensitive else [])], min_width=320) as column:
+        gr.HTML(f'<h2 class="figure-title">{title}</h2>')
+        gr.Plot(figure, show_label=False, label=title, container=False)
+    return column

@@ -1,0 +1,50 @@
+"""Dataset, as a visitor reads it."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from facemtl import description
+from tests import support
+
+COUNTS, PROBLEMS = description.load(support.ROOT / "assets" / "dataset")
+
+
+def open_tab(page: Page) -> None:
+    support.choose_tab(page, "Dataset")
+    expect(page.get_by_role("heading", name="What is UTKFace?")).to_be_visible()
+
+
+def test_it_says_how_many_faces_there_are_and_what_is_wrong(page):
+    open_tab(page)
+    expect(page.get_by_text(f"{COUNTS['n'].sum():,} different faces")).to_be_visible()
+    for row in PROBLEMS.itertuples():
+        expect(page.get_by_role("row", name=row.problem.capitalize()).filter(visible=True)).to_contain_text(f"{row.n:,}")
+
+
+def test_figures_are_drawn(page):
+    open_tab(page)
+    expect(page.locator(".js-plotly-plot").filter(visible=True)).to_have_count(3)
+
+
+def test_the_averages_are_shown_and_said(page):
+    open_tab(page)
+    pictures = page.locator("#atlas img")
+    expect(pictures).to_have_count(len(support.composites()))
+    expect(page.get_by_alt_text("Composite: female, Asian, 1 years")).to_be_visible()
+    assert all(pictures.evaluate_all("all => all.map((one) => one.naturalWidth > 40)"))
+
+
+def test_what_is_sensitive_can_be_hidden(page):
+    open_tab(page)
+    page.get_by_label("Hide gender and race").check()
+    expect(page.get_by_role("heading", name="Who is in it, and who is not?")).to_be_hidden()
+    expect(page.locator("#atlas")).to_be_hidden()
+    expect(page.get_by_role("row", name="Race differs")).to_be_hidden()
+    expect(page.get_by_role("heading", name="How old are the faces?")).to_be_visible()
+
+
+@pytest.mark.parametrize("look", [{"width": 390, "scheme": "dark"}], ids=["390-dark"], indirect=True)
+def test_nothing_sticks_out_of_a_phone(page):
+    open_tab(page)
+    expect(page.locator("#atlas img").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,66 @@
+"""What is said of the dataset, counted another way."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from facemtl import description
+from facemtl.cli import main
+from facemtl.data import read_folder
+from facemtl.tasks import TASKS
+from tests import support
+
+SHIPPED = support.ROOT / "assets" / "dataset"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Of twelve pictures, one three times under other labels, one twice under the same, one also badly named."""
+    files = support.write_pictures(tmp_path / "faces", 12, seed=3)
+    for i, labels in enumerate(("20_0_0", "24_1_0", "30_1_2")):
+        shutil.copy(files[0], files[0].with_name(f"{labels}_{i}.jpg.chip.jpg"))
+    files[0].unlink()
+    labels = "_".join(files[1].name.split("_")[:3])
+    shutil.copy(files[1], files[1].with_name(f"{labels}_7.jpg.chip.jpg"))
+    shutil.copy(files[2], files[2].with_name("20_1_20990101.jpg.chip.jpg"))
+    return tmp_path / "faces"
+
+
+def test_every_image_is_counted_once(folder):
+    images, _ = read_folder(folder)
+    counts = description.counts(images)
+    assert counts["n"].sum() == len(images) == 11
+    for row in counts.itertuples():
+        same = (images[["age", "gender", "race", "split"]] == [row.age, row.gender, row.race, row.split]).all(axis=1)
+        assert same.sum() == row.n
+
+
+def test_problems_worked_out_by_hand(folder):
+    found = description.problems(folder, progress=False).set_index("problem")
+    assert tuple(found.loc["badly named"]) == (1, 16)
+    assert tuple(found.loc["unreadable"]) == (0, 16)
+    assert tuple(found.loc["copies of another file"]) == (3, 16)  # two of the three, one of the two
+    assert tuple(found.loc["left out: copies with other labels"]) == (3, 16)
+    # Pairs: 20_0_0 with 24_1_0, 20_0_0 with 30_1_2, 24_1_0 with 30_1_2, and the two that are alike.
+    assert tuple(found.loc["gender differs"]) == (2, 4)
+    assert tuple(found.loc["race differs"]) == (2, 4)
+    assert tuple(found.loc["age differs by 5 years or more"]) == (2, 4)
+
+
+def test_what_is_written_is_read_again_and_names_no_image(folder, tmp_path, capsys):
+    assert main(["describe", "--data", str(folder), "--output", str(tmp_path / "out")]) == 0
+    counts, problems = description.load(tmp_path / "out")
+    pd.testing.assert_frame_equal(counts, description.counts(read_folder(folder)[0]), check_dtype=False)
+    assert list(problems["problem"]) == list(description.problems(folder, progress=False)["problem"])
+    written = b"".join(support.contents(tmp_path / "out").values()).decode()
+    assert not any(file.stem.split("_")[-1].split(".")[0] in written for file in folder.iterdir() if "2099" in file.name)
+
+
+def test_what_is_shipped_fits_what_was_validated(results):
+    counts, _ = description.load(SHIPPED)
+    validated = results.drop_duplicates("image")
+    reported = counts[counts["split"] == "validation"]
+    assert reported["n"].sum() == len(validated)
+    for task in TASKS[:2]:
+        assert dict(reported.groupby(task.column)["n"].sum()) == dict(validated[task.name].value_counts())
