@@ -17,6 +17,7 @@ import torchvision
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.transforms.functional import normalize
 
 from .errors import FaceMTLError
 from .tasks import Task, task_named
@@ -45,12 +46,11 @@ class FaceModel(nn.Module):
         self.heads = nn.ModuleDict(
             {task.name: nn.Sequential(nn.Dropout(dropout), nn.Linear(n_features, task.n_outputs)) for task in tasks}
         )
-        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """RGB images (B, 3, H, W) with values in [0, 1] -> {task name: outputs (B, n_outputs)}."""
-        images = (images - self.mean) / self.std
+        images = normalize(images, self.mean, self.std)
         features = self.backbone(images.contiguous(memory_format=torch.channels_last))  # (B, n_features)
         return {name: head(features) for name, head in self.heads.items()}
 
@@ -178,7 +178,8 @@ class Checkpoint:
             fields = json.loads(description.read_text())
             checkpoint = cls(**{**fields, "tasks": tuple(fields["tasks"])})
             tasks = tuple(task_named(name) for name in checkpoint.tasks)
-            model = FaceModel(tasks, checkpoint.backbone, mean=checkpoint.mean, std=checkpoint.std)
+            with torch.device("meta"):  # without values: the weights bring theirs, and drawing random ones takes time
+                model = FaceModel(tasks, checkpoint.backbone, mean=checkpoint.mean, std=checkpoint.std)
         except FileNotFoundError as error:
             raise FaceMTLError(f"The model {description.stem} has no description {description.name}. {again}") from error
         except (ValueError, TypeError, KeyError, AttributeError, FaceMTLError) as error:
@@ -192,7 +193,7 @@ class Checkpoint:
             raise FaceMTLError(f"{weights.name} is damaged, or not the file that {description.name} describes. {again}")
         try:
             state = safetensors.torch.load(content)
-            model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+            model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
         except (SafetensorError, RuntimeError) as error:
             raise FaceMTLError(f"{weights.name} does not fit the model that {description.name} describes. {again}") from error
         return checkpoint, model.eval().to(memory_format=torch.channels_last)

@@ -74,7 +74,7 @@ def build_app(
                 if results is None:
                     gr.HTML(cards.message("No results yet", MISSING))
                 else:
-                    training.build(results, measured)
+                    training.build(metrics, measured)
             with gr.Tab("About", id="about"):
                 about.build(model_card)
 

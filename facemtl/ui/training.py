@@ -8,7 +8,6 @@ import pandas as pd
 
 from .. import cost, plots, report, runs
 from ..errors import FaceMTLError
-from ..evaluation import compare
 from ..prediction import APPROACHES
 from ..tasks import AGE, TASKS
 from . import cards
@@ -30,10 +29,10 @@ def findings(measured: Path) -> str:
     return text
 
 
-def age_then_and_now(results: pd.DataFrame) -> pd.DataFrame:
+def age_then_and_now(metrics: pd.DataFrame) -> pd.DataFrame:
     """`experiment, approach, value`: the age error of the notebook, and of the shipped models."""
     then = report.load_history().query("task == @AGE.name")
-    now = compare(results).set_index("task").loc[AGE.name]
+    now = metrics[metrics["by"] == "all"].set_index("task").loc[AGE.name]
     rows = [[THEN, row.approach, row.value] for row in then.itertuples()]
     rows += [["This app", a.name, now[a.name]] for a in APPROACHES]
     return pd.DataFrame(rows, columns=["experiment", "approach", "value"])
@@ -52,12 +51,12 @@ def costs_table(costs: pd.DataFrame) -> str:
     return f'<h2 class="figure-title">{question}</h2>{cards.html_table(question, columns, rows, cost.note(costs))}'
 
 
-def build(results: pd.DataFrame, measured: Path) -> None:
-    """Everything here is drawn once, from tables in `measured`: what is missing there is named in its place."""
+def build(metrics: pd.DataFrame, measured: Path) -> None:
+    """Drawn once, from the saved `metrics` and other tables in `measured`: what is missing there is named in its place."""
     with gr.Column(elem_classes="card answer"):
         gr.HTML('<h2 class="figure-title">One model in place of three: what is lost, what is gained?</h2>')
         _or_message(lambda: gr.Markdown(findings(measured), elem_id="findings"))
-    errors = age_then_and_now(results)
+    errors = age_then_and_now(metrics)
     with gr.Row(equal_height=True):
         with gr.Column(elem_classes="card figure", min_width=320):
             _figure("Does it halve the age error, as was once claimed?", plots.then_and_now(errors))
