@@ -14,8 +14,8 @@ class TrainConfig:
 
     tasks: tuple[str, ...] = tuple(task.name for task in TASKS)
     backbone: str = "resnet18"  # the name of a torchvision classification model
-    pretrained: bool = True  # start from ImageNet weights
-    start: str = ""  # the .json file of a trained model whose weights to start from instead
+    pretrained: bool = True  # start from ImageNet weights, unless there is a `start`
+    start: str = ""  # the .json file of a trained model to start from
     stages: tuple[tuple[int, int], ...] = ((64, 10), (96, 10), (112, 3))  # (image size in px, epochs), one after another
     batch_size: int = 64
     lr: float = 2e-3  # the peak of the one-cycle schedule
