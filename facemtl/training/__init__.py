@@ -45,6 +45,8 @@ def train(
 ) -> Checkpoint:
     """Train on the images of the train split; write checkpoint and history into `output`.
 
+    The history of a model that is started from comes first in that of the new one.
+
     `images` is the table of `data.read_folder`. After each epoch `<name>.resume.pt` holds all that `resume` needs; it is
     removed at the end, but for `keep_progress`, with which a finished training can be made longer. A resumed training
     continues as if never stopped; only the stages that lie ahead and the augmentation may be changed, and it is noted.
@@ -55,7 +57,7 @@ def train(
     progress_file = output / f"{config.name}.resume.pt"
     if progress_file.exists() and not resume:
         raise FaceMTLError(f"{progress_file} is of an interrupted training. Go on with --resume, or delete it to start anew.")
-    origin, trained = _start(config) if not resume else ({}, None)
+    origin, trained = (None, None) if resume else _start(config)
     learner = _learner(config, images, cache, _device(device), trained)
     keeper = KeepProgress(config, progress_file, output / f"{config.name}.history.csv", origin)
     if progress and learner.dls.device.type == "cpu":
@@ -75,10 +77,10 @@ def train(
         training={
             **asdict(config),
             "images": len(learner.dls.train.indices),
-            "seconds": round(sum(row["seconds"] for row in keeper.rows)) + keeper.origin.get("seconds", 0),
+            "seconds": round(sum(row["seconds"] for row in keeper.rows)) + keeper.origin["training"].get("seconds", 0),
             "device": str(learner.dls.device),
             "earlier": keeper.earlier,
-            "started_from": keeper.origin,
+            "started_from": keeper.origin["training"],
             "loss_scales": {name: task_named(name).loss_scale for name in config.tasks},
         },
     )
@@ -98,12 +100,15 @@ def find_learning_rate(config: TrainConfig, images: pd.DataFrame, *, cache: Path
         return float(learner.lr_find(show_plot=False).valley)
 
 
-def _start(config: TrainConfig) -> tuple[dict, FaceModel | None]:
-    """How the model was trained that this training starts from, and the model; nothing where it starts from none."""
+def _start(config: TrainConfig) -> tuple[dict | None, FaceModel | None]:
+    """The model that this training starts from, with how it was trained and the rows of its history, if it starts from one."""
     if not config.start:
-        return {}, None
-    checkpoint, trained = Checkpoint.load(Path(config.start))
-    return {**checkpoint.training, "sha256": checkpoint.sha256}, trained
+        return None, None
+    description = Path(config.start)
+    checkpoint, trained = Checkpoint.load(description)
+    history = description.with_name(f"{checkpoint.name}.history.csv")
+    rows = pd.read_csv(history).to_dict("records") if history.is_file() else []
+    return {"training": {**checkpoint.training, "sha256": checkpoint.sha256}, "rows": rows}, trained
 
 
 def _learner(

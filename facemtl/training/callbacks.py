@@ -112,9 +112,9 @@ class KeepProgress(Callback):
 
     order = 70  # after fastai's recorder
 
-    def __init__(self, config: TrainConfig, file: Path, history: Path, origin: dict):
+    def __init__(self, config: TrainConfig, file: Path, history: Path, origin: dict | None = None):
         self.config, self.file, self.history, self.rows, self.smooth_loss = config, file, history, [], None
-        self.origin = origin  # how the model was trained whose weights this training started from
+        self.origin = origin or {"training": {}, "rows": []}  # of the model whose weights this training started from
         self.changed = []  # the settings that differ from those of the interrupted training
         self.earlier = []  # of each time that settings were changed: the epochs done by then, and what was set before
 
@@ -135,7 +135,9 @@ class KeepProgress(Callback):
         measured = dict(zip(names, (float(v) for v in self.recorder.values[-1]), strict=True))
         seconds = round(time.perf_counter() - self.started, 1)
         self.rows.append({"epoch": self.epoch + 1, "size": self.prepare_batches.size, **measured, "seconds": seconds})
-        pd.DataFrame(self.rows).to_csv(self.history, index=False, float_format="%.5g")
+        before = self.origin["rows"]
+        rows = before + [{**row, "epoch": len(before) + row["epoch"]} for row in self.rows]
+        pd.DataFrame(rows).to_csv(self.history, index=False, float_format="%.5g")
         state = {
             "config": self.config.plain(),
             "model": self.learn.model.state_dict(),
@@ -169,7 +171,7 @@ class KeepProgress(Callback):
             changed = [name for name, value in self.config.plain().items() if before[name] != value]
         except Exception as error:
             raise FaceMTLError(damaged) from error
-        self.earlier, self.origin = state.get("earlier", []), state.get("origin", {})
+        self.earlier, self.origin = state.get("earlier", []), state.get("origin", self.origin)
         if changed and {*changed} <= {"stages", "augmentation"} and self.config.sizes[: len(done)] == done:
             self.changed = changed
             self.earlier.append({"epochs": len(done), **{name: before[name] for name in changed}})

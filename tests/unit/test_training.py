@@ -357,6 +357,7 @@ def test_a_training_starts_from_a_trained_model_and_says_which(uninterrupted, im
     assert checkpoint.training["started_from"]["sha256"] == first.sha256
     assert checkpoint.training["started_from"]["stages"] == first.training["stages"]
     assert checkpoint.training["seconds"] >= first.training["seconds"]
+    assert list(history(tmp_path)["epoch"]) == list(range(1, 10)) and list(history(tmp_path)["size"]) == [32] * 4 + [48] * 5
     before, after = weights(uninterrupted), weights(tmp_path)
     assert all(torch.allclose(before[name], after[name], atol=1e-3) for name in before if name.endswith("weight"))
 
@@ -365,7 +366,7 @@ def test_a_training_starts_from_a_trained_model_and_says_which(uninterrupted, im
         longer = train(replace(config, stages=((48, 2),)), images, tmp_path, resume=True, progress=False)
     finally:
         hidden.rename(start)
-    assert longer.training["started_from"] == checkpoint.training["started_from"]
+    assert len(history(tmp_path)) == 10 and longer.training["started_from"] == checkpoint.training["started_from"]
 
 
 def test_a_start_that_is_no_model_is_refused(images, tmp_path):
