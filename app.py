@@ -26,11 +26,12 @@ def make_app(models: Path = ASSETS / "models", results: Path = ASSETS / "validat
         predictor,
         table,
         metrics,
-        results,
-        ASSETS / "dataset",
-        default_folder(),
-        ASSETS / "faces",
-        ASSETS.parent / "MODEL_CARD.md",
+        models=models,
+        measured=results,
+        described=ASSETS / "dataset",
+        dataset=default_folder(),
+        composites=ASSETS / "faces",
+        model_card=ASSETS.parent / "MODEL_CARD.md",
     )
 
 

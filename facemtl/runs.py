@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .prediction import MULTI, SINGLE, approach_of
+from .prediction import MULTI, SINGLE, Predictor, approach_of
 from .tables import read_table
 from .tasks import task_named
 
@@ -21,6 +21,24 @@ _TYPES = {
 def load_runs(folder: Path) -> pd.DataFrame:
     """The table that `python -m facemtl experiments` wrote: `experiment, question, seed, model, task, metric, value, ...`."""
     return read_table(folder / RUNS_FILE, _TYPES, "python -m facemtl experiments all")
+
+
+def learning(predictor: Predictor, folder: Path) -> pd.DataFrame:
+    """The histories that lie beside the weights in `folder`, where they do: `approach, task, epoch, size, value`.
+
+    The value is the task's metric after that epoch, on the images that training glances at.
+    """
+    found = []
+    for loaded in predictor.models:
+        if not (file := folder / f"{loaded.name}.history.csv").is_file():
+            continue
+        history = read_table(file, {"epoch": int, "size": int}, "python -m facemtl train")
+        for task in loaded.model.tasks:
+            if (column := f"{task.name}_{task.metric.name}") in history:
+                rows = history[["epoch", "size"]].assign(value=history[column], approach=loaded.approach.name, task=task.name)
+                found.append(rows.dropna())
+    columns = ["approach", "task", "epoch", "size", "value"]
+    return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:

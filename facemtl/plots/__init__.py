@@ -13,12 +13,12 @@ from .dataset import ages, ages_of_groups, people
 from .groups import metric_by_group
 from .perturbations import metric_by_perturbation
 from .style import COLORS, DASHES, SYMBOLS
-from .trainings import spread_over_seeds, then_and_now
+from .trainings import learning_curves, spread_over_seeds, then_and_now
 from .trust import confusion_matrices, reliability_diagram
 
 __all__ = [
     "COLORS", "DASHES", "SYMBOLS", "ages", "ages_of_groups", "bias_by_age", "confusion_matrices", "coverage_by_age",
-    "cumulative_score", "difference_by_age", "error_by_age", "error_distribution", "metric_by_group",
+    "cumulative_score", "difference_by_age", "error_by_age", "error_distribution", "learning_curves", "metric_by_group",
     "metric_by_perturbation", "people", "predicted_against_true", "reliability_diagram", "spread_over_seeds",
     "then_and_now",
 ]  # fmt: skip

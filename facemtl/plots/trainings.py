@@ -5,8 +5,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..prediction import APPROACHES, MULTI, SINGLE
-from ..tasks import AGE, TASKS
-from .style import BETWEEN, COLORS, SYMBOLS, TEMPLATE
+from ..tasks import AGE, TASKS, Task
+from .style import BETWEEN, COLORS, DASHES, SYMBOLS, TEMPLATE
 
 SPREAD = 215  # px; the height of one task's spread over seeds, with its axis
 
@@ -35,6 +35,21 @@ def then_and_now(errors: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title_text=f"{metric.title} of {AGE.axis.lower()}", range=[0, 12])
     figure.update_yaxes(type="category", range=[errors["experiment"].nunique() - 0.4, -0.6], showgrid=False)
     return figure.update_layout(template=TEMPLATE, height=260)
+
+
+def learning_curves(learned: pd.DataFrame, task: Task) -> go.Figure:
+    """`approach, task, epoch, size, value`: the metric of both approaches after each epoch."""
+    figure, metric = go.Figure(), task.metric
+    for approach in APPROACHES:
+        rows = learned[(learned["task"] == task.name) & (learned["approach"] == approach.name)]
+        figure.add_scatter(
+            x=rows["epoch"], y=rows["value"], mode="lines", name=approach.title, customdata=rows["size"],
+            line={"color": COLORS[approach.name], "dash": DASHES[approach.name], "width": 2},
+            hovertemplate="epoch %{x}, %{customdata} px: %{y:.2f} " + f"{metric.unit}<extra>{approach.title}</extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title_text="Epoch")
+    figure.update_yaxes(title_text=f"{metric.title} ({metric.unit})")
+    return figure.update_layout(template=TEMPLATE)
 
 
 def spread_over_seeds(table: pd.DataFrame, by: str) -> go.Figure:

@@ -37,6 +37,8 @@ def build_app(
     predictor: Predictor,
     results: pd.DataFrame | None,
     metrics: pd.DataFrame | None,
+    *,
+    models: Path,
     measured: Path,
     described: Path,
     dataset: Path,
@@ -45,7 +47,8 @@ def build_app(
 ) -> gr.Blocks:
     """The whole app. `results` and `metrics` are the saved tables of the folder `measured`, which holds others too.
 
-    `described` holds counts of the dataset; `dataset`, where it is, is read in the background.
+    `models` is the folder that the predictor was loaded from; `described` holds counts of the dataset; `dataset`, where it
+    is, is read in the background.
     """
     predictor.require_pairs()
     predictor.predict([np.zeros((8, 8, 3), np.uint8)])  # the first run is slow, and would count as a model's cost
@@ -74,7 +77,7 @@ def build_app(
                 if results is None:
                     gr.HTML(cards.message("No results yet", MISSING))
                 else:
-                    training.build(metrics, measured)
+                    training.build(predictor, models, metrics, measured)
             with gr.Tab("About", id="about"):
                 about.build(model_card)
 

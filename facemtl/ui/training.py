@@ -1,6 +1,7 @@
 """Training: what came out of training the four models, what it cost, and what was claimed before."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import gradio as gr
@@ -8,8 +9,8 @@ import pandas as pd
 
 from .. import cost, plots, report, runs
 from ..errors import FaceMTLError
-from ..prediction import APPROACHES
-from ..tasks import AGE, TASKS
+from ..prediction import APPROACHES, MULTI, Approach, Predictor
+from ..tasks import AGE, TASKS, Task
 from . import cards
 
 THEN = "2018"
@@ -19,6 +20,28 @@ HISTORY = (
     "tasks halves the error. But its single-task age model was trained at ten times the learning rate of all others and came "
     "out far worse than such models do elsewhere. With an equal recipe the gap is the lower one."
 )
+
+
+WHAT = (
+    '<p class="note">A backbone turns a picture into a few hundred numbers, and a head turns those into an answer. A '
+    "single-task model has one head; a multi-task model has a head for each task on one backbone, which has to serve them "
+    "all: it costs a third, and what one task teaches it, the others may use.</p>"
+)
+CURVES = (
+    "After each epoch, on the first 1,000 validation images, without mirror images. Steps come from larger images, dips from a "
+    "learning rate that rises again: the models were trained in several goes, all alike."
+)
+OWN_FACES = """
+Name your images as UTKFace does, `[age]_[gender]_[race]_[anything].jpg` (gender: 0 male, 1 female; race: 0 White, 1 Black,
+2 Asian, 3 Indian, 4 Others), put them into one folder, here `faces`, and train the four models on it: the first command with
+`gender`, `race`, `age` and `all`. The others measure them and open this app with them.
+
+```sh
+python -m facemtl train --data faces --tasks gender
+python -m facemtl evaluate --data faces --models runs --output runs/validation
+python app.py --models runs --results runs/validation
+```
+"""
 
 
 def findings(measured: Path) -> str:
@@ -43,6 +66,31 @@ def history_note(errors: pd.DataFrame) -> str:
     return f'<p class="note">{HISTORY.format(**{a.name: AGE.metric.words(then[a.name]) for a in APPROACHES})}</p>'
 
 
+def architecture(approach: Approach, tasks: Sequence[Task]) -> str:
+    """A drawing of the models of an approach: what sees the face, and what answers."""
+    step, middle = 58, 58 * (len(tasks) - 1) / 2 + 30
+    heights = [30 + step * i for i in range(len(tasks))]
+    backbones = [middle] * len(tasks) if approach is MULTI else heights
+    drawn = [_box(0, middle, 64, "face", "plain")]
+    drawn += [f'<path d="M64 {middle} L116 {y}"/>' for y in dict.fromkeys(backbones)]
+    drawn += [f'<path d="M246 {y} L298 {end}"/>' for y, end in zip(backbones, heights, strict=True)]
+    drawn += [_box(116, y, 130, "backbone", approach.name) for y in dict.fromkeys(backbones)]
+    for y, task in zip(heights, tasks, strict=True):
+        hidden = ' class="sensitive"' if task.sensitive else ""
+        drawn.append(f'<g{hidden}>{_box(298, y, 64, "head", approach.name)}<text x="376" y="{y + 5}">{task.name}</text></g>')
+    n = len(dict.fromkeys(backbones))
+    said = f"{approach.title}: the face goes through {n} backbone{'s' if n > 1 else ''}, then through one head per task."
+    svg = f'<svg viewBox="0 0 440 {2 * middle:.0f}" role="img" aria-label="{said}">{"".join(drawn)}</svg>'
+    return f'<figure class="architecture"><figcaption>{cards.mark(approach)}{approach.title}</figcaption>{svg}</figure>'
+
+
+def _box(x: float, y: float, width: float, text: str, css: str) -> str:
+    return (
+        f'<rect class="{css}" x="{x + 1}" y="{y - 19}" width="{width - 2}" height="38" rx="8"/>'
+        f'<text class="in" x="{x + width / 2}" y="{y + 5}" text-anchor="middle">{text}</text>'
+    )
+
+
 def costs_table(costs: pd.DataFrame) -> str:
     """What both approaches cost, for the eye."""
     rows = [[what.capitalize(), *cells] for what, *cells in cost.in_words(costs)]
@@ -51,11 +99,14 @@ def costs_table(costs: pd.DataFrame) -> str:
     return f'<h2 class="figure-title">{question}</h2>{cards.html_table(question, columns, rows, cost.note(costs))}'
 
 
-def build(metrics: pd.DataFrame, measured: Path) -> None:
+def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: Path) -> None:
     """Drawn once, from the saved `metrics` and other tables in `measured`: what is missing there is named in its place."""
     with gr.Column(elem_classes="card answer"):
         gr.HTML('<h2 class="figure-title">One model in place of three: what is lost, what is gained?</h2>')
         _or_message(lambda: gr.Markdown(findings(measured), elem_id="findings"))
+    with gr.Column(elem_classes="card"):
+        drawings = "".join(architecture(approach, predictor.tasks) for approach in APPROACHES)
+        gr.HTML(f'<h2 class="figure-title">What is multi-task learning?</h2><div class="architectures">{drawings}</div>{WHAT}')
     errors = age_then_and_now(metrics)
     with gr.Row(equal_height=True):
         with gr.Column(elem_classes="card figure", min_width=320):
@@ -63,6 +114,14 @@ def build(metrics: pd.DataFrame, measured: Path) -> None:
             gr.HTML(history_note(errors))
         with gr.Column(elem_classes="card figure", min_width=320):
             _or_message(lambda: gr.HTML(costs_table(cost.load(measured)), elem_id="costs"))
+    learned = runs.learning(predictor, models)
+    if len(learned):
+        with gr.Row(equal_height=True):
+            for task in predictor.tasks:
+                css = ["card", "figure", *(["sensitive"] if task.sensitive else [])]
+                with gr.Column(elem_classes=css, min_width=320):
+                    _figure(f"{task.title}: how was it learned?", plots.learning_curves(learned, task))
+        gr.HTML(f'<p class="note">{CURVES}</p>')
     if (measured / runs.RUNS_FILE).exists():
         trainings = runs.load_runs(measured)
         with gr.Row(equal_height=True):
@@ -72,6 +131,10 @@ def build(metrics: pd.DataFrame, measured: Path) -> None:
             ):
                 with gr.Column(elem_classes="card figure", min_width=320):
                     _figure(title, figure)
+
+    with gr.Column(elem_classes="card answer"):
+        gr.HTML('<h2 class="figure-title">How do I train them on my own faces?</h2>')
+        gr.Markdown(OWN_FACES, elem_id="own-faces")
 
 
 def _figure(title: str, figure) -> None:

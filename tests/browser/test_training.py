@@ -2,9 +2,9 @@
 
 from playwright.sync_api import Page, expect
 
-from facemtl import cost
+from facemtl import cli, cost
 from facemtl.evaluation import compare
-from facemtl.tasks import task_named
+from facemtl.tasks import TASKS, task_named
 from tests import support
 
 MEASURED = support.ROOT / "assets" / "validation"
@@ -39,3 +39,28 @@ def test_costs_are_the_measured_ones(page):
         row = page.locator("#costs").get_by_role("row", name=what.capitalize())
         for cell in cells:
             expect(row).to_contain_text(cell)
+
+
+def test_the_models_are_drawn_and_said(page):
+    open_tab(page)
+    for said in (
+        "Three single-task models: the face goes through 3 backbones",
+        "One multi-task model: the face goes through 1 backbone,",
+    ):
+        expect(page.get_by_role("img", name=said)).to_be_visible()
+
+
+def test_how_each_task_was_learned_is_a_figure(page):
+    open_tab(page)
+    for task in TASKS:
+        expect(page.get_by_role("heading", name=f"{task.title}: how was it learned?")).to_be_visible()
+    expect(page.locator(".js-plotly-plot").filter(visible=True)).to_have_count(1 + len(TASKS))
+
+
+def test_the_commands_for_own_faces_are_those_of_the_command_line(page):
+    open_tab(page)
+    lines = page.locator("#own-faces pre").inner_text().splitlines()
+    commands = [line.removeprefix("python -m facemtl ") for line in lines if line.startswith("python -m facemtl ")]
+    assert len(commands) == 2
+    for command in commands:
+        assert callable(cli._parser().parse_args(command.split()).run)

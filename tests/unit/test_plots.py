@@ -16,7 +16,7 @@ from facemtl.evaluation import (
 )
 from facemtl.prediction import APPROACHES
 from facemtl.robustness import COLUMNS, PERTURBATIONS
-from facemtl.runs import by_approach, by_weighting
+from facemtl.runs import by_approach, by_weighting, learning
 from facemtl.tasks import GENDER, INTERVAL, RACE, TASKS
 from tests.support import ROOT, made_up_runs
 
@@ -275,3 +275,14 @@ def test_boxes_hold_the_quantiles_of_ages(counts):
         ages = np.repeat(part["age"], part["n"])
         for level, value in ((5, box.lowerfence), (25, box.q1), (50, box.median), (75, box.q3), (95, box.upperfence)):
             assert value[i] == np.percentile(ages, level, method="inverted_cdf")
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_learning_curves_are_the_histories(predictor, task):
+    learned = learning(predictor, ROOT / "assets" / "models")
+    figure = plots.learning_curves(learned, task)
+    assert figure.layout.xaxis.title.text == "Epoch" and task.metric.unit in figure.layout.yaxis.title.text
+    for approach, line in zip(APPROACHES, figure.data, strict=True):
+        rows = learned[(learned["task"] == task.name) & (learned["approach"] == approach.name)]
+        assert list(line.y) == rows["value"].tolist() and list(line.x) == rows["epoch"].tolist()
+        assert (line.name, line.line.dash) == (approach.title, plots.DASHES[approach.name])

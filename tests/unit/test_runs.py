@@ -5,9 +5,21 @@ import pandas as pd
 import pytest
 
 from facemtl.errors import FaceMTLError
-from facemtl.runs import BASE, RUNS_FILE, WEIGHTINGS, by_approach, by_weighting, delta_m_by_seed, load_runs, luck, summary
+from facemtl.runs import (
+    BASE,
+    RUNS_FILE,
+    WEIGHTINGS,
+    by_approach,
+    by_weighting,
+    delta_m_by_seed,
+    learning,
+    load_runs,
+    luck,
+    summary,
+)
 from facemtl.tables import write_table
 from facemtl.tasks import TASKS
+from tests import support
 from tests.support import made_up_runs
 
 
@@ -66,3 +78,18 @@ def test_weightings_are_compared_at_the_same_seeds():
     fixed = found[found["weighting"] == WEIGHTINGS[BASE]]
     multi = by_approach(made_up_runs()).query("approach == 'multi'")
     assert sorted(fixed["value"]) == sorted(multi["value"])
+
+
+def test_what_was_learned_is_the_histories_beside_the_weights(predictor):
+    folder = support.ROOT / "assets" / "models"
+    learned = learning(predictor, folder)
+    for loaded in predictor.models:
+        history = pd.read_csv(folder / f"{loaded.name}.history.csv")
+        for task in loaded.model.tasks:
+            rows = learned[(learned["approach"] == loaded.approach.name) & (learned["task"] == task.name)]
+            assert rows["value"].tolist() == history[f"{task.name}_{task.metric.name}"].tolist()
+            assert rows["size"].iloc[-1] == loaded.checkpoint.image_size
+
+
+def test_models_without_histories_have_learned_nothing_that_is_known(predictor, tmp_path):
+    assert learning(predictor, tmp_path).empty
