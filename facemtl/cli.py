@@ -6,6 +6,7 @@ Libraries that one command needs are imported by that command: `predict` starts 
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from .data import VALIDATION, contradicting_copies, default_folder, download, read_folder
 from .errors import FaceMTLError
 from .tables import write_table
-from .tasks import TASKS, task_named
+from .tasks import TASKS, Classification, task_named
 
 if TYPE_CHECKING:
     from .detection import Face
@@ -158,8 +159,7 @@ def _describe(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .augmentation import Augmentation
-    from .training import TrainConfig, find_learning_rate, train  # fastai takes seconds to import
+    from .training import TrainConfig, find_learning_rate, interrupted_config, train  # fastai takes seconds to import
 
     chosen = (
         "backbone", "pretrained", "start", "stages", "batch_size", "lr", "warmup", "weight_decay", "dropout",
@@ -167,10 +167,14 @@ def _train(options: argparse.Namespace) -> None:
     )  # fmt: skip
     given = {name: value for name in chosen if (value := getattr(options, name)) is not None}
     given |= {name: tuple(given[name]) for name in ("stages", "teachers") if name in given}
+    config = TrainConfig(tasks=_chosen(options.tasks))
+    if options.resume:
+        config = interrupted_config(config, options.output)  # what is not said anew stays as it was
     if options.erase is not None:
-        given["augmentation"] = Augmentation(erase=options.erase)
-    config = TrainConfig(tasks=_chosen(options.tasks), **given)
-    images, _ = read_folder(options.data)
+        given["augmentation"] = replace(config.augmentation, erase=options.erase)
+    config = replace(config, **given)
+    images, findings = read_folder(options.data, verify=True)
+    print(findings)
     shared = {"cache": options.data.absolute().parent / "cache", "device": options.device}
     if options.lr_find:
         rate = find_learning_rate(config, images, **shared)
@@ -188,7 +192,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .prediction import Predictor
 
     predictor = Predictor.load(options.models).require_pairs()
-    images, _ = read_folder(options.data)
+    images, _ = read_folder(options.data, verify=True)
     counts = images["split"].value_counts()
     with _bar("Calibrating", counts.get("calibration", 0) * len(predictor.models)) as bar:
         predictor = evaluation.calibrate(predictor, images, options.models, bar.update)
@@ -283,21 +287,22 @@ def _predict(options: argparse.Namespace) -> None:
             f"There are no images in {', '.join(map(str, options.paths))}. Images end in {', '.join(IMAGE_SUFFIXES)}."
         )
     predictor = Predictor.load(options.models)
+    is_new = options.csv and not options.csv.exists()
     if options.csv:  # better refused now than after the last image
         options.csv.parent.mkdir(parents=True, exist_ok=True)
         options.csv.open("a").close()
     tables, pending = [], []
 
     def flush() -> None:
-        names, numbers, crops = zip(*pending, strict=True)
-        tables.append(predictor.predict(crops, names, numbers).table)
+        positions, numbers, crops = zip(*pending, strict=True)
+        tables.append(predictor.predict(crops, positions, numbers).table)
         pending.clear()
 
     n_failed = 0
     with _bar("Predicting", len(files)) as bar:
-        for file in files:
+        for position, file in enumerate(files):  # by position: files of several folders may have the same name
             try:
-                pending += [(file.name, i, face.crop) for i, face in enumerate(_faces(file, options.no_detect))]
+                pending += [(position, i, face.crop) for i, face in enumerate(_faces(file, options.no_detect))]
             except FaceMTLError as error:
                 n_failed += 1
                 bar.write(f"facemtl: {file.name}: {error}", file=sys.stderr)
@@ -307,11 +312,16 @@ def _predict(options: argparse.Namespace) -> None:
     if pending:
         flush()
     if not tables:
+        if is_new:
+            options.csv.unlink()
         raise FaceMTLError(f"None of the {len(files)} images gave a prediction.")
     result = pd.concat(tables, ignore_index=True)
+    n_read = result["image"].nunique()
+    result["image"] = result["image"].map(lambda position: files[position].name)
+    is_class = result["task"].map(lambda name: isinstance(task_named(name), Classification))
+    result["prediction"] = result["prediction"].map("{:.4f}".format).where(~is_class, result["prediction"].map("{:.0f}".format))
     result.to_csv(options.csv or sys.stdout, index=False, float_format="%.4f", lineterminator="\n")
     if options.csv:
-        n_read = result["image"].nunique()
         print(
             f"Wrote {len(result):,} rows of {n_read:,} images to {options.csv}"
             + (f"; {n_failed:,} left out" if n_failed else "")

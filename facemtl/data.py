@@ -30,8 +30,8 @@ HUB_REPOSITORY, HUB_FILE = "py97/UTKFace-Cropped", "UTKFace.tar.gz"
 
 TRAIN, VALIDATION, CALIBRATION = "train", "validation", "calibration"
 
-# [age]_[gender]_[race]_[timestamp].jpg.chip.jpg; one published name holds a space, one lacks the first dot.
-_FILE_NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_[\w ]+(\.jpg)?(\.chip)?\.jpg")
+# [age]_[gender]_[race]_[timestamp].jpg.chip.jpg; a few published names end otherwise, and so may anybody's own.
+_FILE_NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_.+\.jpg")
 _LABELS = [task.column for task in TASKS]
 
 
@@ -41,6 +41,10 @@ def default_folder() -> Path:
 
 
 # ---------------------------------------------------------------------------------------- download
+
+
+class ArchiveError(FaceMTLError):
+    """An archive is damaged, or not UTKFace's."""
 
 
 def download(folder: Path, archive: Path | None = None) -> None:
@@ -59,7 +63,7 @@ def download(folder: Path, archive: Path | None = None) -> None:
     fetched = _fetch_archive()
     try:
         unpack(fetched, folder)
-    except FaceMTLError:
+    except ArchiveError:
         fetched.unlink(missing_ok=True)  # damaged on its way: the next run fetches it anew
         raise
 
@@ -99,11 +103,11 @@ def unpack(archive: Path, folder: Path) -> None:
     with _new_folder(folder) as partial:
         n_images = 0
         try:
-            with tarfile.open(archive, "r:*") as tar, tqdm(tar, desc="Unpacking", unit=" files") as members:
+            with tarfile.open(archive, "r:gz") as tar, tqdm(tar, desc="Unpacking", unit=" files") as members:
                 for member in members:
                     path = Path(member.name)
                     if path.is_absolute() or ".." in path.parts or member.issym() or member.islnk() or member.isdev():
-                        raise FaceMTLError(
+                        raise ArchiveError(
                             f"{archive.name} is not a UTKFace archive: it holds {member.name!r}, "
                             "which is a link or points outside the folder. Nothing was unpacked."
                         )
@@ -117,11 +121,11 @@ def unpack(archive: Path, folder: Path) -> None:
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
                 raise FaceMTLError(f"{archive.name} could not be unpacked: {error.strerror}.") from error
-            raise FaceMTLError(
+            raise ArchiveError(
                 f"{archive.name} is not a whole .tar.gz archive ({_first_line(error)}). Fetch it again; nothing was unpacked."
             ) from error
         if n_images == 0:
-            raise FaceMTLError(
+            raise ArchiveError(
                 f"{archive.name} holds no image named like UTKFace's, [age]_[gender]_[race]_[timestamp].jpg.chip.jpg. "
                 "Nothing was unpacked."
             )
@@ -265,11 +269,11 @@ def decode_images(files: Iterable[str], size: int, cache: Path | None = None) ->
     """Decode and resize each image once: uint8 (N, size, size, 3).
 
     With `cache`, a folder, the array is kept there as a memory-mapped file that processes share; it
-    is named after the files, so other files or another size make another one.
+    is named after the files, their sizes and times, so other files or another size of images make another one.
     """
     files = list(files)
     if cache is not None:
-        key = hashlib.sha256("\n".join(Path(f).name for f in files).encode()).hexdigest()[:16]
+        key = hashlib.sha256("\n".join(map(_fingerprint, files)).encode()).hexdigest()[:16]
         kept = cache / f"{key}-{size}px.npy"
         if kept.is_file():
             return np.load(kept, mmap_mode="c")  # copy on write: torch takes only writable arrays
@@ -284,6 +288,16 @@ def decode_images(files: Iterable[str], size: int, cache: Path | None = None) ->
         np.save(partial, images)
         partial.replace(kept)
     return images
+
+
+def _fingerprint(file: str | Path) -> str:
+    try:
+        stat = Path(file).stat()
+    except OSError as error:
+        raise FaceMTLError(
+            f"{file} cannot be read ({error.strerror}). It may have been moved; read the folder again."
+        ) from error
+    return f"{Path(file).name} {stat.st_size} {stat.st_mtime_ns}"
 
 
 def load_image(file: str | Path, size: int) -> np.ndarray:

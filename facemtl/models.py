@@ -115,11 +115,13 @@ def _headless(name: str, pretrained: bool) -> tuple[nn.Module, int]:
     if name not in OWN_BACKBONES and name not in torchvision.models.list_models(module=torchvision.models):
         raise FaceMTLError(f"torchvision has no classification model named {name!r}. Try resnet18 or regnet_x_400mf.")
     try:
-        if name in OWN_BACKBONES:
-            model = OWN_BACKBONES[name]()
+        if not pretrained:
+            model = OWN_BACKBONES[name]() if name in OWN_BACKBONES else torchvision.models.get_model(name, weights=None)
         else:
-            model = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
+            model = torchvision.models.get_model(name, weights="DEFAULT")
     except (urllib.error.URLError, OSError, http.client.HTTPException, RuntimeError) as error:  # RuntimeError: a wrong checksum
+        if not pretrained:
+            raise
         raise FaceMTLError(
             f"The ImageNet weights of {name} could not be downloaded ({error}). Go online and run the same command again, "
             "or train from scratch with --no-pretrained."
@@ -178,8 +180,7 @@ class Checkpoint:
             fields = json.loads(description.read_text())
             checkpoint = cls(**{**fields, "tasks": tuple(fields["tasks"])})
             tasks = tuple(task_named(name) for name in checkpoint.tasks)
-            with torch.device("meta"):  # without values: the weights bring theirs, and drawing random ones takes time
-                model = FaceModel(tasks, checkpoint.backbone, mean=checkpoint.mean, std=checkpoint.std)
+            model = _unfilled(tasks, checkpoint.backbone, mean=checkpoint.mean, std=checkpoint.std)
         except FileNotFoundError as error:
             raise FaceMTLError(f"The model {description.stem} has no description {description.name}. {again}") from error
         except (ValueError, TypeError, KeyError, AttributeError, FaceMTLError) as error:
@@ -197,6 +198,15 @@ class Checkpoint:
         except (SafetensorError, RuntimeError) as error:
             raise FaceMTLError(f"{weights.name} does not fit the model that {description.name} describes. {again}") from error
         return checkpoint, model.eval().to(memory_format=torch.channels_last)
+
+
+def _unfilled(*args, **kwargs) -> FaceModel:
+    """A model that is to be given weights: drawing random ones first would take time."""
+    try:
+        with torch.device("meta"):
+            return FaceModel(*args, **kwargs)
+    except RuntimeError:  # some backbones, such as RegNet, compute their widths with tensors
+        return FaceModel(*args, **kwargs)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -29,7 +29,7 @@ from .callbacks import Float32Outputs, FreeLossWeights, KeepProgress, PrepareBat
 from .config import TrainConfig
 from .loader import FaceLoader
 
-__all__ = ["TrainConfig", "find_learning_rate", "train"]
+__all__ = ["TrainConfig", "find_learning_rate", "interrupted_config", "train"]
 
 
 def train(
@@ -92,6 +92,15 @@ def train(
     return checkpoint
 
 
+def interrupted_config(config: TrainConfig, output: Path) -> TrainConfig:
+    """The settings that the interrupted training of the same tasks had; `config` where there is none that can be read."""
+    try:
+        state = torch.load(output / f"{config.name}.resume.pt", map_location="cpu", weights_only=True, mmap=True)
+        return TrainConfig.of_plain(state["config"])
+    except Exception:  # `train` says what is wrong
+        return config
+
+
 def find_learning_rate(config: TrainConfig, images: pd.DataFrame, *, cache: Path | None = None, device: str = "auto") -> float:
     """fastai's learning-rate finder (Smith, 2017): the 'valley' of the loss over growing rates."""
     learner = _learner(config, images, cache, _device(device), _start(config)[1])
@@ -112,7 +121,7 @@ def _start(config: TrainConfig) -> tuple[dict | None, FaceModel | None]:
 
 
 def _learner(
-    config: TrainConfig, images: pd.DataFrame, cache: Path | None, device: torch.device, trained: FaceModel | None
+    config: TrainConfig, images: pd.DataFrame, cache: Path | None, device: torch.device, trained: FaceModel | None = None
 ) -> Learner:
     tasks = tuple(_as_trained(task_named(name), config) for name in config.tasks)
     torch.manual_seed(config.seed)

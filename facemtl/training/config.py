@@ -63,6 +63,13 @@ class TrainConfig:
         """The image size of each epoch."""
         return [size for size, epochs in self.stages for _ in range(epochs)]
 
+    @classmethod
+    def of_plain(cls, plain: dict) -> "TrainConfig":
+        """What `plain` made plain; settings that are younger than it have their defaults."""
+        tuples = {name: tuple(plain[name]) for name in ("tasks", "teachers") if name in plain}
+        stages = tuple(tuple(stage) for stage in plain["stages"])
+        return cls(**{**plain, **tuples, "stages": stages, "augmentation": Augmentation(**plain["augmentation"])})
+
     def plain(self) -> dict:
         """Itself as lists, dicts and numbers, so that it compares equal after being stored."""
         lists = {"tasks": list(self.tasks), "stages": [list(stage) for stage in self.stages], "teachers": list(self.teachers)}

@@ -134,7 +134,12 @@ def build(
         return on_choice(new_seed(), hidden, *chosen)
 
     def turn(pages: int) -> Callable:
-        return compare.told(lambda wish, hidden: show(replace(wish, page=max(0, wish.page + pages)), hidden))
+        def on_turn(wish: Wish | None, hidden: bool) -> tuple:
+            if wish is None:  # the server has forgotten this visitor
+                return draw({}, hidden)
+            return show(replace(wish, page=max(0, wish.page + pages)), hidden)
+
+        return compare.told(on_turn)
 
     def open_face(wish: Wish | None, hidden: bool, event: gr.EventData) -> tuple:
         chosen = int(event.choice)

@@ -53,6 +53,27 @@ def test_a_folder_with_a_broken_file(folder, tmp_path, predictor, capsys):
     assert table.loc[~classes, ["low", "high"]].notna().all(axis=None)
 
 
+def test_files_of_the_same_name_keep_their_rows_together_and_in_order(tmp_path, predictor, capsys):
+    files = support.composites(140)[20:120:50]
+    for folder, file in zip("ab", files, strict=False):
+        (tmp_path / folder).mkdir()
+        shutil.copy(file, tmp_path / folder / "x.jpg")
+    assert predict(tmp_path / "a", tmp_path / "b", "--no-detect", "--csv", tmp_path / "out.csv") == 0
+    assert "of 2 images" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "out.csv", dtype=str)
+    assert set(table["image"]) == {"x.jpg"} and len(table) == 2 * ROWS_PER_FACE
+    for file, rows in zip(files, (table[:ROWS_PER_FACE], table[ROWS_PER_FACE:]), strict=False):
+        expected = predictor.predict([whole(open_image(file)).crop]).table
+        assert np.allclose(rows["prediction"].astype(float), expected["prediction"], atol=1e-3)
+        assert all(value.isdigit() for value in rows.loc[rows["task"] != "age", "prediction"])
+
+
+def test_no_empty_table_is_left_where_nothing_can_be_read(tmp_path):
+    (tmp_path / "broken.jpg").write_text("hello")
+    assert predict(tmp_path / "broken.jpg", "--csv", tmp_path / "out.csv") == 1
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_every_face_of_a_photo_has_its_rows(tmp_path, capsys):
     canvas = Image.new("RGB", (900, 600), (120, 140, 150))
     for file, corner in zip(support.composites(140)[70:72], ((80, 150), (500, 150)), strict=True):

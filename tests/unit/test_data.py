@@ -1,6 +1,5 @@
 """UTKFace from archive and hub to a table: what is taken, what is refused, what is left behind."""
 
-import os
 import random
 from collections import Counter, defaultdict
 from hashlib import sha256
@@ -109,6 +108,7 @@ def test_reading_gives_hash_labels_and_split_of_every_image(synthetic_faces):
         "55_0_0_20990101000000000jpg.chip.jpg",  # one lacks a dot
         "28_1_2_209901010000000001.jpg.chip.jpg",  # one has a digit too many
         "26_1_3_composite068.jpg",  # ours
+        "26_1_3_Zoë-at work (2).jpg",  # anybody's
     ],
 )
 def test_names_that_are_accepted(tmp_path, file_name):
@@ -269,11 +269,10 @@ def test_a_gray_image_is_decoded_too(tmp_path):
     assert (abs(decode_images([str(file)], 48)[0].astype(int) - 90) <= 1).all()
 
 
-def test_images_are_decoded_once_where_there_is_a_cache(tmp_path):
+def test_images_are_decoded_once_where_there_is_a_cache(tmp_path, monkeypatch):
     files = list(map(str, support.write_pictures(tmp_path / "f", 6)))
     first = decode_images(files, 36, tmp_path / "cache")
-    for file in files:
-        os.remove(file)  # so that decoding again would fail
+    monkeypatch.delattr(data, "load_image")  # so that decoding again would fail
     np.testing.assert_array_equal(decode_images(files, 36, tmp_path / "cache"), first)
     assert len(list((tmp_path / "cache").iterdir())) == 1  # and nothing half written
 
@@ -282,6 +281,14 @@ def test_the_cache_tells_sizes_and_files_apart(tmp_path):
     files = list(map(str, support.write_pictures(tmp_path / "f", 6)))
     for chosen, size in ((files, 36), (files, 40), (files[:3], 36), (files[::-1], 36)):
         np.testing.assert_array_equal(decode_images(chosen, size, tmp_path / "cache"), decode_images(chosen, size))
+
+
+def test_the_cache_is_not_used_for_other_images_of_the_same_names(tmp_path):
+    for folder in ("one", "two"):
+        files = [tmp_path / folder / name()]
+        files[0].parent.mkdir()
+        Image.new("RGB", (48, 48), {"one": (200, 30, 30), "two": (30, 30, 200)}[folder]).save(files[0])
+        np.testing.assert_array_equal(decode_images(files, 36, tmp_path / "cache"), decode_images(files, 36))
 
 
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path):

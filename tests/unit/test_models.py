@@ -179,6 +179,15 @@ def test_what_is_saved_gives_the_same_outputs_again(tmp_path, tasks):
     assert checkpoint.tasks == tuple(t.name for t in tasks)
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_comes_back(tmp_path, backbone):
+    model = seen_data(FaceModel((AGE,), backbone))
+    Checkpoint("age", ("age",), backbone, image_size=48).save(tmp_path, model)
+    _, loaded = Checkpoint.load(tmp_path / "age.json")
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(IMAGES)["age"], model(IMAGES)["age"], atol=0.05, rtol=0.05)  # float16 on disk
+
+
 def test_all_that_describes_a_model_comes_back(tmp_path):
     saved = a_checkpoint(
         mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), calibration={"age": {"margin": 1.5}, "race": {"temperature": 1.2}},

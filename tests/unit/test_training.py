@@ -1,5 +1,6 @@
 """Training: what the model is shown, and that an interrupted run ends as if it never was."""
 
+import json
 import shutil
 import time
 from dataclasses import replace
@@ -115,6 +116,13 @@ def test_a_model_is_named_after_its_tasks():
     names = {("age",): "age", ("gender", "age"): "gender+age", ("gender", "race", "age"): "multitask"}
     for tasks, name in names.items():
         assert TrainConfig(tasks=tasks).name == name
+
+
+def test_settings_survive_being_stored():
+    config = replace(TINY, tasks=("race", "age"), teachers=("a.json",), augmentation=Augmentation(erase=0.2), warmup=0.1)
+    assert TrainConfig.of_plain(json.loads(json.dumps(config.plain()))) == config
+    older = {name: value for name, value in config.plain().items() if name != "warmup"}
+    assert TrainConfig.of_plain(older) == replace(config, warmup=TrainConfig().warmup)
 
 
 def test_the_stages_give_each_epoch_its_size():
@@ -294,7 +302,8 @@ def resumed(killed, synthetic_faces, tmp_path_factory) -> Path:
     """The output of the killed training, after a second process finished it."""
     output = shutil.copytree(killed, tmp_path_factory.mktemp("resumed") / "runs")
     assert 1 <= len(history(output)) < 8 and not (output / f"{MODEL}.json").exists()  # it was stopped midway
-    assert resume(output, synthetic_faces) == 0
+    # What was set is known, and need not be said again.
+    assert main(["train", "--data", str(synthetic_faces), "--output", str(output), "--resume"]) == 0
     return output
 
 
