@@ -246,7 +246,8 @@ class Regression(Task):
         return (self.low + bin_ + within).clamp(self.low, self.high)
 
     def words(self, value: float) -> str:
-        return f"{value:.0f} {self.unit}"
+        number = f"{value:.0f}"
+        return f"{number} {self.unit.removesuffix('s') if number == '1' else self.unit}"
 
     def spread(self, predictions: np.ndarray) -> str:
         """Several answers to one face in words: '31 to 36 years in 12 views'."""

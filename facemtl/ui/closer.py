@@ -101,7 +101,7 @@ def as_json(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels
                 "low": None if np.isnan(row.low) else round(row.low, 2),
                 "high": None if np.isnan(row.high) else round(row.high, 2),
                 "label": labels.get(row.task),
-                "probabilities": found.round(5).to_dict(),
+                "probabilities": {label: round(float(p), 5) for label, p in found.items()},
             }
         )  # fmt: skip
     milliseconds = {name: round(1000 * s, 2) for name, s in predictor.by_approach(predictions.seconds).items()}

@@ -24,10 +24,10 @@ CLASSES = tuple(task for task in TASKS if isinstance(task, Classification))
 
 @dataclass(frozen=True)
 class Wish:
-    """Which faces a visitor wants to see, in which order, and which page of them."""
+    """Which faces a visitor wants to see, in which order, and which sheet of them."""
 
     seed: int
-    page: int = 0
+    sheet: int = 0  # not "page", which Gradio takes for one of its own
     low: int = AGE.low  # years, of the label; both ends count
     high: int = AGE.high
     gender: int = ANY  # a label's index
@@ -42,7 +42,7 @@ class Wish:
         low, high = sorted(_whole(values.get(name), AGE.low, AGE.high, end) for name, end in ends)
         return cls(
             seed=as_seed(values.get("seed")),
-            page=_whole(values.get("page"), 0, 10**6, 0),
+            sheet=_whole(values.get("sheet"), 0, 10**6, 0),
             low=low,
             high=high,
             agreement=agreement if (agreement := values.get("agreement")) in AGREEMENTS else "any",
@@ -138,8 +138,8 @@ class FacePool:
         return found[np.argsort(-amount.to_numpy()[found], kind="stable")]
 
     def draw(self, n: int, wish: Wish, tasks: Sequence[Task] = TASKS) -> list[LabelledFace]:
-        """The `n` faces of the wished page (fewer on the last one, none beyond it)."""
-        positions = self.select(wish, tasks)[wish.page * n :]
+        """The `n` faces of the wished sheet (fewer on the last one, none beyond it)."""
+        positions = self.select(wish, tasks)[wish.sheet * n :]
         drawn = []
         for position in positions:
             if len(drawn) == n:

@@ -114,30 +114,32 @@ def build(
             source.learn(predictor, results)
         total = len(source.select(wish, tasks))
         last = max(0, (total - 1) // N_FACES)
-        wish = replace(wish, page=min(wish.page, last))
+        wish = replace(wish, sheet=min(wish.sheet, last))
         found = source.draw(N_FACES, wish, tasks)
         html = grid(predictor, found, source.origin, hidden) if found else NOBODY
         address = f'<a href="{escape(wish.query())}">Link to these faces</a>'
-        counted = f"Page {wish.page + 1} of {last + 1}, {total:,} faces"
+        counted = f"Page {wish.sheet + 1} of {last + 1}, {total:,} faces"
         return (
             wish, wish.seed, *(getattr(wish, name) for name in wished), html, address, counted,
-            gr.Button(interactive=wish.page > 0), gr.Button(interactive=wish.page < last),
+            gr.Button(interactive=wish.sheet > 0), gr.Button(interactive=wish.sheet < last),
         )  # fmt: skip
 
     def draw(values: Mapping[str, object], hidden: bool) -> tuple:
         return show(Wish.read(values), hidden)
 
     def on_choice(number: object, hidden: bool, *chosen: object) -> tuple:
-        return draw({"seed": number, **dict(zip(wished, chosen, strict=True))}, hidden)
+        drawn, seed, *rest = draw({"seed": number, **dict(zip(wished, chosen, strict=True))}, hidden)
+        # The fields stay as they are: somebody may be changing the next one.
+        return drawn, seed, *[gr.skip()] * len(wished), *rest[len(wished) :]
 
     def on_new(hidden: bool, *chosen: object) -> tuple:
         return on_choice(new_seed(), hidden, *chosen)
 
-    def turn(pages: int) -> Callable:
+    def turn(sheets: int) -> Callable:
         def on_turn(wish: Wish | None, hidden: bool) -> tuple:
             if wish is None:  # the server has forgotten this visitor
                 return draw({}, hidden)
-            return show(replace(wish, page=max(0, wish.page + pages)), hidden)
+            return show(replace(wish, sheet=max(0, wish.sheet + sheets)), hidden)
 
         return compare.told(on_turn)
 
@@ -152,7 +154,8 @@ def build(
     quiet = {**compare.MODEL_WORK, "show_progress_on": faces}
     numbers, dropdowns = [*wished.values()][:2], [*wished.values()][2:]
     changed = [again.click, these.click, seed.submit, *(n.submit for n in numbers), *(d.input for d in dropdowns)]
-    gr.on(changed, compare.told(on_choice), [seed, hide, *wished.values()], outputs, **quiet)
+    last = {"trigger_mode": "always_last"}  # who changes two fields in a hurry means both
+    gr.on(changed, compare.told(on_choice), [seed, hide, *wished.values()], outputs, **quiet, **last)
     new.click(compare.told(on_new), [hide, *wished.values()], outputs, **quiet)
     back.click(turn(-1), [drawn, hide], outputs, **quiet)
     forth.click(turn(1), [drawn, hide], outputs, **quiet)

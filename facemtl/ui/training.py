@@ -18,7 +18,7 @@ HISTORY = (
     "The app grows out of a notebook of 2018 (“Multi-task Deep Learning Experiment using fastai Pytorch”, Yang Zhang), "
     "which found {single} for the single-task model and {multi} for the multi-task one, and concluded that learning several "
     "tasks halves the error. But its single-task age model was trained at ten times the learning rate of all others and came "
-    "out far worse than such models do elsewhere. With an equal recipe the gap is the lower one."
+    "out far worse than such models do elsewhere. With an equal recipe the gap is the one in the lower row."
 )
 
 

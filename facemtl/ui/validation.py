@@ -9,6 +9,7 @@ import pandas as pd
 
 from .. import plots
 from ..evaluation import (
+    AGE_GROUPS,
     N_RESAMPLES,
     age_error_by_group,
     age_errors,
@@ -129,6 +130,7 @@ def _densest(view: View) -> str:
     """Mean and spread of predictions per label's band: the numbers of a density are too many."""
     by = view.errors.groupby(["age_group", "approach"], sort=False)["prediction"].describe(percentiles=[0.05, 0.5, 0.95])
     by = by.reset_index().rename(columns={"count": "n"}).astype({"n": int})
+    by = by.sort_values("age_group", key=lambda c: c.map(AGE_GROUPS.index), kind="stable")
     return numbers(by, _BY_AGE | {"5%": "5 % are below", "50%": "half are below", "95%": "95 % are below"})
 
 
@@ -268,7 +270,8 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame) -> None:
     options = {"api_visibility": "private", "concurrency_limit": 1, "show_progress_on": head}
     fields = list(wished.values())
     submits = [field.submit for field in fields[:2]] + [field.input for field in fields[2:]]
-    gr.on([apply.click, *submits], compare.told(on_choice), fields, outputs, **options)
+    # "always_last": who changes two fields in a hurry means both.
+    gr.on([apply.click, *submits], compare.told(on_choice), fields, outputs, **options, trigger_mode="always_last")
     everybody.click(
         compare.told(lambda: [AGE.low, AGE.high, *[ANY] * len(CLASSES), *show(whole)]), None, [*fields, *outputs], **options
     )

@@ -30,7 +30,7 @@ def test_the_averages_are_shown_and_said(page):
     open_tab(page)
     pictures = page.locator("#atlas img")
     expect(pictures).to_have_count(len(support.composites()))
-    expect(page.get_by_alt_text("Composite: female, Asian, 1 years")).to_be_visible()
+    expect(page.get_by_alt_text("Composite: female, Asian, 1 year")).to_be_visible()
     assert all(pictures.evaluate_all("all => all.map((one) => one.naturalWidth > 40)"))
 
 

@@ -22,7 +22,7 @@ def test_twelve_faces_with_truth_and_both_predictions(page):
     open_tab(page)
     for name in spoken(page):
         assert re.search(
-            r"label (fe)?male, \w+, \d+ years\. Three single-task models: .*years; One multi-task model: .*years", name
+            r"label (fe)?male, \w+, \d+ years?\. Three single-task models: .*years?; One multi-task model: .*years?", name
         )
     expect(page.locator("#grid")).to_contain_text("Composites")
     expect(page.locator("#grid")).to_contain_text(re.compile(r"Mean age error on these 12 faces: \d+\.\d years"))
@@ -50,10 +50,20 @@ def test_a_seed_can_be_typed_and_its_link_shared(page, app):
     assert spoken(page) == first
 
 
+def test_a_link_to_a_later_page_opens_that_page(page, app):
+    open_tab(page)
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("Page 2 of")).to_be_visible()
+    second = spoken(page)
+    page.goto(f"{app}/{page.get_by_role('link', name='Link to these faces').get_attribute('href')}")
+    expect(page.get_by_text("Page 2 of")).to_be_visible()
+    assert spoken(page) == second
+
+
 def test_a_click_opens_the_face_in_compare(page):
     open_tab(page)
     chosen = faces(page).nth(4)
-    age = re.search(r"label .*?(\d+) years", chosen.get_attribute("aria-label"))[1]
+    age = re.search(r"label .*?(\d+) years?", chosen.get_attribute("aria-label"))[1]
     chosen.click()
     expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
     expect(page.locator("#answer").get_by_text(f"label {age}", exact=True)).to_be_visible()
@@ -84,7 +94,7 @@ def type_age(page: Page, label: str, age: int) -> None:
 
 
 def ages(page: Page) -> list[int]:
-    return [int(re.search(r"label .*?(\d+) years", name)[1]) for name in spoken(page)]
+    return [int(re.search(r"label .*?(\d+) years?", name)[1]) for name in spoken(page)]
 
 
 def test_faces_can_be_chosen_and_the_choice_is_in_the_link(page, app):

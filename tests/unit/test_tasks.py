@@ -333,7 +333,7 @@ def test_metrics_of_unsigned_labels_do_not_wrap_around():
 
 def test_values_read_as_words():
     assert GENDER.words(1.0) == "female" and RACE.words(3) == "Indian"
-    assert AGE.words(34.4) == "34 years" and AGE.axis == "Age (years)"
+    assert AGE.words(34.4) == "34 years" and AGE.words(1.2) == "1 year" and AGE.axis == "Age (years)"
     assert ACCURACY.words(94.06) == "94.1 %" and MAE.words(4.541) == "4.54 years"
 
 

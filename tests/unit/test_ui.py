@@ -113,7 +113,7 @@ def test_what_is_hidden_is_not_asked_for(pool):
 def test_pages_hold_every_face_once(pool):
     wish = Wish(8, low=30, high=60)
     total = len(pool.select(wish))
-    pages = [pool.draw(12, replace(wish, page=page)) for page in range(-(-total // 12) + 1)]
+    pages = [pool.draw(12, replace(wish, sheet=sheet)) for sheet in range(-(-total // 12) + 1)]
     crops = [face.face.crop.tobytes() for page in pages for face in page]
     assert len(crops) == len(set(crops)) == total and [len(page) for page in pages[:-2]] == [12] * (len(pages) - 2)
     assert pages[-1] == []
@@ -134,8 +134,8 @@ def test_saved_predictions_are_used_where_all_are_there(synthetic_faces, predict
 @pytest.mark.parametrize(
     "wish",
     [
-        Wish(5), Wish(0, page=3), Wish(9, low=20, high=40), Wish(9, gender=0, race=4),
-        Wish(1, agreement="differ", order="hardest"), Wish(2, order="apart", page=1),
+        Wish(5), Wish(0, sheet=3), Wish(9, low=20, high=40), Wish(9, gender=0, race=4),
+        Wish(1, agreement="differ", order="hardest"), Wish(2, order="apart", sheet=1),
     ],
 )  # fmt: skip
 def test_a_wish_survives_as_a_link(wish):
@@ -149,9 +149,9 @@ def test_a_wish_survives_as_a_link(wish):
     [
         ({}, {}),
         ({"low": "50", "high": "20"}, {"low": 20, "high": 50}),
-        ({"low": "-3", "high": "999", "page": "-1"}, {}),
+        ({"low": "-3", "high": "999", "sheet": "-1"}, {}),
         ({"low": "x", "gender": "7", "race": "nan", "order": "<b>", "agreement": None}, {}),
-        ({"gender": 1.0, "race": "2", "page": "4"}, {"gender": 1, "race": 2, "page": 4}),
+        ({"gender": 1.0, "race": "2", "sheet": "4"}, {"gender": 1, "race": 2, "sheet": 4}),
     ],
 )
 def test_what_makes_no_sense_in_a_link_is_not_said(values, expected):
