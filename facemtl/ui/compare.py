@@ -28,6 +28,11 @@ KEEP_STATE = 600  # seconds that the server remembers what an idle visitor looks
 # For every event that runs a model, in any tab: one at a time, and no public endpoint.
 MODEL_WORK = {"api_visibility": "private", "concurrency_id": "models", "concurrency_limit": 1}
 
+# What is asked for below the answer comes into view, once it is drawn.
+IN_VIEW = """() => {
+    setTimeout(() => document.getElementById('closer')?.scrollIntoView({behavior: 'smooth', block: 'nearest'}), 150);
+    return [];
+}"""
 WAITING = cards.message("No face yet", "Upload a photo, take one, paste one, or draw a random face.")
 
 
@@ -213,6 +218,17 @@ def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, 
 
         return told(of_look)
 
-    for button, make in ((looks, closer.where_card), (steady, closer.steadiness_card), (save, closer.save_card)):
-        button.click(of_face(make), [state, hide], closer_, **{**MODEL_WORK, "show_progress_on": closer_})
+    for button, make, doing in (
+        (looks, closer.where_card, "Covering the face, place by place, and asking all models each time."),
+        (steady, closer.steadiness_card, "Shifting and mirroring the crop, and asking all models each time."),
+        (save, closer.save_card, "Drawing the result."),
+    ):
+        waiting = cards.message("One moment", doing)
+        at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        work = {**MODEL_WORK, "show_progress_on": closer_}
+        (
+            button.click(lambda waiting=waiting: waiting, None, closer_, js=IN_VIEW, **at_once)
+            .then(of_face(make), [state, hide], closer_, **work)
+            .then(None, None, None, js=IN_VIEW)
+        )
     return {"state": state, "outputs": outputs, "show": show, "on_random": on_random}

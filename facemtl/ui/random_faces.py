@@ -14,7 +14,7 @@ from . import cards, compare
 from .faces import AGREEMENTS, ANY, CLASSES, MAX_SEED, ORDERS, FacePool, LabelledFace, Wish, new_seed
 
 N_FACES = 12
-NOBODY = cards.message("Nobody is like that", "No face is as you wish. Widen the ages, or ask for less.")
+NOBODY = cards.message("No such face", "No face is like that. Widen the ages, or ask for less.")
 
 
 def grid(predictor: Predictor, faces: list[LabelledFace], origin: str, hide: bool = False) -> str:

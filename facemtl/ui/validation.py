@@ -24,7 +24,7 @@ from ..tasks import AGE, Classification, Task, task_named
 from . import cards, compare
 from .faces import ANY, CLASSES
 
-NOBODY = cards.message("Nobody is like that", "No validation image is as you wish. Widen the ages, or ask for less.")
+NOBODY = cards.message("No such image", "No validation image is like that. Widen the ages, or ask for less. The figures still show the choice before.")
 
 
 @dataclass(frozen=True)

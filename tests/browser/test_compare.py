@@ -112,6 +112,14 @@ def test_a_photo_from_the_camera(page):
     expect(answer(page)).to_contain_text("No face found")
 
 
+def test_what_takes_long_says_so_and_comes_into_view(page):
+    expect(page.locator("#answer section").first).to_be_visible()
+    page.get_by_role("button", name="Where does it look?").click()
+    expect(closer(page)).to_contain_text("One moment")
+    expect(closer(page)).to_contain_text("occlusion sensitivity")
+    expect(closer(page)).to_be_in_viewport()
+
+
 def closer(page: Page):
     return page.locator("#closer")
 

@@ -136,4 +136,4 @@ def test_nobody_may_be_as_wished(page):
     open_wishes(page)
     type_age(page, "Age from", 115)
     page.keyboard.press("Enter")
-    expect(page.locator("#grid")).to_contain_text("Nobody is like that")
+    expect(page.locator("#grid")).to_contain_text("No such face")
