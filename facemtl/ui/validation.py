@@ -24,7 +24,10 @@ from ..tasks import AGE, Classification, Task, task_named
 from . import cards, compare
 from .faces import ANY, CLASSES
 
-NOBODY = cards.message("No such image", "No validation image is like that. Widen the ages, or ask for less. The figures still show the choice before.")
+NOBODY = cards.message(
+    "No such image",
+    "No validation image is like that. Widen the ages, or ask for less. The figures still show the choice before.",
+)
 
 
 @dataclass(frozen=True)
