@@ -4,7 +4,7 @@ Every metric is a mean over images of a per-image score. Both approaches are res
 images, which makes the interval of their difference a paired one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +21,14 @@ from .tasks import AGE, GENDER, RACE, TASKS, Task, task_named
 
 N_RESAMPLES = 2000
 AGE_BANDS = (0, 3, 10, 20, 30, 40, 50, 60, 70, 117)  # each band ends before the next one starts
-AGE_GROUPS = tuple(f"{low}+" if high > AGE.high else f"{low}-{high - 1}" for low, high in pairwise(AGE_BANDS))
+
+
+def band_names(bands: Sequence[int]) -> tuple[str, ...]:
+    """(0, 3, ..., 117) -> ('0-2', ..., '70+'): each band ends before the next one starts."""
+    return tuple(f"{low}+" if high > AGE.high else f"{low}-{high - 1}" for low, high in pairwise(bands))
+
+
+AGE_GROUPS = band_names(AGE_BANDS)
 CHIP_SIZE = 200  # px; UTKFace's own
 FEW = 30  # a group of fewer images is marked: its figures are mostly luck
 PREDICTIONS_FILE, METRICS_FILE, TRUST_FILE = "predictions.csv.gz", "metrics.csv", "trust.csv"

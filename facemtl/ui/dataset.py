@@ -1,6 +1,5 @@
 """Dataset: who is in UTKFace, and what is wrong with its labels."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import gradio as gr
@@ -9,6 +8,7 @@ import pandas as pd
 from .. import description, plots
 from ..detection import open_image, whole
 from ..errors import FaceMTLError
+from ..evaluation import band_names
 from ..tasks import AGE, GENDER, RACE
 from . import cards, compare
 from .faces import FacePool
@@ -49,8 +49,7 @@ def atlas(composites: FacePool) -> str:
     columns = [(g, r) for g in range(len(GENDER.labels)) for r in range(len(RACE.labels))]
     head = "".join(f'<th scope="col">{GENDER.words(g)}<br>{RACE.words(r)}</th>' for g, r in columns)
     rows = ""
-    names = [f"{low}+" if high > AGE.high else f"{low}-{high - 1}" for low, high in pairwise(BANDS)]
-    for name, part in table.groupby(pd.cut(table["age"], BANDS, right=False, labels=names), observed=True):
+    for name, part in table.groupby(pd.cut(table["age"], BANDS, right=False, labels=band_names(BANDS)), observed=True):
         found = {(row.gender, row.race): row for row in part.itertuples()}
         cells = "".join(f"<td>{_thumb(found[key]) if key in found else ''}</td>" for key in columns)
         rows += f'<tr><th scope="row">{name}</th>{cells}</tr>'

@@ -131,7 +131,6 @@ def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: P
             ):
                 with gr.Column(elem_classes="card figure", min_width=320):
                     _figure(title, figure)
-
     with gr.Column(elem_classes="card answer"):
         gr.HTML('<h2 class="figure-title">How do I train them on my own faces?</h2>')
         gr.Markdown(OWN_FACES, elem_id="own-faces")
