@@ -87,8 +87,8 @@ def build_app(
             """A link with a seed opens its faces; else a random face shows at once what the page is for."""
             hidden, asked = bool(hidden), dict(request.query_params)
             if "seed" in asked:
-                return hidden, gr.Tabs(selected="random"), *[gr.skip()] * len(shared["outputs"]), *drawn["draw"](asked, hidden)
-            return hidden, gr.skip(), *shared["on_random"](hidden), *[gr.skip()] * len(drawn["outputs"])
+                return gr.Tabs(selected="random"), *[gr.skip()] * len(shared["outputs"]), *drawn["draw"](asked, hidden)
+            return gr.skip(), *shared["on_random"](hidden), *[gr.skip()] * len(drawn["outputs"])
 
         def on_first_sight(wish: Wish | None, hidden: bool) -> tuple:
             return (gr.skip(),) * len(drawn["outputs"]) if wish else drawn["draw"]({}, hidden)
@@ -106,7 +106,8 @@ def build_app(
 
         demo.unload(forget)
         filled = [*shared["outputs"], *drawn["outputs"]]
-        demo.load(compare.told(on_load), kept, [hide, tabs, *filled], **quiet)
+        demo.load(None, kept, hide, js="(hidden) => Boolean(hidden)")  # at once: what a visitor clicks meanwhile must hold
+        demo.load(compare.told(on_load), kept, [tabs, *filled], **quiet)
         hide.input(compare.told(on_hide), [hide, shared["state"], drawn["drawn"]], [kept, *filled], **quiet)
         hide.change(None, hide, None, js="(hidden) => { document.body.classList.toggle('hide-sensitive', hidden); }")
         random_tab.select(compare.told(on_first_sight), [drawn["drawn"], hide], drawn["outputs"], **quiet)

@@ -44,3 +44,12 @@ def test_hidden_everywhere_and_after_the_page_is_loaded_again(page):
     hide(page).uncheck()
     expect(page.locator("#grid")).to_contain_text(re.compile("male"))
     check(page, anything=True)
+
+
+def test_a_click_before_the_first_answer_holds(page):
+    """The random face that a page starts with must not bring back what was hidden meanwhile."""
+    hide(page).check()
+    expect(page.locator("#answer")).to_contain_text("What it cost")
+    expect(page.locator("#answer")).not_to_contain_text("Race")
+    expect(hide(page)).to_be_checked()
+    check(page, anything=False)
