@@ -1,13 +1,15 @@
 """A batch of images -> the same batch, each image changed in its own way, on whatever device it is."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import FaceMTLError
+
+MAX_BLUR = 0.03  # of a side
 
 
 @dataclass(frozen=True)
@@ -18,12 +20,16 @@ class Augmentation:
     scale: float = 0.12  # relative change of size
     shift: float = 0.12  # share of a side, in each direction
     light: float = 0.3  # relative change of brightness, and of contrast
+    tint: float = 0.0  # relative change of each colour, as by faded prints and lamps
     gray: float = 0.1  # share of images made gray
+    blur: float = 0.0  # share of images blurred, by a Gaussian whose standard deviation is up to MAX_BLUR
     erase: float = 0.0  # share of images that lose a patch of 15 to 40 % of a side
 
     def __post_init__(self):
-        for name, high in (("rotation", 180), ("scale", 0.9), ("shift", 1), ("light", 1), ("gray", 1), ("erase", 1)):
-            if not 0 <= (value := getattr(self, name)) <= high:
+        highest = {"rotation": 180, "scale": 0.9}
+        for name, value in asdict(self).items():
+            high = highest.get(name, 1)
+            if not 0 <= value <= high:
                 raise FaceMTLError(f"{name} must be from 0 to {high}; found {value}.")
 
 
@@ -50,8 +56,13 @@ def augment(images: Tensor, size: int, how: Augmentation) -> Tensor:
     contrast, brightness = 1 + uniform(-how.light, how.light, 1, 1, 1), 1 + uniform(-how.light, how.light, 1, 1, 1)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     images = ((images - mean) * contrast + mean) * brightness
+    if how.tint:
+        images = images * (1 + uniform(-how.tint, how.tint, 3, 1, 1))
     images = torch.where(uniform(0, 1, 1, 1, 1) < how.gray, images.mean(dim=1, keepdim=True), images)
 
+    if how.blur:
+        chosen = uniform(0, 1) < how.blur
+        images[chosen] = _blur(images[chosen], uniform(0, MAX_BLUR)[chosen] * size)
     if how.erase:
         pixels = torch.arange(size, device=images.device)
         side, is_erased = uniform(0.15, 0.4, 2) * size, uniform(0, 1) < how.erase
@@ -60,6 +71,18 @@ def augment(images: Tensor, size: int, how: Augmentation) -> Tensor:
         patch = inside[:, 0, :, None] & inside[:, 1, None, :] & is_erased[:, None, None]
         images = torch.where(patch[:, None], images.mean(dim=(1, 2, 3), keepdim=True), images)
     return images.clamp(0, 1)
+
+
+def _blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """(B, 3, H, W), standard deviations (B,) in px -> (B, 3, H, W)."""
+    n, channels, *sides = images.shape
+    reach = min(math.ceil(3 * MAX_BLUR * max(sides)), min(sides) - 1)
+    offsets = torch.arange(-reach, reach + 1, device=images.device)
+    weights = torch.exp(-((offsets / sigma.clamp(min=0.1)[:, None]) ** 2) / 2)
+    weights = (weights / weights.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)  # a row for each plane
+    planes = F.pad(images, [reach] * 4, mode="reflect").reshape(1, n * channels, *(side + 2 * reach for side in sides))
+    planes = F.conv2d(planes, weights[:, None, None, :], groups=n * channels)
+    return F.conv2d(planes, weights[:, None, :, None], groups=n * channels).reshape(images.shape)
 
 
 def resize(images: Tensor, size: int) -> Tensor:

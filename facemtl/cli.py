@@ -82,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--weight-decay", type=float)
     added.add_argument("--dropout", type=float)
     added.add_argument("--erase", type=float, help="share of the training images that lose a patch")
+    added.add_argument("--blur", type=float, help="share of the training images that are blurred")
+    added.add_argument("--tint", type=float, help="relative change of each colour")
     added.add_argument("--mixup", type=float, help="alpha of the Beta distribution that two images are mixed by")
     added.add_argument("--label-smoothing", type=float)
     added.add_argument("--sigma", type=float, help="of the Gaussian around an age that is learned, in years")
@@ -170,8 +172,8 @@ def _train(options: argparse.Namespace) -> None:
     config = TrainConfig(tasks=_chosen(options.tasks))
     if options.resume:
         config = interrupted_config(config, options.output)  # what is not said anew stays as it was
-    if options.erase is not None:
-        given["augmentation"] = replace(config.augmentation, erase=options.erase)
+    amounts = {name: value for name in ("erase", "blur", "tint") if (value := getattr(options, name)) is not None}
+    given["augmentation"] = replace(config.augmentation, **amounts)
     config = replace(config, **given)
     images, findings = read_folder(options.data, verify=True)
     print(findings)

@@ -5,17 +5,28 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 
+from facemtl import augmentation
 from facemtl.augmentation import Augmentation, augment, resize
 from facemtl.errors import FaceMTLError
 from tests import support
 
-STILL = Augmentation(rotation=0, scale=0, shift=0, light=0, gray=0, erase=0)
+STILL = Augmentation(rotation=0, scale=0, shift=0, light=0, tint=0, gray=0, blur=0, erase=0)
 
 
 @pytest.mark.parametrize(
-    "change", [{"gray": 1.5}, {"erase": -0.1}, {"scale": 1.0}, {"rotation": -5}, {"shift": -0.1}, {"light": -1}]
+    "change",
+    [
+        {"gray": 1.5},
+        {"erase": -0.1},
+        {"scale": 1.0},
+        {"rotation": -5},
+        {"shift": -0.1},
+        {"light": -1},
+        {"blur": 2},
+        {"tint": -0.1},
+    ],
 )
 def test_contradictory_amounts_of_augmentation_are_refused(change):
     with pytest.raises(FaceMTLError, match=next(iter(change))):
@@ -29,7 +40,7 @@ def photos(n=16, size=64) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "how", [Augmentation(), STILL, Augmentation(rotation=180, scale=0.5, shift=0.5, light=1, gray=1, erase=1)]
+    "how", [Augmentation(), STILL, Augmentation(rotation=180, scale=0.5, shift=0.5, light=1, tint=1, gray=1, blur=1, erase=1)]
 )
 @pytest.mark.parametrize("size", [32, 56, 64, 100])
 def test_an_augmented_image_is_still_an_image(how, size):
@@ -80,6 +91,33 @@ def test_gray_takes_the_colour_of_its_share_of_images():
     assert not colourful(augment(images, 64, replace(STILL, gray=1.0))).any()
     share = 1 - int(colourful(augment(images, 64, replace(STILL, gray=0.3))).sum()) / n_before
     assert 0.2 < share < 0.4
+
+
+def test_tint_changes_the_balance_of_colours_alone():
+    torch.manual_seed(0)
+    gray = torch.linspace(0.2, 0.7, 64).expand(12, 3, 64, 64)
+    found = augment(gray, 64, replace(STILL, tint=0.2))
+    factors = (found / torch.where(found[:, :, :, :1] < found[:, :, :, -1:], gray, gray.flip(3))).mean(dim=(2, 3))
+    assert (factors >= 0.8).all() and (factors <= 1.2).all()
+    assert (factors.amax(dim=1) - factors.amin(dim=1) > 0.02).all()
+
+
+def test_blur_is_that_of_pillow(monkeypatch):
+    monkeypatch.setattr(augmentation, "MAX_BLUR", 0.02)
+    image = support.picture(60, 1, 2, np.random.default_rng(0), 100)
+    found = augmentation._blur(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float(), torch.tensor([2.0]))
+    expected = np.asarray(image.filter(ImageFilter.GaussianBlur(2)), float)
+    assert np.abs(found[0].permute(1, 2, 0).numpy() - expected).mean() < 1
+
+
+def test_blur_takes_the_detail_of_its_share_of_images():
+    torch.manual_seed(0)
+    noise = torch.rand(400, 3, 32, 32)
+    found = augment(noise, 32, replace(STILL, blur=0.3))
+    changed = torch.minimum(*((found - other).abs().mean(dim=(1, 2, 3)) for other in (noise, noise.flip(3)))) > 0.01
+    assert 0.2 < changed.float().mean() < 0.35  # the weakest blurs change nothing
+    assert found[changed].std() < noise.std()
+    assert found[changed].mean() == pytest.approx(0.5, abs=0.01)
 
 
 def test_erasing_makes_one_patch_flat():

@@ -30,7 +30,8 @@ TINY = TrainConfig(backbone="resnet10", pretrained=False, stages=((32, 2),), bat
 # The same for the command line, with two image sizes, time enough to be interrupted, and all that a resumed run must restore.
 ARGUMENTS = [
     *("--backbone", "resnet10", "--no-pretrained", "--stages", "32x4", "48x4", "--batch-size", "32", "--lr", "0.004"),
-    *("--seed", "5", "--ema", "0.9", "--mixup", "0.2", "--weighting", "uncertainty", "--erase", "0.3"),
+    *("--seed", "5", "--ema", "0.9", "--mixup", "0.2", "--weighting", "uncertainty"),
+    *("--erase", "0.3", "--blur", "0.2", "--tint", "0.1"),
 ]
 MODEL = "multitask"
 
