@@ -119,7 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the table")
 
     added = command(_report, "report", "Write the measured tables into documents.", data=False)
-    added.add_argument("files", nargs="*", type=Path, help="documents with marked tables; none: README.md and MODEL_CARD.md")
+    added.add_argument(
+        "files", nargs="*", type=Path, help="documents with marked tables; none: all that hold some"
+    )
     added.add_argument("--results", type=Path, default=ASSETS / "validation", help="the folder of the measured tables")
 
     added = command(_experiments, "experiments", "Train what short experiments need; write what they measured.")
@@ -254,9 +256,9 @@ def _cost(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from .report import fill
+    from .report import DOCUMENTS, fill
 
-    for file in options.files or [ASSETS.parent / name for name in ("README.md", "MODEL_CARD.md")]:
+    for file in options.files or DOCUMENTS:
         file.write_text(fill(file.read_text("utf-8"), options.results), "utf-8")
         print(f"Wrote the tables of {file.name}")
 

@@ -1,4 +1,4 @@
-"""Measured tables -> the tables of README.md and MODEL_CARD.md, so that none of them is typed by hand.
+"""Measured tables -> the tables of DOCUMENTS, so that none of them is typed by hand.
 
 A document holds a table between `<!-- begin: NAME -->` and `<!-- end: NAME -->`; NAME is a key of SECTIONS.
 """
@@ -12,12 +12,14 @@ import pandas as pd
 from . import cost, evaluation, label_noise, robustness
 from .errors import FaceMTLError
 from .prediction import APPROACHES, MULTI, SINGLE, Approach
-from .runs import BASE, by_weighting, delta_m_by_seed, load_runs, summary
+from .runs import BASE, BEYOND_LUCK, RUNS_FILE, by_weighting, delta_m_by_seed, load_runs, summary
 from .runs import luck as spread_of_seeds
 from .tables import read_table
 from .tasks import Metric, task_named
 
-HISTORY_FILE = Path(__file__).resolve().parent.parent / "assets" / "history" / "2018.csv"
+_ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = tuple(_ROOT / name for name in ("README.md", "MODEL_CARD.md", "docs/experiments.md"))
+HISTORY_FILE = _ROOT / "assets" / "history" / "2018.csv"
 _JUDGED = {
     MULTI: "One model is better.",
     SINGLE: "Three are better.",
@@ -72,7 +74,27 @@ def answer(folder: Path) -> str:
     shares = [100 * by.at[MULTI.name, c] / by.at[SINGLE.name, c] for c in ("parameters", "milliseconds")]
     lines.append(f"- **Cost:** one model has {shares[0]:.0f} % of the parameters and takes {shares[1]:.0f} % of the time.")
     asked = f"Trained alike, on the same faces, and then asked about {overall['n'].max():,} others:"
-    return "\n\n".join([asked, "\n".join(lines), f"**{_VERDICTS[MULTI in won, SINGLE in won]}**"])
+    paragraphs = [asked, "\n".join(lines), f"**{_VERDICTS[MULTI in won, SINGLE in won]}**"]
+    if (folder / RUNS_FILE).exists():
+        paragraphs.append(_seeds_say(load_runs(folder)))
+    return "\n\n".join(paragraphs)
+
+
+def _seeds_say(runs: pd.DataFrame) -> str:
+    """Whether a difference outlives the luck of a training, in a sentence for everybody."""
+    spread = spread_of_seeds(runs)
+    ahead: dict[Approach | None, list[str]] = {}
+    for row in spread.itertuples():
+        gain = -row.t if task_named(row.task).metric.lower_is_better else row.t
+        better = (MULTI if gain > 0 else SINGLE) if abs(gain) > BEYOND_LUCK else None
+        ahead.setdefault(better, []).append(row.task)
+    said = {MULTI: "one model was better at {}", SINGLE: "three were better at {}", None: "luck explains the difference in {}"}
+    parts = "; ".join(said[better].format(" and ".join(tasks)) for better, tasks in ahead.items())
+    base = runs[runs["experiment"] == BASE]
+    return (
+        f"That is one training of each. Trained {spread['seeds'].min()} times each, but only for {base['epochs'].max()} epochs "
+        f"on images of {base['size'].max()} px: {parts}."
+    )
 
 
 def history(folder: Path) -> str:

@@ -46,10 +46,9 @@ python app.py --models runs --results runs/validation
 
 def findings(measured: Path) -> str:
     """The answer, in which what is said of sensitive tasks can be hidden."""
-    text = report.answer(measured)
-    for task in (task for task in TASKS if task.sensitive):
-        text = re.sub(rf"^- (\*\*{task.title}:.*)$", r'- <span class="sensitive">\1</span>', text, flags=re.MULTILINE)
-    return text
+    names = re.compile(r"\b(" + "|".join(task.name for task in TASKS if task.sensitive) + r")\b", re.IGNORECASE)
+    lines = report.answer(measured).splitlines()
+    return "\n".join(re.sub("^(- )?(.*)$", r'\1<span class="sensitive">\2</span>', s) if names.search(s) else s for s in lines)
 
 
 def age_then_and_now(metrics: pd.DataFrame) -> pd.DataFrame:
