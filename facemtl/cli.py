@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from tqdm import tqdm
 
-from .data import VALIDATION, contradicting_copies, default_folder, download, read_folder
+from .data import VALIDATION, contradicting_copies, default_folder, download, read_files, read_folder, without_copies
 from .errors import FaceMTLError
 from .tables import write_table
 from .tasks import TASKS, Classification, task_named
@@ -119,9 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the table")
 
     added = command(_report, "report", "Write the measured tables into documents.", data=False)
-    added.add_argument(
-        "files", nargs="*", type=Path, help="documents with marked tables; none: all that hold some"
-    )
+    added.add_argument("files", nargs="*", type=Path, help="documents with marked tables; none: all that hold some")
     added.add_argument("--results", type=Path, default=ASSETS / "validation", help="the folder of the measured tables")
 
     added = command(_experiments, "experiments", "Train what short experiments need; write what they measured.")
@@ -156,8 +154,10 @@ def _download(options: argparse.Namespace) -> None:
 def _describe(options: argparse.Namespace) -> None:
     from . import description
 
-    wrong = description.problems(options.data)
-    description.save(description.counts(read_folder(options.data)[0]), wrong, options.output)
+    files, findings = read_files(options.data)
+    counts = description.counts(without_copies(files, findings))
+    wrong = description.problems(files, findings)
+    description.save(counts, wrong, options.output)
     print(wrong.to_string(index=False))
     print(f"Wrote the counts to {options.output}")
 

@@ -192,16 +192,21 @@ def read_folder(folder: Path, *, verify: bool = False, progress: bool = True) ->
     Columns: `file` (path), `sha256` (hex, of the file's bytes), `age` (years), `gender` and `race`
     (label indices), `split`. With `verify`, every image is decoded, which takes about half a minute.
     """
-    images, findings = read_files(folder, verify=verify, progress=progress)
-    sizes, contradicts = _copies(images)
+    files, findings = read_files(folder, verify=verify, progress=progress)
+    return without_copies(files, findings), findings
+
+
+def without_copies(files: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """Of `read_files`: the images of `read_folder`; what is left out is counted in `findings`."""
+    sizes, contradicts = _copies(files)
     findings.copy_groups, findings.copy_files = len(sizes), int(sizes.sum())
     findings.contradictory_groups, findings.contradictory_files = int(contradicts.sum()), int(sizes[contradicts].sum())
 
-    images = images[~images["sha256"].isin(sizes[contradicts].index)].drop_duplicates("sha256")
+    images = files[~files["sha256"].isin(sizes[contradicts].index)].drop_duplicates("sha256")
     images = images.sort_values("sha256", ignore_index=True)
     images["split"] = images["sha256"].map(split_of)
     findings.images = len(images)
-    return images, findings
+    return images
 
 
 def contradicting_copies(folder: Path, *, progress: bool = True) -> pd.DataFrame:

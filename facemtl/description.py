@@ -3,13 +3,15 @@
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from .data import read_files, read_folder
+from .data import Findings
 from .tables import read_table, write_table
-from .tasks import AGE, TASKS
+from .tasks import AGE, GENDER, RACE, TASKS
 
 COUNTS_FILE, PROBLEMS_FILE = "counts.csv", "problems.csv"
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 _COMMAND = "python -m facemtl describe"
 
 
@@ -18,13 +20,22 @@ def counts(images: pd.DataFrame) -> pd.DataFrame:
     return images.groupby(["age", "gender", "race", "split"]).size().rename("n").reset_index()
 
 
-def problems(folder: Path, *, progress: bool = True) -> pd.DataFrame:
-    """`problem, n, of`: what is wrong with the files of a folder, and of how many.
+def age_quantiles(found: pd.DataFrame) -> pd.DataFrame:
+    """Of `counts`: `group` and, for each of LEVELS, the age below which such a share of each gender's and race's images is."""
+    rows = []
+    for task in (GENDER, RACE):
+        for value, part in found.groupby(task.name):
+            by = part.groupby("age")["n"].sum().sort_index()
+            share = by.cumsum() / by.sum()
+            rows.append([task.words(value), *(float(by.index[np.searchsorted(share, level)]) for level in LEVELS)])
+    return pd.DataFrame(rows, columns=["group", *map(str, LEVELS)])
+
+
+def problems(files: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """`problem, n, of`: what is wrong with the files of `data.read_files`, and of how many; copies are counted in `findings`.
 
     Differences are over pairs of byte-identical files: "gender differs", "age differs by five or more".
     """
-    _, findings = read_folder(folder, progress=progress)
-    files, _ = read_files(folder, progress=progress)
     n_files = len(files) + len(findings.badly_named) + len(findings.unreadable)
     rows = [
         ("badly named", len(findings.badly_named), n_files),

@@ -1,9 +1,9 @@
 """What is in the dataset -> figures. The colours here stand for no approach."""
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from ..description import LEVELS, age_quantiles
 from ..tasks import AGE, GENDER, RACE
 from .style import SOFT, TEMPLATE
 
@@ -39,24 +39,12 @@ def people(counts: pd.DataFrame) -> go.Figure:
 
 def ages_of_groups(counts: pd.DataFrame) -> go.Figure:
     """`description.counts` -> the spread of ages in each gender and race: 5, 25, 50, 75 and 95 % are younger."""
-    figure = go.Figure()
-    names, quantiles = [], []
-    for task in (GENDER, RACE):
-        for value, part in counts.groupby(task.name):
-            names.append(task.words(value))
-            quantiles.append(_quantiles(part, (0.05, 0.25, 0.5, 0.75, 0.95)))
-    low, q1, median, q3, high = np.array(quantiles).T
+    figure, table = go.Figure(), age_quantiles(counts)
+    low, q1, median, q3, high = (table[level] for level in map(str, LEVELS))
     figure.add_box(
-        y=names, lowerfence=low, q1=q1, median=median, q3=q3, upperfence=high, orientation="h", showlegend=False,
+        y=table["group"], lowerfence=low, q1=q1, median=median, q3=q3, upperfence=high, orientation="h", showlegend=False,
         line={"color": SOFT, "width": 1.5}, fillcolor="rgba(90,111,143,0.35)",
     )  # fmt: skip
     figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", range=[-2, 92])
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure.update_layout(template=TEMPLATE)
-
-
-def _quantiles(counts: pd.DataFrame, levels: tuple[float, ...]) -> list[float]:
-    """The ages below which so many images are."""
-    by = counts.groupby("age")["n"].sum().sort_index()
-    share = by.cumsum() / by.sum()
-    return [float(by.index[np.searchsorted(share, level)]) for level in levels]

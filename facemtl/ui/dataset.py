@@ -10,7 +10,7 @@ from ..detection import open_image, whole
 from ..errors import FaceMTLError
 from ..evaluation import band_names
 from ..tasks import AGE, GENDER, RACE
-from . import cards, compare
+from . import cards, compare, figures
 from .faces import FacePool
 
 BOXES = "Half of the faces are inside a box, nine tenths inside its whiskers; the line is the median."
@@ -43,6 +43,26 @@ def problems_table(problems: pd.DataFrame) -> str:
     return cards.card(question, cards.html_table(question, ["Problem", "Files", "Share"], rows, note, sensitive))
 
 
+def numbers_of_ages(counts: pd.DataFrame) -> str:
+    by = counts.groupby("age")["n"].sum().reset_index()
+    return figures.numbers(by, {"age": f"Labelled age ({AGE.unit})", "n": "Images"})
+
+
+def numbers_of_people(counts: pd.DataFrame) -> str:
+    by = counts.groupby(["race", "gender"])["n"].sum().reset_index()
+    by = by.assign(race=by["race"].map(RACE.words), gender=by["gender"].map(GENDER.words))
+    return figures.numbers(by, {"race": RACE.title, "gender": GENDER.title, "n": "Images"})
+
+
+def numbers_of_groups(counts: pd.DataFrame) -> str:
+    quantiles = description.age_quantiles(counts)
+    columns = {
+        level: "Half are younger" if level == "0.5" else f"{100 * float(level):.0f} % are younger"
+        for level in quantiles.columns[1:]
+    }
+    return figures.numbers(quantiles, {"group": "Group", **columns}, digits=0)
+
+
 def atlas(composites: FacePool) -> str:
     """All composites: a row per age band, a column per gender and race."""
     table = composites.table
@@ -72,17 +92,12 @@ def build(described: Path, composites: FacePool, tab: gr.Tab) -> None:
         gr.HTML(cards.message("Not described yet", str(error)))
         return
     gr.HTML(overview(counts))
-    figures = (
-        ("How old are the faces?", plots.ages(counts), False),
-        ("Who is in it, and who is not?", plots.people(counts), True),
-        ("Are age, gender and race confounded?", plots.ages_of_groups(counts), True),
-    )
     with gr.Row(equal_height=True):
-        for title, figure, is_sensitive in figures[:2]:
-            _figure(title, figure, is_sensitive)
+        figures.card("How old are the faces?", plots.ages(counts), numbers_of_ages(counts))
+        figures.card("Who is in it, and who is not?", plots.people(counts), numbers_of_people(counts), is_sensitive=True)
     with gr.Row(equal_height=True):
-        with _figure(*figures[2]):
-            gr.HTML(f'<p class="note">{BOXES}</p>')
+        confounded = "Are age, gender and race confounded?"
+        figures.card(confounded, plots.ages_of_groups(counts), numbers_of_groups(counts), BOXES, is_sensitive=True)
         with gr.Column(min_width=320):
             gr.HTML(problems_table(problems))
     averages = gr.HTML(cards.message("Drawing the averages", "One moment."), elem_id="atlas", elem_classes="sensitive")
@@ -91,10 +106,3 @@ def build(described: Path, composites: FacePool, tab: gr.Tab) -> None:
         compare.told(lambda is_drawn: (gr.skip(), True) if is_drawn else (atlas(composites), True)),
         drawn, [averages, drawn], api_visibility="private", show_progress="hidden",
     )  # fmt: skip
-
-
-def _figure(title: str, figure, is_sensitive: bool) -> gr.Column:
-    with gr.Column(elem_classes=["card", "figure", *(["sensitive"] if is_sensitive else [])], min_width=320) as column:
-        gr.HTML(f'<h2 class="figure-title">{title}</h2>')
-        gr.Plot(figure, show_label=False, label=title, container=False)
-    return column

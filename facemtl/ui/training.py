@@ -10,8 +10,8 @@ import pandas as pd
 from .. import cost, plots, report, runs
 from ..errors import FaceMTLError
 from ..prediction import APPROACHES, MULTI, Approach, Predictor
-from ..tasks import AGE, TASKS, Task
-from . import cards
+from ..tasks import AGE, TASKS, Task, task_named
+from . import cards, figures
 
 THEN = "2018"
 HISTORY = (
@@ -98,6 +98,31 @@ def costs_table(costs: pd.DataFrame) -> str:
     return f'<h2 class="figure-title">{question}</h2>{cards.html_table(question, columns, rows, cost.note(costs))}'
 
 
+def numbers_of_learning(learned: pd.DataFrame, task: Task) -> str:
+    wide = (
+        learned[learned["task"] == task.name].pivot(index=["epoch", "size"], columns="approach", values="value").reset_index()
+    )
+    columns = {a.name: f"{a.title} ({task.metric.unit})" for a in APPROACHES if a.name in wide}
+    return figures.numbers(wide, {"epoch": "Epoch", "size": "Image size (px)", **columns}, digits=2)
+
+
+def numbers_of_seeds(table: pd.DataFrame, by: str) -> str:
+    """One training a row; of `table` as `plots.spread_over_seeds` takes it."""
+    words = [f"{task_named(row.task).metric.words(row.value)}" for row in table.itertuples()]
+    table = table.assign(metric=[task_named(name).metric.title for name in table["task"]], value=words)
+    columns = {by: by.capitalize(), "task": "Task", "metric": "Metric", "seed": "Seed", "value": "Value"}
+    return figures.numbers(table, columns)
+
+
+def budget(trainings: pd.DataFrame) -> str:
+    """What the short trainings have in common, and how to make them."""
+    base = trainings[trainings["experiment"] == runs.BASE]
+    return (
+        f"Each mark is one short training ({base['epochs'].max()} epochs, {base['size'].max()} px), each stroke the mean of "
+        "those alike. More in docs/experiments.md."
+    )
+
+
 def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: Path) -> None:
     """Drawn once, from the saved `metrics` and other tables in `measured`: what is missing there is named in its place."""
     with gr.Column(elem_classes="card answer"):
@@ -108,36 +133,29 @@ def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: P
         gr.HTML(f'<h2 class="figure-title">What is multi-task learning?</h2><div class="architectures">{drawings}</div>{WHAT}')
     errors = age_then_and_now(metrics)
     with gr.Row(equal_height=True):
-        with gr.Column(elem_classes="card figure", min_width=320):
-            _figure("Does it halve the age error, as was once claimed?", plots.then_and_now(errors))
-            gr.HTML(history_note(errors))
+        said = figures.numbers(errors, {"experiment": "Experiment", "approach": "Approach", "value": f"MAE ({AGE.unit})"}, 2)
+        halved = "Does it halve the age error, as was once claimed?"
+        figures.card(halved, plots.then_and_now(errors), said, history_note(errors))
         with gr.Column(elem_classes="card figure", min_width=320):
             _or_message(lambda: gr.HTML(costs_table(cost.load(measured)), elem_id="costs"))
     learned = runs.learning(predictor, models)
     if len(learned):
         with gr.Row(equal_height=True):
             for task in predictor.tasks:
-                css = ["card", "figure", *(["sensitive"] if task.sensitive else [])]
-                with gr.Column(elem_classes=css, min_width=320):
-                    _figure(f"{task.title}: how was it learned?", plots.learning_curves(learned, task))
+                title, figure = f"{task.title}: how was it learned?", plots.learning_curves(learned, task)
+                figures.card(title, figure, numbers_of_learning(learned, task), is_sensitive=task.sensitive)
         gr.HTML(f'<p class="note">{CURVES}</p>')
     if (measured / runs.RUNS_FILE).exists():
         trainings = runs.load_runs(measured)
         with gr.Row(equal_height=True):
-            for title, figure in (
-                ("How much is the luck of a training?", plots.spread_over_seeds(runs.by_approach(trainings), "approach")),
-                ("Does it matter how losses are weighed?", plots.spread_over_seeds(runs.by_weighting(trainings), "weighting")),
+            for title, table, by in (
+                ("How much is the luck of a training?", runs.by_approach(trainings), "approach"),
+                ("Does it matter how losses are weighed?", runs.by_weighting(trainings), "weighting"),
             ):
-                with gr.Column(elem_classes="card figure", min_width=320):
-                    _figure(title, figure)
+                figures.card(title, plots.spread_over_seeds(table, by), numbers_of_seeds(table, by), budget(trainings))
     with gr.Column(elem_classes="card answer"):
         gr.HTML('<h2 class="figure-title">How do I train them on my own faces?</h2>')
         gr.Markdown(OWN_FACES, elem_id="own-faces")
-
-
-def _figure(title: str, figure) -> None:
-    gr.HTML(f'<h2 class="figure-title">{title}</h2>')
-    gr.Plot(figure, show_label=False, label=title, container=False)
 
 
 def _or_message(make) -> None:

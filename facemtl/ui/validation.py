@@ -21,8 +21,9 @@ from ..evaluation import (
 )
 from ..prediction import APPROACHES, MULTI, SINGLE
 from ..tasks import AGE, Classification, Task, task_named
-from . import cards, compare
+from . import cards, compare, figures
 from .faces import ANY, CLASSES
+from .figures import numbers
 
 NOBODY = cards.message(
     "No such image",
@@ -106,19 +107,6 @@ class Question:
     draw: Callable[[View], object]
     numbers: Callable[[View], str]
     sensitive: bool = False
-
-
-def numbers(table: pd.DataFrame, columns: dict[str, str], digits: int = 1) -> str:
-    """A table for the eye and the ear: `columns` are those of `table`, in order, with their headings."""
-    table = table[list(columns)].replace({a.name: a.title for a in APPROACHES})
-    rows = [[_cell(value, digits) for value in row] for row in table.itertuples(index=False)]
-    return cards.html_table("The numbers of this figure", list(columns.values()), rows, "")
-
-
-def _cell(value: object, digits: int) -> str:
-    if isinstance(value, float):
-        return "" if pd.isna(value) else f"{value:,.{digits}f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 _BY_AGE = {"age_group": "Age", "approach": "Approach", "n": "Images"}
@@ -222,11 +210,6 @@ QUESTIONS = (
 )
 
 
-def below(question: Question, view: View) -> str:
-    """What stands under a figure: its numbers, for those who cannot see it or want to read them."""
-    return f'<details class="numbers-of"><summary>The numbers</summary>{question.numbers(view)}</details>'
-
-
 def build(table: pd.DataFrame, metrics: pd.DataFrame) -> None:
     """Drawn at once for all images, from saved tables; neither dataset nor model is needed."""
     whole = View(table, metrics)
@@ -243,23 +226,19 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame) -> None:
         apply = gr.Button("Show these images", scale=0, min_width=180)
         everybody = gr.Button("Show all", scale=0, min_width=100)
     head = gr.HTML(summary(whole.overall), elem_id="metrics")
-    figures, tables = [], []
+    drawn = []
     for i in range(0, len(QUESTIONS), 2):
         pair = QUESTIONS[i : i + 2]
         css = ["sensitive"] if all(q.sensitive for q in pair) else []
         with gr.Row(equal_height=True, elem_classes=css):
-            for question in pair:
-                with gr.Column(elem_classes=["card", "figure", *(["sensitive"] if question.sensitive else [])], min_width=320):
-                    gr.HTML(f'<h2 class="figure-title">{question.title}</h2>')
-                    figures.append(gr.Plot(question.draw(whole), show_label=False, label=question.title, container=False))
-                    tables.append(gr.HTML(below(question, whole)))
+            drawn += [figures.card(q.title, q.draw(whole), q.numbers(whole), is_sensitive=q.sensitive) for q in pair]
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
 
     def show(view: View) -> list:
         return [
             summary(view.overall),
             *(question.draw(view) for question in QUESTIONS),
-            *(below(question, view) for question in QUESTIONS),
+            *(figures.below(question.numbers(view)) for question in QUESTIONS),
         ]
 
     def on_choice(low: float | None, high: float | None, *labels: int) -> list:
@@ -269,7 +248,7 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame) -> None:
             return [NOBODY, *[gr.skip()] * (2 * len(QUESTIONS))]
         return show(View(chosen, metric_tables(chosen)))
 
-    outputs = [head, *figures, *tables]
+    outputs = [head, *(each.plot for each in drawn), *(each.below for each in drawn)]
     options = {"api_visibility": "private", "concurrency_limit": 1, "show_progress_on": head}
     fields = list(wished.values())
     submits = [field.submit for field in fields[:2]] + [field.input for field in fields[2:]]

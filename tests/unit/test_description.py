@@ -7,7 +7,7 @@ import pytest
 
 from facemtl import description
 from facemtl.cli import main
-from facemtl.data import read_folder
+from facemtl.data import read_files, read_folder, without_copies
 from facemtl.tasks import TASKS
 from tests import support
 
@@ -36,8 +36,14 @@ def test_every_image_is_counted_once(folder):
         assert same.sum() == row.n
 
 
+def problems_of(folder) -> pd.DataFrame:
+    files, findings = read_files(folder)
+    without_copies(files, findings)
+    return description.problems(files, findings)
+
+
 def test_problems_worked_out_by_hand(folder):
-    found = description.problems(folder, progress=False).set_index("problem")
+    found = problems_of(folder).set_index("problem")
     assert tuple(found.loc["badly named"]) == (1, 16)
     assert tuple(found.loc["unreadable"]) == (0, 16)
     assert tuple(found.loc["copies of another file"]) == (3, 16)  # two of the three, one of the two
@@ -52,7 +58,7 @@ def test_what_is_written_is_read_again_and_names_no_image(folder, tmp_path, caps
     assert main(["describe", "--data", str(folder), "--output", str(tmp_path / "out")]) == 0
     counts, problems = description.load(tmp_path / "out")
     pd.testing.assert_frame_equal(counts, description.counts(read_folder(folder)[0]), check_dtype=False)
-    assert list(problems["problem"]) == list(description.problems(folder, progress=False)["problem"])
+    assert list(problems["problem"]) == list(problems_of(folder)["problem"])
     written = b"".join(support.contents(tmp_path / "out").values()).decode()
     assert not any(file.stem.split("_")[-1].split(".")[0] in written for file in folder.iterdir() if "2099" in file.name)
 

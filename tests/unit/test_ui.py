@@ -523,7 +523,7 @@ def view(results):
 @pytest.mark.parametrize("question", validation.QUESTIONS, ids=lambda q: q.title)
 def test_every_figure_has_its_numbers_as_a_table(view, question):
     assert question.title.endswith("?") and len(question.draw(view).data) >= 1
-    html = validation.below(question, view)
+    html = question.numbers(view)
     rows = re.findall(r"<tr>(.*?)</tr>", html)
     assert len(rows) > 2 and len({row.count("<t") for row in rows}) == 1
     assert not re.search(r"\bnan\b|\binf\b", html)
@@ -545,7 +545,7 @@ def test_figures_of_few_images_can_be_drawn(results):
     few = validation.View(chosen, metric_tables(chosen, n_resamples=20))
     assert 0 < chosen["image"].nunique() < 30
     for question in validation.QUESTIONS:
-        assert question.draw(few) and validation.below(question, few)
+        assert question.draw(few) and question.numbers(few)
     assert f"{chosen['image'].nunique()} validation images" in text(validation.summary(few.overall))
 
 
