@@ -30,6 +30,7 @@ def band_names(bands: Sequence[int]) -> tuple[str, ...]:
 
 AGE_GROUPS = band_names(AGE_BANDS)
 CHIP_SIZE = 200  # px; UTKFace's own
+NO_LABEL = -1.0  # in place of a label's index
 FEW = 30  # a group of fewer images is marked: its figures are mostly luck
 PREDICTIONS_FILE, METRICS_FILE, TRUST_FILE = "predictions.csv.gz", "metrics.csv", "trust.csv"
 _TYPES = {
@@ -217,6 +218,39 @@ def age_errors(table: pd.DataFrame) -> pd.DataFrame:
     rows = table[table["task"] == AGE.name]
     rows = rows.assign(approach=approach_of(rows), error=rows["prediction"] - rows["target"])
     return rows[["image", "approach", "target", "prediction", "error", "low", "high", "age_group"]].reset_index(drop=True)
+
+
+def track_records(table: pd.DataFrame) -> pd.DataFrame:
+    """How good answers of each kind were on validation images: `n` and the metric's `value`.
+
+    The index is `task, approach, band, answer`: a kind is the same label (NO_LABEL for ages), for a face that the same
+    approach thinks of the same age band. So it is known for a face without labels too.
+    """
+    kinds = _kinds(table)
+    keys = ["task", "approach", "band", "answer"]
+    scores = pd.concat(
+        pd.Series(task.metric.scores(rows["target"].to_numpy(float), rows["prediction"].to_numpy(float)), rows.index)
+        for task in _tasks(table)
+        for rows in [table[table["task"] == task.name]]
+    )
+    return kinds.assign(value=scores).groupby(keys)["value"].agg(n="size", value="mean")
+
+
+def track_record(records: pd.DataFrame, predictions: pd.DataFrame, task: Task) -> dict[str, float]:
+    """By approach: the value for answers such as those to one face, but for kinds of fewer than FEW images."""
+    kinds = _kinds(predictions)
+    keys = kinds[kinds["task"] == task.name].itertuples(index=False)
+    found = {key.approach: records.loc[tuple(key)] for key in keys if tuple(key) in records.index}
+    return {approach: float(row["value"]) for approach, row in found.items() if row["n"] >= FEW}
+
+
+def _kinds(table: pd.DataFrame) -> pd.DataFrame:
+    """`task, approach, band, answer` of each row of a predictions table."""
+    rows = pd.DataFrame({"image": table["image"], "task": table["task"], "approach": approach_of(table)})
+    ages = rows[rows["task"] == AGE.name].assign(band=age_groups(table["prediction"]))
+    bands = rows.merge(ages[["image", "approach", "band"]], how="left", on=["image", "approach"])["band"]
+    answers = table["prediction"].where(table["low"].isna(), NO_LABEL)
+    return rows[["task", "approach"]].assign(band=bands.to_numpy(), answer=answers)
 
 
 def age_error_by_group(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0) -> pd.DataFrame:

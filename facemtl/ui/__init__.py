@@ -11,10 +11,12 @@ import gradio as gr
 import numpy as np
 import pandas as pd
 
+from ..evaluation import track_records
 from ..prediction import Predictor
 from . import about, cards, compare, guess, random_faces, training, validation
 from . import dataset as dataset_
 from .faces import FacePool, Wish
+from .look import Look
 
 TITLE = "facemtl"
 QUESTION = "One face, one question: does a single multi-task model see as much as three single-task models?"
@@ -53,6 +55,7 @@ def build_app(
     predictor.require_pairs()
     predictor.predict([np.zeros((8, 8, 3), np.uint8)])  # the first run is slow, and would count as a model's cost
     pool: Future[FacePool] = ThreadPoolExecutor(1, "faces").submit(FacePool.open, dataset, composites)
+    records = None if results is None else track_records(results)
     averages = FacePool.of_composites(composites)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEEP_FILES // 2, KEEP_FILES)) as demo:
         with gr.Row(elem_classes="header"):
@@ -61,7 +64,7 @@ def build_app(
         kept = gr.BrowserState(False, storage_key="facemtl-hide", secret="facemtl")  # no secret, but the same after a restart
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Compare", id="compare"):
-                shared = compare.build(predictor, pool, averages, _CHOOSE, hide)
+                shared = compare.build(predictor, records, pool, averages, _CHOOSE, hide)
             with gr.Tab("Random faces", id="random") as random_tab:
                 drawn = random_faces.build(predictor, results, pool, _CHOOSE, tabs, shared, hide)
             with gr.Tab("Guess", id="guess") as guess_tab:
@@ -96,7 +99,7 @@ def build_app(
         def on_first_game(played: guess.Game | None) -> tuple:
             return (gr.skip(),) * len(game["outputs"]) if played else game["start"]()
 
-        def on_hide(hidden: bool, look: compare.Look, wish: Wish | None) -> tuple:
+        def on_hide(hidden: bool, look: Look, wish: Wish | None) -> tuple:
             """The same faces again, with or without what is sensitive."""
             grid = drawn["show"](wish, hidden) if wish else (gr.skip(),) * len(drawn["outputs"])
             return hidden, *shared["show"](look, hidden), *grid

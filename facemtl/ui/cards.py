@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from ..prediction import APPROACHES, MULTI, SINGLE, Approach
-from ..tasks import INTERVAL, Classification, Regression, Task
+from ..tasks import AGE, INTERVAL, Classification, Regression, Task
 
 RULER_END = 100  # years; the few who are older stand at the end
 
@@ -22,6 +22,9 @@ NOTE = (
     "Predictions are how a face is perceived, by the labels of one dataset; they say nothing about who a person is. "
     "What you upload is deleted within minutes and goes nowhere else."
 )
+
+
+SURE = f"In brackets: how sure a model is of its answer; for age, of being {AGE.confidence_words}."
 
 
 def shown(tasks: Iterable[Task], hide: bool) -> tuple[Task, ...]:
@@ -33,6 +36,35 @@ def legend(with_label: bool = True) -> str:
     keys = "".join(f"<span>{mark(a)}{a.title}</span>" for a in APPROACHES)
     label = '<span><i class="mark label" aria-hidden="true"></i>Label</span>' if with_label else ""
     return f'<div class="legend">{keys}{label}</div>'
+
+
+def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, float]) -> str:
+    """Both approaches' answers and how sure they are, in one small table; it is the legend of all that follows.
+
+    `table` is this face's predictions, indexed by approach.
+    """
+    rows = []
+    for a in APPROACHES:
+        said = table.loc[[a.name]].set_index("task")
+        rows.append([f"{mark(a)}{a.title}", *(sure(said.loc[task.name], task) for task in tasks)])
+    if labels:
+        key = '<i class="mark label" aria-hidden="true"></i>Label'
+        rows.append([key, *(f"<b>{task.words(labels[task.name])}</b>" for task in tasks)])
+    columns = ['<span class="sr-only">Who says so</span>', *(task.title for task in tasks)]
+    return f'<section class="card glance">{html_table("The answers at a glance", columns, rows, SURE)}</section>'
+
+
+def sure(row: pd.Series, task: Task) -> str:
+    """'female (98 %)': an answer, and how sure the model is of it."""
+    return f"<b>{escape(task.words(row['prediction']))}</b> ({100 * row['confidence']:.0f} %)"
+
+
+def record(task: Task, values: Mapping[str, float]) -> str:
+    """How good both approaches' answers of this kind were; nothing where `values` has not both."""
+    if len(values) < len(APPROACHES):
+        return ""
+    said = task.metric.sentence.format(**{name: task.metric.words(value) for name, value in values.items()})
+    return f'<p class="note">Where they answered like this on validation faces, {said}.</p>'
 
 
 def mark(approach: Approach) -> str:
@@ -67,17 +99,17 @@ def message(title: str, text: str) -> str:
 
 
 @singledispatch
-def task_card(task: Task, rows: pd.DataFrame, probabilities: pd.DataFrame, label: float | None) -> str:
+def task_card(task: Task, rows: pd.DataFrame, probabilities: pd.DataFrame, label: float | None, record: str = "") -> str:
     """Both approaches' answers to one task.
 
     `rows` are this face's rows of the predictions table and `probabilities` of the second table, both
-    for this task and indexed by approach; `label` is the truth, or None.
+    for this task and indexed by approach; `label` is the truth, or None; `record` is what `record` says.
     """
     raise NotImplementedError(task)
 
 
 @task_card.register
-def _(task: Regression, rows: pd.DataFrame, probabilities: pd.DataFrame, label: float | None) -> str:
+def _(task: Regression, rows: pd.DataFrame, probabilities: pd.DataFrame, label: float | None, record: str = "") -> str:
     tracks = []
     for approach in APPROACHES:
         row = rows.loc[approach.name]
@@ -97,7 +129,7 @@ def _(task: Regression, rows: pd.DataFrame, probabilities: pd.DataFrame, label: 
         f'<div class="ruler">{"".join(tracks)}<div class="ruler-row axis-row"><div class="ruler-value"></div>'
         f'<div class="axis">{ticks}</div></div>'
         f'<div class="ruler-over"><div></div><div class="track-over">{truth}</div></div></div>'
-        f'<p class="note">{task.unit.capitalize()}; the bands are {100 * INTERVAL:.0f} % intervals.</p>'
+        f'<p class="note">{task.unit.capitalize()}; the bands are {100 * INTERVAL:.0f} % intervals.</p>{record}'
     )
     return card(task.title, body, *_regression_badge(task, rows["prediction"], label))
 
@@ -116,7 +148,7 @@ def _regression_badge(task: Regression, predictions: pd.Series, label: float | N
 
 
 @task_card.register
-def _(task: Classification, rows: pd.DataFrame, probabilities: pd.DataFrame, label: float | None) -> str:
+def _(task: Classification, rows: pd.DataFrame, probabilities: pd.DataFrame, label: float | None, record: str = "") -> str:
     bars = []
     for position, name in enumerate(task.labels):
         is_label = label is not None and int(label) == position
@@ -132,7 +164,7 @@ def _(task: Classification, rows: pd.DataFrame, probabilities: pd.DataFrame, lab
                 f'<span class="share{best}">{100 * share:.0f} %</span></div>'
             )
         bars.append(f'<div class="bar-name">{escape(name)}{tag}</div><div class="bar-pair">{pair}</div>')
-    return card(task.title, f'<div class="bars">{"".join(bars)}</div>', *_class_badge(rows["prediction"], label))
+    return card(task.title, f'<div class="bars">{"".join(bars)}</div>{record}', *_class_badge(rows["prediction"], label))
 
 
 def _class_badge(predictions: pd.Series, label: float | None) -> tuple[str, str]:

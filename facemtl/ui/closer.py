@@ -11,6 +11,7 @@ from ..explanation import PATCH, VIEWS, steadiness, where
 from ..prediction import APPROACHES, Predictor, approach_of
 from ..tasks import Task, task_named
 from . import cards
+from .look import Look
 
 Tasks = tuple[Task, ...]
 Labels = dict[str, float]  # by task; empty where the truth is not known
@@ -32,8 +33,9 @@ def overlay(crop: np.ndarray, values: np.ndarray, top: float) -> np.ndarray:
     return np.uint8(gray * (0.75 - 0.6 * share[..., None]) + heat * (0.1 + 0.75 * share[..., None]))
 
 
-def where_card(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:
+def where_card(predictor: Predictor, look: Look, tasks: Tasks) -> str:
     """Per task a pair of pictures with one scale, so that brightness may be compared."""
+    crop = look.face.crop
     maps = {(loaded.approach, name): found for loaded in predictor.models for name, found in where(loaded, crop).items()}
     rows = []
     for task in tasks:
@@ -58,9 +60,9 @@ def _map(crop: np.ndarray, values: np.ndarray, top: float, task: Task, approach)
     return f"<figure>{image}<figcaption>{cards.mark(approach)}{most}</figcaption></figure>"
 
 
-def steadiness_card(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:
+def steadiness_card(predictor: Predictor, look: Look, tasks: Tasks) -> str:
     """How far each answer moves over the views."""
-    table = steadiness(predictor, crop)
+    table = steadiness(predictor, look.face.crop)
     by = table.assign(approach=approach_of(table)).groupby(["task", "approach"])["prediction"]
     rows = [[task.title, *(task.spread(by.get_group((task.name, a.name)).to_numpy()) for a in APPROACHES)] for task in tasks]
     note = (
@@ -71,16 +73,35 @@ def steadiness_card(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels
     return cards.card("How steady is it?", cards.html_table("How steady is it?", columns, rows, note))
 
 
-def save_card(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:
+def save_card(predictor: Predictor, look: Look, tasks: Tasks) -> str:
     """The result as a picture and as JSON, in links that hold them: nothing of a visitor's face is written on the server."""
-    picture = _data_url("image/png", as_picture(predictor, crop, tasks, labels))
-    numbers = _data_url("application/json", as_json(predictor, crop, tasks, labels).encode())
+    picture = _data_url("image/png", as_picture(predictor, look.face.crop, tasks, look.labels))
+    numbers = _data_url("application/json", as_json(predictor, look.face.crop, tasks, look.labels).encode())
     body = (
         f'<img class="saved" src="{picture}" alt="The result as a picture" width="{PICTURE[0]}" height="{PICTURE[1]}">'
         f'<p class="links"><a download="facemtl.png" href="{picture}">Download the picture</a>'
         f'<a download="facemtl.json" href="{numbers}">Download all numbers (JSON)</a></p>'
     )
     return cards.card("To take along", body)
+
+
+def faces_card(predictor: Predictor, look: Look, tasks: Tasks) -> str:
+    """Every face of a photo with both approaches' answers, and the same as a file."""
+    table = predictor.predict([face.crop for face in look.faces], faces=range(len(look.faces))).table
+    by = table.assign(approach=approach_of(table)).set_index(["face", "task", "approach"])
+    rows = []
+    for i, face in enumerate(look.faces):
+        cells = ["<br>".join(f"{cards.mark(a)}{cards.sure(by.loc[i, t.name, a.name], t)}" for a in APPROACHES) for t in tasks]
+        rows.append([f"{i + 1} {cards.picture(face.crop, f'Face {i + 1}', size=72)}", *cells])
+    names = [task.name for task in tasks]
+    content = table[table["task"].isin(names)].assign(face=table["face"] + 1)
+    content = content.drop(columns="image").to_csv(index=False, float_format="%.5g")
+    link = (
+        f'<p class="links"><a download="facemtl.csv" href="{_data_url("text/csv", content.encode())}">Download as CSV</a></p>'
+    )
+    title = f"All {len(rows)} faces"
+    table = cards.html_table(title, ["Face", *(task.title for task in tasks)], rows, cards.SURE)
+    return cards.card(title, f"{cards.legend(with_label=False)}{table}{link}")
 
 
 def as_json(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:

@@ -3,21 +3,19 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from functools import wraps
-from pathlib import Path
+from functools import partial, wraps
 
 import gradio as gr
-import numpy as np
 import pandas as pd
-from PIL import Image
 
-from ..detection import Face, detect, open_image, whole
+from ..detection import weaknesses
 from ..errors import FaceMTLError
+from ..evaluation import track_record
 from ..prediction import Predictor, approach_of
 from ..tasks import Classification
 from . import cards, closer
-from .faces import FacePool, LabelledFace, Wish, new_seed
+from .faces import FacePool, Wish, new_seed
+from .look import SHOWN_SIDE, STEPS, Look, choose, correct, look_at_face, look_at_file, reset, take_centre
 
 # The file as it came, so that one place reads it or says why it cannot; Gradio's own way is an error without words.
 # Set on the class, because Gradio makes new instances while it runs, and a subclass makes it write stub files here.
@@ -36,58 +34,33 @@ IN_VIEW = """() => {
 WAITING = cards.message("No face yet", "Upload a photo, take one, paste one, or draw a random face.")
 
 
-@dataclass(frozen=True)
-class Look:
-    """What a visitor is looking at. It lives in the server's memory alone, and not for long."""
+def answer(predictor: Predictor, look: Look, hide: bool = False, records: pd.DataFrame | None = None) -> str:
+    """The cards: at a glance, every task, or those that are not sensitive where `hide`; then the cost.
 
-    photo: np.ndarray | None = None  # uint8 (H, W, 3), reduced; None where the face is all there is
-    scale: float = 1.0  # pixels of `photo` per pixel of the original, in which boxes are given
-    faces: tuple[Face, ...] = ()
-    chosen: int = 0
-    labels: dict[str, float] = field(default_factory=dict)  # the truth, where it is known
-    centre: Face | None = None  # offered where no face was found
-
-    @property
-    def face(self) -> Face | None:
-        return self.faces[self.chosen] if self.faces else None
-
-
-def look_at_file(path: str | Path) -> Look:
-    """Find the faces in an image file. FaceMTLError where it cannot be read."""
-    image = open_image(Path(path))
-    faces = tuple(detect(image))
-    photo = image.copy()
-    photo.thumbnail((640, 640), Image.Resampling.BILINEAR)
-    look = Look(photo=np.asarray(photo), scale=photo.width / image.width, faces=faces)
-    return look if faces else replace(look, centre=whole(image))
-
-
-def look_at_face(labelled: LabelledFace) -> Look:
-    return Look(faces=(labelled.face,), labels=labelled.labels)
-
-
-def answer(predictor: Predictor, look: Look, hide: bool = False) -> str:
-    """The cards: every task, or those that are not sensitive where `hide`; then the cost."""
+    `records` are `evaluation.track_records`: how good such answers were on validation images.
+    """
     if look.face is None:
         if look.centre is None:
             return WAITING
         return cards.message(
             "No face found",
             "The detector finds upright faces that are seen from the front and not too small in the photo. Try another photo, "
-            "or go on with its centre square; but mind that the models answer whatever they are shown.",
+            "or go on with its centre square and correct the crop; but mind that the models answer whatever they are shown.",
         )
     predictions = predictor.predict([look.face.crop])
-    by_approach = _by_approach(predictions.table), _by_approach(predictions.probabilities)
-    parts = {
-        task: cards.task_card(task, *(t[t["task"] == task.name] for t in by_approach), look.labels.get(task.name))
-        for task in cards.shown(predictor.tasks, hide)
-    }
+    table, probabilities = _by_approach(predictions.table), _by_approach(predictions.probabilities)
+    tasks, parts = cards.shown(predictor.tasks, hide), {}
+    for task in tasks:
+        rows = table[table["task"] == task.name]
+        shares = probabilities[probabilities["task"] == task.name]
+        record = cards.record(task, {} if records is None else track_record(records, predictions.table, task))
+        parts[task] = cards.task_card(task, rows, shares, look.labels.get(task.name), record)
     wide = [html for task, html in parts.items() if not isinstance(task, Classification)]
     halves = [html for task, html in parts.items() if isinstance(task, Classification)]
     seconds = predictor.by_approach(predictions.seconds)
     parameters = predictor.by_approach({m.name: m.model.n_parameters for m in predictor.models})
     return (
-        cards.legend(with_label=bool(look.labels))
+        cards.glance(tasks, table, look.labels)
         + "".join(wide)
         + (f'<div class="two">{"".join(halves)}</div>' if halves else "")
         + cards.cost_card(seconds, parameters)
@@ -98,16 +71,19 @@ def answer(predictor: Predictor, look: Look, hide: bool = False) -> str:
 def view(predictor: Predictor, look: Look) -> str:
     """The photo with a button on each face, where there is one, and the exact crop that the models see."""
     if look.face is None:
-        photo = cards.picture(look.photo, "Your photo", size=640) if look.photo is not None else '<div class="blank"></div>'
+        photo = cards.picture(look.photo, "Your photo", SHOWN_SIDE) if look.photo is not None else '<div class="blank"></div>'
         return f'<section class="card"><div class="photo">{photo}</div></section>'
     size = max(m.checkpoint.image_size for m in predictor.models)
     text = f"<b>What the models see</b><br>this crop, at {size} × {size} px"
     if len(look.faces) > 1:
         text += f"<br>face {look.chosen + 1} of {len(look.faces)}, largest first"
-    is_whole = look.face.score is None and look.centre is None  # then the photo is the crop
-    photo = cards.picture(look.face.crop, "The face", size=400) if is_whole else _boxes(look)
+    photo = cards.picture(look.photo, "The face", SHOWN_SIDE) if look.is_whole else _boxes(look)
     crop = cards.picture(look.face.crop, "The crop that the models see", size=2 * size)
-    return f'<section class="card"><div class="photo">{photo}</div><div class="seen">{crop}<p>{text}</p></div></section>'
+    poor = ""
+    if not look.labels and (weak := weaknesses(look.face)):
+        poor = f'<p class="poor" role="status"><b>A poor crop: {", ".join(weak)}.</b> Answers may be far off.</p>'
+    body = f'<div class="photo">{photo}</div><div class="seen">{crop}<p>{text}</p></div>{poor}'
+    return f'<section class="card looked-at">{body}</section>'
 
 
 def _boxes(look: Look) -> str:
@@ -121,11 +97,12 @@ def _boxes(look: Look) -> str:
             f"left:{100 * left / width:.2f}%;top:{100 * top / height:.2f}%;"
             f"width:{100 * (right - left) / width:.2f}%;height:{100 * (bottom - top) / height:.2f}%"
         )
+        number = f'<span aria-hidden="true">{i + 1}</span>' if len(look.faces) > 1 else ""
         buttons.append(
             f'<button type="button" class="box" data-choice="{i}" style="{style}" '
-            f'aria-label="Face {i + 1}" aria-pressed="{str(i == look.chosen).lower()}"></button>'
+            f'aria-label="Face {i + 1}" aria-pressed="{str(i == look.chosen).lower()}">{number}</button>'
         )
-    return cards.picture(look.photo, "Your photo", size=640) + "".join(buttons)
+    return cards.picture(look.photo, "Your photo", SHOWN_SIDE) + "".join(buttons)
 
 
 def told(handler: Callable) -> Callable:
@@ -145,8 +122,15 @@ def _by_approach(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(approach_of(table), axis=0)
 
 
-def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, choose: str, hide: gr.Checkbox) -> dict:
-    """Layout and wiring; `choose` is the script that tells which element with data-choice was clicked.
+def build(
+    predictor: Predictor,
+    records: pd.DataFrame | None,
+    pool: "Future[FacePool]",
+    composites: FacePool,
+    on_click: str,
+    hide: gr.Checkbox,
+) -> dict:
+    """Layout and wiring; `on_click` is the script that tells which element with data-choice was clicked.
 
     Faces are drawn from `composites` until `pool` is there. Returns what other tabs need: `state`, `outputs`,
     and `show(look, hidden)`, which fills them.
@@ -154,8 +138,12 @@ def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, 
     state = gr.State(Look(), time_to_live=KEEP_STATE)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=3, min_width=280, elem_classes="left"):
-            shown = gr.HTML(view(predictor, Look()), elem_id="view", js_on_load=choose)
+            shown = gr.HTML(view(predictor, Look()), elem_id="view", js_on_load=on_click)
             centre = gr.Button("Use the centre square", visible=False, elem_id="centre")
+            with gr.Accordion("Correct the crop", open=False, visible=False, elem_id="correct") as correction:
+                with gr.Row(elem_classes="steps"):
+                    steps = {step: gr.Button(step, min_width=80, size="sm") for step in STEPS}
+                again = gr.Button("As it was found", size="sm")
             random = gr.Button("Random face", variant="primary", elem_id="random-face")
             inlet = gr.Image(
                 type="filepath",
@@ -172,32 +160,37 @@ def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, 
                 looks = gr.Button("Where does it look?", elem_id="where")
                 steady = gr.Button("How steady is it?", elem_id="steady")
                 save = gr.Button("Save the result", elem_id="save")
+                everybody = gr.Button("All faces in a table", visible=False, elem_id="everybody")
             closer_ = gr.HTML("", elem_id="closer")
 
     def show(look: Look, hidden: bool) -> tuple:
-        lacks_face = look.face is None and look.centre is not None
-        shown = look, view(predictor, look), answer(predictor, look, hidden), gr.Button(visible=lacks_face)
-        return *shown, gr.Row(visible=look.face is not None), ""
+        """All outputs, for what is looked at."""
+        has_face = look.face is not None
+        return (
+            look, view(predictor, look), answer(predictor, look, hidden, records),
+            gr.Button(visible=not has_face and look.centre is not None), gr.Accordion(visible=has_face),
+            gr.Row(visible=has_face), gr.Button(visible=len(look.faces) > 1), "",
+        )  # fmt: skip
 
     def on_file(arrived: tuple[str, float], hidden: bool) -> tuple:
         try:
             return show(look_at_file(arrived[0]), hidden)
         except FaceMTLError as error:
-            refused = cards.message("This file cannot be used", str(error))
-            return Look(), view(predictor, Look()), refused, gr.Button(visible=False), gr.Row(visible=False), ""
+            shown = list(show(Look(), hidden))
+            shown[2] = cards.message("This file cannot be used", str(error))
+            return tuple(shown)
 
     def on_random(hidden: bool) -> tuple:
         ready = pool.result() if pool.done() else composites  # nobody waits for a dataset that is still being read
         return show(look_at_face(ready.draw(1, Wish(new_seed()))[0]), hidden)
 
-    def on_centre(look: Look, hidden: bool) -> tuple:
-        return show(replace(look, faces=(look.centre,)) if look.centre else look, hidden)
-
     def on_choice(look: Look, hidden: bool, event: gr.EventData) -> tuple:
-        chosen = int(event.choice)
-        return show(replace(look, chosen=chosen) if 0 <= chosen < len(look.faces) else look, hidden)
+        return show(choose(look, int(event.choice)), hidden)
 
-    outputs = [state, shown, cards_, centre, tools, closer_]
+    def after(change: Callable[[Look], Look]) -> Callable:
+        return told(lambda look, hidden: show(change(look), hidden))
+
+    outputs = [state, shown, cards_, centre, correction, tools, everybody, closer_]
     quiet = {**MODEL_WORK, "show_progress_on": cards_}
     # The inlet is emptied before the photo is looked at, so that the next one can already be dropped.
     arrived = gr.State(time_to_live=KEEP_STATE)
@@ -207,14 +200,17 @@ def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, 
     )  # fmt: skip
     arrived.change(told(on_file), [arrived, hide], outputs, trigger_mode="always_last", **quiet)
     random.click(told(on_random), hide, outputs, **quiet)
-    centre.click(told(on_centre), [state, hide], outputs, **quiet)
+    centre.click(after(take_centre), [state, hide], outputs, **quiet)
+    again.click(after(reset), [state, hide], outputs, **quiet)
+    for step, button in steps.items():
+        button.click(after(partial(correct, step=step)), [state, hide], outputs, **quiet)
     shown.click(told(on_choice), [state, hide], outputs, **quiet)
 
     def of_face(make: Callable) -> Callable:
         """What `make` makes of the face that is looked at; nothing where there is none."""
 
         def of_look(look: Look, hidden: bool) -> str:
-            return make(predictor, look.face.crop, cards.shown(predictor.tasks, hidden), look.labels) if look.face else ""
+            return make(predictor, look, cards.shown(predictor.tasks, hidden)) if look.face else ""
 
         return told(of_look)
 
@@ -222,6 +218,7 @@ def build(predictor: Predictor, pool: "Future[FacePool]", composites: FacePool, 
         (looks, closer.where_card, "Covering the face, place by place, and asking all models each time."),
         (steady, closer.steadiness_card, "Shifting and mirroring the crop, and asking all models each time."),
         (save, closer.save_card, "Drawing the result."),
+        (everybody, closer.faces_card, "Asking all models about every face."),
     ):
         waiting = cards.message("One moment", doing)
         at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}

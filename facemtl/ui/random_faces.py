@@ -12,6 +12,7 @@ from ..prediction import APPROACHES, Predictor, approach_of
 from ..tasks import AGE, Classification, Task
 from . import cards, compare
 from .faces import AGREEMENTS, ANY, CLASSES, MAX_SEED, ORDERS, FacePool, LabelledFace, Wish, new_seed
+from .look import look_at_face
 
 N_FACES = 12
 NOBODY = cards.message("No such face", "No face is like that. Widen the ages, or ask for less.")
@@ -148,7 +149,7 @@ def build(
         found = pool.result().draw(N_FACES, wish, cards.shown(predictor.tasks, hidden)) if wish else []
         if not 0 <= chosen < len(found):
             raise gr.Error("There is no such face.", print_exception=False)
-        return gr.Tabs(selected="compare"), *shared["show"](compare.look_at_face(found[chosen]), hidden)
+        return gr.Tabs(selected="compare"), *shared["show"](look_at_face(found[chosen]), hidden)
 
     outputs = [drawn, seed, *wished.values(), faces, link, place, back, forth]
     quiet = {**compare.MODEL_WORK, "show_progress_on": faces}

@@ -152,7 +152,8 @@ def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: P
                 ("How much is the luck of a training?", runs.by_approach(trainings), "approach"),
                 ("Does it matter how losses are weighed?", runs.by_weighting(trainings), "weighting"),
             ):
-                figures.card(title, plots.spread_over_seeds(table, by), numbers_of_seeds(table, by), budget(trainings))
+                said = numbers_of_seeds(table, by)
+                figures.card(title, plots.spread_over_seeds(table, by), said, budget(trainings), is_sensitive=True)
     with gr.Column(elem_classes="card answer"):
         gr.HTML('<h2 class="figure-title">How do I train them on my own faces?</h2>')
         gr.Markdown(OWN_FACES, elem_id="own-faces")

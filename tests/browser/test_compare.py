@@ -3,8 +3,9 @@
 import json
 import re
 
+import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 from playwright.sync_api import Page, expect
 
 from facemtl.prediction import APPROACHES
@@ -71,6 +72,41 @@ def test_an_uploaded_photo_is_answered_and_its_faces_can_be_chosen(page, photo):
     expect(view).to_contain_text("face 3 of 3")
     expect(page.get_by_alt_text("The crop that the models see")).not_to_have_attribute("src", first)
     expect(view.get_by_role("button", name="Face 3")).to_have_attribute("aria-pressed", "true")
+
+
+def test_all_faces_of_a_photo_can_be_put_into_a_table(page, photo):
+    expect(page.get_by_role("button", name="All faces in a table")).to_be_hidden()
+    upload(page, photo)
+    page.get_by_role("button", name="All faces in a table").click()
+    table = closer(page).get_by_role("table", name="All 3 faces")
+    for i in range(3):
+        expect(table.get_by_role("row", name=re.compile(f"^{i + 1} "))).to_contain_text("years")
+    with page.expect_download() as download:
+        closer(page).get_by_role("link", name="Download as CSV").click()
+    assert len(pd.read_csv(download.value.path())) == 3 * 6
+
+
+def test_a_crop_can_be_corrected_with_the_keyboard_and_set_back(page, photo):
+    upload(page, photo)
+    expect(page.locator("#view")).to_contain_text("face 1 of 3")
+    crop = page.get_by_alt_text("The crop that the models see")
+    found = crop.get_attribute("src")
+    page.get_by_role("button", name="Correct the crop").press("Enter")
+    page.get_by_role("button", name="Wider").press("Enter")
+    expect(crop).not_to_have_attribute("src", found)
+    expect(answer(page)).to_contain_text("What it cost")
+    page.get_by_role("button", name="As it was found").press("Enter")
+    expect(crop).to_have_attribute("src", found)
+
+
+def test_a_poor_crop_is_said(page, photo, tmp_path):
+    upload(page, photo)
+    expect(page.locator("#view")).to_contain_text("face 1 of 3")
+    with Image.open(photo) as image:
+        image.filter(ImageFilter.GaussianBlur(12)).save(tmp_path / "blurred.jpg")
+    upload(page, tmp_path / "blurred.jpg")
+    expect(page.locator("#view").get_by_role("status")).to_contain_text("A poor crop")
+    expect(page.locator("#view").get_by_role("status")).to_contain_text("blurred")
 
 
 def test_one_photo_after_another(page, photo, tmp_path):

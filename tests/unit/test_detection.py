@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
-from facemtl.detection import LARGEST_CROP, Face, as_rgb, detect, face_at, open_image, whole
+from facemtl.detection import LARGEST_CROP, Face, as_rgb, detect, face_at, open_image, weaknesses, whole
 from facemtl.errors import FaceMTLError
 from tests import support
 
@@ -315,3 +315,39 @@ def test_a_face_is_a_constant():
     assert isinstance(face, Face)
     with pytest.raises(AttributeError):
         face.box = (0, 0, 1, 1)
+
+
+# ---------------------------------------------------------------------------------------- poor crops
+
+
+def noisy(side: int = 200, light: float = 1.0) -> Image.Image:
+    """A composite with the detail that averaging took away, as a crisp photo has it."""
+    pixels = np.asarray(composite().resize((side, side)), float)
+    grain = np.random.default_rng(0).normal(0, 12, (side, side, 1))
+    return Image.fromarray((light * (pixels + grain)).clip(0, 255).astype(np.uint8))
+
+
+def test_a_good_crop_has_no_weakness():
+    assert weaknesses(whole(noisy())) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (noisy(40), "small (40 px)"),
+        (noisy().filter(ImageFilter.GaussianBlur(6)), "blurred"),
+        (noisy(light=0.2), "dark"),
+        (noisy(light=2.5), "too bright"),
+    ],
+)
+def test_a_poor_crop_says_why(image, says):
+    assert says in weaknesses(whole(image))
+
+
+def test_a_tilted_face_is_told_from_an_upright_one():
+    canvas, place = Image.new("RGB", (900, 700), GRAY), (300, 200)
+    canvas.paste(composite().resize((300, 300)), place)
+    assert [face.pose for face in detect(canvas)] == [""]
+    (tilted,) = detect(canvas.rotate(28, Image.Resampling.BILINEAR, fillcolor=GRAY))
+    assert tilted.pose == "tilted"
+    assert "tilted" in weaknesses(tilted)

@@ -10,6 +10,7 @@ from facemtl.errors import FaceMTLError
 from facemtl.evaluation import (
     AGE_GROUPS,
     FEW,
+    NO_LABEL,
     age_error_by_group,
     age_errors,
     age_groups,
@@ -17,11 +18,13 @@ from facemtl.evaluation import (
     compare,
     delta_m,
     metric_tables,
+    track_record,
+    track_records,
     trust,
     with_targets,
     worst_groups,
 )
-from facemtl.prediction import MULTI, SINGLE, Predictor, approach_of
+from facemtl.prediction import APPROACHES, MULTI, SINGLE, Predictor, approach_of
 from facemtl.tasks import AGE, GENDER, INTERVAL, RACE, TASKS
 from tests import support
 
@@ -314,3 +317,29 @@ def test_evaluation_from_start_to_end(predictor, utkface, tmp_path):
         evaluation.calibrate(predictor, few[few["split"] == VALIDATION], tmp_path)
     with pytest.raises(FaceMTLError, match="validation"):
         evaluation.validate(Predictor(predictor.models), few[few["split"] == CALIBRATION])
+
+
+# ------------------------------------------------------------------------------------- such answers
+
+
+@pytest.mark.parametrize("approach", APPROACHES, ids=lambda a: a.name)
+def test_track_records_are_the_metrics_of_such_answers(results, approach):
+    """Counted by hand for faces that are read as women in their thirties."""
+    rows = results[approach_of(results) == approach.name]
+    ages = rows[rows["task"] == "age"].set_index("image")["prediction"]
+    thirties = set(ages[(ages >= 30) & (ages < 40)].index)
+    women = rows[(rows["task"] == "gender") & (rows["prediction"] == 1) & rows["image"].isin(thirties)]
+    found = track_records(results).loc[("gender", approach.name, "30-39", 1.0)]
+    assert found["n"] == len(women)
+    assert found["value"] == pytest.approx(100 * (women["target"] == 1).mean())
+    aged = rows[(rows["task"] == "age") & rows["image"].isin(thirties)]
+    found = track_records(results).loc[("age", approach.name, "30-39", NO_LABEL)]
+    assert found["value"] == pytest.approx((aged["prediction"] - aged["target"]).abs().mean())
+
+
+def test_rare_answers_have_no_record(results):
+    one = results[results["image"] == results["image"].iloc[0]]
+    records = track_records(results)
+    assert set(track_record(records, one, AGE)) == {"single", "multi"}
+    assert track_record(records.assign(n=FEW - 1), one, AGE) == {}
+    assert track_record(records.iloc[:0], one, AGE) == {}

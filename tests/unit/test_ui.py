@@ -1,5 +1,6 @@
 """The handlers behind the tabs, without a browser."""
 
+import base64
 import io
 import json
 import re
@@ -10,16 +11,17 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from facemtl.detection import open_image, whole
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import load_metrics, metric_tables
+from facemtl.evaluation import load_metrics, metric_tables, track_records
 from facemtl.prediction import APPROACHES
 from facemtl.runs import RUNS_FILE
 from facemtl.tables import write_table
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from facemtl.ui import about, cards, closer, compare, guess, random_faces, training, validation
+from facemtl.ui import look as looks
 from facemtl.ui.faces import ANY, MAX_SEED, FacePool, Wish, as_seed
 from tests import support
 
@@ -186,7 +188,7 @@ def photo(tmp_path):
 
 
 def test_a_photo_with_two_faces(predictor, photo):
-    look = compare.look_at_file(photo)
+    look = looks.look_at_file(photo)
     assert len(look.faces) == 2
     assert look.labels == {}
     seen = compare.view(predictor, look)
@@ -195,14 +197,14 @@ def test_a_photo_with_two_faces(predictor, photo):
 
 
 def test_an_answer_names_every_task_both_approaches_and_the_cost(predictor, photo):
-    said = text(compare.answer(predictor, compare.look_at_file(photo)))
+    said = text(compare.answer(predictor, looks.look_at_file(photo)))
     for part in (*(t.title for t in TASKS), *(a.title for a in APPROACHES), "What it cost", " ms ", "perceived", *RACE.labels):
         assert part in said
     assert "label" not in said.replace("labels of one dataset", "")
 
 
 def test_the_answer_is_the_predictor_s(predictor, photo):
-    look = compare.look_at_file(photo)
+    look = looks.look_at_file(photo)
     html = compare.answer(predictor, look)
     for row in predictor.predict([look.face.crop]).table.itertuples():
         if row.task == AGE.name:
@@ -213,7 +215,7 @@ def test_the_answer_is_the_predictor_s(predictor, photo):
 
 def test_a_labelled_face_says_who_is_closer(predictor, pool):
     labelled = pool.draw(1, Wish(3))[0]
-    html = compare.answer(predictor, compare.look_at_face(labelled))
+    html = compare.answer(predictor, looks.look_at_face(labelled))
     ages = predictor.predict([labelled.face.crop]).table.query("task == 'age'").set_index("model")["prediction"]
     errors = (ages - labelled.labels["age"]).abs()
     lead = errors["age"] - errors["multitask"]
@@ -222,9 +224,79 @@ def test_a_labelled_face_says_who_is_closer(predictor, pool):
     assert f"label {labelled.labels['age']:.0f}" in text(html)
 
 
+def test_all_faces_of_a_photo_are_in_a_table_and_a_file(predictor, photo):
+    look = looks.look_at_file(photo)
+    html = closer.faces_card(predictor, look, TASKS)
+    table = predictor.predict([face.crop for face in look.faces], faces=range(2)).table
+    rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", html)
+    assert len(rows) == 2
+    for row in table.itertuples():
+        task = next(task for task in TASKS if task.name == row.task)
+        assert f"<b>{task.words(row.prediction)}</b> ({100 * row.confidence:.0f} %)" in rows[row.face]
+    content = base64.b64decode(re.search(r'href="data:text/csv;base64,([^"]+)"', html).group(1))
+    saved = pd.read_csv(io.BytesIO(content))
+    assert list(saved["face"]) == [face + 1 for face in table["face"]]
+    assert np.allclose(saved["prediction"], table["prediction"], rtol=1e-4)
+
+
+def test_steps_move_and_resize_the_crop_and_can_be_undone(photo):
+    look = looks.choose(looks.look_at_file(photo), 1)
+    left, top, right, bottom = look.face.box
+    side, step = right - left, looks.STEP * (right - left)
+    assert looks.correct(look, "Right").face.box == pytest.approx((left + step, top, right + step, bottom + 0))
+    assert looks.correct(look, "Up").face.box == pytest.approx((left, top - step, right, bottom - step))
+    closer_ = looks.correct(look, "Closer").face.box
+    assert closer_[2] - closer_[0] == pytest.approx(side / (1 + looks.STEP))
+    assert (closer_[0] + closer_[2]) / 2 == pytest.approx((left + right) / 2)
+    there_and_back = looks.correct(looks.correct(look, "Left"), "Right")
+    assert there_and_back.face.box == pytest.approx(look.face.box)
+    assert there_and_back.faces[0] is look.faces[0], "other faces stay"
+    assert looks.reset(looks.correct(look, "Wider")).face is look.face
+
+
+def test_a_corrected_crop_is_that_part_of_the_photo(tmp_path):
+    """Colours tell where a pixel comes from: red grows to the right, green downwards."""
+    ramp = np.linspace(0, 255, 800).astype(np.uint8)
+    pixels = np.stack([np.tile(ramp, (800, 1)), np.tile(ramp[:, None], (1, 800)), np.full((800, 800), 90, np.uint8)], axis=-1)
+    Image.fromarray(pixels[:500]).save(tmp_path / "ramp.png")
+    look = looks.take_centre(looks.look_at_file(tmp_path / "ramp.png"))
+    for step in ("Closer", "Closer", "Closer", "Right", "Down"):
+        look = looks.correct(look, step)
+    left, top, right, bottom = look.face.box
+    for value, expected in zip(look.face.crop.mean(axis=(0, 1)), ((left + right) / 2, (top + bottom) / 2), strict=False):
+        assert value == pytest.approx(255 * expected / 800, abs=2)
+
+
+@pytest.mark.parametrize("step", looks.STEPS)
+def test_a_crop_never_leaves_its_photo(photo, step):
+    look = looks.look_at_file(photo)
+    for _ in range(80):
+        look = looks.correct(look, step)
+    x, y = (look.face.box[0] + look.face.box[2]) / 2, (look.face.box[1] + look.face.box[3]) / 2
+    assert 0 < x < 900 and 0 < y < 600
+    assert 8 <= look.face.box[2] - look.face.box[0] <= 2 * 900
+    assert len(look.face.crop) >= 8
+
+
+def test_a_poor_crop_is_said_of_what_somebody_uploads(predictor, tmp_path, pool):
+    canvas = Image.new("RGB", (900, 600), (120, 140, 150))
+    with Image.open(support.composites(140)[70]) as face:
+        canvas.paste(face.resize((300, 300)), (300, 150))
+    canvas.filter(ImageFilter.GaussianBlur(8)).save(tmp_path / "blurred.jpg")
+    assert "A poor crop: blurred" in text(compare.view(predictor, looks.look_at_file(tmp_path / "blurred.jpg")))
+    labelled = pool.draw(1, Wish(3))[0]
+    assert "poor crop" not in compare.view(predictor, looks.look_at_face(labelled))
+
+
+def test_an_answer_says_how_good_such_answers_were(predictor, pool, results):
+    labelled = pool.draw(1, Wish(3))[0]
+    said = text(compare.answer(predictor, looks.look_at_face(labelled), records=track_records(results)))
+    assert said.count("Where they answered like this on validation faces") >= 1
+
+
 def test_no_face_is_said_and_the_centre_is_offered(predictor, tmp_path):
     Image.new("RGB", (600, 400), (90, 150, 90)).save(tmp_path / "meadow.png")
-    look = compare.look_at_file(tmp_path / "meadow.png")
+    look = looks.look_at_file(tmp_path / "meadow.png")
     assert look.face is None
     assert look.centre.crop.shape == (400, 400, 3)
     assert "No face found" in compare.answer(predictor, look)
@@ -233,7 +305,7 @@ def test_no_face_is_said_and_the_centre_is_offered(predictor, tmp_path):
 def test_what_is_no_image_is_refused(tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
     with pytest.raises(FaceMTLError, match="not an image"):
-        compare.look_at_file(tmp_path / "text.jpg")
+        looks.look_at_file(tmp_path / "text.jpg")
 
 
 @pytest.mark.parametrize(
@@ -365,7 +437,7 @@ def test_the_map_lies_over_the_face_and_bright_is_much(labelled):
 
 
 def test_where_it_looks_is_said_for_every_task_and_both_approaches(predictor, labelled):
-    html = closer.where_card(predictor, labelled.face.crop, TASKS, labelled.labels)
+    html = closer.where_card(predictor, looks.look_at_face(labelled), TASKS)
     for task in predictor.tasks:
         for approach in APPROACHES:
             assert f"{task.title}, {approach.title}: " in html
@@ -378,7 +450,7 @@ def _top(html: str, task) -> str:
 
 
 def test_steadiness_is_said_in_words(predictor, labelled):
-    said = text(closer.steadiness_card(predictor, labelled.face.crop, TASKS, labelled.labels))
+    said = text(closer.steadiness_card(predictor, looks.look_at_face(labelled), TASKS))
     assert said.count("of 12 views") == 4 and said.count("years in 12 views") == 2
 
 
@@ -416,7 +488,7 @@ def test_the_saved_picture_shows_the_crop_and_follows_the_answers(predictor, lab
 
 
 def test_what_is_saved_stays_in_the_page(predictor, labelled):
-    html = closer.save_card(predictor, labelled.face.crop, TASKS, labelled.labels)
+    html = closer.save_card(predictor, looks.look_at_face(labelled), TASKS)
     addresses = re.findall(r'(?:src|href)="([^"]{0,40})', html)
     assert addresses and all(address.startswith("data:") for address in addresses)
 
@@ -429,12 +501,13 @@ WORDS = [word for task in (GENDER, RACE) for word in (task.title, task.name, *ta
 def test_what_is_sensitive_is_not_said_where_it_is_hidden(predictor, labelled, pool):
     visible = cards.shown(predictor.tasks, hide=True)
     assert visible == (AGE,) and cards.shown(predictor.tasks, hide=False) == predictor.tasks
-    face = labelled.face.crop, visible, labelled.labels
+    look, face = looks.look_at_face(labelled), (labelled.face.crop, visible, labelled.labels)
     said = [
-        compare.answer(predictor, compare.look_at_face(labelled), hide=True),
+        compare.answer(predictor, looks.look_at_face(labelled), hide=True),
         random_faces.grid(predictor, pool.draw(6, Wish(1)), "", hide=True),
-        closer.where_card(predictor, *face),
-        closer.steadiness_card(predictor, *face),
+        closer.where_card(predictor, look, visible),
+        closer.steadiness_card(predictor, look, visible),
+        closer.faces_card(predictor, look, visible),
         closer.as_json(predictor, *face),
     ]
     for html in said:

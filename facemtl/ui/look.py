@@ -1,0 +1,100 @@
+"""What a visitor is looking at: a photo or a face of the dataset, the faces in it, and which one is chosen."""
+
+import io
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..detection import Face, detect, face_at, open_image, whole
+from .faces import LabelledFace
+
+SHOWN_SIDE = 640  # px; photos are shown no larger
+KEPT_SIDE = 2000  # px; from a copy of this size crops are corrected
+STEP = 0.08  # of the crop's side
+# How a crop may be corrected: by how many steps it goes to the right, goes down, and grows.
+STEPS = {
+    "Left": (-1, 0, 0), "Right": (1, 0, 0), "Up": (0, -1, 0), "Down": (0, 1, 0), "Closer": (0, 0, -1), "Wider": (0, 0, 1),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Look:
+    """It lives in the server's memory alone, and not for long. Boxes of faces are in pixels of the original photo."""
+
+    photo: np.ndarray | None = None  # uint8 (H, W, 3), reduced, to be shown
+    scale: float = 1.0  # pixels of `photo` per pixel of the original
+    kept: bytes = b""  # the photo as a JPEG of at most KEPT_SIDE; empty where `photo` is all there is
+    faces: tuple[Face, ...] = ()
+    chosen: int = 0
+    found: tuple[Face, ...] = ()  # as they were before any correction
+    labels: dict[str, float] = field(default_factory=dict)  # the truth, where it is known
+    centre: Face | None = None  # offered where no face was found
+
+    @property
+    def face(self) -> Face | None:
+        return self.faces[self.chosen] if self.faces else None
+
+    @property
+    def is_whole(self) -> bool:
+        """The crop is all of the photo."""
+        if self.face is None or self.photo is None:
+            return False
+        height, width = self.photo.shape[:2]
+        return bool(np.allclose(np.multiply(self.face.box, self.scale), (0, 0, width, height), atol=1))
+
+
+def look_at_file(path: str | Path) -> Look:
+    """Find the faces in an image file. FaceMTLError where it cannot be read."""
+    image = open_image(Path(path))
+    faces = tuple(detect(image))
+    shown, kept, content = image.copy(), image.copy(), io.BytesIO()
+    shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.BILINEAR)
+    kept.thumbnail((KEPT_SIDE, KEPT_SIDE), Image.Resampling.BILINEAR)
+    kept.save(content, "JPEG", quality=92)
+    look = Look(np.asarray(shown), shown.width / image.width, content.getvalue(), faces, found=faces)
+    return look if faces else replace(look, centre=whole(image))
+
+
+def look_at_face(labelled: LabelledFace) -> Look:
+    """A face of the dataset, which is a crop already."""
+    face = replace(labelled.face, box=(0, 0, len(labelled.face.crop), len(labelled.face.crop)))
+    return Look(photo=face.crop, faces=(face,), found=(face,), labels=labelled.labels)
+
+
+def take_centre(look: Look) -> Look:
+    """Go on with the centre square, where no face was found."""
+    return replace(look, faces=(look.centre,), found=(look.centre,)) if look.centre else look
+
+
+def choose(look: Look, number: int) -> Look:
+    """Look at another face of the photo; a number that none has changes nothing."""
+    return replace(look, chosen=number) if 0 <= number < len(look.faces) else look
+
+
+def correct(look: Look, step: str) -> Look:
+    """Move or resize the chosen crop by one of STEPS; nothing changes where it would leave the photo or vanish."""
+    if look.face is None:
+        return look
+    right, down, larger = STEPS[step]
+    left, top, end, _ = look.face.box
+    side = end - left
+    half = side * (1 + STEP) ** larger / 2
+    x, y = left + side / 2 + right * STEP * side, top + side / 2 + down * STEP * side
+    image = Image.open(io.BytesIO(look.kept)) if look.kept else Image.fromarray(look.photo)
+    scale = image.width / look.photo.shape[1] * look.scale  # pixels of `image` per pixel of the original
+    width, height = image.width / scale, image.height / scale
+    if not (0 < x < width and 0 < y < height and half * scale >= 8 and half <= max(width, height)):
+        return look
+    face = face_at(image, tuple(scale * v for v in (x - half, y - half, x + half, y + half)))
+    return _replaced(look, replace(face, box=(x - half, y - half, x + half, y + half)))
+
+
+def reset(look: Look) -> Look:
+    """The chosen crop as it was found."""
+    return _replaced(look, look.found[look.chosen]) if look.face else look
+
+
+def _replaced(look: Look, face: Face) -> Look:
+    return replace(look, faces=tuple(face if i == look.chosen else other for i, other in enumerate(look.faces)))
