@@ -46,7 +46,8 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
     rows = []
     for a in APPROACHES:
         said = table.loc[[a.name]].set_index("task")
-        rows.append([f"{mark(a)}{a.title}", *(sure(said.loc[task.name], task) for task in tasks)])
+        name = f'<span class="wide-only">{a.title}</span><span class="narrow-only">{a.short.split()[0].capitalize()}</span>'
+        rows.append([f"{mark(a)}{name}", *(sure(said.loc[task.name], task) for task in tasks)])
     if labels:
         key = '<i class="mark label" aria-hidden="true"></i>Label'
         rows.append([key, *(f"<b>{task.words(labels[task.name])}</b>" for task in tasks)])
@@ -56,7 +57,7 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
 
 def sure(row: pd.Series, task: Task) -> str:
     """'female (98 %)': an answer, and how sure the model is of it."""
-    return f"<b>{escape(task.words(row['prediction']))}</b> ({100 * row['confidence']:.0f} %)"
+    return f"<b>{escape(task.words(row['prediction']))}</b> <span>({100 * row['confidence']:.0f} %)</span>"
 
 
 def record(task: Task, values: Mapping[str, float]) -> str:

@@ -91,7 +91,10 @@ def faces_card(predictor: Predictor, look: Look, tasks: Tasks) -> str:
     by = table.assign(approach=approach_of(table)).set_index(["face", "task", "approach"])
     rows = []
     for i, face in enumerate(look.faces):
-        cells = ["<br>".join(f"{cards.mark(a)}{cards.sure(by.loc[i, t.name, a.name], t)}" for a in APPROACHES) for t in tasks]
+        cells = [
+            "".join(f'<div class="said">{cards.mark(a)}{cards.sure(by.loc[i, t.name, a.name], t)}</div>' for a in APPROACHES)
+            for t in tasks
+        ]
         rows.append([f"{i + 1} {cards.picture(face.crop, f'Face {i + 1}', size=72)}", *cells])
     names = [task.name for task in tasks]
     content = table[table["task"].isin(names)].assign(face=table["face"] + 1)

@@ -156,7 +156,7 @@ def build(
             )
         with gr.Column(scale=8, min_width=300):
             cards_ = gr.HTML(WAITING, elem_id="answer")
-            with gr.Row(elem_classes="toolbar", visible=False) as tools:
+            with gr.Row(elem_classes=["toolbar", "answer-tools"], visible=False) as tools:
                 looks = gr.Button("Where does it look?", elem_id="where")
                 steady = gr.Button("How steady is it?", elem_id="steady")
                 save = gr.Button("Save the result", elem_id="save")

@@ -232,7 +232,7 @@ def test_all_faces_of_a_photo_are_in_a_table_and_a_file(predictor, photo):
     assert len(rows) == 2
     for row in table.itertuples():
         task = next(task for task in TASKS if task.name == row.task)
-        assert f"<b>{task.words(row.prediction)}</b> ({100 * row.confidence:.0f} %)" in rows[row.face]
+        assert f"<b>{task.words(row.prediction)}</b> <span>({100 * row.confidence:.0f} %)" in rows[row.face]
     content = base64.b64decode(re.search(r'href="data:text/csv;base64,([^"]+)"', html).group(1))
     saved = pd.read_csv(io.BytesIO(content))
     assert list(saved["face"]) == [face + 1 for face in table["face"]]
