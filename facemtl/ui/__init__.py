@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 # Before gradio is imported: it reads this when it starts.
@@ -13,7 +14,7 @@ import pandas as pd
 
 from ..evaluation import track_records
 from ..prediction import Predictor
-from . import about, cards, compare, guess, random_faces, training, validation
+from . import about, behind, cards, compare, guess, random_faces, training, validation
 from . import dataset as dataset_
 from .faces import FacePool, Wish
 from .look import Look
@@ -73,7 +74,8 @@ def build_app(
                 if results is None:
                     gr.HTML(cards.message("No results yet", MISSING))
                 else:
-                    validation.build(results, metrics)
+                    faces_of = partial(behind.build, predictor, pool, tabs=tabs, shared=shared, hide=hide, on_click=_CHOOSE)
+                    validation.build(results, metrics, hide, faces_of)
             with gr.Tab("Dataset", id="dataset") as dataset_tab:
                 dataset_.build(described, averages, dataset_tab)
             with gr.Tab("Training", id="training"):

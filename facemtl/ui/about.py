@@ -1,4 +1,4 @@
-"""About: the model card, as it stands in the repository."""
+"""About: the model card, as it stands in the repository, and what becomes of what visitors upload."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,23 @@ from pathlib import Path
 import gradio as gr
 
 from . import cards
+
+PRIVACY = (
+    "<p>A photo that you upload is looked at in the memory of the machine that serves this page, and forgotten when you leave, "
+    "or after ten minutes. The file that your browser sends is deleted within two minutes. No photo, no answer and no visit is "
+    "recorded, and the page asks no other host for anything. Whether to hide gender and race is remembered in your browser "
+    "alone.</p>"
+)
+HIDDEN = (
+    '<p class="hidden-note">The model card speaks of gender and race, which you have asked to hide. It is shown where '
+    "“Hide gender and race” is not ticked.</p>"
+)
+# Wide tables scroll sideways: the keyboard must be able to reach them.
+_REACHABLE = """
+const reach = () => document.querySelectorAll('#model-card table').forEach((table) => { table.tabIndex = 0; });
+new MutationObserver(reach).observe(document.body, {childList: true, subtree: true});
+reach();
+"""
 
 
 def readable(text: str) -> str:
@@ -16,5 +33,7 @@ def readable(text: str) -> str:
 
 def build(model_card: Path) -> None:
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
-    with gr.Column(elem_classes="card prose-card"):
+    gr.HTML(cards.card("What becomes of what I upload?", PRIVACY), elem_id="privacy")
+    gr.HTML(HIDDEN, js_on_load=_REACHABLE)
+    with gr.Column(elem_classes=["card", "prose-card", "sensitive"]):
         gr.Markdown(readable(model_card.read_text("utf-8")), elem_id="model-card")

@@ -22,9 +22,10 @@ def overview(counts: pd.DataFrame) -> str:
     by = counts.groupby("split")["n"].sum()
     n = f"{counts['n'].sum():,}"
     text = (
-        f"<p>{n} different faces, cropped to 200 × 200 px, with a gender, one of five races and an age each: labels that a "
-        f"model estimated and a person checked. {by.get('train', 0):,} are for training, {by.get('calibration', 0):,} for "
-        f"calibration and {by.get('validation', 0):,} for validation; an image's own bytes decide which.</p>"
+        f"<p>{n} different faces, cropped to 200 × 200 px, with "
+        '<span class="sensitive">a gender, one of five races and </span>an age each: labels that a model estimated and a '
+        f"person checked. {by.get('train', 0):,} are for training, {by.get('calibration', 0):,} for calibration and "
+        f"{by.get('validation', 0):,} for validation; an image's own bytes decide which.</p>"
     )
     return cards.card("What is UTKFace?", text)
 

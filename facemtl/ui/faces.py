@@ -104,7 +104,7 @@ class FacePool:
     def origin(self) -> str:
         """A sentence for the page."""
         if self.are_composites:
-            return "Composites: each is the average of eight faces of one gender, race and age band. Nobody here is real."
+            return "Composites: each is the average of eight faces with the same labels. Nobody here is real."
         return f"Drawn from {len(self.table):,} validation images of UTKFace, which no model was trained on."
 
     def learn(self, predictor: Predictor, results: pd.DataFrame | None) -> None:
@@ -140,6 +140,17 @@ class FacePool:
     def draw(self, n: int, wish: Wish, tasks: Sequence[Task] = TASKS) -> list[LabelledFace]:
         """The `n` faces of the wished sheet (fewer on the last one, none beyond it)."""
         positions = self.select(wish, tasks)[wish.sheet * n :]
+        drawn = self._read(positions, n)
+        if len(positions) and not drawn:
+            raise FaceMTLError("None of these faces can be read any more. Start the app again.")
+        return drawn
+
+    def of_images(self, images: Sequence[str], n: int) -> list[LabelledFace]:
+        """The first `n` faces of these images, keyed by the first 16 digits of their hashes; what is not here is left out."""
+        positions = {key: i for i, key in enumerate(self.table["sha256"].str[:16])}
+        return self._read([positions[key] for key in images if key in positions], n)
+
+    def _read(self, positions: Sequence[int], n: int) -> list[LabelledFace]:
         drawn = []
         for position in positions:
             if len(drawn) == n:
@@ -150,8 +161,6 @@ class FacePool:
             except FaceMTLError:
                 continue  # damaged or gone since the folder was read: there are others
             drawn.append(LabelledFace(face, {task.name: float(row[task.column]) for task in TASKS}))
-        if len(positions) and not drawn:
-            raise FaceMTLError("None of these faces can be read any more. Start the app again.")
         return drawn
 
 

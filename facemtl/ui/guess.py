@@ -12,6 +12,11 @@ from . import cards, compare
 from .faces import FacePool, LabelledFace, Wish, new_seed
 
 ROUNDS = 10
+START = 40  # years; where the slider stands before a guess
+RULES = (
+    f'<p class="note">You say how old a face is, then both approaches answer, and the label is uncovered. Over {ROUNDS} faces, '
+    "who is closest on average?</p>"
+)
 YOU = "you"  # in place of an approach's name
 NAMES = {YOU: "You", **{a.name: a.title for a in APPROACHES}}
 
@@ -106,11 +111,12 @@ def _mark(name: str) -> str:
 def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
     """Layout and wiring. Returns `game`, `outputs` and `start()`, which fills them with a new game."""
     game = gr.State(None, time_to_live=compare.KEEP_STATE)
+    gr.HTML(RULES)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=4, min_width=280):
             shown = gr.HTML(cards.message("How old is this face?", "One moment."), elem_id="guess-face")
         with gr.Column(scale=6, min_width=300):
-            guess = gr.Slider(AGE.low, 100, value=40, step=1, label=f"Your guess ({AGE.unit})", elem_id="guess")
+            guess = gr.Slider(AGE.low, 100, value=START, step=1, label=f"Your guess ({AGE.unit})", elem_id="guess")
             say = gr.Button("That is my guess", variant="primary", elem_id="guess-say")
             on = gr.Button("Next face", variant="primary", visible=False, elem_id="guess-next")
             said = gr.HTML("", elem_id="guess-result")
@@ -125,7 +131,7 @@ def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
         found = picture(game, face_of(game), pool.result().origin)
         told = result(game.turns[-1]) if game.is_open else ""
         again = gr.Button("Play again" if game.is_over else "Next face", visible=game.is_open)
-        slider = gr.Slider(interactive=not game.is_open)
+        slider = gr.Slider(interactive=False) if game.is_open else gr.Slider(START, interactive=True)
         return game, found, slider, gr.Button(visible=not game.is_open), again, told, score(game)
 
     def start() -> tuple:

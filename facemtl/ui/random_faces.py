@@ -47,10 +47,11 @@ def _tile(index: int, face: LabelledFace, rows: pd.DataFrame, tasks: tuple[Task,
     )
     picture = cards.picture(face.face.crop, "")
     return (
-        f'<button type="button" class="tile" data-choice="{index}" '
-        f'aria-label="Face {index + 1}, label {truth}. {said}. Open in Compare.">{picture}'
-        f'<span class="mini"><i class="mini-axis"></i><i class="mini-label" style="left:{cards.at(label)}"></i>{points}</span>'
-        f'<span class="mini-row"><span>label <b>{label:.0f}</b></span>{numbers}</span>{classes}</button>'
+        f'<button type="button" class="tile" data-choice="{index}">{picture}'
+        f'<span class="sr-only">Face {index + 1}, label {truth}. {said}. Open in Compare.</span>'
+        f'<span aria-hidden="true"><span class="mini"><i class="mini-axis"></i>'
+        f'<i class="mini-label" style="left:{cards.at(label)}"></i>{points}</span>'
+        f'<span class="mini-row"><span>label <b>{label:.0f}</b></span>{numbers}</span>{classes}</span></button>'
     )
 
 
@@ -88,7 +89,8 @@ def build(
         again = gr.Button("Show this seed", scale=0, min_width=140)
         new = gr.Button("New faces", variant="primary", scale=0, min_width=140, elem_id="new-faces")
         link = gr.HTML(elem_id="seed-link")
-    with gr.Accordion("Choose which faces", open=False, elem_id="wish"), gr.Row(elem_classes="toolbar"):
+    choice = gr.Accordion("Choose which faces", open=False, elem_id="wish")
+    with choice, gr.Row(elem_classes="toolbar"):
         ends = {"low": AGE.low, "high": AGE.high}
         wished = {
             name: gr.Number(end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=92, scale=0)
@@ -123,6 +125,7 @@ def build(
         return (
             wish, wish.seed, *(getattr(wish, name) for name in wished), html, address, counted,
             gr.Button(interactive=wish.sheet > 0), gr.Button(interactive=wish.sheet < last),
+            gr.skip() if replace(wish, seed=0, sheet=0) == Wish(0) else gr.Accordion(open=True),
         )  # fmt: skip
 
     def draw(values: Mapping[str, object], hidden: bool) -> tuple:
@@ -151,7 +154,7 @@ def build(
             raise gr.Error("There is no such face.", print_exception=False)
         return gr.Tabs(selected="compare"), *shared["show"](look_at_face(found[chosen]), hidden)
 
-    outputs = [drawn, seed, *wished.values(), faces, link, place, back, forth]
+    outputs = [drawn, seed, *wished.values(), faces, link, place, back, forth, choice]
     quiet = {**compare.MODEL_WORK, "show_progress_on": faces}
     numbers, dropdowns = [*wished.values()][:2], [*wished.values()][2:]
     changed = [again.click, these.click, seed.submit, *(n.submit for n in numbers), *(d.input for d in dropdowns)]

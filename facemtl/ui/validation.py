@@ -210,8 +210,11 @@ QUESTIONS = (
 )
 
 
-def build(table: pd.DataFrame, metrics: pd.DataFrame) -> None:
-    """Drawn at once for all images, from saved tables; neither dataset nor model is needed."""
+def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind: Callable[..., None]) -> None:
+    """Drawn at once for all images, from saved tables; neither dataset nor model is needed.
+
+    `behind(chosen, fields)` lays out what shows the faces of the chosen images.
+    """
     whole = View(table, metrics)
     with gr.Row(elem_classes="toolbar", elem_id="which-images"):
         wished = {
@@ -241,19 +244,31 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame) -> None:
             *(figures.below(question.numbers(view)) for question in QUESTIONS),
         ]
 
-    def on_choice(low: float | None, high: float | None, *labels: int) -> list:
+    def chosen(hidden: bool, low: float | None, high: float | None, *labels: int) -> pd.DataFrame:
+        """The rows of the images that are asked for; who hides a task does not choose by it either."""
         ends = [AGE.low if low is None else low, AGE.high if high is None else high]
-        chosen = select(table, *ends, dict(zip((t.name for t in CLASSES), labels, strict=True)))
-        if chosen.empty:
+        asked = {t.name: ANY if hidden and t.sensitive else v for t, v in zip(CLASSES, labels, strict=True)}
+        return select(table, *ends, asked)
+
+    def on_choice(hidden: bool, *values: float | int | None) -> list:
+        rows = chosen(hidden, *values)
+        if rows.empty:
             return [NOBODY, *[gr.skip()] * (2 * len(QUESTIONS))]
-        return show(View(chosen, metric_tables(chosen)))
+        return show(View(rows, metric_tables(rows)))
+
+    def on_hide(hidden: bool, *values: float | int | None) -> list:
+        """Only who has chosen by what is now hidden, or shown again, sees other images."""
+        by = [value for t, value in zip(CLASSES, values[2:], strict=True) if t.sensitive]
+        return [gr.skip()] * len(outputs) if set(by) <= {ANY} else on_choice(hidden, *values)
 
     outputs = [head, *(each.plot for each in drawn), *(each.below for each in drawn)]
     options = {"api_visibility": "private", "concurrency_limit": 1, "show_progress_on": head}
     fields = list(wished.values())
     submits = [field.submit for field in fields[:2]] + [field.input for field in fields[2:]]
     # "always_last": who changes two fields in a hurry means both.
-    gr.on([apply.click, *submits], compare.told(on_choice), fields, outputs, **options, trigger_mode="always_last")
+    gr.on([apply.click, *submits], compare.told(on_choice), [hide, *fields], outputs, **options, trigger_mode="always_last")
     everybody.click(
         compare.told(lambda: [AGE.low, AGE.high, *[ANY] * len(CLASSES), *show(whole)]), None, [*fields, *outputs], **options
     )
+    hide.input(compare.told(on_hide), [hide, *fields], outputs, **options)
+    behind(chosen, fields)

@@ -24,3 +24,17 @@ def test_no_link_leads_nowhere(page):
     expect(page.locator("#model-card")).to_be_visible()
     links = page.locator("#model-card a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
     assert links and all(link.startswith("https://") for link in links)
+
+
+def test_privacy_is_said_and_tables_can_be_reached_by_the_keyboard(page):
+    support.choose_tab(page, "About")
+    expect(page.get_by_role("heading", name="What becomes of what I upload?")).to_be_visible()
+    expect(page.locator("#model-card table").first).to_have_attribute("tabindex", "0")
+
+
+def test_who_hides_gender_and_race_reads_nothing_of_them(page):
+    support.choose_tab(page, "About")
+    expect(page.locator("#model-card")).to_be_visible()
+    page.get_by_label("Hide gender and race").check()
+    expect(page.locator("#model-card")).to_be_hidden()
+    expect(page.get_by_text("which you have asked to hide")).to_be_visible()

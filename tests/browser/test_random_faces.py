@@ -15,7 +15,7 @@ def open_tab(page: Page) -> None:
 
 
 def spoken(page: Page) -> list[str]:
-    return [face.get_attribute("aria-label") for face in faces(page).all()]
+    return [face.locator(".sr-only").text_content() for face in faces(page).all()]
 
 
 def test_twelve_faces_with_truth_and_both_predictions(page):
@@ -63,7 +63,7 @@ def test_a_link_to_a_later_page_opens_that_page(page, app):
 def test_a_click_opens_the_face_in_compare(page):
     open_tab(page)
     chosen = faces(page).nth(4)
-    age = re.search(r"label .*?(\d+) years?", chosen.get_attribute("aria-label"))[1]
+    age = re.search(r"label .*?(\d+) years?", chosen.locator(".sr-only").text_content())[1]
     chosen.click()
     expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
     expect(page.locator("#answer").get_by_text(f"label {age}", exact=True)).to_be_visible()

@@ -75,6 +75,24 @@ def test_nobody_may_be_as_wished(page):
     expect(page.locator("#metrics")).to_contain_text("No such image")
 
 
+def test_faces_behind_the_figures_need_the_dataset(page):
+    """The app of these tests has none, and says what to do; unit tests ask for the faces themselves."""
+    open_tab(page)
+    page.get_by_role("button", name="Show faces by age").click()
+    expect(page.locator("#behind")).to_contain_text("UTKFace is not installed here")
+    expect(page.locator("#behind")).to_contain_text("python -m facemtl download")
+
+
+def test_who_hides_gender_does_not_choose_by_it(page, results):
+    open_tab(page)
+    page.get_by_label("Labelled gender").click()
+    page.get_by_role("option", name="female").click()
+    n = results[results["gender"] == 1]["image"].nunique()
+    expect(page.locator("#metrics")).to_contain_text(f"{n:,} validation images")
+    page.get_by_label("Hide gender and race").check()
+    expect(page.locator("#metrics")).to_contain_text(f"{results['image'].nunique():,} validation images")
+
+
 LOOKS = [{"width": w, "scheme": s} for w in (1440, 768, 390) for s in ("light", "dark")]
 
 

@@ -15,12 +15,12 @@ from PIL import Image, ImageFilter
 
 from facemtl.detection import open_image, whole
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import load_metrics, metric_tables, track_records
+from facemtl.evaluation import confusion, load_metrics, metric_tables, track_records
 from facemtl.prediction import APPROACHES
 from facemtl.runs import RUNS_FILE
 from facemtl.tables import write_table
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
-from facemtl.ui import about, cards, closer, compare, guess, random_faces, training, validation
+from facemtl.ui import about, behind, cards, closer, compare, guess, random_faces, training, validation
 from facemtl.ui import look as looks
 from facemtl.ui.faces import ANY, MAX_SEED, FacePool, Wish, as_seed
 from tests import support
@@ -626,3 +626,37 @@ def test_what_is_sensitive_can_be_hidden_whole():
     for question in validation.QUESTIONS:
         says = any(word in question.title for word in ("Gender", "Race"))
         assert question.sensitive or not says
+
+
+# ----------------------------------------------------------------------------- the faces behind figures
+
+
+@pytest.mark.parametrize("kind", behind.OTHERS, ids=lambda kind: kind.title)
+def test_faces_taken_for_others_are_those_of_the_confusion_matrix(results, kind):
+    labelled, answered, approach = re.fullmatch(
+        r"labelled (\w+), answered (\w+) by (three models|one model)", kind.title
+    ).groups()
+    task = next(task for task in (GENDER, RACE) if labelled in task.labels)
+    cells = confusion(results, task).set_index(["approach", "target", "prediction"])["n"]
+    name = next(a.name for a in APPROACHES if a.short == approach)
+    found = kind.find(results)
+    assert len(found) == len(set(found)) == cells[name, task.labels.index(labelled), task.labels.index(answered)]
+    rows = results[results["image"].isin(found) & (results["task"] == task.name)]
+    assert (rows["target"] == task.labels.index(labelled)).all()
+
+
+def test_faces_read_too_old_come_first_where_they_are_so_most(results):
+    old, young, apart = (kind.find(results) for kind in behind.AGES)
+    ages = results[results["task"] == "age"]
+    error = (ages["prediction"] - ages["target"]).groupby(ages["image"]).mean()
+    assert old[0] == error.idxmax() and young[0] == error.idxmin()
+    assert set(old).isdisjoint(young)
+    assert error[old].is_monotonic_decreasing
+    assert len(apart) <= ages["image"].nunique()
+
+
+def test_a_pool_finds_the_faces_of_images(pool):
+    keys = list(pool.table["sha256"].str[:16])
+    found = pool.of_images([keys[5], "0" * 16, keys[2], keys[9]], 2)
+    assert [face.labels["age"] for face in found] == [pool.table["age"].iloc[i] for i in (5, 2)]
+    assert pool.of_images([], 12) == []
