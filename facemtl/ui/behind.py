@@ -91,18 +91,15 @@ def build(
             '<h2 class="figure-title">Whose faces are these?</h2>'
             '<p class="note">Those of the images chosen above that are …</p>'
         )
-        with gr.Row(elem_classes="toolbar"):
-            kinds = [
-                gr.Dropdown(
-                    [(kind.title, i) for i, kind in enumerate(some)], value=0, label=label, min_width=280, elem_classes=css
-                )
-                for some, label, css in ((AGES, "Age", []), (OTHERS, "Taken for something else", ["sensitive"]))
-            ]
-        with gr.Row(elem_classes="toolbar"):
-            buttons = [
-                gr.Button(text, scale=0, min_width=200, elem_classes=css)
-                for text, css in (("Show faces by age", []), ("Show faces taken for others", ["sensitive"]))
-            ]
+        offered = []
+        for kinds, label, text, css in (
+            (AGES, "Age", "Show faces by age", []),
+            (OTHERS, "Taken for something else", "Show faces taken for others", ["sensitive"]),
+        ):
+            with gr.Row(elem_classes=["toolbar", *css]):
+                choices = [(kind.title, i) for i, kind in enumerate(kinds)]
+                which = gr.Dropdown(choices, value=0, label=label, scale=0, min_width=340)
+                offered.append((kinds, which, gr.Button(text, scale=0, min_width=260)))
         faces = gr.HTML("", js_on_load=on_click)
 
     def show(kinds: list[Kind]) -> Callable:
@@ -126,6 +123,7 @@ def build(
         return gr.Tabs(selected="compare"), *shared["show"](look_at_face(some[number]), hidden)
 
     quiet = {**compare.MODEL_WORK, "show_progress_on": faces}
-    for button, kind, some in zip(buttons, kinds, (AGES, OTHERS), strict=True):
-        button.click(show(some), [kind, hide, *fields], [drawn, faces], **quiet)
-    faces.click(compare.told(open_face), [drawn, hide], [tabs, *shared["outputs"]], **quiet)
+    for kinds, which, button in offered:
+        button.click(show(kinds), [which, hide, *fields], [drawn, faces], **quiet)
+    opened = faces.click(compare.told(open_face), [drawn, hide], [tabs, *shared["outputs"]], **quiet)
+    opened.then(None, None, None, js=compare.TO_TOP)

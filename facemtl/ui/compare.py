@@ -31,6 +31,7 @@ IN_VIEW = """() => {
     setTimeout(() => document.getElementById('closer')?.scrollIntoView({behavior: 'smooth', block: 'nearest'}), 150);
     return [];
 }"""
+TO_TOP = "() => { window.scrollTo({top: 0}); return []; }"  # where the face stands that another tab has opened
 WAITING = cards.message("No face yet", "Upload a photo, take one, paste one, or draw a random face.")
 
 

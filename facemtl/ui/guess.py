@@ -131,7 +131,7 @@ def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
         found = picture(game, face_of(game), pool.result().origin)
         told = result(game.turns[-1]) if game.is_open else ""
         again = gr.Button("Play again" if game.is_over else "Next face", visible=game.is_open)
-        slider = gr.Slider(interactive=False) if game.is_open else gr.Slider(START, interactive=True)
+        slider = gr.Slider(interactive=False) if game.is_open else gr.Slider(value=START, interactive=True)
         return game, found, slider, gr.Button(visible=not game.is_open), again, told, score(game)
 
     def start() -> tuple:

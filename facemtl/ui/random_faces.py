@@ -163,5 +163,6 @@ def build(
     new.click(compare.told(on_new), [hide, *wished.values()], outputs, **quiet)
     back.click(turn(-1), [drawn, hide], outputs, **quiet)
     forth.click(turn(1), [drawn, hide], outputs, **quiet)
-    faces.click(compare.told(open_face), [drawn, hide], [tabs, *shared["outputs"]], **quiet)
+    opened = faces.click(compare.told(open_face), [drawn, hide], [tabs, *shared["outputs"]], **quiet)
+    opened.then(None, None, None, js=compare.TO_TOP)
     return {"drawn": drawn, "outputs": outputs, "draw": draw, "show": show}

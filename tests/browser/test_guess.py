@@ -30,6 +30,9 @@ def test_the_models_answer_after_the_visitor_and_are_scored_alike(page):
     page.get_by_role("button", name="Next face").click()
     expect(page.locator("#guess-face")).to_contain_text("Face 2 of 10")
     expect(result).not_to_contain_text("label")
+    slider = page.locator("#guess input[type=range]")
+    expect(slider).to_have_value("40")  # the last guess is no hint for the next
+    assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("0", "100")
 
 
 def test_ten_faces_are_a_game(page):

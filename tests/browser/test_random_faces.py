@@ -66,6 +66,7 @@ def test_a_click_opens_the_face_in_compare(page):
     age = re.search(r"label .*?(\d+) years?", chosen.locator(".sr-only").text_content())[1]
     chosen.click()
     expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
+    page.wait_for_function("window.scrollY === 0")
     expect(page.locator("#answer").get_by_text(f"label {age}", exact=True)).to_be_visible()
 
 
@@ -74,6 +75,7 @@ def test_a_face_opens_with_the_keyboard(page):
     faces(page).first.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
+    page.wait_for_function("window.scrollY === 0")
 
 
 def choose(page: Page, label: str, option: str) -> None:
