@@ -265,7 +265,7 @@ def _report(options: argparse.Namespace) -> None:
 
 def _experiments(options: argparse.Namespace) -> None:
     from . import experiments
-    from .runs import RUNS_FILE, summary
+    from .runs import RUNS_FILE, merged, summary
 
     wanted = experiments.EXPERIMENTS if "all" in options.names else [experiments.experiment_named(n) for n in options.names]
     if wanted:
@@ -275,7 +275,7 @@ def _experiments(options: argparse.Namespace) -> None:
             experiment, images, options.runs, tasks=_chosen([options.tasks]), say=print,
             cache=options.data.absolute().parent / "cache", device=options.device,
         )  # fmt: skip
-    runs = experiments.collect(options.runs)
+    runs = merged(experiments.collect(options.runs), options.output)
     if runs.empty:
         raise FaceMTLError(f"There are no measured trainings in {options.runs}. Name experiments to run, or all.")
     write_table(runs, options.output / RUNS_FILE)

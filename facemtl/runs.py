@@ -24,6 +24,14 @@ def load_runs(folder: Path) -> pd.DataFrame:
     return read_table(folder / RUNS_FILE, _TYPES, "python -m facemtl experiments all")
 
 
+def merged(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """`runs`, and those of the folder's table that are not among them: trainings may be made in several places."""
+    if not (folder / RUNS_FILE).exists():
+        return runs
+    keys, both = ["experiment", "seed", "model", "task"], pd.concat([runs, load_runs(folder)], ignore_index=True)
+    return both.drop_duplicates(keys).sort_values("experiment", key=lambda c: c == ONE_VIEW, kind="stable")
+
+
 def learning(predictor: Predictor, folder: Path) -> pd.DataFrame:
     """The histories that lie beside the weights in `folder`, where they do: `approach, task, epoch, size, value`.
 

@@ -137,10 +137,10 @@ def test_the_command_line_runs_and_writes(tiny, synthetic_faces, tmp_path, capsy
     ]
     assert main(arguments) == 1
     assert "no measured trainings" in capsys.readouterr().err
-    assert main([*arguments, "no-dropout"]) == 0
-    assert "no-dropout" in capsys.readouterr().out
+    assert main([*arguments, "dropout-0.4"]) == 0
+    assert "dropout-0.4" in capsys.readouterr().out
     written = pd.read_csv(tmp_path / "out" / RUNS_FILE)
-    assert set(written["task"]) == {t.name for t in TASKS} and set(written["experiment"]) == {"no-dropout"}
+    assert set(written["task"]) == {t.name for t in TASKS} and set(written["experiment"]) == {"dropout-0.4"}
     assert main(arguments) == 0  # what is measured, without the dataset
 
 

@@ -15,6 +15,7 @@ from facemtl.runs import (
     learning,
     load_runs,
     luck,
+    merged,
     summary,
 )
 from facemtl.tables import write_table
@@ -31,6 +32,17 @@ def test_a_summary_worked_out_by_hand():
     assert found.loc["base", ["seeds", "mean", "change"]].tolist() == [3, 7.0, 0.0]
     assert found.loc["base", "sd"] == pytest.approx(7**0.5)
     assert found.loc["ema", ["seeds", "mean", "change"]].tolist() == [2, 4.75, -0.75]  # against seeds 0 and 1 alone
+
+
+def test_trainings_made_elsewhere_are_kept_and_those_made_anew_replace_them(tmp_path):
+    runs = made_up_runs()
+    assert merged(runs, tmp_path).equals(runs)
+    write_table(runs, tmp_path / RUNS_FILE)
+    anew = runs[runs["experiment"] == "ema"].assign(value=1.25)
+    both = merged(anew, tmp_path)
+    assert len(both) == len(runs)
+    assert (both.loc[both["experiment"] == "ema", "value"] == 1.25).all()
+    assert not (both.loc[both["experiment"] != "ema", "value"] == 1.25).any()
 
 
 def test_what_was_written_is_read(tmp_path):
