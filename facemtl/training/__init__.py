@@ -58,7 +58,7 @@ def train(
     if progress_file.exists() and not resume:
         raise FaceMTLError(f"{progress_file} is of an interrupted training. Go on with --resume, or delete it to start anew.")
     origin, trained = (None, None) if resume else _start(config)
-    learner = _learner(config, images, cache, _device(device), trained)
+    learner = _learner(config, images, cache, _device(device), trained, is_new=not resume)
     keeper = KeepProgress(config, progress_file, output / f"{config.name}.history.csv", origin)
     if progress and learner.dls.device.type == "cpu":
         print(f"Training {config.name} on {torch.get_num_threads()} CPU threads, {_precision(learner.dls.device)}")
@@ -121,11 +121,19 @@ def _start(config: TrainConfig) -> tuple[dict | None, FaceModel | None]:
 
 
 def _learner(
-    config: TrainConfig, images: pd.DataFrame, cache: Path | None, device: torch.device, trained: FaceModel | None = None
+    config: TrainConfig,
+    images: pd.DataFrame,
+    cache: Path | None,
+    device: torch.device,
+    trained: FaceModel | None = None,
+    *,
+    is_new: bool = True,
 ) -> Learner:
     tasks = tuple(_as_trained(task_named(name), config) for name in config.tasks)
     torch.manual_seed(config.seed)
-    model = FaceModel(tasks, config.backbone, pretrained=config.pretrained and not config.start, dropout=config.dropout)
+    model = FaceModel(
+        tasks, config.backbone, pretrained=config.pretrained and not config.start and is_new, dropout=config.dropout
+    )
     if trained:
         model.start_from(trained)
     _check_sizes(model, config)

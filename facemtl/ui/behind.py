@@ -108,7 +108,7 @@ def build(
             if found.are_composites:
                 return (), ABSENT
             images = kinds[number].find(chosen(hidden, *values))
-            some = found.of_images(images, N_FACES)
+            some = found.of_images(images[:N_FACES], N_FACES)
             if not some:
                 return (), NOBODY
             said = f"{len(images):,} of the chosen images are {kinds[number].title}; here are up to {N_FACES}."

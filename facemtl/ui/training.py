@@ -138,13 +138,7 @@ def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: P
         figures.card(halved, plots.then_and_now(errors), said, history_note(errors))
         with gr.Column(elem_classes="card figure", min_width=320):
             _or_message(lambda: gr.HTML(costs_table(cost.load(measured)), elem_id="costs"))
-    learned = runs.learning(predictor, models)
-    if len(learned):
-        with gr.Row(equal_height=True):
-            for task in predictor.tasks:
-                title, figure = f"{task.title}: how was it learned?", plots.learning_curves(learned, task)
-                figures.card(title, figure, numbers_of_learning(learned, task), is_sensitive=task.sensitive)
-        gr.HTML(f'<p class="note">{CURVES}</p>')
+    _or_message(lambda: _lay_out_curves(predictor, models))
     if (measured / runs.RUNS_FILE).exists():
         trainings = runs.load_runs(measured)
         with gr.Row(equal_height=True):
@@ -159,9 +153,20 @@ def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: P
         gr.Markdown(OWN_FACES, elem_id="own-faces")
 
 
+def _lay_out_curves(predictor: Predictor, models: Path) -> None:
+    learned = runs.learning(predictor, models)
+    if learned.empty:
+        return
+    with gr.Row(equal_height=True):
+        for task in predictor.tasks:
+            title, figure = f"{task.title}: how was it learned?", plots.learning_curves(learned, task)
+            figures.card(title, figure, numbers_of_learning(learned, task), is_sensitive=task.sensitive)
+    gr.HTML(f'<p class="note">{CURVES}</p>')
+
+
 def _or_message(make) -> None:
     """What `make` makes, or why it cannot be made."""
     try:
         make()
     except FaceMTLError as error:
-        gr.HTML(cards.message("Not measured yet", str(error)))
+        gr.HTML(cards.message("Cannot be shown", str(error)))

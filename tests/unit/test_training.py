@@ -404,6 +404,23 @@ def test_an_older_file_is_resumed_with_the_defaults_of_younger_settings(left_ove
     assert resume(left_over, synthetic_faces) == 0
 
 
+def test_a_resumed_training_fetches_no_weights_that_it_would_overwrite(images, tmp_path, monkeypatch):
+    asked = []
+
+    class Asked(Exception):
+        pass
+
+    def spy(*arguments, pretrained, **settings):
+        asked.append(pretrained)
+        raise Asked
+
+    monkeypatch.setattr("facemtl.training.FaceModel", spy)
+    for resume in (False, True):
+        with pytest.raises(Asked):
+            train(replace(TINY, pretrained=True), images, tmp_path, resume=resume, progress=False)
+    assert asked == [True, False]
+
+
 def test_there_may_be_nothing_to_resume(synthetic_faces, tmp_path, capsys):
     assert resume(tmp_path / "runs", synthetic_faces) == 1
     assert "nothing to resume" in capsys.readouterr().err.splitlines()[-1]

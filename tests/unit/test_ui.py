@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+import gradio as gr
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,6 +25,8 @@ from facemtl.ui import about, behind, cards, closer, compare, guess, random_face
 from facemtl.ui import look as looks
 from facemtl.ui.faces import ANY, MAX_SEED, FacePool, Wish, as_seed
 from tests import support
+
+MEASURED = support.ROOT / "assets" / "validation"
 
 
 @pytest.fixture(scope="module")
@@ -403,7 +406,7 @@ def test_verdicts_follow_the_interval(task, low, high, says):
 def test_history_stands_beside_what_is_measured_here(results):
     from facemtl.evaluation import compare as compare_approaches
 
-    metrics = load_metrics(support.ROOT / "assets" / "validation")
+    metrics = load_metrics(MEASURED)
     errors = training.age_then_and_now(metrics).set_index(["experiment", "approach"])["value"]
     assert errors["2018"].to_dict() == {"single": 10.63, "multi": 5.47}
     measured = compare_approaches(results).set_index("task").loc["age"]
@@ -523,7 +526,7 @@ def test_tables_mark_the_rows_that_can_be_hidden(results):
 
 
 def test_the_findings_mark_what_can_be_hidden(tmp_path):
-    for file in (support.ROOT / "assets" / "validation").iterdir():
+    for file in (MEASURED).iterdir():
         if file.name != RUNS_FILE:
             (tmp_path / file.name).symlink_to(file)
     write_table(support.made_up_runs(), tmp_path / RUNS_FILE)
@@ -590,7 +593,7 @@ def test_the_closest_is_named_and_so_are_all_that_tie():
 
 @pytest.fixture(scope="module")
 def view(results):
-    return validation.View(results, load_metrics(support.ROOT / "assets" / "validation"))
+    return validation.View(results, load_metrics(MEASURED))
 
 
 @pytest.mark.parametrize("question", validation.QUESTIONS, ids=lambda q: q.title)
@@ -660,3 +663,13 @@ def test_a_pool_finds_the_faces_of_images(pool):
     found = pool.of_images([keys[5], "0" * 16, keys[2], keys[9]], 2)
     assert [face.labels["age"] for face in found] == [pool.table["age"].iloc[i] for i in (5, 2)]
     assert pool.of_images([], 12) == []
+
+
+def test_a_damaged_history_costs_only_its_curves(predictor, tmp_path):
+    for loaded in predictor.models:
+        (tmp_path / f"{loaded.name}.history.csv").write_text("epoch,size\n1,")
+    with gr.Blocks() as demo:
+        training.build(predictor, tmp_path, load_metrics(MEASURED), MEASURED)
+    said = [block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)]
+    assert any("Cannot be shown" in html and "history.csv" in html for html in said)
+    assert any("What is multi-task learning?" in html for html in said)
