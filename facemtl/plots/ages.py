@@ -28,6 +28,7 @@ def predicted_against_true(errors: pd.DataFrame, width: int = 4) -> go.Figure:
         figure.add_heatmap(
             x=centres, y=centres, z=np.where(counts > 0, np.log10(np.maximum(counts, 1)), np.nan),
             customdata=counts.astype(int), name=approach.title, showscale=False, row=1, col=column, zmin=-0.6, zmax=2.2,
+            hoverongaps=False,
             colorscale=[[0, "rgba(128,128,128,0.1)"], [1, COLORS[approach.name]]],
             hovertemplate=(
                 f"label %{{x:.0f}} ± {width // 2}, predicted %{{y:.0f}} ± {width // 2}<br>"

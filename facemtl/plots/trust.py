@@ -24,7 +24,7 @@ def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
             z=share, x=list(task.labels), y=list(task.labels), zmin=0, zmax=100, showscale=False, row=1, col=column,
             colorscale=[[0, "rgba(128,128,128,0.06)"], [1, COLORS[approach.name]]], xgap=2, ygap=2,
             text=share.map(lambda percent: "" if pd.isna(percent) else f"{percent:.0f}"), texttemplate="%{text}",
-            customdata=counts,
+            customdata=counts, name=approach.title, hoverongaps=False,
             hovertemplate="label %{y}, answered %{x}<br>%{z:.1f} %, %{customdata} images<extra>" + approach.title + "</extra>",
         )  # fmt: skip
     figure.update_xaxes(title_text="Answer (%)", showgrid=False, tickfont_size=11)

@@ -31,6 +31,9 @@ NOBODY = cards.message(
 )
 
 
+BOTH = "both"  # in place of an approach's name
+
+
 @dataclass(frozen=True)
 class View:
     """The saved predictions of some validation images, and the tables that figures are drawn from."""
@@ -226,6 +229,8 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind:
             css = ["sensitive"] if task.sensitive else []
             label = f"Labelled {task.name}"
             wished[task.name] = gr.Dropdown(choices, value=ANY, label=label, min_width=128, scale=0, elem_classes=css)
+        whose = [("both", BOTH), *((a.short.capitalize(), a.name) for a in APPROACHES)]
+        approach = gr.Dropdown(whose, value=BOTH, label="Approach", min_width=142, scale=0)
         apply = gr.Button("Show these images", scale=0, min_width=180)
         everybody = gr.Button("Show all", scale=0, min_width=100)
     head = gr.HTML(summary(whole.overall), elem_id="metrics")
@@ -237,10 +242,13 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind:
             drawn += [figures.card(q.title, q.draw(whole), q.numbers(whole), is_sensitive=q.sensitive) for q in pair]
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
 
-    def show(view: View) -> list:
+    def show(view: View, name: str = BOTH) -> list:
+        drawings = [question.draw(view) for question in QUESTIONS]
+        for one in (a for a in APPROACHES if a.name == name):
+            drawings = [plots.only(drawing, one) for drawing in drawings]
         return [
             summary(view.overall),
-            *(question.draw(view) for question in QUESTIONS),
+            *drawings,
             *(figures.below(question.numbers(view)) for question in QUESTIONS),
         ]
 
@@ -250,25 +258,35 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind:
         asked = {t.name: ANY if hidden and t.sensitive else v for t, v in zip(CLASSES, labels, strict=True)}
         return select(table, *ends, asked)
 
-    def on_choice(hidden: bool, *values: float | int | None) -> list:
+    def on_choice(hidden: bool, name: str, *values: float | int | None) -> list:
         rows = chosen(hidden, *values)
         if rows.empty:
             return [NOBODY, *[gr.skip()] * (2 * len(QUESTIONS))]
-        return show(View(rows, metric_tables(rows)))
+        return show(whole if len(rows) == len(table) else View(rows, metric_tables(rows)), name)
 
-    def on_hide(hidden: bool, *values: float | int | None) -> list:
+    def on_hide(hidden: bool, name: str, *values: float | int | None) -> list:
         """Only who has chosen by what is now hidden, or shown again, sees other images."""
         by = [value for t, value in zip(CLASSES, values[2:], strict=True) if t.sensitive]
-        return [gr.skip()] * len(outputs) if set(by) <= {ANY} else on_choice(hidden, *values)
+        return [gr.skip()] * len(outputs) if set(by) <= {ANY} else on_choice(hidden, name, *values)
 
     outputs = [head, *(each.plot for each in drawn), *(each.below for each in drawn)]
     options = {"api_visibility": "private", "concurrency_limit": 1, "show_progress_on": head}
     fields = list(wished.values())
-    submits = [field.submit for field in fields[:2]] + [field.input for field in fields[2:]]
+    submits = [field.submit for field in fields[:2]] + [field.input for field in (*fields[2:], approach)]
     # "always_last": who changes two fields in a hurry means both.
-    gr.on([apply.click, *submits], compare.told(on_choice), [hide, *fields], outputs, **options, trigger_mode="always_last")
-    everybody.click(
-        compare.told(lambda: [AGE.low, AGE.high, *[ANY] * len(CLASSES), *show(whole)]), None, [*fields, *outputs], **options
+    gr.on(
+        [apply.click, *submits],
+        compare.told(on_choice),
+        [hide, approach, *fields],
+        outputs,
+        **options,
+        trigger_mode="always_last",
     )
-    hide.input(compare.told(on_hide), [hide, *fields], outputs, **options)
+    everybody.click(
+        compare.told(lambda: [AGE.low, AGE.high, *[ANY] * len(CLASSES), BOTH, *show(whole)]),
+        None,
+        [*fields, approach, *outputs],
+        **options,
+    )
+    hide.input(compare.told(on_hide), [hide, approach, *fields], outputs, **options)
     behind(chosen, fields)

@@ -66,6 +66,17 @@ def test_one_choice_of_images_is_for_all_figures_and_tables(page, results):
     expect(page.get_by_label("Ages from")).to_have_value("0")
 
 
+def test_one_approach_can_be_looked_at_alone(page):
+    open_tab(page)
+    figure = figure_of(page, "At which ages do they err most?")
+    expect(figure.locator(".legend")).to_contain_text("One multi-task model")
+    page.get_by_label("Approach", exact=True).click()
+    page.get_by_role("option", name="Three models").click()
+    expect(figure).not_to_contain_text("One multi-task model")
+    expect(figure_of(page, "Gender: what is taken for what?")).to_contain_text("Three models")
+    expect(figure_of(page, "Gender: what is taken for what?")).not_to_contain_text("One model")
+
+
 def test_nobody_may_be_as_wished(page):
     open_tab(page)
     page.get_by_label("Ages from").click()

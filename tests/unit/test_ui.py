@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
+from facemtl import plots
 from facemtl.detection import open_image, whole
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation import confusion, load_metrics, metric_tables, track_records
@@ -603,6 +604,24 @@ def test_every_figure_has_its_numbers_as_a_table(view, question):
     rows = re.findall(r"<tr>(.*?)</tr>", html)
     assert len(rows) > 2 and len({row.count("<t") for row in rows}) == 1
     assert not re.search(r"\bnan\b|\binf\b", html)
+
+
+@pytest.mark.parametrize("approach", APPROACHES, ids=lambda a: a.name)
+@pytest.mark.parametrize("question", validation.QUESTIONS, ids=lambda q: q.title)
+def test_a_figure_of_one_approach_shows_what_that_of_both_shows_of_it(view, question, approach):
+    both, one = question.draw(view), plots.only(question.draw(view), approach)
+    (other,) = {a.title for a in APPROACHES} - {approach.title}
+    assert other not in {trace.name for trace in one.data}
+    before = [trace for trace in both.data if trace.name == approach.title]
+    if not before:  # the difference of both
+        assert len(one.data) == len(both.data)
+        return
+    after = [trace for trace in one.data if trace.name == approach.title]
+    assert len(after) == len(before)
+    for was, is_ in zip(before, after, strict=True):
+        same = was.z if was.type == "heatmap" else was.y
+        np.testing.assert_array_equal(np.asarray(same, float), np.asarray(is_.z if was.type == "heatmap" else is_.y, float))
+        assert getattr(is_, "xaxis", None) in (None, "x")
 
 
 def test_images_are_selected_by_their_labels(results):
