@@ -98,7 +98,7 @@ def build(
         ):
             with gr.Row(elem_classes=["toolbar", *css]):
                 choices = [(kind.title, i) for i, kind in enumerate(kinds)]
-                which = gr.Dropdown(choices, value=0, label=label, scale=0, min_width=340)
+                which = gr.Dropdown(choices, value=0, label=label, scale=0, min_width=420)
                 offered.append((kinds, which, gr.Button(text, scale=0, min_width=260)))
         faces = gr.HTML("", js_on_load=on_click)
 

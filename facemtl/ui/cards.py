@@ -46,8 +46,7 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
     rows = []
     for a in APPROACHES:
         said = table.loc[[a.name]].set_index("task")
-        name = f'<span class="wide-only">{a.title}</span><span class="narrow-only">{a.short.split()[0].capitalize()}</span>'
-        rows.append([f"{mark(a)}{name}", *(sure(said.loc[task.name], task) for task in tasks)])
+        rows.append([named(a), *(sure(said.loc[task.name], task) for task in tasks)])
     if labels:
         key = '<i class="mark label" aria-hidden="true"></i>Label'
         rows.append([key, *(f"<b>{task.words(labels[task.name])}</b>" for task in tasks)])
@@ -71,6 +70,12 @@ def record(task: Task, values: Mapping[str, float]) -> str:
 def mark(approach: Approach) -> str:
     """The approach's coloured shape; its name stands beside it."""
     return f'<i class="mark {approach.name}" aria-hidden="true"></i>'
+
+
+def named(approach: Approach) -> str:
+    """Its mark and its name, which on a narrow screen is one word."""
+    short = approach.short.split()[0].capitalize()
+    return f'{mark(approach)}<span class="wide-only">{approach.title}</span><span class="narrow-only">{short}</span>'
 
 
 def picture(pixels: np.ndarray, alt: str, size: int = 200, css: str = "") -> str:

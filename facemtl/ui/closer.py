@@ -69,7 +69,7 @@ def steadiness_card(predictor: Predictor, look: Look, tasks: Tasks) -> str:
         f"The same face in {len(VIEWS)} views: as it is, mirrored, shifted by 5 % of a side in eight directions, "
         "10 % larger and smaller; without the mean over mirror images that answers above are."
     )
-    columns = ["Answer", *(f"{cards.mark(a)}{a.title}" for a in APPROACHES)]
+    columns = ["Answer", *(cards.named(a) for a in APPROACHES)]
     return cards.card("How steady is it?", cards.html_table("How steady is it?", columns, rows, note))
 
 

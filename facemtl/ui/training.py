@@ -93,7 +93,7 @@ def _box(x: float, y: float, width: float, text: str, css: str) -> str:
 def costs_table(costs: pd.DataFrame) -> str:
     """What both approaches cost, for the eye."""
     rows = [[what.capitalize(), *cells] for what, *cells in cost.in_words(costs)]
-    columns = ["Cost", *(f"{cards.mark(a)}{a.title}" for a in APPROACHES)]
+    columns = ["Cost", *(cards.named(a) for a in APPROACHES)]
     question = "What does each cost?"
     return f'<h2 class="figure-title">{question}</h2>{cards.html_table(question, columns, rows, cost.note(costs))}'
 

@@ -85,7 +85,7 @@ def summary(compared: pd.DataFrame) -> str:
                 verdict(row),
             ]
         )
-    columns = ["Task", *(f"{cards.mark(a)}{a.title}" for a in APPROACHES), "Difference, one minus three", "In words"]
+    columns = ["Task", *(cards.named(a) for a in APPROACHES), "Difference, one minus three", "In words"]
     n = int(compared["n"].max())
     note = (
         f"{n:,} validation images, the same for both. Small numbers are 95 % intervals from {N_RESAMPLES:,} bootstrap "
@@ -230,7 +230,7 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind:
             label = f"Labelled {task.name}"
             wished[task.name] = gr.Dropdown(choices, value=ANY, label=label, min_width=128, scale=0, elem_classes=css)
         whose = [("both", BOTH), *((a.short.capitalize(), a.name) for a in APPROACHES)]
-        approach = gr.Dropdown(whose, value=BOTH, label="Approach", min_width=142, scale=0)
+        approach = gr.Dropdown(whose, value=BOTH, label="Approach", min_width=162, scale=0)
         apply = gr.Button("Show these images", scale=0, min_width=180)
         everybody = gr.Button("Show all", scale=0, min_width=100)
     head = gr.HTML(summary(whole.overall), elem_id="metrics")
