@@ -61,8 +61,9 @@ def augment(images: Tensor, size: int, how: Augmentation) -> Tensor:
     images = torch.where(uniform(0, 1, 1, 1, 1) < how.gray, images.mean(dim=1, keepdim=True), images)
 
     if how.blur:
-        chosen = uniform(0, 1) < how.blur
-        images[chosen] = _blur(images[chosen], uniform(0, MAX_BLUR)[chosen] * size)
+        chosen, sigma = uniform(0, 1) < how.blur, uniform(0, MAX_BLUR) * size
+        if chosen.any():  # a convolution of no images is an error
+            images[chosen] = _blur(images[chosen], sigma[chosen])
     if how.erase:
         pixels = torch.arange(size, device=images.device)
         side, is_erased = uniform(0.15, 0.4, 2) * size, uniform(0, 1) < how.erase

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+AMOUNTS = {  # of `Augmentation`
+    "rotation": "degrees to either side", "scale": "relative change of size",
+    "shift": "share of a side, in each direction", "light": "relative change of brightness, and of contrast",
+    "tint": "relative change of each colour", "gray": "share of images made gray",
+    "blur": "share of images blurred", "erase": "share of images that lose a patch",
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,9 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--warmup", type=float, help="share of the schedule in which the rate rises to its peak")
     added.add_argument("--weight-decay", type=float)
     added.add_argument("--dropout", type=float)
-    added.add_argument("--erase", type=float, help="share of the training images that lose a patch")
-    added.add_argument("--blur", type=float, help="share of the training images that are blurred")
-    added.add_argument("--tint", type=float, help="relative change of each colour")
+    for name, meaning in AMOUNTS.items():
+        added.add_argument(f"--{name}", type=float, help=f"augmentation: {meaning}")
     added.add_argument("--mixup", type=float, help="alpha of the Beta distribution that two images are mixed by")
     added.add_argument("--label-smoothing", type=float)
     added.add_argument("--sigma", type=float, help="of the Gaussian around an age that is learned, in years")
@@ -174,7 +179,7 @@ def _train(options: argparse.Namespace) -> None:
     config = TrainConfig(tasks=_chosen(options.tasks))
     if options.resume:
         config = interrupted_config(config, options.output)  # what is not said anew stays as it was
-    amounts = {name: value for name in ("erase", "blur", "tint") if (value := getattr(options, name)) is not None}
+    amounts = {name: value for name in AMOUNTS if (value := getattr(options, name)) is not None}
     given["augmentation"] = replace(config.augmentation, **amounts)
     config = replace(config, **given)
     images, findings = read_folder(options.data, verify=True)
@@ -265,7 +270,7 @@ def _report(options: argparse.Namespace) -> None:
 
 def _experiments(options: argparse.Namespace) -> None:
     from . import experiments
-    from .runs import RUNS_FILE, merged, summary
+    from .runs import RUNS_FILE, summary
 
     wanted = experiments.EXPERIMENTS if "all" in options.names else [experiments.experiment_named(n) for n in options.names]
     if wanted:
@@ -275,9 +280,10 @@ def _experiments(options: argparse.Namespace) -> None:
             experiment, images, options.runs, tasks=_chosen([options.tasks]), say=print,
             cache=options.data.absolute().parent / "cache", device=options.device,
         )  # fmt: skip
-    runs = merged(experiments.collect(options.runs), options.output)
-    if runs.empty:
+    made = experiments.collect(options.runs)
+    if made.empty:
         raise FaceMTLError(f"There are no measured trainings in {options.runs}. Name experiments to run, or all.")
+    runs = experiments.merged(made, options.output)
     write_table(runs, options.output / RUNS_FILE)
     print(summary(runs).drop(columns="question").round(2).to_string(index=False))
 

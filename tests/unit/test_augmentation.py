@@ -110,6 +110,13 @@ def test_blur_is_that_of_pillow(monkeypatch):
     assert np.abs(found[0].permute(1, 2, 0).numpy() - expected).mean() < 1
 
 
+def test_a_batch_of_which_no_image_is_blurred_stays_sharp():
+    """As happens to the last, small batch of an epoch."""
+    noise = torch.rand(1, 3, 32, 32)
+    found = augment(noise, 32, replace(STILL, blur=1e-9))
+    assert torch.minimum((found - noise).abs().max(), (found - noise.flip(3)).abs().max()) < 1e-3
+
+
 def test_blur_takes_the_detail_of_its_share_of_images():
     torch.manual_seed(0)
     noise = torch.rand(400, 3, 32, 32)
