@@ -16,7 +16,7 @@ from .errors import FaceMTLError
 from .evaluation import metrics_of, validate
 from .models import Checkpoint
 from .prediction import LoadedModel, Predictor
-from .runs import BASE, ONE_VIEW
+from .runs import BASE, ONE_VIEW, RUNS_FILE, load_runs
 from .tasks import TASKS, task_named
 from .training import TrainConfig, train
 
@@ -140,3 +140,18 @@ def collect(folder: Path) -> pd.DataFrame:
                                      len(config.sizes), checkpoint.image_size, checkpoint.training["seconds"]])  # fmt: skip
     columns = ["experiment", "question", "seed", "model", "task", "metric", "value", "epochs", "size", "seconds"]
     return pd.DataFrame(rows, columns=columns).sort_values("experiment", key=lambda c: c == ONE_VIEW, kind="stable")
+
+
+def merged(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """`runs`, and those of the folder's table that are not among them: trainings may be made in several places.
+
+    What is no experiment any more, or was made at another budget, is left out.
+    """
+    if not (folder / RUNS_FILE).exists():
+        return runs
+    keys, both = ["experiment", "seed", "model", "task"], pd.concat([runs, load_runs(folder)], ignore_index=True)
+    budgets = {e.name: (len(c.sizes), c.sizes[-1]) for e in EXPERIMENTS for c in e.configs()}
+    budgets[ONE_VIEW] = budgets.get(BASE)
+    fits = [budgets.get(row.experiment) == (row.epochs, row.size) for row in both.itertuples()]
+    both = both[fits].drop_duplicates(keys)
+    return both.sort_values("experiment", key=lambda c: c == ONE_VIEW, kind="stable", ignore_index=True)

@@ -12,7 +12,7 @@ import pandas as pd
 from . import cost, evaluation, label_noise, robustness
 from .errors import FaceMTLError
 from .prediction import APPROACHES, MULTI, SINGLE, Approach
-from .runs import BASE, BEYOND_LUCK, RUNS_FILE, by_weighting, delta_m_by_seed, load_runs, summary
+from .runs import BASE, BEYOND_LUCK, RUNS_FILE, at_best_rates, by_weighting, delta_m_over_seeds, load_runs, summary
 from .runs import luck as spread_of_seeds
 from .tables import read_table
 from .tasks import Metric, task_named
@@ -76,25 +76,32 @@ def answer(folder: Path) -> str:
     asked = f"Trained alike, on the same faces, and then asked about {overall['n'].max():,} others:"
     paragraphs = [asked, "\n".join(lines), f"**{_VERDICTS[MULTI in won, SINGLE in won]}**"]
     if (folder / RUNS_FILE).exists():
-        paragraphs.append(_seeds_say(load_runs(folder)))
+        paragraphs += _seeds_say(load_runs(folder))
     return "\n\n".join(paragraphs)
 
 
-def _seeds_say(runs: pd.DataFrame) -> str:
-    """Whether a difference outlives the luck of a training, in a sentence for everybody."""
-    spread = spread_of_seeds(runs)
-    ahead: dict[Approach | None, list[str]] = {}
+def _seeds_say(runs: pd.DataFrame) -> list[str]:
+    """Whether a difference outlives the luck of a training, for everybody; nothing where no model has several seeds."""
+    spread = spread_of_seeds(runs).dropna(subset="p")
+    if spread.empty:
+        return []
+    fair, lines = at_best_rates(runs).set_index("task"), []
     for row in spread.itertuples():
-        gain = -row.t if task_named(row.task).metric.lower_is_better else row.t
-        better = (MULTI if gain > 0 else SINGLE) if abs(gain) > BEYOND_LUCK else None
-        ahead.setdefault(better, []).append(row.task)
-    said = {MULTI: "one model was better at {}", SINGLE: "three were better at {}", None: "luck explains the difference in {}"}
-    parts = "; ".join(said[better].format(" and ".join(tasks)) for better, tasks in ahead.items())
+        metric = task_named(row.task).metric
+        better = MULTI if (row.difference < 0) == metric.lower_is_better else SINGLE
+        verdict = {MULTI: "one model was better", SINGLE: "three were better"}[better]
+        said = verdict if row.p < BEYOND_LUCK else "the difference may be luck"
+        line = f"- **{row.task.capitalize()}:** {said} ({metric.words(row.difference, sign=True)}"
+        if row.task in fair.index:
+            rates, difference = fair.loc[row.task, ["rates", "difference"]]
+            line += f"; {metric.number(difference, sign=True)} with the best of {rates:.0f} learning rates for each"
+        lines.append(f"{line}).")
     base = runs[runs["experiment"] == BASE]
-    return (
-        f"That is one training of each. Trained {spread['seeds'].min()} times each, but only for {base['epochs'].max()} epochs "
-        f"on images of {base['size'].max()} px: {parts}."
+    asked = (
+        f"Is that luck? It is one training of each. So each was also trained {spread['seeds'].min()} times, but only for "
+        f"{base['epochs'].max()} epochs on images of {base['size'].max()} px (in brackets, one model minus three):"
     )
+    return [asked, "\n".join(lines)]
 
 
 def history(folder: Path) -> str:
@@ -123,12 +130,12 @@ def luck(folder: Path) -> str:
     for row in spread_of_seeds(runs).itertuples():
         metric = task_named(row.task).metric
         cells = [f"{metric.words(getattr(row, a.name))} ± {metric.number(getattr(row, f'{a.name}_sd'))}" for a in APPROACHES]
-        cells += [metric.words(row.difference, sign=True), f"{row.t:+.1f}"]
+        cells += [metric.words(row.difference, sign=True), f"{row.t:+.1f}", f"{100 * row.p:.1f} %"]
         rows.append([f"{row.task}: {metric.title.lower()}", row.seeds, *cells])
-    gains = delta_m_by_seed(runs)
-    rows.append(["all: relative gain (delta-m)", len(gains), "", "", f"{gains.mean():+.1f} % ± {gains.std():.1f}",
-                 f"{gains.mean() / gains.sem():+.1f}"])  # fmt: skip
-    return _table(["task", "seeds", *_titles(), "difference", "in standard errors"], rows)
+    gain = delta_m_over_seeds(runs)
+    rows.append(["all: relative gain (delta-m)", gain["seeds"], "", "", f"{gain['mean']:+.1f} % ± {gain['sd']:.1f}",
+                 f"{gain['t']:+.1f}", f"{100 * gain['p']:.1f} %"])  # fmt: skip
+    return _table(["task", "seeds", *_titles(), "difference", "in standard errors", "by luck alone"], rows)
 
 
 def rates(folder: Path) -> str:
@@ -138,7 +145,7 @@ def rates(folder: Path) -> str:
     names, rows = runs["experiment"].unique(), []
     for (model, task), part in runs.groupby(["model", "task"], sort=False):
         values = part.set_index("experiment")["value"]
-        rows.append([model, task, *(task_named(task).metric.words(values[name]) for name in names)])
+        rows.append([model, task, *(task_named(task).metric.words(values[n]) if n in values else "" for n in names)])
     return _table(["model", "task", *names], sorted(rows, key=lambda row: row[0] != row[1]))
 
 

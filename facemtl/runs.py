@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+from scipy.special import stdtr
 
 from .prediction import MULTI, SINGLE, Predictor, approach_of
 from .tables import read_table
@@ -12,7 +13,7 @@ RUNS_FILE = "runs.csv"
 BASE = "base"  # the experiment that changes nothing; all others differ from it in one thing
 ONE_VIEW = "no-mirror"  # base's trainings, measured without the mirror image
 WEIGHTINGS = {BASE: "Fixed scales", "equal-weights": "Equal weights", "uncertainty": "Learned weights"}
-BEYOND_LUCK = 3  # standard errors between means of a few seeds (Student's t, 4 degrees of freedom: 2.8 in 19 of 20 cases)
+BEYOND_LUCK = 0.05  # probability that so large a difference between means of a few seeds is luck
 _TYPES = {
     "experiment": str, "question": str, "seed": int, "model": str, "task": str, "metric": str, "value": float,
     "epochs": int, "size": int, "seconds": float,
@@ -22,14 +23,6 @@ _TYPES = {
 def load_runs(folder: Path) -> pd.DataFrame:
     """The table that `python -m facemtl experiments` wrote: `experiment, question, seed, model, task, metric, value, ...`."""
     return read_table(folder / RUNS_FILE, _TYPES, "python -m facemtl experiments all")
-
-
-def merged(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """`runs`, and those of the folder's table that are not among them: trainings may be made in several places."""
-    if not (folder / RUNS_FILE).exists():
-        return runs
-    keys, both = ["experiment", "seed", "model", "task"], pd.concat([runs, load_runs(folder)], ignore_index=True)
-    return both.drop_duplicates(keys).sort_values("experiment", key=lambda c: c == ONE_VIEW, kind="stable")
 
 
 def learning(predictor: Predictor, folder: Path) -> pd.DataFrame:
@@ -79,8 +72,9 @@ def by_approach(runs: pd.DataFrame) -> pd.DataFrame:
 def luck(runs: pd.DataFrame) -> pd.DataFrame:
     """Per task, over the seeds of the base: mean and standard deviation of both approaches, and of their difference.
 
-    Columns `task, metric, seeds, single, single_sd, multi, multi_sd, difference, t`; the difference is one model's minus
-    the three models', and `t` is that divided by its standard error (Welch): beyond BEYOND_LUCK it speaks against luck.
+    Columns `task, metric, seeds, single, single_sd, multi, multi_sd, difference, t, p`; the difference is one model's minus
+    the three models', `t` is that divided by its standard error, and `p` how often luck alone makes it as large (Welch,
+    1947); both are missing where an approach has one seed. Tasks that an approach lacks are left out.
     """
     rows = []
     for task, part in by_approach(runs).groupby("task", sort=False):
@@ -91,17 +85,52 @@ def luck(runs: pd.DataFrame) -> pd.DataFrame:
         for name, value in values.items():
             row[name], row[f"{name}_sd"] = value.mean(), value.std()
         row["difference"] = row[MULTI.name] - row[SINGLE.name]
-        row["t"] = row["difference"] / sum(value.var() / len(value) for value in values.values()) ** 0.5
+        errors = [value.var() / len(value) for value in values.values()]  # squared
+        freedom = sum(errors) ** 2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, values.values(), strict=True) if e)
+        row["t"] = row["difference"] / sum(errors) ** 0.5
+        row["p"] = _by_luck(row["t"], freedom)
         rows.append(row)
-    return pd.DataFrame(rows)
+    columns = ["task", "metric", "seeds", "single", "single_sd", "multi", "multi_sd", "difference", "t", "p"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _by_luck(t: float, freedom: float) -> float:
+    """The probability that Student's t, of so many degrees of freedom, is as far from 0."""
+    return float(2 * stdtr(freedom, -abs(t)))
 
 
 def delta_m_by_seed(runs: pd.DataFrame) -> pd.Series:
     """Per seed that has all models: by how much one is better than three, in percent of their metrics, mean over tasks."""
     wide = by_approach(runs).pivot(index=["seed", "task"], columns="approach", values="value")
+    wide = wide.reindex(columns=[SINGLE.name, MULTI.name])
     gain = 100 * (wide[MULTI.name] - wide[SINGLE.name]) / wide[SINGLE.name]
     better_down = [task_named(task).metric.lower_is_better for task in gain.index.get_level_values("task")]
     return gain.where([not down for down in better_down], -gain).groupby("seed").mean()
+
+
+def delta_m_over_seeds(runs: pd.DataFrame) -> dict[str, float]:
+    """`seeds, mean, sd, t, p` of delta-m: is it 0 but for luck? `t` and `p` are missing where there is one seed."""
+    gains = delta_m_by_seed(runs).dropna()
+    t = gains.mean() / gains.sem()
+    return {"seeds": len(gains), "mean": gains.mean(), "sd": gains.std(), "t": t, "p": _by_luck(t, len(gains) - 1)}
+
+
+def at_best_rates(runs: pd.DataFrame) -> pd.DataFrame:
+    """Per task: the `difference`, one model minus three, where each model has the best of `rates` learning rates for it.
+
+    One seed, the lowest, is looked at: that which all rates have. Without other rates than the base's, no row.
+    """
+    rates = runs["experiment"].str.startswith("lr-")
+    runs = runs[(runs["experiment"].eq(BASE) | rates) & runs["seed"].eq(runs["seed"].min())]
+    runs = runs.assign(approach=approach_of(runs))
+    rows = []
+    for task, part in runs.groupby("task", sort=False):
+        wide = part.pivot(index="experiment", columns="approach", values="value").dropna()
+        if len(wide) < 2 or wide.shape[1] < 2:
+            continue
+        best = wide.min() if task_named(task).metric.lower_is_better else wide.max()
+        rows.append({"task": task, "rates": len(wide), "difference": best[MULTI.name] - best[SINGLE.name]})
+    return pd.DataFrame(rows, columns=["task", "rates", "difference"])
 
 
 def by_weighting(runs: pd.DataFrame) -> pd.DataFrame:

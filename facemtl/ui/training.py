@@ -114,15 +114,6 @@ def numbers_of_seeds(table: pd.DataFrame, by: str) -> str:
     return figures.numbers(table, columns)
 
 
-def budget(trainings: pd.DataFrame) -> str:
-    """What the short trainings have in common, and how to make them."""
-    base = trainings[trainings["experiment"] == runs.BASE]
-    return (
-        f"Each mark is one short training ({base['epochs'].max()} epochs, {base['size'].max()} px), each stroke the mean of "
-        "those alike. More in docs/experiments.md."
-    )
-
-
 def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: Path) -> None:
     """Drawn once, from the saved `metrics` and other tables in `measured`: what is missing there is named in its place."""
     with gr.Column(elem_classes="card answer"):
@@ -140,14 +131,7 @@ def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: P
             _or_message(lambda: gr.HTML(costs_table(cost.load(measured)), elem_id="costs"))
     _or_message(lambda: _lay_out_curves(predictor, models))
     if (measured / runs.RUNS_FILE).exists():
-        trainings = runs.load_runs(measured)
-        with gr.Row(equal_height=True):
-            for title, table, by in (
-                ("How much is the luck of a training?", runs.by_approach(trainings), "approach"),
-                ("Does it matter how losses are weighed?", runs.by_weighting(trainings), "weighting"),
-            ):
-                said = numbers_of_seeds(table, by)
-                figures.card(title, plots.spread_over_seeds(table, by), said, budget(trainings), is_sensitive=True)
+        _or_message(lambda: _lay_out_runs(runs.load_runs(measured)))
     with gr.Column(elem_classes="card answer"):
         gr.HTML('<h2 class="figure-title">How do I train them on my own faces?</h2>')
         gr.Markdown(OWN_FACES, elem_id="own-faces")
@@ -162,6 +146,24 @@ def _lay_out_curves(predictor: Predictor, models: Path) -> None:
             title, figure = f"{task.title}: how was it learned?", plots.learning_curves(learned, task)
             figures.card(title, figure, numbers_of_learning(learned, task), is_sensitive=task.sensitive)
     gr.HTML(f'<p class="note">{CURVES}</p>')
+
+
+def _lay_out_runs(trainings: pd.DataFrame) -> None:
+    """What short trainings tell; of a question that they do not ask, nothing."""
+    asked = {
+        "approach": ("How much is the luck of a training?", runs.by_approach(trainings)),
+        "weighting": ("Does it matter how losses are weighed?", runs.by_weighting(trainings)),
+    }
+    epochs, size = trainings[trainings["experiment"].isin(runs.WEIGHTINGS)][["epochs", "size"]].max()
+    note = (
+        f"Each mark is one short training ({epochs:.0f} epochs, {size:.0f} px), each stroke the mean of those alike. "
+        "More in docs/experiments.md."
+    )
+    with gr.Row(equal_height=True):
+        for by, (title, table) in asked.items():
+            if not table.empty:
+                drawing = plots.spread_over_seeds(table, by)
+                figures.card(title, drawing, numbers_of_seeds(table, by), note, is_sensitive=True)
 
 
 def _or_message(make) -> None:

@@ -11,11 +11,13 @@ from facemtl.cli import main
 from facemtl.data import read_folder
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation import validate
-from facemtl.experiments import EXPERIMENTS, RECIPE, Experiment, collect, experiment_named, run
+from facemtl.experiments import EXPERIMENTS, RECIPE, Experiment, collect, experiment_named, merged, run
 from facemtl.models import Checkpoint
 from facemtl.prediction import LoadedModel, Predictor
 from facemtl.runs import BASE, ONE_VIEW, RUNS_FILE
+from facemtl.tables import write_table
 from facemtl.tasks import TASKS
+from tests.support import made_up_runs
 
 TINY = replace(RECIPE, stages=((32, 1),), batch_size=32)
 
@@ -147,3 +149,16 @@ def test_the_command_line_runs_and_writes(tiny, synthetic_faces, tmp_path, capsy
 def test_augmentation_changes_single_amounts(tiny):
     (config,) = Experiment("x", "", {"augmentation": {"gray": 0.4}}).configs()
     assert config.augmentation == replace(RECIPE.augmentation, gray=0.4) != Augmentation(gray=0.4)
+
+
+def test_trainings_made_elsewhere_are_kept_and_those_made_anew_replace_them(tmp_path):
+    """But for those of another budget, and of experiments that there are no more."""
+    runs = made_up_runs().assign(epochs=4)
+    assert merged(runs, tmp_path).equals(runs)
+    longer = runs[runs["experiment"] == "lr-1e-3"].assign(epochs=6, seed=7)
+    write_table(pd.concat([runs, longer, runs.head(1).assign(experiment="alchemy")]), tmp_path / RUNS_FILE)
+    anew = runs[runs["experiment"] == "ema"].assign(value=1.25)
+    both = merged(anew, tmp_path)
+    assert len(both) == len(runs)
+    assert (both.loc[both["experiment"] == "ema", "value"] == 1.25).all()
+    assert not (both.loc[both["experiment"] != "ema", "value"] == 1.25).any()

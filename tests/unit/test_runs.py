@@ -3,19 +3,21 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from facemtl.errors import FaceMTLError
 from facemtl.runs import (
     BASE,
     RUNS_FILE,
     WEIGHTINGS,
+    at_best_rates,
     by_approach,
     by_weighting,
     delta_m_by_seed,
+    delta_m_over_seeds,
     learning,
     load_runs,
     luck,
-    merged,
     summary,
 )
 from facemtl.tables import write_table
@@ -32,17 +34,6 @@ def test_a_summary_worked_out_by_hand():
     assert found.loc["base", ["seeds", "mean", "change"]].tolist() == [3, 7.0, 0.0]
     assert found.loc["base", "sd"] == pytest.approx(7**0.5)
     assert found.loc["ema", ["seeds", "mean", "change"]].tolist() == [2, 4.75, -0.75]  # against seeds 0 and 1 alone
-
-
-def test_trainings_made_elsewhere_are_kept_and_those_made_anew_replace_them(tmp_path):
-    runs = made_up_runs()
-    assert merged(runs, tmp_path).equals(runs)
-    write_table(runs, tmp_path / RUNS_FILE)
-    anew = runs[runs["experiment"] == "ema"].assign(value=1.25)
-    both = merged(anew, tmp_path)
-    assert len(both) == len(runs)
-    assert (both.loc[both["experiment"] == "ema", "value"] == 1.25).all()
-    assert not (both.loc[both["experiment"] != "ema", "value"] == 1.25).any()
 
 
 def test_what_was_written_is_read(tmp_path):
@@ -64,7 +55,8 @@ def test_luck_is_told_by_seeds(task):
     assert row[["single", "single_sd", "multi", "multi_sd", "difference"]].tolist() == pytest.approx(
         [single.mean(), np.std(single, ddof=1), multi.mean(), np.std(multi, ddof=1), multi.mean() - single.mean()]
     )
-    assert row["t"] == pytest.approx((multi.mean() - single.mean()) / np.sqrt((single.var(ddof=1) + multi.var(ddof=1)) / 3))
+    found = stats.ttest_ind(multi, single, equal_var=False)
+    assert (row["t"], row["p"]) == pytest.approx((found.statistic, found.pvalue))
 
 
 def test_no_luck_is_told_where_an_approach_is_missing():
@@ -81,6 +73,35 @@ def test_delta_m_of_a_seed_is_that_of_its_metrics():
     runs = pd.DataFrame(rows, columns=["model", "task", "value"]).assign(experiment=BASE, seed=4)
     found = delta_m_by_seed(runs.assign(metric=runs["task"].map(metric)))
     assert found.to_dict() == {4: pytest.approx((2 + 4 - 6) / 3)}
+
+
+def test_delta_m_over_seeds_is_a_t_test_against_none():
+    gains = delta_m_by_seed(made_up_runs())
+    found, told = stats.ttest_1samp(gains, 0), delta_m_over_seeds(made_up_runs())
+    assert (told["seeds"], told["mean"], told["sd"]) == (3, pytest.approx(gains.mean()), pytest.approx(gains.std()))
+    assert (told["t"], told["p"]) == pytest.approx((found.statistic, found.pvalue))
+
+
+@pytest.mark.parametrize("left", [{"seed": 0}, {"model": "multitask"}, {"experiment": "ema"}], ids=str)
+def test_of_too_few_trainings_nothing_is_told(left):
+    """One seed, one approach, no base: no probability, and no error."""
+    runs = made_up_runs()
+    ((column, value),) = left.items()
+    runs = runs[runs[column] == value]
+    assert luck(runs)["p"].isna().all()
+    assert np.isnan(delta_m_over_seeds(runs)["p"])
+
+
+def test_each_model_has_the_rate_that_suits_it():
+    """By hand: the single-task model is best at half the rate, the multi-task model at the base's."""
+    values = {"base": (7.6, 7.0), "lr-1e-3": (7.2, 7.1), "lr-4e-3": (7.9, 7.3), "ema": (1.0, 1.0)}
+    rows = [(name, m, v) for name, pair in values.items() for m, v in zip(("age", "multitask"), pair, strict=True)]
+    runs = pd.DataFrame(rows, columns=["experiment", "model", "value"]).assign(seed=0, task="age", metric="mae")
+    other = runs.assign(seed=1, value=0.0)
+    (row,) = at_best_rates(pd.concat([runs, other])).itertuples()
+    assert (row.task, row.rates, row.difference) == ("age", 3, pytest.approx(-0.2))
+    assert at_best_rates(runs[runs["experiment"].isin(["base", "ema"])]).empty
+    assert at_best_rates(runs[runs["model"] == "multitask"]).empty
 
 
 def test_weightings_are_compared_at_the_same_seeds():
