@@ -59,7 +59,8 @@ def detect(image: Image.Image) -> list[Face]:
 
 def weaknesses(face: Face) -> list[str]:
     """Why its crop is poor, in words that complete "this crop is ..."; none is an empty list."""
-    side, light = face.box[2] - face.box[0], float(_gray(face.crop).mean())
+    side = min(face.box[2] - face.box[0], len(face.crop))  # a crop taken from a reduced copy holds no more than it has
+    light = float(_gray(face.crop).mean())
     return [
         *([f"small ({side:.0f} px)"] if side < SMALL else []),
         *(["blurred"] if _detail(face.crop) < BLURRED else []),

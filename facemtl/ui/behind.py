@@ -21,6 +21,11 @@ ABSENT = cards.message(
     "then start the app again.",
 )
 NOBODY = cards.message("No such face", "Among the images chosen above, nobody is like that.")
+NONE_HERE = cards.message(
+    "These faces are not here",
+    "The folder of UTKFace lacks the images that these predictions are of. Fetch it anew with `python -m facemtl download`.",
+)
+FAR = 10  # years off, or apart, that are worth a look
 
 
 @dataclass(frozen=True)
@@ -29,23 +34,36 @@ class Kind:
 
     title: str
     find: Callable[[pd.DataFrame], list[str]]
+    sensitive: bool = False
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is on display: the first of these images that are here."""
+
+    images: tuple[str, ...] = ()
+    said: str = ""
+    sensitive: bool = False
 
 
 def of_ages() -> list[Kind]:
-    """By age error: the mean of both approaches, or the gap between them."""
+    """By age error, where it is FAR at least: the mean of both approaches, or the gap between them."""
 
     def by(amount: Callable[[pd.DataFrame], pd.Series]) -> Callable[[pd.DataFrame], list[str]]:
         def find(table: pd.DataFrame) -> list[str]:
             wide = age_errors(table).pivot(index="image", columns="approach", values="error")
             found = amount(wide).sort_values(ascending=False, kind="stable")
-            return list(found[found > 0].index)
+            return list(found[found >= FAR].index)
 
         return find
 
     return [
-        Kind("read far too old", by(lambda errors: errors.mean(axis=1))),
-        Kind("read far too young", by(lambda errors: -errors.mean(axis=1))),
-        Kind("read differently by the approaches", by(lambda errors: (errors[SINGLE.name] - errors[MULTI.name]).abs())),
+        Kind(f"read too old by {FAR} years or more", by(lambda errors: errors.mean(axis=1))),
+        Kind(f"read too young by {FAR} years or more", by(lambda errors: -errors.mean(axis=1))),
+        Kind(
+            f"read {FAR} years or more apart by the approaches",
+            by(lambda errors: (errors[SINGLE.name] - errors[MULTI.name]).abs()),
+        ),
     ]
 
 
@@ -62,13 +80,14 @@ def of_classes(task: Classification) -> list[Kind]:
 
     pairs = [(i, j) for i in range(len(task.labels)) for j in range(len(task.labels)) if i != j]
     return [
-        Kind(f"labelled {task.words(i)}, answered {task.words(j)} by {a.short}", cell(a, i, j))
+        Kind(f"labelled {task.words(i)}, answered {task.words(j)} by {a.short}", cell(a, i, j), task.sensitive)
         for a in APPROACHES
         for i, j in pairs
     ]
 
 
 AGES, OTHERS = of_ages(), [kind for task in CLASSES for kind in of_classes(task)]
+KINDS = [*AGES, *OTHERS]
 
 
 def build(
@@ -85,7 +104,7 @@ def build(
 
     `shared` is what Compare's build returned.
     """
-    drawn = gr.State((), time_to_live=compare.KEEP_STATE)  # the images on display
+    drawn = gr.State(Drawn(), time_to_live=compare.KEEP_STATE)
     with gr.Column(elem_classes="card", elem_id="behind"):
         gr.HTML(
             '<h2 class="figure-title">Whose faces are these?</h2>'
@@ -97,33 +116,40 @@ def build(
             (OTHERS, "Taken for something else", "Show faces taken for others", ["sensitive"]),
         ):
             with gr.Row(elem_classes=["toolbar", *css]):
-                choices = [(kind.title, i) for i, kind in enumerate(kinds)]
-                which = gr.Dropdown(choices, value=0, label=label, scale=0, min_width=420)
-                offered.append((kinds, which, gr.Button(text, scale=0, min_width=260)))
+                choices = [(kind.title, KINDS.index(kind)) for kind in kinds]
+                which = gr.Dropdown(choices, value=choices[0][1], label=label, scale=0, min_width=420)
+                offered.append((which, gr.Button(text, scale=0, min_width=260)))
         faces = gr.HTML("", js_on_load=on_click)
 
-    def show(kinds: list[Kind]) -> Callable:
-        def on_show(number: int, hidden: bool, *values: object) -> tuple:
-            found = pool.result()
-            if found.are_composites:
-                return (), ABSENT
-            images = kinds[number].find(chosen(hidden, *values))
-            some = found.of_images(images[:N_FACES], N_FACES)
-            if not some:
-                return (), NOBODY
-            said = f"{len(images):,} of the chosen images are {kinds[number].title}; here are up to {N_FACES}."
-            return tuple(images[:N_FACES]), grid(predictor, some, said, hidden)
+    def on_show(number: int, hidden: bool, *values: object) -> tuple:
+        kind = KINDS[number]
+        if pool.result().are_composites:
+            return Drawn(), ABSENT
+        if not (images := kind.find(chosen(hidden, *values))):
+            return Drawn(), NOBODY
+        said = f"{len(images):,} of the chosen images are {kind.title}; here are up to {N_FACES}."
+        found = Drawn(tuple(images), said, kind.sensitive)
+        return found, draw(found, hidden)
 
-        return compare.told(on_show)
+    def draw(found: Drawn, hidden: bool) -> str:
+        some = pool.result().of_images(found.images, N_FACES)
+        return grid(predictor, some, found.said, hidden) if some else NONE_HERE
 
-    def open_face(images: tuple[str, ...], hidden: bool, event: gr.EventData) -> tuple:
-        some = pool.result().of_images(images, N_FACES)
+    def on_hide(found: Drawn, hidden: bool) -> tuple:
+        """The same faces again; none that were looked for by what is hidden now."""
+        if not found.images:
+            return gr.skip(), gr.skip()
+        return (Drawn(), "") if hidden and found.sensitive else (found, draw(found, hidden))
+
+    def open_face(found: Drawn, hidden: bool, event: gr.EventData) -> tuple:
+        some = pool.result().of_images(found.images, N_FACES)
         if not 0 <= (number := int(event.choice)) < len(some):
             raise gr.Error("There is no such face.", print_exception=False)
         return gr.Tabs(selected="compare"), *shared["show"](look_at_face(some[number]), hidden)
 
     quiet = {**compare.MODEL_WORK, "show_progress_on": faces}
-    for kinds, which, button in offered:
-        button.click(show(kinds), [which, hide, *fields], [drawn, faces], **quiet)
+    for which, button in offered:
+        button.click(compare.told(on_show), [which, hide, *fields], [drawn, faces], **quiet)
+    hide.input(compare.told(on_hide), [drawn, hide], [drawn, faces], **quiet)
     opened = faces.click(compare.told(open_face), [drawn, hide], [tabs, *shared["outputs"]], **quiet)
     opened.then(None, None, None, js=compare.TO_TOP)

@@ -33,6 +33,9 @@ IN_VIEW = """() => {
 }"""
 TO_TOP = "() => { window.scrollTo({top: 0}); return []; }"  # where the face stands that another tab has opened
 WAITING = cards.message("No face yet", "Upload a photo, take one, paste one, or draw a random face.")
+FORGOTTEN = cards.message(
+    "This face is forgotten", f"Nobody looked at it for {KEEP_STATE // 60} minutes. Show it again, or draw another one."
+)
 
 
 def answer(predictor: Predictor, look: Look, hide: bool = False, records: pd.DataFrame | None = None) -> str:
@@ -208,12 +211,17 @@ def build(
     shown.click(told(on_choice), [state, hide], outputs, **quiet)
 
     def of_face(make: Callable) -> Callable:
-        """What `make` makes of the face that is looked at; nothing where there is none."""
+        """What `make` makes of the face that is looked at, or why it cannot."""
 
         def of_look(look: Look, hidden: bool) -> str:
-            return make(predictor, look, cards.shown(predictor.tasks, hidden)) if look.face else ""
+            if look.face is None:
+                return FORGOTTEN
+            try:
+                return make(predictor, look, cards.shown(predictor.tasks, hidden))
+            except FaceMTLError as error:
+                return cards.message("Cannot be shown", str(error))
 
-        return told(of_look)
+        return of_look
 
     for button, make, doing in (
         (looks, closer.where_card, "Covering the face, place by place, and asking all models each time."),

@@ -88,7 +88,7 @@ def correct(look: Look, step: str) -> Look:
     if not (0 < x < width and 0 < y < height and half * scale >= 8 and half <= max(width, height)):
         return look
     face = face_at(image, tuple(scale * v for v in (x - half, y - half, x + half, y + half)))
-    return _replaced(look, replace(face, box=(x - half, y - half, x + half, y + half)))
+    return _replaced(look, replace(face, box=(x - half, y - half, x + half, y + half), pose=look.face.pose))
 
 
 def reset(look: Look) -> Look:

@@ -19,7 +19,7 @@ from ..evaluation import (
     metric_tables,
     reliability,
 )
-from ..prediction import APPROACHES, MULTI, SINGLE
+from ..prediction import APPROACHES, MULTI, SINGLE, Approach, approach_of
 from ..tasks import AGE, Classification, Task, task_named
 from . import cards, compare, figures
 from .faces import ANY, CLASSES
@@ -52,6 +52,10 @@ class View:
     @property
     def overall(self) -> pd.DataFrame:
         return self.metrics[self.metrics["by"] == "all"]
+
+    def of(self, approach: Approach) -> "View":
+        """What one approach says; metrics, which compare, stay those of both."""
+        return View(self.table[approach_of(self.table) == approach.name], self.metrics)
 
 
 def select(table: pd.DataFrame, low: float, high: float, labels: dict[str, int]) -> pd.DataFrame:
@@ -156,6 +160,7 @@ def _of_groups(task: Task) -> Question:
 def _of_confusion(task: Classification) -> Question:
     def table(view: View) -> str:
         rows = confusion(view.table, task)
+        rows = rows[rows["approach"].isin(approach_of(view.table))]
         rows = rows.assign(**{name: rows[name].map(task.words) for name in ("target", "prediction")})
         columns = {
             "approach": "Approach",
@@ -243,14 +248,10 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind:
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
 
     def show(view: View, name: str = BOTH) -> list:
-        drawings = [question.draw(view) for question in QUESTIONS]
+        drawings, below = [question.draw(view) for question in QUESTIONS], view
         for one in (a for a in APPROACHES if a.name == name):
-            drawings = [plots.only(drawing, one) for drawing in drawings]
-        return [
-            summary(view.overall),
-            *drawings,
-            *(figures.below(question.numbers(view)) for question in QUESTIONS),
-        ]
+            drawings, below = [plots.only(drawing, one) for drawing in drawings], view.of(one)
+        return [summary(view.overall), *drawings, *(figures.below(question.numbers(below)) for question in QUESTIONS)]
 
     def chosen(hidden: bool, low: float | None, high: float | None, *labels: int) -> pd.DataFrame:
         """The rows of the images that are asked for; who hides a task does not choose by it either."""
@@ -270,7 +271,8 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind:
         return [gr.skip()] * len(outputs) if set(by) <= {ANY} else on_choice(hidden, name, *values)
 
     outputs = [head, *(each.plot for each in drawn), *(each.below for each in drawn)]
-    options = {"api_visibility": "private", "concurrency_limit": 1, "show_progress_on": head}
+    # One after another, whichever of the events below it is: an older choice must not arrive after a newer one.
+    options = {"api_visibility": "private", "concurrency_id": "choice", "concurrency_limit": 1, "show_progress_on": head}
     fields = list(wished.values())
     submits = [field.submit for field in fields[:2]] + [field.input for field in (*fields[2:], approach)]
     # "always_last": who changes two fields in a hurry means both.

@@ -73,6 +73,10 @@ def test_one_approach_can_be_looked_at_alone(page):
     page.get_by_label("Approach", exact=True).click()
     page.get_by_role("option", name="Three models").click()
     expect(figure).not_to_contain_text("One multi-task model")
+    card = page.get_by_role("figure", name="At which ages do they err most?")
+    card.get_by_text("The numbers").click()
+    expect(card.get_by_role("table")).to_contain_text("Three single-task models")
+    expect(card.get_by_role("table")).not_to_contain_text("One multi-task model")
     expect(figure_of(page, "Gender: what is taken for what?")).to_contain_text("Three models")
     expect(figure_of(page, "Gender: what is taken for what?")).not_to_contain_text("One model")
 

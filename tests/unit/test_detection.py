@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -342,6 +343,12 @@ def test_a_good_crop_has_no_weakness():
 )
 def test_a_poor_crop_says_why(image, says):
     assert says in weaknesses(whole(image))
+
+
+def test_a_crop_taken_from_a_reduced_copy_is_as_small_as_it_is():
+    """Its box counts the pixels of the original photo, of which the crop has fewer."""
+    face = replace(whole(noisy(48)), box=(0, 0, 200, 200))
+    assert "small (48 px)" in weaknesses(face)
 
 
 def test_a_tilted_face_is_told_from_an_upright_one():

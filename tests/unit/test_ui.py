@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from concurrent.futures import Future
 from dataclasses import fields, replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -17,8 +18,8 @@ from PIL import Image, ImageFilter
 from facemtl import plots
 from facemtl.detection import open_image, whole
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import confusion, load_metrics, metric_tables, track_records
-from facemtl.prediction import APPROACHES
+from facemtl.evaluation import age_groups, confusion, load_metrics, metric_tables, track_records
+from facemtl.prediction import APPROACHES, approach_of
 from facemtl.runs import RUNS_FILE
 from facemtl.tables import write_table
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
@@ -256,6 +257,8 @@ def test_steps_move_and_resize_the_crop_and_can_be_undone(photo):
     assert there_and_back.face.box == pytest.approx(look.face.box)
     assert there_and_back.faces[0] is look.faces[0], "other faces stay"
     assert looks.reset(looks.correct(look, "Wider")).face is look.face
+    turned = replace(look, faces=tuple(replace(face, pose="tilted") for face in look.faces))
+    assert looks.correct(turned, "Wider").face.pose == "tilted"
 
 
 def test_a_corrected_crop_is_that_part_of_the_photo(tmp_path):
@@ -295,7 +298,17 @@ def test_a_poor_crop_is_said_of_what_somebody_uploads(predictor, tmp_path, pool)
 def test_an_answer_says_how_good_such_answers_were(predictor, pool, results):
     labelled = pool.draw(1, Wish(3))[0]
     said = text(compare.answer(predictor, looks.look_at_face(labelled), records=track_records(results)))
-    assert said.count("Where they answered like this on validation faces") >= 1
+    table = predictor.predict([labelled.face.crop]).table
+    validated = results.assign(band=age_groups(results["prediction"]), approach=approach_of(results))
+    for approach in APPROACHES:
+        mine = table[approach_of(table) == approach.name].set_index("task")["prediction"]
+        rows = validated[validated["approach"] == approach.name]
+        alike = rows[(rows["task"] == "age") & (rows["band"] == age_groups(mine[["age"]]).iloc[0])]
+        errors = (alike["prediction"] - alike["target"]).abs()
+        assert len(alike) > 30 and AGE.metric.words(errors.mean()) in said
+        same = rows[(rows["task"] == "gender") & rows["image"].isin(alike["image"]) & (rows["prediction"] == mine["gender"])]
+        hits = 100 * (same["prediction"] == same["target"]).mean()
+        assert len(same) > 30 and GENDER.metric.words(hits) in said
 
 
 def test_no_face_is_said_and_the_centre_is_offered(predictor, tmp_path):
@@ -674,7 +687,51 @@ def test_faces_read_too_old_come_first_where_they_are_so_most(results):
     assert old[0] == error.idxmax() and young[0] == error.idxmin()
     assert set(old).isdisjoint(young)
     assert error[old].is_monotonic_decreasing
+    assert error[old].min() >= behind.FAR and error[young].max() <= -behind.FAR
     assert len(apart) <= ages["image"].nunique()
+
+
+@pytest.fixture
+def behind_figures(predictor, pool):
+    """The handlers of the card, by name, where composites stand for an installed dataset."""
+    found = FacePool(pool.table, are_composites=False)
+    crops = [whole(open_image(Path(file))).crop for file in found.table["file"]]
+    table = predictor.predict(crops, list(found.table["sha256"].str[:16])).table
+    # Labels that make many of them taken for something else, and far too old.
+    table = table.assign(target=table["task"].map({"age": 0, "gender": 0, "race": 4}), age_group="0-9")
+    ready = Future()
+    ready.set_result(found)
+    with gr.Blocks() as demo:
+        hide, tabs = gr.Checkbox(), gr.Tabs()
+        shared = {"outputs": [], "show": lambda look, hidden: (look,)}
+        behind.build(predictor, ready, lambda hidden: table, [], tabs, shared, hide, "")
+    return {f.fn.__name__: f.fn for f in demo.fns.values() if callable(f.fn)}, found
+
+
+def test_faces_on_display_say_no_more_than_may_be_said(behind_figures):
+    handlers, _ = behind_figures
+    number = next(i for i, kind in enumerate(behind.KINDS) if kind.title == "labelled male, answered female by one model")
+    drawn, html = handlers["on_show"](number, False)
+    says = re.compile(r"\b(" + "|".join([*GENDER.labels, *RACE.labels]) + r")\b")
+    assert drawn.images and says.search(html)
+    assert handlers["on_hide"](drawn, True) == (behind.Drawn(), "")
+    drawn, html = handlers["on_show"](0, False)
+    assert drawn.images and says.search(html)
+    again, hidden = handlers["on_hide"](drawn, True)
+    assert again == drawn and not says.search(hidden) and "Face 1," in hidden
+    assert handlers["on_hide"](again, False)[1] == html
+
+
+def test_faces_that_are_not_here_are_passed_over(behind_figures):
+    """Of a dataset that is there in part the others are shown; of one without them, that they are missing."""
+    handlers, found = behind_figures
+    whole_table = found.table
+    drawn, _ = handlers["on_show"](0, False)
+    gone = whole_table["sha256"].str[:16].isin(drawn.images[: random_faces.N_FACES])
+    found.table = whole_table[~gone].reset_index(drop=True)
+    assert handlers["on_show"](0, False)[1].count('class="tile"') == min(12, len(drawn.images) - gone.sum())
+    found.table = whole_table[[False] * len(whole_table)]
+    assert handlers["on_show"](0, False)[1] == behind.NONE_HERE
 
 
 def test_a_pool_finds_the_faces_of_images(pool):
@@ -692,3 +749,24 @@ def test_a_damaged_history_costs_only_its_curves(predictor, tmp_path):
     said = [block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)]
     assert any("Cannot be shown" in html and "history.csv" in html for html in said)
     assert any("What is multi-task learning?" in html for html in said)
+
+
+@pytest.mark.parametrize("content", ["experiment,seed\nbase,", "", "\x00\x01"])
+def test_damaged_trainings_are_named_and_stop_nothing(predictor, tmp_path, content):
+    for file in MEASURED.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / RUNS_FILE).unlink()
+    (tmp_path / RUNS_FILE).write_text(content)
+    with gr.Blocks() as demo:
+        training.build(predictor, tmp_path, load_metrics(MEASURED), tmp_path)
+    said = [block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)]
+    assert any("Cannot be shown" in html and RUNS_FILE in html for html in said)
+    assert any("What is multi-task learning?" in html for html in said)
+
+
+def test_trainings_without_several_models_tell_nothing_of_luck(predictor, tmp_path):
+    write_table(support.made_up_runs().query("experiment == 'uncertainty'"), tmp_path / RUNS_FILE)
+    with gr.Blocks() as demo:
+        training.build(predictor, tmp_path, load_metrics(MEASURED), tmp_path)
+    said = " ".join(block.value for block in demo.blocks.values() if isinstance(block, gr.HTML))
+    assert "luck of a training" not in said and "how losses are weighed" in said
