@@ -35,6 +35,12 @@ element.addEventListener('click', (event) => {
 });
 """
 
+# A link to faces opens their tab before they are drawn, not after another one was seen.
+_TAB_OF_LINK = """() => ({
+    __type__: 'update',
+    ...(new URLSearchParams(window.location.search).has('seed') ? {selected: 'random'} : {}),
+})"""
+
 
 def build_app(
     predictor: Predictor,
@@ -112,6 +118,7 @@ def build_app(
         demo.unload(forget)
         filled = [*shared["outputs"], *drawn["outputs"]]
         demo.load(None, kept, hide, js="(hidden) => Boolean(hidden)")  # at once: what a visitor clicks meanwhile must hold
+        demo.load(None, None, tabs, js=_TAB_OF_LINK)
         demo.load(compare.told(on_load), kept, [tabs, *filled], **quiet)
         hide.input(compare.told(on_hide), [hide, shared["state"], drawn["drawn"]], [kept, *filled], **quiet)
         hide.change(None, hide, None, js="(hidden) => { document.body.classList.toggle('hide-sensitive', hidden); }")

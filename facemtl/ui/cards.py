@@ -51,7 +51,11 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
         key = '<i class="mark label" aria-hidden="true"></i>Label'
         rows.append([key, *(f"<b>{task.words(labels[task.name])}</b>" for task in tasks)])
     columns = ['<span class="sr-only">Who says so</span>', *(task.title for task in tasks)]
-    return f'<section class="card glance">{html_table("The answers at a glance", columns, rows, SURE)}</section>'
+    spoken = ". ".join(
+        f"{a.title}: {', '.join(task.words(table[table['task'] == task.name].at[a.name, 'prediction']) for task in tasks)}"
+        for a in APPROACHES
+    )
+    return f'<section class="card glance" data-spoken="{escape(spoken)}.">{html_table("The answers at a glance", columns, rows, SURE)}</section>'
 
 
 def sure(row: pd.Series, task: Task) -> str:
@@ -102,6 +106,15 @@ def card(title: str, body: str, badge: str = "", tone: str = "") -> str:
 def message(title: str, text: str) -> str:
     """What the page says in place of an answer."""
     return f'<section class="card message" role="status"><h2>{escape(title)}</h2><p>{escape(text)}</p></section>'
+
+
+def working(text: str, share: float = 0.0) -> str:
+    """What the page says while something is made, with how far it is and a button that stops it."""
+    return (
+        f'<section class="card message working" role="status"><h2>One moment</h2><p>{escape(text)}</p>'
+        f'<progress value="{share:.2f}" aria-label="How far it is"></progress>'
+        '<button type="button" data-choice="stop">Stop</button></section>'
+    )
 
 
 @singledispatch

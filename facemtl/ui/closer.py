@@ -1,8 +1,12 @@
-"""A closer look at one face, on demand: where covering it changes the answers, how steady they are, and what to take along."""
+"""A closer look at one face, on demand: where covering it changes the answers, how steady they are, and what to take along.
+
+Each `..._card` yields what to show meanwhile, where it takes a while, and at last the card.
+"""
 
 import base64
 import io
 import json
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -16,6 +20,7 @@ from .look import Look
 Tasks = tuple[Task, ...]
 Labels = dict[str, float]  # by task; empty where the truth is not known
 
+COVERING = "Covering the face, place by place, and asking all models each time."
 LEAST = 1.0  # points or years: what no patch changes by so much is drawn dark, not stretched to bright
 _RAMP = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)])  # inferno: bright is much
 
@@ -33,11 +38,12 @@ def overlay(crop: np.ndarray, values: np.ndarray, top: float) -> np.ndarray:
     return np.uint8(gray * (0.75 - 0.6 * share[..., None]) + heat * (0.1 + 0.75 * share[..., None]))
 
 
-def where_card(predictor: Predictor, look: Look, tasks: Tasks) -> str:
+def where_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
     """Per task a pair of pictures with one scale, so that brightness may be compared."""
-    crop = look.face.crop
-    maps = {(loaded.approach, name): found for loaded in predictor.models for name, found in where(loaded, crop).items()}
-    rows = []
+    crop, maps, rows = look.face.crop, {}, []
+    for i, loaded in enumerate(predictor.models):
+        yield cards.working(COVERING, i / len(predictor.models))
+        maps |= {(loaded.approach, name): found for name, found in where(loaded, crop).items()}
     for task in tasks:
         top = max(LEAST, *(float(maps[a, task.name].max()) for a in APPROACHES))
         pair = "".join(_map(crop, maps[a, task.name], top, task, a) for a in APPROACHES)
@@ -47,7 +53,7 @@ def where_card(predictor: Predictor, look: Look, tasks: Tasks) -> str:
         f"A square of {100 * PATCH:.0f} % of a side, in the face's mean colour, is laid over it place by place (occlusion "
         "sensitivity). Bright is where covering the face changes the answer most: what this answer hangs on, not why."
     )
-    return cards.card("Where does it look?", f'<div class="map-row">{"".join(rows)}</div><p class="note">{note}</p>')
+    yield cards.card("Where does it look?", f'<div class="map-row">{"".join(rows)}</div><p class="note">{note}</p>')
 
 
 def _map(crop: np.ndarray, values: np.ndarray, top: float, task: Task, approach) -> str:
@@ -60,7 +66,7 @@ def _map(crop: np.ndarray, values: np.ndarray, top: float, task: Task, approach)
     return f"<figure>{image}<figcaption>{cards.mark(approach)}{most}</figcaption></figure>"
 
 
-def steadiness_card(predictor: Predictor, look: Look, tasks: Tasks) -> str:
+def steadiness_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
     """How far each answer moves over the views."""
     table = steadiness(predictor, look.face.crop)
     by = table.assign(approach=approach_of(table)).groupby(["task", "approach"])["prediction"]
@@ -70,10 +76,10 @@ def steadiness_card(predictor: Predictor, look: Look, tasks: Tasks) -> str:
         "10 % larger and smaller; without the mean over mirror images that answers above are."
     )
     columns = ["Answer", *(cards.named(a) for a in APPROACHES)]
-    return cards.card("How steady is it?", cards.html_table("How steady is it?", columns, rows, note))
+    yield cards.card("How steady is it?", cards.html_table("How steady is it?", columns, rows, note))
 
 
-def save_card(predictor: Predictor, look: Look, tasks: Tasks) -> str:
+def save_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
     """The result as a picture and as JSON, in links that hold them: nothing of a visitor's face is written on the server."""
     picture = _data_url("image/png", as_picture(predictor, look.face.crop, tasks, look.labels))
     numbers = _data_url("application/json", as_json(predictor, look.face.crop, tasks, look.labels).encode())
@@ -82,10 +88,10 @@ def save_card(predictor: Predictor, look: Look, tasks: Tasks) -> str:
         f'<p class="links"><a download="facemtl.png" href="{picture}">Download the picture</a>'
         f'<a download="facemtl.json" href="{numbers}">Download all numbers (JSON)</a></p>'
     )
-    return cards.card("To take along", body)
+    yield cards.card("To take along", body)
 
 
-def faces_card(predictor: Predictor, look: Look, tasks: Tasks) -> str:
+def faces_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
     """Every face of a photo with both approaches' answers, and the same as a file."""
     table = predictor.predict([face.crop for face in look.faces], faces=range(len(look.faces))).table
     by = table.assign(approach=approach_of(table)).set_index(["face", "task", "approach"])
@@ -104,7 +110,7 @@ def faces_card(predictor: Predictor, look: Look, tasks: Tasks) -> str:
     )
     title = f"All {len(rows)} faces"
     table = cards.html_table(title, ["Face", *(task.title for task in tasks)], rows, cards.SURE)
-    return cards.card(title, f"{cards.legend(with_label=False)}{table}{link}")
+    yield cards.card(title, f"{cards.legend(with_label=False)}{table}{link}")
 
 
 def as_json(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:

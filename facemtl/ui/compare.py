@@ -1,7 +1,7 @@
 """Compare: one face, and what both approaches think of it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial, wraps
 
@@ -32,6 +32,18 @@ IN_VIEW = """() => {
     return [];
 }"""
 TO_TOP = "() => { window.scrollTo({top: 0}); return []; }"  # where the face stands that another tab has opened
+# A screen reader says each new answer, in short; the region that speaks must outlive the cards.
+SPOKEN = """
+const region = document.createElement('div');
+region.id = 'spoken';
+region.className = 'sr-only';
+region.setAttribute('aria-live', 'polite');
+element.after(region);
+new MutationObserver(() => {
+    const said = element.querySelector('[data-spoken]')?.dataset.spoken ?? '';
+    if (region.textContent !== said) region.textContent = said;
+}).observe(element, {childList: true, subtree: true});
+"""
 WAITING = cards.message("No face yet", "Upload a photo, take one, paste one, or draw a random face.")
 FORGOTTEN = cards.message(
     "This face is forgotten", f"Nobody looked at it for {KEEP_STATE // 60} minutes. Show it again, or draw another one."
@@ -75,7 +87,10 @@ def answer(predictor: Predictor, look: Look, hide: bool = False, records: pd.Dat
 def view(predictor: Predictor, look: Look) -> str:
     """The photo with a button on each face, where there is one, and the exact crop that the models see."""
     if look.face is None:
-        photo = cards.picture(look.photo, "Your photo", SHOWN_SIDE) if look.photo is not None else '<div class="blank"></div>'
+        if look.photo is None:  # as large as what comes, so that nothing jumps
+            blank = '<div class="blank"></div>'
+            return f'<section class="card looked-at"><div class="photo">{blank}</div><div class="seen">{blank}</div></section>'
+        photo = cards.picture(look.photo, "Your photo", SHOWN_SIDE)
         return f'<section class="card"><div class="photo">{photo}</div></section>'
     size = max(m.checkpoint.image_size for m in predictor.models)
     text = f"<b>What the models see</b><br>this crop, at {size} × {size} px"
@@ -144,7 +159,7 @@ def build(
         with gr.Column(scale=3, min_width=280, elem_classes="left"):
             shown = gr.HTML(view(predictor, Look()), elem_id="view", js_on_load=on_click)
             centre = gr.Button("Use the centre square", visible=False, elem_id="centre")
-            with gr.Accordion("Correct the crop", open=False, visible=False, elem_id="correct") as correction:
+            with gr.Accordion("Correct the crop", open=False, elem_id="correct") as correction:
                 with gr.Row(elem_classes="steps"):
                     steps = {step: gr.Button(step, min_width=80, size="sm") for step in STEPS}
                 again = gr.Button("As it was found", size="sm")
@@ -159,13 +174,13 @@ def build(
                 elem_id="photo",
             )
         with gr.Column(scale=8, min_width=300):
-            cards_ = gr.HTML(WAITING, elem_id="answer")
+            cards_ = gr.HTML(WAITING, elem_id="answer", js_on_load=SPOKEN)
             with gr.Row(elem_classes=["toolbar", "answer-tools"], visible=False) as tools:
                 looks = gr.Button("Where does it look?", elem_id="where")
                 steady = gr.Button("How steady is it?", elem_id="steady")
                 save = gr.Button("Save the result", elem_id="save")
                 everybody = gr.Button("All faces in a table", visible=False, elem_id="everybody")
-            closer_ = gr.HTML("", elem_id="closer")
+            closer_ = gr.HTML("", elem_id="closer", js_on_load=on_click)
 
     def show(look: Look, hidden: bool) -> tuple:
         """All outputs, for what is looked at."""
@@ -210,31 +225,53 @@ def build(
         button.click(after(partial(correct, step=step)), [state, hide], outputs, **quiet)
     shown.click(told(on_choice), [state, hide], outputs, **quiet)
 
-    def of_face(make: Callable) -> Callable:
-        """What `make` makes of the face that is looked at, or why it cannot."""
+    running: dict[str, object] = {}  # by visitor's session: what was asked for last, until it is made or stopped
 
-        def of_look(look: Look, hidden: bool) -> str:
+    def begin(doing: str) -> Callable:
+        def on_begin(request: gr.Request) -> str:
+            running[request.session_hash] = object()
+            return cards.working(doing)
+
+        return on_begin
+
+    def of_face(make: Callable) -> Callable:
+        """What `make` yields of the face that is looked at, or why it cannot."""
+
+        def pages(look: Look, hidden: bool) -> Iterator[str]:
             if look.face is None:
-                return FORGOTTEN
+                yield FORGOTTEN
+                return
             try:
-                return make(predictor, look, cards.shown(predictor.tasks, hidden))
+                yield from make(predictor, look, cards.shown(predictor.tasks, hidden))
             except FaceMTLError as error:
-                return cards.message("Cannot be shown", str(error))
+                yield cards.message("Cannot be shown", str(error))
+
+        def of_look(look: Look, hidden: bool, request: gr.Request) -> Iterator[str]:
+            asked = running.get(request.session_hash)
+            for page in pages(look, hidden):
+                if (now := running.get(request.session_hash)) is None or now is not asked:
+                    yield gr.skip() if now else ""
+                    return
+                yield page
+            if running.get(request.session_hash) is asked:
+                running.pop(request.session_hash, None)
 
         return of_look
 
+    def on_stop(request: gr.Request) -> str:
+        """Not by Gradio's `cancels`: what is clicked before the server has named its event is an error there."""
+        running.pop(request.session_hash, None)
+        return ""
+
+    at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     for button, make, doing in (
-        (looks, closer.where_card, "Covering the face, place by place, and asking all models each time."),
+        (looks, closer.where_card, closer.COVERING),
         (steady, closer.steadiness_card, "Shifting and mirroring the crop, and asking all models each time."),
         (save, closer.save_card, "Drawing the result."),
         (everybody, closer.faces_card, "Asking all models about every face."),
     ):
-        waiting = cards.message("One moment", doing)
-        at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        work = {**MODEL_WORK, "show_progress_on": closer_}
-        (
-            button.click(lambda waiting=waiting: waiting, None, closer_, js=IN_VIEW, **at_once)
-            .then(of_face(make), [state, hide], closer_, **work)
-            .then(None, None, None, js=IN_VIEW)
-        )
+        waiting = button.click(begin(doing), None, closer_, js=IN_VIEW, **at_once)
+        work = waiting.then(of_face(make), [state, hide], closer_, show_progress="hidden", **MODEL_WORK)
+        work.then(None, None, None, js=IN_VIEW)
+    closer_.click(on_stop, None, closer_, **at_once)  # "Stop" is all there is to click in it
     return {"state": state, "outputs": outputs, "show": show, "on_random": on_random}

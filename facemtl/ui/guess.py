@@ -12,6 +12,7 @@ from . import cards, compare
 from .faces import FacePool, LabelledFace, Wish, new_seed
 
 ROUNDS = 10
+TIE = 0.05  # years between errors that are told as equal
 START = 40  # years; where the slider stands before a guess
 RULES = (
     f'<p class="note">You say how old a face is, then both approaches answer, and the label is uncovered. Over {ROUNDS} faces, '
@@ -71,7 +72,7 @@ def result(turn: Turn) -> str:
     rows = []
     for name, title in NAMES.items():
         error = turn.error(name)
-        medal = ' <span class="badge good">closest</span>' if error - best < 0.05 else ""
+        medal = ' <span class="badge good">closest</span>' if error - best < TIE else ""
         rows.append(
             f'<div class="ruler-row"><div class="ruler-value">{_mark(name)}<b>{turn.said[name]:.0f}</b> '
             f'<small>{error:.1f} off</small></div><div class="track"><i class="dot {name}" '
@@ -101,7 +102,21 @@ def score(game: Game) -> str:
     else:
         words = "You are between the two."
     note = f"{words} {n} face{'s' if n > 1 else ''} so far." if not game.is_over else f"{words} That was the last face."
-    return cards.card("Mean error", cards.html_table("Mean error", ["", "off by"], rows, note))
+    card = cards.card("Mean error", cards.html_table("Mean error", ["", "off by"], rows, note))
+    return card + looking_back(game) if game.is_over else card
+
+
+def looking_back(game: Game) -> str:
+    """All faces of a game with what everybody said, the closest marked."""
+    rows = []
+    for i, turn in enumerate(game.turns, start=1):
+        best = min(turn.error(name) for name in NAMES)
+        said = [(f"{turn.said[name]:.0f}", turn.error(name) - best < TIE) for name in NAMES]
+        cells = [f'<b>{years}<span class="sr-only"> (closest)</span></b>' if closest else years for years, closest in said]
+        rows.append([str(i), f"{turn.label:.0f}", *cells])
+    columns = ["Face", "Label", "You", *(cards.named(a) for a in APPROACHES)]
+    note = f"Ages in {AGE.unit}; in bold who was closest."
+    return cards.card(f"All {len(game.turns)} at a glance", cards.html_table("All faces of this game", columns, rows, note))
 
 
 def _mark(name: str) -> str:

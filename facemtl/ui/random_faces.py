@@ -15,6 +15,7 @@ from .faces import AGREEMENTS, ANY, CLASSES, MAX_SEED, ORDERS, FacePool, Labelle
 from .look import look_at_face
 
 N_FACES = 12
+LINK = "Link to these faces"
 NOBODY = cards.message("No such face", "No face is like that. Widen the ages, or ask for less.")
 
 
@@ -88,7 +89,7 @@ def build(
         seed = gr.Number(label="Seed", precision=0, minimum=0, maximum=MAX_SEED, min_width=140, scale=0, elem_id="seed")
         again = gr.Button("Show this seed", scale=0, min_width=140)
         new = gr.Button("New faces", variant="primary", scale=0, min_width=140, elem_id="new-faces")
-        link = gr.HTML(elem_id="seed-link")
+        link = gr.HTML(f'<a style="visibility: hidden">{LINK}</a>', elem_id="seed-link")  # keeps its place
     choice = gr.Accordion("Choose which faces", open=False, elem_id="wish")
     with choice, gr.Row(elem_classes="toolbar"):
         ends = {"low": AGE.low, "high": AGE.high}
@@ -104,7 +105,8 @@ def build(
             choices = [(words, key) for key, words in known.items()]
             wished[name] = gr.Dropdown(choices, value=choices[0][1], label=label, min_width=214, scale=0)
         these = gr.Button("Show these", scale=0, min_width=140)
-    faces = gr.HTML(cards.message("Drawing faces", "One moment."), elem_id="grid", js_on_load=choose)
+    first = f'<div class="first">{cards.message("Drawing faces", "One moment.")}</div>'
+    faces = gr.HTML(first, elem_id="grid", js_on_load=choose)
     with gr.Row(elem_classes="toolbar pages"):
         back = gr.Button("Previous", scale=0, min_width=100)
         place = gr.HTML(elem_id="page-number")
@@ -120,7 +122,7 @@ def build(
         wish = replace(wish, sheet=min(wish.sheet, last))
         found = source.draw(N_FACES, wish, tasks)
         html = grid(predictor, found, source.origin, hidden) if found else NOBODY
-        address = f'<a href="{escape(wish.query())}">Link to these faces</a>'
+        address = f'<a href="{escape(wish.query())}">{LINK}</a>'
         counted = f"Page {wish.sheet + 1} of {last + 1}, {total:,} faces"
         return (
             wish, wish.seed, *(getattr(wish, name) for name in wished), html, address, counted,

@@ -44,6 +44,7 @@ def test_ten_faces_are_a_game(page):
         if number < 10:
             page.get_by_role("button", name="Next face").click()
     expect(page.locator("#guess-score")).to_contain_text("That was the last face")
+    expect(page.get_by_role("table", name="All faces of this game").locator("tbody tr")).to_have_count(10)
     page.get_by_role("button", name="Play again").click()
     expect(page.locator("#guess-face")).to_contain_text("Face 1 of 10")
     expect(page.locator("#guess-score")).not_to_contain_text("years")

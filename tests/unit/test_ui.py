@@ -40,6 +40,11 @@ def text(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
+def last(pages) -> str:
+    *_, page = pages
+    return page
+
+
 # ------------------------------------------------------------------------------------------- faces
 
 
@@ -231,7 +236,7 @@ def test_a_labelled_face_says_who_is_closer(predictor, pool):
 
 def test_all_faces_of_a_photo_are_in_a_table_and_a_file(predictor, photo):
     look = looks.look_at_file(photo)
-    html = closer.faces_card(predictor, look, TASKS)
+    html = last(closer.faces_card(predictor, look, TASKS))
     table = predictor.predict([face.crop for face in look.faces], faces=range(2)).table
     rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", html)
     assert len(rows) == 2
@@ -454,7 +459,7 @@ def test_the_map_lies_over_the_face_and_bright_is_much(labelled):
 
 
 def test_where_it_looks_is_said_for_every_task_and_both_approaches(predictor, labelled):
-    html = closer.where_card(predictor, looks.look_at_face(labelled), TASKS)
+    html = last(closer.where_card(predictor, looks.look_at_face(labelled), TASKS))
     for task in predictor.tasks:
         for approach in APPROACHES:
             assert f"{task.title}, {approach.title}: " in html
@@ -467,7 +472,7 @@ def _top(html: str, task) -> str:
 
 
 def test_steadiness_is_said_in_words(predictor, labelled):
-    said = text(closer.steadiness_card(predictor, looks.look_at_face(labelled), TASKS))
+    said = text(last(closer.steadiness_card(predictor, looks.look_at_face(labelled), TASKS)))
     assert said.count("of 12 views") == 4 and said.count("years in 12 views") == 2
 
 
@@ -505,7 +510,7 @@ def test_the_saved_picture_shows_the_crop_and_follows_the_answers(predictor, lab
 
 
 def test_what_is_saved_stays_in_the_page(predictor, labelled):
-    html = closer.save_card(predictor, looks.look_at_face(labelled), TASKS)
+    html = last(closer.save_card(predictor, looks.look_at_face(labelled), TASKS))
     addresses = re.findall(r'(?:src|href)="([^"]{0,40})', html)
     assert addresses and all(address.startswith("data:") for address in addresses)
 
@@ -522,9 +527,9 @@ def test_what_is_sensitive_is_not_said_where_it_is_hidden(predictor, labelled, p
     said = [
         compare.answer(predictor, looks.look_at_face(labelled), hide=True),
         random_faces.grid(predictor, pool.draw(6, Wish(1)), "", hide=True),
-        closer.where_card(predictor, look, visible),
-        closer.steadiness_card(predictor, look, visible),
-        closer.faces_card(predictor, look, visible),
+        last(closer.where_card(predictor, look, visible)),
+        last(closer.steadiness_card(predictor, look, visible)),
+        last(closer.faces_card(predictor, look, visible)),
         closer.as_json(predictor, *face),
     ]
     for html in said:
@@ -595,6 +600,14 @@ def test_the_score_is_the_mean_error_best_first(turns, says, order):
     for column in (1, 2, 3):
         mean = sum(abs(turn[column] - turn[0]) for turn in turns) / len(turns)
         assert f"{mean:.1f} years" in said
+
+
+def test_after_the_last_face_all_are_told():
+    ten = [(30.0 + i, 31.0 + i, 60.0, 70.0) for i in range(guess.ROUNDS)]
+    assert "at a glance" not in guess.score(a_game(*ten[1:]))
+    said = guess.score(a_game(*ten))
+    assert said.count("(closest)") == guess.ROUNDS
+    assert all(f"<td>{turn[0]:.0f}</td><td><b>{turn[1]:.0f}<" in said for turn in ten[:5])
 
 
 def test_the_closest_is_named_and_so_are_all_that_tie():
