@@ -16,7 +16,7 @@ from ..evaluation import track_records
 from ..prediction import Predictor
 from . import about, behind, cards, compare, guess, random_faces, training, validation
 from . import dataset as dataset_
-from .faces import FacePool, Wish
+from .faces import FacePool, Wish, wait
 from .look import Look
 
 TITLE = "facemtl"
@@ -94,12 +94,22 @@ def build_app(
 
         quiet = {**compare.MODEL_WORK, "show_progress": "hidden"}
 
-        def on_load(hidden: bool, request: gr.Request) -> tuple:
-            """A link with a seed opens its faces; else a random face shows at once what the page is for."""
-            hidden, asked = bool(hidden), dict(request.query_params)
-            if "seed" in asked:
-                return gr.Tabs(selected="random"), *[gr.skip()] * len(shared["outputs"]), *drawn["draw"](asked, hidden)
-            return gr.skip(), *shared["on_random"](hidden), *[gr.skip()] * len(drawn["outputs"])
+        def on_load(hidden: bool) -> tuple:
+            """A random face shows at once what the page is for."""
+            return shared["on_random"](bool(hidden))
+
+        async def on_link(request: gr.Request) -> None:
+            if "seed" in request.query_params:
+                await wait(pool)
+
+        def on_linked(hidden: bool, request: gr.Request) -> tuple:
+            """The faces that a link asks for."""
+            if "seed" not in request.query_params:
+                return (gr.skip(),) * len(drawn["outputs"])
+            return drawn["draw"](dict(request.query_params), bool(hidden))
+
+        async def on_wait() -> None:
+            await wait(pool)
 
         def on_first_sight(wish: Wish | None, hidden: bool) -> tuple:
             return (gr.skip(),) * len(drawn["outputs"]) if wish else drawn["draw"]({}, hidden)
@@ -117,13 +127,19 @@ def build_app(
 
         demo.unload(forget)
         filled = [*shared["outputs"], *drawn["outputs"]]
+        waiting = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
         demo.load(None, kept, hide, js="(hidden) => Boolean(hidden)")  # at once: what a visitor clicks meanwhile must hold
         demo.load(None, None, tabs, js=_TAB_OF_LINK)
-        demo.load(compare.told(on_load), kept, [tabs, *filled], **quiet)
+        demo.load(compare.told(on_load), kept, shared["outputs"], **quiet)
+        linked = demo.load(on_link, None, None, **waiting)
+        linked.then(compare.told(on_linked), kept, drawn["outputs"], **quiet)
         hide.input(compare.told(on_hide), [hide, shared["state"], drawn["drawn"]], [kept, *filled], **quiet)
         hide.change(None, hide, None, js="(hidden) => { document.body.classList.toggle('hide-sensitive', hidden); }")
-        random_tab.select(compare.told(on_first_sight), [drawn["drawn"], hide], drawn["outputs"], **quiet)
-        guess_tab.select(compare.told(on_first_game), game["game"], game["outputs"], **quiet)
+        for tab, handler, inputs, outputs in (
+            (random_tab, on_first_sight, [drawn["drawn"], hide], drawn["outputs"]),
+            (guess_tab, on_first_game, [game["game"]], game["outputs"]),
+        ):
+            tab.select(on_wait, None, None, **waiting).then(compare.told(handler), inputs, outputs, **quiet)
     return demo.queue(default_concurrency_limit=4)
 
 

@@ -11,7 +11,7 @@ from ..evaluation import age_errors
 from ..prediction import APPROACHES, MULTI, SINGLE, Approach, Predictor, approach_of
 from ..tasks import Classification
 from . import cards, compare
-from .faces import CLASSES, FacePool
+from .faces import CLASSES, FacePool, ready
 from .look import look_at_face
 from .random_faces import N_FACES, grid
 
@@ -123,7 +123,7 @@ def build(
 
     def on_show(number: int, hidden: bool, *values: object) -> tuple:
         kind = KINDS[number]
-        if pool.result().are_composites:
+        if ready(pool).are_composites:
             return Drawn(), ABSENT
         if not (images := kind.find(chosen(hidden, *values))):
             return Drawn(), NOBODY
@@ -132,7 +132,7 @@ def build(
         return found, draw(found, hidden)
 
     def draw(found: Drawn, hidden: bool) -> str:
-        some = pool.result().of_images(found.images, N_FACES)
+        some = ready(pool).of_images(found.images, N_FACES)
         return grid(predictor, some, found.said, hidden) if some else NONE_HERE
 
     def on_hide(found: Drawn, hidden: bool) -> tuple:
@@ -142,7 +142,7 @@ def build(
         return (Drawn(), "") if hidden and found.sensitive else (found, draw(found, hidden))
 
     def open_face(found: Drawn, hidden: bool, event: gr.EventData) -> tuple:
-        some = pool.result().of_images(found.images, N_FACES)
+        some = ready(pool).of_images(found.images, N_FACES)
         if not 0 <= (number := int(event.choice)) < len(some):
             raise gr.Error("There is no such face.", print_exception=False)
         return gr.Tabs(selected="compare"), *shared["show"](look_at_face(some[number]), hidden)

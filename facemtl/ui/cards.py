@@ -55,7 +55,8 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
         f"{a.title}: {', '.join(task.words(table[table['task'] == task.name].at[a.name, 'prediction']) for task in tasks)}"
         for a in APPROACHES
     )
-    return f'<section class="card glance" data-spoken="{escape(spoken)}.">{html_table("The answers at a glance", columns, rows, SURE)}</section>'
+    table = html_table("The answers at a glance", columns, rows, SURE)
+    return f'<section class="card glance" data-spoken="{escape(spoken)}.">{table}</section>'
 
 
 def sure(row: pd.Series, task: Task) -> str:

@@ -1,7 +1,9 @@
 """Which faces are drawn, and from where: UTKFace's validation images where it is installed, else composites."""
 
+import asyncio
 import random
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import urlencode
@@ -162,6 +164,18 @@ class FacePool:
                 continue  # damaged or gone since the folder was read: there are others
             drawn.append(LabelledFace(face, {task.name: float(row[task.column]) for task in TASKS}))
         return drawn
+
+
+def ready(pool: "Future[FacePool]") -> FacePool:
+    """The faces. FaceMTLError while they are still being read: who waits for them must not keep others from the models."""
+    if not pool.done():
+        raise FaceMTLError("UTKFace is still being read, as after every start of the app. Try again in a moment.")
+    return pool.result()
+
+
+async def wait(pool: "Future[FacePool]") -> None:
+    """Until the faces are read, without a thread."""
+    await asyncio.wrap_future(pool)
 
 
 def new_seed() -> int:

@@ -9,7 +9,7 @@ import gradio as gr
 from ..prediction import APPROACHES, Predictor, approach_of
 from ..tasks import AGE
 from . import cards, compare
-from .faces import FacePool, LabelledFace, Wish, new_seed
+from .faces import FacePool, LabelledFace, Wish, new_seed, ready
 
 ROUNDS = 10
 TIE = 0.05  # years between errors that are told as equal
@@ -139,11 +139,11 @@ def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
 
     def face_of(game: Game) -> LabelledFace:
-        faces = pool.result().draw(ROUNDS, Wish(game.seed))
+        faces = ready(pool).draw(ROUNDS, Wish(game.seed))
         return faces[game.number % len(faces)]  # there may be fewer
 
     def show(game: Game) -> tuple:
-        found = picture(game, face_of(game), pool.result().origin)
+        found = picture(game, face_of(game), ready(pool).origin)
         told = result(game.turns[-1]) if game.is_open else ""
         again = gr.Button("Play again" if game.is_over else "Next face", visible=game.is_open)
         slider = gr.Slider(interactive=False) if game.is_open else gr.Slider(value=START, interactive=True)

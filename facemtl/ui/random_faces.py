@@ -11,7 +11,7 @@ import pandas as pd
 from ..prediction import APPROACHES, Predictor, approach_of
 from ..tasks import AGE, Classification, Task
 from . import cards, compare
-from .faces import AGREEMENTS, ANY, CLASSES, MAX_SEED, ORDERS, FacePool, LabelledFace, Wish, new_seed
+from .faces import AGREEMENTS, ANY, CLASSES, MAX_SEED, ORDERS, FacePool, LabelledFace, Wish, new_seed, ready
 from .look import look_at_face
 
 N_FACES = 12
@@ -114,7 +114,7 @@ def build(
 
     def show(wish: Wish, hidden: bool) -> tuple:
         """All outputs, for the faces that `wish` asks for."""
-        source, tasks = pool.result(), cards.shown(predictor.tasks, hidden)
+        source, tasks = ready(pool), cards.shown(predictor.tasks, hidden)
         if wish.needs_predictions:
             source.learn(predictor, results)
         total = len(source.select(wish, tasks))
@@ -151,7 +151,7 @@ def build(
 
     def open_face(wish: Wish | None, hidden: bool, event: gr.EventData) -> tuple:
         chosen = int(event.choice)
-        found = pool.result().draw(N_FACES, wish, cards.shown(predictor.tasks, hidden)) if wish else []
+        found = ready(pool).draw(N_FACES, wish, cards.shown(predictor.tasks, hidden)) if wish else []
         if not 0 <= chosen < len(found):
             raise gr.Error("There is no such face.", print_exception=False)
         return gr.Tabs(selected="compare"), *shared["show"](look_at_face(found[chosen]), hidden)

@@ -189,7 +189,9 @@ new PerformanceObserver((list) => window.jumps.push(...list.getEntries().filter(
     .observe({type: 'layout-shift', buffered: true});"""
 
 
-@pytest.mark.parametrize("look", [{"width": w, "scheme": "light"} for w in (1440, 390)], indirect=True, ids=lambda v: v["width"])
+@pytest.mark.parametrize(
+    "look", [{"width": w, "scheme": "light"} for w in (1440, 390)], indirect=True, ids=lambda v: v["width"]
+)
 def test_nothing_jumps_while_a_page_loads(page, app):
     """Cumulative layout shift below 0.1, which web.dev calls good."""
     page.add_init_script(JUMPS)

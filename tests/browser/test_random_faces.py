@@ -64,8 +64,8 @@ def test_a_click_opens_the_face_in_compare(page):
     open_tab(page)
     chosen = faces(page).nth(10)  # below the fold
     age = re.search(r"label .*?(\d+) years?", chosen.locator(".sr-only").text_content())[1]
-    chosen.scroll_into_view_if_needed()
-    assert page.evaluate("window.scrollY") > 0
+    page.evaluate("window.scrollTo({top: 300, behavior: 'instant'})")
+    page.wait_for_function("window.scrollY > 0")
     chosen.click()
     expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
     page.wait_for_function("window.scrollY === 0")

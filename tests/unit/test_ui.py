@@ -1,5 +1,6 @@
 """The handlers behind the tabs, without a browser."""
 
+import asyncio
 import base64
 import io
 import json
@@ -25,7 +26,7 @@ from facemtl.tables import write_table
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from facemtl.ui import about, behind, cards, closer, compare, guess, random_faces, training, validation
 from facemtl.ui import look as looks
-from facemtl.ui.faces import ANY, MAX_SEED, FacePool, Wish, as_seed
+from facemtl.ui.faces import ANY, MAX_SEED, FacePool, Wish, as_seed, ready, wait
 from tests import support
 
 MEASURED = support.ROOT / "assets" / "validation"
@@ -674,6 +675,23 @@ def test_what_is_sensitive_can_be_hidden_whole():
     for question in validation.QUESTIONS:
         says = any(word in question.title for word in ("Gender", "Race"))
         assert question.sensitive or not says
+
+
+def test_nobody_s_models_wait_for_faces_that_are_still_read(pool):
+    reading = Future()
+    with pytest.raises(FaceMTLError, match="still being read"):
+        ready(reading)
+
+    async def waits() -> bool:
+        waiting = asyncio.ensure_future(wait(reading))
+        await asyncio.sleep(0.01)
+        was_done = waiting.done()
+        reading.set_result(pool)
+        await waiting
+        return was_done
+
+    assert asyncio.run(waits()) is False
+    assert ready(reading) is pool
 
 
 # ----------------------------------------------------------------------------- the faces behind figures
