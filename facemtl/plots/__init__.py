@@ -1,6 +1,7 @@
 """Tables -> plotly figures, all in one template."""
 
 from .ages import (
+    SQUARE,
     bias_by_age,
     coverage_by_age,
     cumulative_score,
@@ -18,7 +19,7 @@ from .trainings import learning_curves, spread_over_seeds, then_and_now
 from .trust import confusion_matrices, reliability_diagram
 
 __all__ = [
-    "COLORS", "DASHES", "SYMBOLS", "ages", "ages_of_groups", "bias_by_age", "confusion_matrices", "coverage_by_age",
+    "COLORS", "DASHES", "SQUARE", "SYMBOLS", "ages", "ages_of_groups", "bias_by_age", "confusion_matrices", "coverage_by_age",
     "cumulative_score", "difference_by_age", "error_by_age", "error_distribution", "learning_curves", "metric_by_group",
     "metric_by_perturbation", "only", "people", "predicted_against_true", "reliability_diagram", "spread_over_seeds",
     "then_and_now",

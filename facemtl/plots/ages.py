@@ -10,11 +10,14 @@ from ..prediction import APPROACHES
 from ..tasks import AGE, INTERVAL
 from .style import COLORS, DASHES, INK, SOFT, SYMBOLS, TEMPLATE
 
+SQUARE = 4  # years
 
-def predicted_against_true(errors: pd.DataFrame, width: int = 4) -> go.Figure:
+
+def predicted_against_true(errors: pd.DataFrame, width: int = SQUARE) -> go.Figure:
     """`evaluation.age_errors` -> how many images of each labelled age got each prediction, a panel for each approach.
 
-    Squares are `width` years a side; a colour's depth is the logarithm of the count.
+    Squares are `width` years a side; a colour's depth is the logarithm of the count. The traces' `meta` says to whoever
+    clicks on a square what it is of.
     """
     figure = make_subplots(
         1, 2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=[a.short.capitalize() for a in APPROACHES]
@@ -28,7 +31,7 @@ def predicted_against_true(errors: pd.DataFrame, width: int = 4) -> go.Figure:
         figure.add_heatmap(
             x=centres, y=centres, z=np.where(counts > 0, np.log10(np.maximum(counts, 1)), np.nan),
             customdata=counts.astype(int), name=approach.title, showscale=False, row=1, col=column, zmin=-0.6, zmax=2.2,
-            hoverongaps=False,
+            hoverongaps=False, meta={"task": AGE.name, "approach": approach.name},
             colorscale=[[0, "rgba(128,128,128,0.1)"], [1, COLORS[approach.name]]],
             hovertemplate=(
                 f"label %{{x:.0f}} ± {width // 2}, predicted %{{y:.0f}} ± {width // 2}<br>"

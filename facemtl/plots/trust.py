@@ -12,7 +12,10 @@ FEWEST = 10
 
 
 def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
-    """`evaluation.confusion` -> a matrix for each approach: a row per label, in percent of its images."""
+    """`evaluation.confusion` -> a matrix for each approach: a row per label, in percent of its images.
+
+    The traces' `meta` says to whoever clicks on a cell what it is of.
+    """
     figure = make_subplots(
         1, 2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=[a.short.capitalize() for a in APPROACHES]
     )
@@ -24,7 +27,7 @@ def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
             z=share, x=list(task.labels), y=list(task.labels), zmin=0, zmax=100, showscale=False, row=1, col=column,
             colorscale=[[0, "rgba(128,128,128,0.06)"], [1, COLORS[approach.name]]], xgap=2, ygap=2,
             text=share.map(lambda percent: "" if pd.isna(percent) else f"{percent:.0f}"), texttemplate="%{text}",
-            customdata=counts, name=approach.title, hoverongaps=False,
+            customdata=counts, name=approach.title, hoverongaps=False, meta={"task": task.name, "approach": approach.name},
             hovertemplate="label %{y}, answered %{x}<br>%{z:.1f} %, %{customdata} images<extra>" + approach.title + "</extra>",
         )  # fmt: skip
     figure.update_xaxes(title_text="Answer (%)", showgrid=False, tickfont_size=11)

@@ -1,15 +1,16 @@
 """The faces behind the figures of Validation: those that are taken for something else, or read too old or too young."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
 import gradio as gr
 import pandas as pd
 
+from .. import plots
 from ..evaluation import age_errors
 from ..prediction import APPROACHES, MULTI, SINGLE, Approach, Predictor, approach_of
-from ..tasks import Classification
+from ..tasks import AGE, Classification
 from . import cards, compare
 from .faces import CLASSES, FacePool, ready
 from .look import look_at_face
@@ -26,6 +27,21 @@ NONE_HERE = cards.message(
     "The folder of UTKFace lacks the images that these predictions are of. Fetch it anew with `python -m facemtl download`.",
 )
 FAR = 10  # years off, or apart, that are worth a look
+
+# Plotly tells a figure's own listeners what was clicked. Figures are drawn anew now and then, so each is asked to tell
+# whenever somebody points at it.
+_PICK = """
+document.addEventListener('pointerover', (event) => {
+    const plot = event.target.closest?.('.js-plotly-plot');
+    if (!plot?.data?.some((trace) => trace.meta)) return;
+    plot.classList.add('clickable');
+    plot.removeAllListeners('plotly_click');
+    plot.on('plotly_click', ({points: [point]}) => {
+        if (point) trigger('click', {...point.data.meta, x: point.x, y: point.y});
+    });
+}, true);
+"""
+_TO_FACES = "() => { document.querySelector('#behind').scrollIntoView({behavior: 'smooth'}); return []; }"
 
 
 @dataclass(frozen=True)
@@ -67,23 +83,51 @@ def of_ages() -> list[Kind]:
     ]
 
 
+def of_cell(task: Classification, approach: Approach, target: int, prediction: int) -> Kind:
+    """A cell of the task's confusion matrix; the surest first."""
+
+    def find(table: pd.DataFrame) -> list[str]:
+        rows = table[(table["task"] == task.name) & (table["target"] == target) & (table["prediction"] == prediction)]
+        rows = rows[approach_of(rows) == approach.name].sort_values("confidence", ascending=False, kind="stable")
+        return list(rows["image"])
+
+    title = f"labelled {task.words(target)}, answered {task.words(prediction)} by {approach.short}"
+    return Kind(title, find, task.sensitive)
+
+
+def of_square(approach: Approach, label: float, prediction: float) -> Kind:
+    """A square of the figure of predicted against labelled ages, by its centre; the farthest off first."""
+    half = plots.SQUARE / 2
+
+    def find(table: pd.DataFrame) -> list[str]:
+        errors = age_errors(table).round(2)  # as in the figure
+        errors = errors[errors["approach"] == approach.name]
+        inside = errors["target"].between(label - half, label + half, "left")
+        rows = errors[inside & errors["prediction"].between(prediction - half, prediction + half, "left")]
+        return list(rows.sort_values("error", key=abs, ascending=False, kind="stable")["image"])
+
+    ends = [f"{centre - half:.0f} to {centre + half:.0f}" for centre in (label, prediction)]
+    return Kind(f"labelled {ends[0]}, read as {ends[1]} by {approach.short}", find)
+
+
 def of_classes(task: Classification) -> list[Kind]:
-    """Every cell of the task's confusion matrices that is off the diagonal; the surest first."""
-
-    def cell(approach: Approach, target: int, prediction: int) -> Callable[[pd.DataFrame], list[str]]:
-        def find(table: pd.DataFrame) -> list[str]:
-            rows = table[(table["task"] == task.name) & (table["target"] == target) & (table["prediction"] == prediction)]
-            rows = rows[approach_of(rows) == approach.name].sort_values("confidence", ascending=False, kind="stable")
-            return list(rows["image"])
-
-        return find
-
+    """Every cell of the task's confusion matrices that is off the diagonal."""
     pairs = [(i, j) for i in range(len(task.labels)) for j in range(len(task.labels)) if i != j]
-    return [
-        Kind(f"labelled {task.words(i)}, answered {task.words(j)} by {a.short}", cell(a, i, j), task.sensitive)
-        for a in APPROACHES
-        for i, j in pairs
-    ]
+    return [of_cell(task, a, i, j) for a in APPROACHES for i, j in pairs]
+
+
+def of_click(clicked: Mapping[str, object]) -> Kind | None:
+    """What somebody clicked on in a figure: `task, approach` and, in the figure's own terms, `x` and `y`; else None."""
+    approach = next((a for a in APPROACHES if a.name == clicked.get("approach")), None)
+    x, y = clicked.get("x"), clicked.get("y")
+    if approach is None:
+        return None
+    if clicked.get("task") == AGE.name and all(isinstance(v, int | float) for v in (x, y)):
+        return of_square(approach, x, y)
+    for task in CLASSES:
+        if clicked.get("task") == task.name and x in task.labels and y in task.labels:
+            return of_cell(task, approach, task.labels.index(y), task.labels.index(x))
+    return None
 
 
 AGES, OTHERS = of_ages(), [kind for task in CLASSES for kind in of_classes(task)]
@@ -108,7 +152,8 @@ def build(
     with gr.Column(elem_classes="card", elem_id="behind"):
         gr.HTML(
             '<h2 class="figure-title">Whose faces are these?</h2>'
-            '<p class="note">Those of the images chosen above that are …</p>'
+            '<p class="note">Click on a square of “How close are predicted ages to the labels?”, or on a cell of a confusion '
+            "matrix, to see the faces in it. Or choose: those of the images above that are …</p>"
         )
         offered = []
         for kinds, label, text, css in (
@@ -120,9 +165,18 @@ def build(
                 which = gr.Dropdown(choices, value=choices[0][1], label=label, scale=0, min_width=420)
                 offered.append((which, gr.Button(text, scale=0, min_width=260)))
         faces = gr.HTML("", js_on_load=on_click)
+        picked = gr.HTML("", js_on_load=_PICK, elem_classes="nothing")
 
     def on_show(number: int, hidden: bool, *values: object) -> tuple:
-        kind = KINDS[number]
+        return show(KINDS[number], hidden, *values)
+
+    def on_pick(event: gr.EventData, hidden: bool, *values: object) -> tuple:
+        kind = of_click({name: getattr(event, name, None) for name in ("task", "approach", "x", "y")})
+        if kind is None or (hidden and kind.sensitive):
+            return gr.skip(), gr.skip()
+        return show(kind, hidden, *values)
+
+    def show(kind: Kind, hidden: bool, *values: object) -> tuple:
         if ready(pool).are_composites:
             return Drawn(), ABSENT
         if not (images := kind.find(chosen(hidden, *values))):
@@ -150,6 +204,10 @@ def build(
     quiet = {**compare.MODEL_WORK, "show_progress_on": faces}
     for which, button in offered:
         button.click(compare.told(on_show), [which, hide, *fields], [drawn, faces], **quiet)
+    shown = picked.click(compare.told(on_pick), [hide, *fields], [drawn, faces], **quiet)
+    shown.then(
+        None, None, None, js="() => { document.querySelector('#behind').scrollIntoView({behavior: 'smooth'}); return []; }"
+    )
     hide.input(compare.told(on_hide), [drawn, hide], [drawn, faces], **quiet)
     opened = faces.click(compare.told(open_face), [drawn, hide], [tabs, *shared["outputs"]], **quiet)
     opened.then(None, None, None, js=compare.TO_TOP)

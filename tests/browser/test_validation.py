@@ -98,6 +98,17 @@ def test_faces_behind_the_figures_need_the_dataset(page):
     expect(page.locator("#behind")).to_contain_text("python -m facemtl download")
 
 
+def test_a_click_on_a_cell_asks_for_its_faces(page):
+    open_tab(page)
+    expect(page.locator("#behind")).not_to_contain_text("UTKFace is not installed here")
+    cell = figure_of(page, "Gender: what is taken for what?").locator(".nsewdrag").first
+    cell.scroll_into_view_if_needed()
+    box = cell.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4)
+    expect(page.locator("#behind")).to_contain_text("UTKFace is not installed here")
+    expect(page.locator("#behind")).to_be_in_viewport()
+
+
 def test_who_hides_gender_does_not_choose_by_it(page, results):
     open_tab(page)
     page.get_by_label("Labelled gender").click()

@@ -739,6 +739,42 @@ def behind_figures(predictor, pool):
     return {f.fn.__name__: f.fn for f in demo.fns.values() if callable(f.fn)}, found
 
 
+def test_a_click_on_a_cell_finds_its_faces(results):
+    """All cells together hold every image, and so do all squares; each face where the figure counts it."""
+    everybody = results["image"].nunique()
+    for task in (GENDER, RACE):
+        clicks = [
+            {"task": task.name, "approach": "multi", "x": answer, "y": label} for answer in task.labels for label in task.labels
+        ]
+        kinds = [behind.of_click(click) for click in clicks]
+        assert sum(len(kind.find(results)) for kind in kinds) == everybody and all(kind.sensitive for kind in kinds)
+        n = confusion(results, task).query("approach == 'multi'").set_index(["target", "prediction"])["n"]
+        assert all(
+            len(kind.find(results)) == n[task.labels.index(click["y"]), task.labels.index(click["x"])]
+            for kind, click in zip(kinds, clicks, strict=True)
+        )
+    figure = plots.predicted_against_true(validation.View(results, results).errors)
+    for trace in figure.data:
+        filled = [(i, j) for i, j in np.ndindex(trace.customdata.shape) if trace.customdata[i, j]]
+        for i, j in filled[:: len(filled) // 20]:
+            kind = behind.of_click({**trace.meta, "x": float(trace.x[j]), "y": float(trace.y[i])})
+            assert len(kind.find(results)) == trace.customdata[i, j]
+
+
+@pytest.mark.parametrize(
+    "clicked",
+    [
+        {},
+        {"task": "age", "approach": "multi", "x": "20", "y": None},
+        {"task": "race", "approach": "both", "x": "White", "y": "Black"},
+        {"task": "race", "approach": "multi", "x": "White", "y": "Martian"},
+        {"task": "height", "approach": "multi", "x": 1, "y": 2},
+    ],
+)
+def test_a_click_on_nothing_finds_nobody(clicked):
+    assert behind.of_click(clicked) is None
+
+
 def test_faces_on_display_say_no_more_than_may_be_said(behind_figures):
     handlers, _ = behind_figures
     number = next(i for i, kind in enumerate(behind.KINDS) if kind.title == "labelled male, answered female by one model")
