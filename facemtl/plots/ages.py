@@ -20,7 +20,7 @@ def predicted_against_true(errors: pd.DataFrame, width: int = SQUARE) -> go.Figu
     clicks on a square what it is of.
     """
     figure = make_subplots(
-        1, 2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=[a.short.capitalize() for a in APPROACHES]
+        1, 2, shared_yaxes=True, horizontal_spacing=0.08, subplot_titles=[a.short.capitalize() for a in APPROACHES]
     )
     end = 100 if errors.empty else max(100, float(errors["target"].max()))
     edges = np.arange(0, end + width + 1, width)
@@ -40,7 +40,7 @@ def predicted_against_true(errors: pd.DataFrame, width: int = SQUARE) -> go.Figu
         )  # fmt: skip
         exactly_right = {"x0": 0, "y0": 0, "x1": end, "y1": end}
         figure.add_shape(type="line", **exactly_right, line={"color": INK, "width": 1, "dash": "dot"}, row=1, col=column)
-    figure.update_xaxes(title_text=f"Label ({AGE.unit})", range=[-2, end + 2], dtick=25, tickangle=0)
+    figure.update_xaxes(title_text=f"Label ({AGE.unit})", range=[-2, end + 2], dtick=50, tickangle=0)
     figure.update_yaxes(range=[-2, end + 2], dtick=20)
     figure.update_yaxes(title_text=f"Predicted {AGE.axis.lower()}", col=1)
     figure.update_annotations(font_size=13)
@@ -160,7 +160,7 @@ def difference_by_age(metrics: pd.DataFrame) -> go.Figure:
     )  # fmt: skip
     figure.add_hline(y=0, line={"color": INK, "width": 1, "dash": "dot"})
     for text, y, anchor in (("three are better", 1, "top"), ("one is better", 0, "bottom")):
-        figure.add_annotation(text=text, x=1, y=y, xref="paper", yref="paper", xanchor="right", yanchor=anchor, showarrow=False)
+        figure.add_annotation(text=text, x=0, y=y, xref="paper", yref="paper", xanchor="left", yanchor=anchor, showarrow=False)
     figure.update_xaxes(
         title_text=f"Labelled {AGE.axis.lower()}", tickvals=list(position.values()), ticktext=list(position), showgrid=False
     )

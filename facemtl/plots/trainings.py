@@ -76,7 +76,7 @@ def spread_over_seeds(table: pd.DataFrame, by: str) -> go.Figure:
                 hovertemplate=f"mean: {task.metric.words(part['value'].mean())}<extra>{label}</extra>",
             )  # fmt: skip
         better = "lower is better" if task.metric.lower_is_better else "higher is better"
-        title = f"{task.title}: {task.metric.title.lower()} ({task.metric.unit}),<br>{better}"  # a telephone is narrow
+        title = f"{task.title}: {task.metric.title.lower()},<br>in {task.metric.unit}; {better}"  # a telephone is narrow
         figure.update_xaxes(title_text=title, nticks=6, tickangle=0, row=i, col=1)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure.update_layout(template=TEMPLATE, height=SPREAD * n_rows, margin_t=12)

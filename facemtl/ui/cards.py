@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from functools import singledispatch
 from html import escape
+from statistics import median
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from PIL import Image
 from ..prediction import APPROACHES, MULTI, SINGLE, Approach
 from ..tasks import AGE, INTERVAL, Classification, Regression, Task
 
+EQUAL = 0.5  # years; what differs by less is told as the same
 RULER_END = 100  # years; the few who are older stand at the end
 
 NOTE = (
@@ -50,6 +52,10 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
     if labels:
         key = '<i class="mark label" aria-hidden="true"></i>Label'
         rows.append([key, *(f"<b>{task.words(labels[task.name])}</b>" for task in tasks)])
+    by = {task: table[table["task"] == task.name]["prediction"] for task in tasks}
+    verdicts = [verdict(task, by[task], labels.get(task.name)) for task in tasks]
+    asked = ("Who is closer?", "Closer?") if labels else ("Do they agree?", "Agree?")
+    rows.append([f'<span class="wide-only">{asked[0]}</span><span class="narrow-only">{asked[1]}</span>', *verdicts])
     columns = ['<span class="sr-only">Who says so</span>', *(task.title for task in tasks)]
     spoken = ". ".join(
         f"{a.title}: {', '.join(task.words(table[table['task'] == task.name].at[a.name, 'prediction']) for task in tasks)}"
@@ -64,12 +70,42 @@ def sure(row: pd.Series, task: Task) -> str:
     return f"<b>{escape(task.words(row['prediction']))}</b> <span>({100 * row['confidence']:.0f} %)</span>"
 
 
+@singledispatch
+def verdict(task: Task, predictions: pd.Series, label: float | None) -> str:
+    """Which approach is closer, or, where there is no label, whether they agree; in a word or two."""
+    raise NotImplementedError(task)
+
+
+@verdict.register
+def _(task: Regression, predictions: pd.Series, label: float | None) -> str:
+    if label is None:
+        apart = abs(predictions[SINGLE.name] - predictions[MULTI.name])
+        return f"{apart:.1f} {task.unit} apart" if apart >= EQUAL else "agree"
+    errors = (predictions - label).abs()
+    lead = errors[SINGLE.name] - errors[MULTI.name]
+    if abs(lead) < EQUAL:
+        return "equally close"
+    ahead = MULTI if lead > 0 else SINGLE
+    return f"{mark(ahead)}{_first(ahead)}, by {abs(lead):.1f} {task.unit}"
+
+
+@verdict.register
+def _(task: Classification, predictions: pd.Series, label: float | None) -> str:
+    if label is None:
+        return "agree" if predictions[SINGLE.name] == predictions[MULTI.name] else "disagree"
+    right = [a for a in APPROACHES if predictions[a.name] == label]
+    if len(right) == len(APPROACHES):
+        return "both right"
+    return "".join(f"{mark(a)}{_first(a)} right" for a in right) or "both wrong"
+
+
 def record(task: Task, values: Mapping[str, float]) -> str:
-    """How good both approaches' answers of this kind were; nothing where `values` has not both."""
+    """How good each approach's answers of this kind were; nothing where `values` has not both."""
     if len(values) < len(APPROACHES):
         return ""
-    said = task.metric.sentence.format(**{name: task.metric.words(value) for name, value in values.items()})
-    return f'<p class="note">Where they answered like this on validation faces, {said}.</p>'
+    how = "right in {}" if isinstance(task, Classification) else "{} off on average"
+    said = ", ".join(f"those of {a.short} are {how.format(task.metric.words(values[a.name]))}" for a in APPROACHES)
+    return f'<p class="note">Of answers like this to validation faces, {said}.</p>'
 
 
 def mark(approach: Approach) -> str:
@@ -79,8 +115,12 @@ def mark(approach: Approach) -> str:
 
 def named(approach: Approach) -> str:
     """Its mark and its name, which on a narrow screen is one word."""
-    short = approach.short.split()[0].capitalize()
-    return f'{mark(approach)}<span class="wide-only">{approach.title}</span><span class="narrow-only">{short}</span>'
+    return f'{mark(approach)}<span class="wide-only">{approach.title}</span><span class="narrow-only">{_first(approach)}</span>'
+
+
+def _first(approach: Approach) -> str:
+    """'Three' or 'One'."""
+    return approach.short.split()[0].capitalize()
 
 
 def picture(pixels: np.ndarray, alt: str, size: int = 200, css: str = "") -> str:
@@ -144,27 +184,31 @@ def _(task: Regression, rows: pd.DataFrame, probabilities: pd.DataFrame, label: 
     if label is not None:
         side = " flip" if label > 0.8 * RULER_END else ""
         truth = f'<div class="truth{side}" style="left:{at(label)}"><span>label {label:.0f}</span></div>'
-    ticks = "".join(f'<span style="left:{t}%">{t}</span>' for t in range(0, RULER_END + 1, 20))
     body = (
-        f'<div class="ruler">{"".join(tracks)}<div class="ruler-row axis-row"><div class="ruler-value"></div>'
-        f'<div class="axis">{ticks}</div></div>'
+        f'<div class="ruler">{"".join(tracks)}{axis()}'
         f'<div class="ruler-over"><div></div><div class="track-over">{truth}</div></div></div>'
         f'<p class="note">{task.unit.capitalize()}; the bands are {100 * INTERVAL:.0f} % intervals.</p>{record}'
     )
     return card(task.title, body, *_regression_badge(task, rows["prediction"], label))
 
 
+def axis() -> str:
+    """The ruler's numbers."""
+    ticks = "".join(f'<span style="left:{t}%">{t}</span>' for t in range(0, RULER_END + 1, 20))
+    return f'<div class="ruler-row axis-row"><div class="ruler-value"></div><div class="axis">{ticks}</div></div>'
+
+
 def _regression_badge(task: Regression, predictions: pd.Series, label: float | None) -> tuple[str, str]:
     if label is None:
         apart = abs(predictions[SINGLE.name] - predictions[MULTI.name])
-        return (f"{apart:.1f} {task.unit} apart", "") if apart >= 0.05 else ("Agree", "good")
+        return (f"{apart:.1f} {task.unit} apart", "") if apart >= EQUAL else ("Agree", "good")
     errors = (predictions - label).abs()
     lead = errors[SINGLE.name] - errors[MULTI.name]
-    if abs(lead) < 0.05:
+    if abs(lead) < EQUAL:
         return "Equally close", ""
     if lead > 0:
-        return f"One model is closer, by {lead:.1f} {task.unit}", MULTI.name
-    return f"Three models are closer, by {-lead:.1f} {task.unit}", SINGLE.name
+        return f"Multi-task is closer, by {lead:.1f} {task.unit}", MULTI.name
+    return f"Single-task is closer, by {-lead:.1f} {task.unit}", SINGLE.name
 
 
 @task_card.register
@@ -194,21 +238,22 @@ def _class_badge(predictions: pd.Series, label: float | None) -> tuple[str, str]
     if right.all():
         return "Both right", "good"
     if right[MULTI.name]:
-        return "Only one model is right", MULTI.name
+        return "Only multi-task is right", MULTI.name
     if right[SINGLE.name]:
-        return "Only three models are right", SINGLE.name
+        return "Only single-task is right", SINGLE.name
     agree = predictions[SINGLE.name] == predictions[MULTI.name]
     return ("Agree, against the label" if agree else "Both differ from the label"), ""
 
 
-def cost_card(seconds: Mapping[str, float], parameters: Mapping[str, int]) -> str:
-    """By approach: measured seconds for this face, and parameters."""
-    cells = [(f"{1000 * seconds[a.name]:.0f} ms", a.short, a) for a in APPROACHES]
+def cost_card(seconds: Sequence[Mapping[str, float]], parameters: Mapping[str, int]) -> str:
+    """By approach: measured seconds for each of the last faces, of which the median is told, and parameters."""
+    cells = [(f"{1000 * median(s[a.name] for s in seconds):.0f} ms", a.short, a) for a in APPROACHES]
     cells += [(f"{parameters[a.name] / 1e6:.1f} M", f"parameters, {a.short.split()[0]}", a) for a in APPROACHES]
     body = "".join(
         f'<div><b class="{a.name}-text">{mark(a)}{number}</b><small>{what}</small></div>' for number, what, a in cells
     )
-    return card("What it cost", f'<div class="cost">{body}</div>')
+    n = f"the last {len(seconds)} faces" if len(seconds) > 1 else "this face"
+    return card("What it cost", f'<div class="cost">{body}</div><p class="note">Time for a face, the median of {n}.</p>')
 
 
 def html_table(

@@ -57,7 +57,7 @@ def where_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
 
 
 def _map(crop: np.ndarray, values: np.ndarray, top: float, task: Task, approach) -> str:
-    most = f"up to {values.max():.0f} {task.change_unit}" if values.max() >= LEAST / 2 else "hardly changes"
+    most = f"up to {values.max():.0f} {task.change_unit}" if values.max() >= 1.5 * LEAST else "hardly changes"
     y, x = np.unravel_index(values.argmax(), values.shape)
     at = f"{('upper', 'middle', 'lower')[3 * y // len(values)]} {('left', 'centre', 'right')[3 * x // len(values)]}"
     spoken = f"{task.title}, {approach.title}: what covering the face changes, {most}, most at the {at}."

@@ -1,6 +1,7 @@
 """Compare: one face, and what both approaches think of it."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial, wraps
@@ -21,6 +22,7 @@ from .look import SHOWN_SIDE, STEPS, Look, choose, correct, look_at_face, look_a
 # Set on the class, because Gradio makes new instances while it runs, and a subclass makes it write stub files here.
 gr.Image.preprocess = lambda self, payload: payload.path if payload else None
 
+N_TIMINGS = 15  # faces whose median time is told
 KEEP_STATE = 600  # seconds that the server remembers what an idle visitor looks at
 
 # For every event that runs a model, in any tab: one at a time, and no public endpoint.
@@ -50,10 +52,17 @@ FORGOTTEN = cards.message(
 )
 
 
-def answer(predictor: Predictor, look: Look, hide: bool = False, records: pd.DataFrame | None = None) -> str:
+def answer(
+    predictor: Predictor,
+    look: Look,
+    hide: bool = False,
+    records: pd.DataFrame | None = None,
+    timings: "deque[dict[str, float]] | None" = None,
+) -> str:
     """The cards: at a glance, every task, or those that are not sensitive where `hide`; then the cost.
 
-    `records` are `evaluation.track_records`: how good such answers were on validation images.
+    `records` are `evaluation.track_records`: how good such answers were on validation images; nothing is said of them for
+    a poor crop. `timings`, by approach, of the last faces are added to: a single one is luck.
     """
     if look.face is None:
         if look.centre is None:
@@ -69,17 +78,18 @@ def answer(predictor: Predictor, look: Look, hide: bool = False, records: pd.Dat
     for task in tasks:
         rows = table[table["task"] == task.name]
         shares = probabilities[probabilities["task"] == task.name]
-        record = cards.record(task, {} if records is None else track_record(records, predictions.table, task))
+        record = cards.record(task, {} if records is None or poor(look) else track_record(records, predictions.table, task))
         parts[task] = cards.task_card(task, rows, shares, look.labels.get(task.name), record)
     wide = [html for task, html in parts.items() if not isinstance(task, Classification)]
     halves = [html for task, html in parts.items() if isinstance(task, Classification)]
-    seconds = predictor.by_approach(predictions.seconds)
+    timings = deque() if timings is None else timings
+    timings.append(predictor.by_approach(predictions.seconds))
     parameters = predictor.by_approach({m.name: m.model.n_parameters for m in predictor.models})
     return (
         cards.glance(tasks, table, look.labels)
         + "".join(wide)
         + (f'<div class="two">{"".join(halves)}</div>' if halves else "")
-        + cards.cost_card(seconds, parameters)
+        + cards.cost_card([*timings], parameters)
         + f'<p class="note">{cards.NOTE}</p>'
     )
 
@@ -98,11 +108,18 @@ def view(predictor: Predictor, look: Look) -> str:
         text += f"<br>face {look.chosen + 1} of {len(look.faces)}, largest first"
     photo = cards.picture(look.photo, "The face", SHOWN_SIDE) if look.is_whole else _boxes(look)
     crop = cards.picture(look.face.crop, "The crop that the models see", size=2 * size)
-    poor = ""
-    if not look.labels and (weak := weaknesses(look.face)):
-        poor = f'<p class="poor" role="status"><b>A poor crop: {", ".join(weak)}.</b> Answers may be far off.</p>'
-    body = f'<div class="photo">{photo}</div><div class="seen">{crop}<p>{text}</p></div>{poor}'
-    return f'<section class="card looked-at">{body}</section>'
+    warning = ""
+    if weak := poor(look):
+        warning = f'<p class="poor" role="status"><b>A poor crop: {", ".join(weak)}.</b> Answers may be far off.</p>'
+    body = f'<div class="photo">{photo}</div><div class="seen">{crop}<p>{text}</p></div>{warning}'
+    return f'<section class="card looked-at{" several" if len(look.faces) > 1 else ""}">{body}</section>'
+
+
+def poor(look: Look) -> list[str]:
+    """Why the crop of an uploaded photo is poor, in words; none is an empty list."""
+    if look.labels:
+        return []
+    return [*(["no face was found in it"] if look.centre else []), *weaknesses(look.face)]
 
 
 def _boxes(look: Look) -> str:
@@ -155,6 +172,7 @@ def build(
     and `show(look, hidden)`, which fills them.
     """
     state = gr.State(Look(), time_to_live=KEEP_STATE)
+    timings: deque[dict[str, float]] = deque(maxlen=N_TIMINGS)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=3, min_width=280, elem_classes="left"):
             shown = gr.HTML(view(predictor, Look()), elem_id="view", js_on_load=on_click)
@@ -173,20 +191,20 @@ def build(
                 buttons=[],
                 elem_id="photo",
             )
-        with gr.Column(scale=8, min_width=300):
-            cards_ = gr.HTML(WAITING, elem_id="answer", js_on_load=SPOKEN)
             with gr.Row(elem_classes=["toolbar", "answer-tools"], visible=False) as tools:
                 looks = gr.Button("Where does it look?", elem_id="where")
                 steady = gr.Button("How steady is it?", elem_id="steady")
                 save = gr.Button("Save the result", elem_id="save")
                 everybody = gr.Button("All faces in a table", visible=False, elem_id="everybody")
+        with gr.Column(scale=8, min_width=300):
+            cards_ = gr.HTML(WAITING, elem_id="answer", js_on_load=SPOKEN)
             closer_ = gr.HTML("", elem_id="closer", js_on_load=on_click)
 
     def show(look: Look, hidden: bool) -> tuple:
         """All outputs, for what is looked at."""
         has_face = look.face is not None
         return (
-            look, view(predictor, look), answer(predictor, look, hidden, records),
+            look, view(predictor, look), answer(predictor, look, hidden, records, timings),
             gr.Button(visible=not has_face and look.centre is not None), gr.Accordion(visible=has_face),
             gr.Row(visible=has_face), gr.Button(visible=len(look.faces) > 1), "",
         )  # fmt: skip

@@ -1,5 +1,6 @@
 """Dataset: who is in UTKFace, and what is wrong with its labels."""
 
+import re
 from pathlib import Path
 
 import gradio as gr
@@ -15,6 +16,8 @@ from .faces import FacePool
 
 BOXES = "Half of the faces are inside a box, nine tenths inside its whiskers; the line is the median."
 THUMB = 88  # px
+_PAIRS = re.compile(r"^(\w+) differs")
+NOBODY = '<span class="nobody">none</span>'
 BANDS = (0, 2, 4, 7, 10, *range(15, 75, 5), 80, 117)  # years; each band ends before the next one starts
 
 
@@ -31,10 +34,9 @@ def overview(counts: pd.DataFrame) -> str:
 
 
 def problems_table(problems: pd.DataFrame) -> str:
-    rows = [
-        [row.problem.capitalize(), f"{row.n:,}", f"{100 * row.n / max(1, row.of):.1f} % of {row.of:,}"]
-        for row in problems.itertuples()
-    ]
+    names = [_PAIRS.sub(r"Copies that disagree on \1", name).capitalize() for name in problems["problem"]]
+    shares = [f"{100 * row.n / max(1, row.of):.1f} % of {row.of:,}" for row in problems.itertuples()]
+    rows = [[name, f"{n:,}", share] for name, n, share in zip(names, problems["n"], shares, strict=True)]
     note = (
         "Where labels differ, pairs of byte-identical files are counted: the same picture, labelled twice. "
         "So no model can be right about all of them."
@@ -72,10 +74,11 @@ def atlas(composites: FacePool) -> str:
     rows = ""
     for name, part in table.groupby(pd.cut(table["age"], BANDS, right=False, labels=band_names(BANDS)), observed=True):
         found = {(row.gender, row.race): row for row in part.itertuples()}
-        cells = "".join(f"<td>{_thumb(found[key]) if key in found else ''}</td>" for key in columns)
+        cells = "".join(f"<td>{_thumb(found[key]) if key in found else NOBODY}</td>" for key in columns)
         rows += f'<tr><th scope="row">{name}</th>{cells}</tr>'
     table = f'<table class="atlas"><thead><tr><th scope="col">{AGE.title}</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    body = f'<div class="scroll" tabindex="0">{table}</div><p class="note">{composites.origin}</p>'
+    note = f"{composites.origin} “None”: of such faces no average is at hand."
+    body = f'<div class="scroll" tabindex="0">{table}</div><p class="note">{note}</p>'
     return cards.card("What do the averages look like, from the youngest to the oldest?", body)
 
 

@@ -18,6 +18,11 @@ RULES = (
     f'<p class="note">You say how old a face is, then both approaches answer, and the label is uncovered. Over {ROUNDS} faces, '
     "who is closest on average?</p>"
 )
+# On a phone the answer would come below the window.
+_TO_ANSWER = """() => {
+    document.querySelector('#guess-result').scrollIntoView({behavior: 'smooth', block: 'nearest'});
+    return [];
+}"""
 YOU = "you"  # in place of an approach's name
 NAMES = {YOU: "You", **{a.name: a.title for a in APPROACHES}}
 
@@ -81,7 +86,7 @@ def result(turn: Turn) -> str:
     truth = f'<div class="truth" style="left:{cards.at(turn.label)}"></div>'
     over = f'<div class="ruler-over"><div></div><div class="track-over">{truth}</div></div>'
     body = (
-        f'<div class="ruler guess">{"".join(rows)}{over}</div>'
+        f'<div class="ruler guess">{"".join(rows)}{cards.axis()}{over}</div>'
         f'<p class="note">{AGE.unit.capitalize()}; the line is the label.</p>'
     )
     return cards.card(f"The label says {AGE.words(turn.label)}", body)
@@ -112,10 +117,10 @@ def looking_back(game: Game) -> str:
     for i, turn in enumerate(game.turns, start=1):
         best = min(turn.error(name) for name in NAMES)
         said = [(f"{turn.said[name]:.0f}", turn.error(name) - best < TIE) for name in NAMES]
-        cells = [f'<b>{years}<span class="sr-only"> (closest)</span></b>' if closest else years for years, closest in said]
+        cells = [f'<b>{years} ✓</b><span class="sr-only"> (closest)</span>' if closest else years for years, closest in said]
         rows.append([str(i), f"{turn.label:.0f}", *cells])
     columns = ["Face", "Label", "You", *(cards.named(a) for a in APPROACHES)]
-    note = f"Ages in {AGE.unit}; in bold who was closest."
+    note = f"Ages in {AGE.unit}; ✓ is who was closest."
     return cards.card(f"All {len(game.turns)} at a glance", cards.html_table("All faces of this game", columns, rows, note))
 
 
@@ -162,6 +167,6 @@ def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
 
     outputs = [game, shown, guess, say, on, said, points]
     quiet = {**compare.MODEL_WORK, "show_progress_on": said}
-    say.click(compare.told(on_guess), [game, guess], outputs, **quiet)
+    say.click(compare.told(on_guess), [game, guess], outputs, **quiet).then(None, None, None, js=_TO_ANSWER)
     on.click(compare.told(on_next), game, outputs, **quiet)
     return {"game": game, "outputs": outputs, "start": start}

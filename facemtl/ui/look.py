@@ -12,7 +12,7 @@ from .faces import LabelledFace
 
 SHOWN_SIDE = 640  # px; photos are shown no larger
 KEPT_SIDE = 2000  # px; from a copy of this size crops are corrected
-STEP = 0.08  # of the crop's side
+STEP, GROWTH = 0.08, 0.2  # of the crop's side: how far a step moves it, and how much larger one makes it
 # How a crop may be corrected: by how many steps it goes to the right, goes down, and grows.
 STEPS = {
     "Left": (-1, 0, 0), "Right": (1, 0, 0), "Up": (0, -1, 0), "Down": (0, 1, 0), "Closer": (0, 0, -1), "Wider": (0, 0, 1),
@@ -80,7 +80,7 @@ def correct(look: Look, step: str) -> Look:
     right, down, larger = STEPS[step]
     left, top, end, _ = look.face.box
     side = end - left
-    half = side * (1 + STEP) ** larger / 2
+    half = side * (1 + GROWTH) ** larger / 2
     x, y = left + side / 2 + right * STEP * side, top + side / 2 + down * STEP * side
     image = Image.open(io.BytesIO(look.kept)) if look.kept else Image.fromarray(look.photo)
     scale = image.width / look.photo.shape[1] * look.scale  # pixels of `image` per pixel of the original

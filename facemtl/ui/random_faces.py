@@ -57,13 +57,17 @@ def _tile(index: int, face: LabelledFace, rows: pd.DataFrame, tasks: tuple[Task,
 
 
 def _class_line(task: Task, label: float, predictions: pd.Series) -> str:
-    """The label in words, and for each approach whether it says the same."""
+    """The label in words, for each approach whether it says the same, and what it says where it does not."""
     said = ""
     for a in APPROACHES:
         is_right = predictions[a.name] == label
-        title = escape(f"{a.title}: {task.words(predictions[a.name])}")
-        said += f'<span class="{a.name}-text" title="{title}">{cards.mark(a)}{"✓" if is_right else "✗"}</span>'
-    return f'<span class="mini-row mini-class"><span>{escape(task.words(label))}</span>{said}</span>'
+        said += f'<span class="{a.name}-text">{cards.mark(a)}{"✓" if is_right else "✗"}</span>'
+    wrong = "".join(
+        f'<span class="mini-row mini-class"><span>{mark}{escape(task.words(answer))}</span></span>'
+        for mark, answer in ((cards.mark(a), predictions[a.name]) for a in APPROACHES)
+        if answer != label
+    )
+    return f'<span class="mini-row mini-class"><span>{escape(task.words(label))}</span>{said}</span>{wrong}'
 
 
 def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:

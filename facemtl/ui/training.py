@@ -32,12 +32,12 @@ CURVES = (
     "learning rate that rises again: the models were trained in several goes, all alike."
 )
 OWN_FACES = """
-Name your images as UTKFace does, `[age]_[gender]_[race]_[anything].jpg` (gender: 0 male, 1 female; race: 0 White, 1 Black,
-2 Asian, 3 Indian, 4 Others), put them into one folder, here `faces`, and train the four models on it: the first command with
-`gender`, `race`, `age` and `all`. The others measure them and open this app with them.
+Name your images as UTKFace does, `[age]_[gender]_[race]_[anything].jpg`<span class="sensitive"> (gender: 0 male, 1 female;
+race: 0 White, 1 Black, 2 Asian, 3 Indian, 4 Others)</span>, put them into one folder, here `faces`, and train the four models
+on it: the first command for each task, and with `all`. The others measure them and open this app with them.
 
 ```sh
-python -m facemtl train --data faces --tasks gender
+python -m facemtl train --data faces --tasks age
 python -m facemtl evaluate --data faces --models runs --output runs/validation
 python app.py --models runs --results runs/validation
 ```
@@ -70,14 +70,15 @@ def architecture(approach: Approach, tasks: Sequence[Task]) -> str:
     step, middle = 58, 58 * (len(tasks) - 1) / 2 + 30
     heights = [30 + step * i for i in range(len(tasks))]
     backbones = [middle] * len(tasks) if approach is MULTI else heights
-    drawn = [_box(0, middle, 64, "face", "plain")]
-    drawn += [f'<path d="M64 {middle} L116 {y}"/>' for y in dict.fromkeys(backbones)]
-    drawn += [f'<path d="M246 {y} L298 {end}"/>' for y, end in zip(backbones, heights, strict=True)]
-    drawn += [_box(116, y, 130, "backbone", approach.name) for y in dict.fromkeys(backbones)]
-    for y, task in zip(heights, tasks, strict=True):
-        hidden = ' class="sensitive"' if task.sensitive else ""
-        drawn.append(f'<g{hidden}>{_box(298, y, 64, "head", approach.name)}<text x="376" y="{y + 5}">{task.name}</text></g>')
     n = len(dict.fromkeys(backbones))
+    drawn, shared = [_box(0, middle, 64, "face", "plain")], ""
+    for y, start, task in zip(heights, backbones, tasks, strict=True):
+        seen = f'<path d="M64 {middle} L116 {start}"/>{_box(116, start, 130, "backbone", approach.name)}'
+        answer = f'<path d="M246 {start} L298 {y}"/>{_box(298, y, 64, "head", approach.name)}'
+        hidden, own = ' class="sensitive"' if task.sensitive else "", "" if n == 1 else seen
+        drawn.append(f'<g{hidden}>{own}{answer}<text x="376" y="{y + 5}">{task.name}</text></g>')
+        shared = seen if n == 1 else ""
+    drawn.append(shared)
     said = f"{approach.title}: the face goes through {n} backbone{'s' if n > 1 else ''}, then through one head per task."
     svg = f'<svg viewBox="0 0 440 {2 * middle:.0f}" role="img" aria-label="{said}">{"".join(drawn)}</svg>'
     return f'<figure class="architecture"><figcaption>{cards.mark(approach)}{approach.title}</figcaption>{svg}</figure>'

@@ -122,7 +122,7 @@ def test_faces_can_be_chosen_and_the_choice_is_in_the_link(page, app, browser):
 def test_the_hardest_come_first_and_pages_can_be_turned(page):
     open_tab(page)
     open_wishes(page)
-    choose(page, "Order", "largest age errors first")
+    choose(page, "Order", "largest age errors")
     expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute("href", re.compile("order=hardest"))
 
     def error() -> float:

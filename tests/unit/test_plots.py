@@ -156,7 +156,7 @@ def test_every_training_is_a_mark_and_their_mean_a_stroke(select, by):
     figure = plots.spread_over_seeds(table, by)
     titles = [axis.title.text for axis in figure.select_xaxes()]
     for task, title in zip(TASKS, titles, strict=True):
-        assert task.title in title and f"({task.metric.unit})" in title
+        assert task.title in title and f"in {task.metric.unit};" in title
         assert ("lower is better" if task.metric.lower_is_better else "higher is better") in title
     panels = {axis.plotly_name.replace("axis", ""): task.name for axis, task in zip(figure.select_xaxes(), TASKS, strict=True)}
     for task in TASKS:

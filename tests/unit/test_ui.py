@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import re
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import fields, replace
 from pathlib import Path
@@ -230,8 +231,9 @@ def test_a_labelled_face_says_who_is_closer(predictor, pool):
     ages = predictor.predict([labelled.face.crop]).table.query("task == 'age'").set_index("model")["prediction"]
     errors = (ages - labelled.labels["age"]).abs()
     lead = errors["age"] - errors["multitask"]
-    if abs(lead) >= 0.05:
-        assert f"{'One model is' if lead > 0 else 'Three models are'} closer, by {abs(lead):.1f} years" in text(html)
+    if abs(lead) >= cards.EQUAL:
+        assert f"{'Multi' if lead > 0 else 'Single'}-task is closer, by {abs(lead):.1f} years" in text(html)
+        assert f"{'One' if lead > 0 else 'Three'}, by {abs(lead):.1f} years" in text(html)
     assert f"label {labelled.labels['age']:.0f}" in text(html)
 
 
@@ -257,7 +259,7 @@ def test_steps_move_and_resize_the_crop_and_can_be_undone(photo):
     assert looks.correct(look, "Right").face.box == pytest.approx((left + step, top, right + step, bottom + 0))
     assert looks.correct(look, "Up").face.box == pytest.approx((left, top - step, right, bottom - step))
     closer_ = looks.correct(look, "Closer").face.box
-    assert closer_[2] - closer_[0] == pytest.approx(side / (1 + looks.STEP))
+    assert closer_[2] - closer_[0] == pytest.approx(side / (1 + looks.GROWTH))
     assert (closer_[0] + closer_[2]) / 2 == pytest.approx((left + right) / 2)
     there_and_back = looks.correct(looks.correct(look, "Left"), "Right")
     assert there_and_back.face.box == pytest.approx(look.face.box)
@@ -317,12 +319,15 @@ def test_an_answer_says_how_good_such_answers_were(predictor, pool, results):
         assert len(same) > 30 and GENDER.metric.words(hits) in said
 
 
-def test_no_face_is_said_and_the_centre_is_offered(predictor, tmp_path):
+def test_no_face_is_said_and_the_centre_is_offered(predictor, results, tmp_path):
     Image.new("RGB", (600, 400), (90, 150, 90)).save(tmp_path / "meadow.png")
     look = looks.look_at_file(tmp_path / "meadow.png")
     assert look.face is None
     assert look.centre.crop.shape == (400, 400, 3)
     assert "No face found" in compare.answer(predictor, look)
+    centre = looks.take_centre(look)
+    assert "no face was found in it" in compare.view(predictor, centre)
+    assert "Of answers like this" not in compare.answer(predictor, centre, records=track_records(results))
 
 
 def test_what_is_no_image_is_refused(tmp_path):
@@ -337,8 +342,8 @@ def test_what_is_no_image_is_refused(tmp_path):
         (1, 1, None, "Agree"),
         (1, 0, None, "Disagree"),
         (1, 1, 1, "Both right"),
-        (1, 0, 1, "Only three models are right"),
-        (0, 1, 1, "Only one model is right"),
+        (1, 0, 1, "Only single-task is right"),
+        (0, 1, 1, "Only multi-task is right"),
         (0, 0, 1, "Agree, against the label"),
     ],
 )
@@ -355,13 +360,43 @@ def test_both_wrong_in_different_ways():
     [
         (30.0, 34.0, None, "4.0 years apart"),
         (30.0, 30.01, None, "Agree"),
-        (30.0, 34.0, 33, "One model is closer, by 2.0 years"),
-        (30.0, 34.0, 30, "Three models are closer, by 4.0 years"),
+        (30.0, 34.0, 33, "Multi-task is closer, by 2.0 years"),
+        (30.0, 34.0, 30, "Single-task is closer, by 4.0 years"),
         (30.0, 34.0, 32, "Equally close"),
     ],
 )
 def test_badges_of_a_regression(single, multi, label, says):
     assert badge(AGE, single, multi, label) == says
+
+
+@pytest.mark.parametrize(
+    ("task", "single", "multi", "label", "says"),
+    [
+        (AGE, 30, 34, None, "4.0 years apart"),
+        (AGE, 30, 30.3, None, "agree"),
+        (AGE, 30, 34, 33, "One, by 2.0 years"),
+        (AGE, 30, 34, 30, "Three, by 4.0 years"),
+        (AGE, 30, 34, 32.1, "equally close"),
+        (RACE, 1, 1, None, "agree"),
+        (RACE, 1, 2, None, "disagree"),
+        (RACE, 1, 1, 1, "both right"),
+        (RACE, 1, 2, 1, "Three right"),
+        (RACE, 1, 2, 2, "One right"),
+        (RACE, 1, 2, 0, "both wrong"),
+    ],
+)
+def test_verdicts_at_a_glance(task, single, multi, label, says):
+    assert text(cards.verdict(task, pd.Series({"single": single, "multi": multi}), label)).strip() == says
+
+
+def test_the_time_of_a_face_is_the_median_of_the_last_ones(predictor, pool):
+    seconds = [{"single": s, "multi": s / 2} for s in (0.5, 0.04, 0.06, 0.04, 0.5)]
+    said = text(cards.cost_card(seconds, {"single": 3_000_000, "multi": 1_000_000}))
+    assert "60 ms" in said and "30 ms" in said and "the last 5 faces" in said
+    timings = deque(maxlen=2)
+    for labelled in pool.draw(3, Wish(3)):
+        html = compare.answer(predictor, looks.look_at_face(labelled), timings=timings)
+    assert len(timings) == 2 and "the last 2 faces" in html
 
 
 def badge(task, single: float, multi: float, label: float | None) -> str:
@@ -608,7 +643,7 @@ def test_after_the_last_face_all_are_told():
     assert "at a glance" not in guess.score(a_game(*ten[1:]))
     said = guess.score(a_game(*ten))
     assert said.count("(closest)") == guess.ROUNDS
-    assert all(f"<td>{turn[0]:.0f}</td><td><b>{turn[1]:.0f}<" in said for turn in ten[:5])
+    assert all(f"<td>{turn[0]:.0f}</td><td><b>{turn[1]:.0f} ✓<" in said for turn in ten[:5])
 
 
 def test_the_closest_is_named_and_so_are_all_that_tie():
