@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gradio as gr
 import pandas as pd
@@ -55,11 +55,20 @@ class Kind:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is on display: the first of these images that are here."""
+    """What is on display: of these images, those of one sheet."""
 
     images: tuple[str, ...] = ()
     said: str = ""
     sensitive: bool = False
+    sheet: int = 0
+
+    @property
+    def on_sheet(self) -> tuple[str, ...]:
+        return self.images[self.sheet * N_FACES : (self.sheet + 1) * N_FACES]
+
+    @property
+    def n_sheets(self) -> int:
+        return -(-len(self.images) // N_FACES)
 
 
 def of_ages() -> list[Kind]:
@@ -165,6 +174,7 @@ def build(
                 which = gr.Dropdown(choices, value=choices[0][1], label=label, scale=0, min_width=420)
                 offered.append((which, gr.Button(text, scale=0, min_width=260)))
         faces = gr.HTML("", js_on_load=on_click)
+        more = gr.Button("More of these", visible=False, size="sm")
         picked = gr.HTML("", js_on_load=_PICK, elem_classes="nothing")
 
     def on_show(number: int, hidden: bool, *values: object) -> tuple:
@@ -173,41 +183,53 @@ def build(
     def on_pick(event: gr.EventData, hidden: bool, *values: object) -> tuple:
         kind = of_click({name: getattr(event, name, None) for name in ("task", "approach", "x", "y")})
         if kind is None or (hidden and kind.sensitive):
-            return gr.skip(), gr.skip()
+            return (gr.skip(),) * len(outputs)
         return show(kind, hidden, *values)
 
     def show(kind: Kind, hidden: bool, *values: object) -> tuple:
-        if ready(pool).are_composites:
-            return Drawn(), ABSENT
-        if not (images := kind.find(chosen(hidden, *values))):
-            return Drawn(), NOBODY
-        said = f"{len(images):,} of the chosen images are {kind.title}; here are up to {N_FACES}."
-        found = Drawn(tuple(images), said, kind.sensitive)
-        return found, draw(found, hidden)
+        source = ready(pool)
+        if source.are_composites:
+            return Drawn(), ABSENT, gr.Button(visible=False)
+        wanted = kind.find(chosen(hidden, *values))
+        if not wanted:
+            return Drawn(), NOBODY, gr.Button(visible=False)
+        here = tuple(source.known(wanted))
+        said = f"{len(wanted):,} of the chosen images are {kind.title}."
+        return draw(Drawn(here, said, kind.sensitive), hidden) if here else (Drawn(), NONE_HERE, gr.Button(visible=False))
 
-    def draw(found: Drawn, hidden: bool) -> str:
-        some = ready(pool).of_images(found.images, N_FACES)
-        return grid(predictor, some, found.said, hidden) if some else NONE_HERE
+    def draw(found: Drawn, hidden: bool) -> tuple:
+        """All outputs, for what is on display."""
+        some, n = ready(pool).of_images(found.on_sheet, N_FACES), found.n_sheets
+        place = f" Page {found.sheet + 1} of {n}." if n > 1 else ""
+        html = grid(predictor, some, found.said + place, hidden, by_chance=False) if some else NONE_HERE
+        return found, html, gr.Button(visible=n > 1)
+
+    def on_more(found: Drawn, hidden: bool) -> tuple:
+        if not found.images:  # forgotten meanwhile
+            return Drawn(), "", gr.Button(visible=False)
+        return draw(replace(found, sheet=(found.sheet + 1) % found.n_sheets), hidden)
 
     def on_hide(found: Drawn, hidden: bool) -> tuple:
         """The same faces again; none that were looked for by what is hidden now."""
         if not found.images:
-            return gr.skip(), gr.skip()
-        return (Drawn(), "") if hidden and found.sensitive else (found, draw(found, hidden))
+            return (gr.skip(),) * len(outputs)
+        return (Drawn(), "", gr.Button(visible=False)) if hidden and found.sensitive else draw(found, hidden)
 
     def open_face(found: Drawn, hidden: bool, event: gr.EventData) -> tuple:
-        some = ready(pool).of_images(found.images, N_FACES)
+        some = ready(pool).of_images(found.on_sheet, N_FACES)
         if not 0 <= (number := int(event.choice)) < len(some):
             raise gr.Error("There is no such face.", print_exception=False)
         return gr.Tabs(selected="compare"), *shared["show"](look_at_face(some[number]), hidden)
 
+    outputs = [drawn, faces, more]
     quiet = {**compare.MODEL_WORK, "show_progress_on": faces}
     for which, button in offered:
-        button.click(compare.told(on_show), [which, hide, *fields], [drawn, faces], **quiet)
-    shown = picked.click(compare.told(on_pick), [hide, *fields], [drawn, faces], **quiet)
+        button.click(compare.told(on_show), [which, hide, *fields], outputs, **quiet)
+    shown = picked.click(compare.told(on_pick), [hide, *fields], outputs, **quiet)
     shown.then(
         None, None, None, js="() => { document.querySelector('#behind').scrollIntoView({behavior: 'smooth'}); return []; }"
     )
-    hide.input(compare.told(on_hide), [drawn, hide], [drawn, faces], **quiet)
+    more.click(compare.told(on_more), [drawn, hide], outputs, **quiet).then(None, None, None, js=_TO_FACES)
+    hide.input(compare.told(on_hide), [drawn, hide], outputs, **quiet)
     opened = faces.click(compare.told(open_face), [drawn, hide], [tabs, *shared["outputs"]], **quiet)
     opened.then(None, None, None, js=compare.TO_TOP)

@@ -19,8 +19,8 @@ LINK = "Link to these faces"
 NOBODY = cards.message("No such face", "No face is like that. Widen the ages, or ask for less.")
 
 
-def grid(predictor: Predictor, faces: list[LabelledFace], origin: str, hide: bool = False) -> str:
-    """A card for each face, which opens it in Compare, and the mean age error of both approaches.
+def grid(predictor: Predictor, faces: list[LabelledFace], origin: str, hide: bool = False, by_chance: bool = True) -> str:
+    """A card for each face, which opens it in Compare; of faces drawn `by_chance` also the mean age error of both approaches.
 
     With `hide`, nothing is said of sensitive tasks.
     """
@@ -28,9 +28,10 @@ def grid(predictor: Predictor, faces: list[LabelledFace], origin: str, hide: boo
     table = predictor.predict([f.face.crop for f in faces], faces=range(len(faces))).table
     table = table.assign(approach=approach_of(table))
     tiles = "".join(_tile(i, face, table[table["face"] == i], tasks) for i, face in enumerate(faces))
+    mean = f"{_summary(table, faces)} " if by_chance else ""
     return (
         f'{cards.legend()}<p class="note">{escape(origin)}</p><div class="faces">{tiles}</div>'
-        f'<p class="note">{_summary(table, faces)} A click opens a face in Compare.</p><p class="note">{cards.NOTE}</p>'
+        f'<p class="note">{mean}A click opens a face in Compare.</p><p class="note">{cards.NOTE}</p>'
     )
 
 
@@ -127,7 +128,7 @@ def build(
         found = source.draw(N_FACES, wish, tasks)
         html = grid(predictor, found, source.origin, hidden) if found else NOBODY
         address = f'<a href="{escape(wish.query())}">{LINK}</a>'
-        counted = f"Page {wish.sheet + 1} of {last + 1}, {total:,} faces"
+        counted = f"Page {wish.sheet + 1} of {last + 1}, {total:,} faces" if total else ""
         return (
             wish, wish.seed, *(getattr(wish, name) for name in wished), html, address, counted,
             gr.Button(interactive=wish.sheet > 0), gr.Button(interactive=wish.sheet < last),

@@ -757,20 +757,23 @@ def test_faces_read_too_old_come_first_where_they_are_so_most(results):
     assert len(apart) <= ages["image"].nunique()
 
 
+@pytest.fixture(scope="module")
+def mislabelled(predictor, pool):
+    """Predictions for the composites, with labels that make many of them taken for something else, and far too old."""
+    crops = [whole(open_image(Path(file))).crop for file in pool.table["file"]]
+    table = predictor.predict(crops, list(pool.table["sha256"].str[:16])).table
+    return table.assign(target=table["task"].map({"age": 0, "gender": 0, "race": 4}), age_group="0-9")
+
+
 @pytest.fixture
-def behind_figures(predictor, pool):
+def behind_figures(predictor, pool, mislabelled):
     """The handlers of the card, by name, where composites stand for an installed dataset."""
-    found = FacePool(pool.table, are_composites=False)
-    crops = [whole(open_image(Path(file))).crop for file in found.table["file"]]
-    table = predictor.predict(crops, list(found.table["sha256"].str[:16])).table
-    # Labels that make many of them taken for something else, and far too old.
-    table = table.assign(target=table["task"].map({"age": 0, "gender": 0, "race": 4}), age_group="0-9")
-    ready = Future()
-    ready.set_result(found)
+    found, opened = FacePool(pool.table, are_composites=False), Future()
+    opened.set_result(found)
     with gr.Blocks() as demo:
         hide, tabs = gr.Checkbox(), gr.Tabs()
         shared = {"outputs": [], "show": lambda look, hidden: (look,)}
-        behind.build(predictor, ready, lambda hidden: table, [], tabs, shared, hide, "")
+        behind.build(predictor, opened, lambda hidden: mislabelled, [], tabs, shared, hide, "")
     return {f.fn.__name__: f.fn for f in demo.fns.values() if callable(f.fn)}, found
 
 
@@ -813,22 +816,34 @@ def test_a_click_on_nothing_finds_nobody(clicked):
 def test_faces_on_display_say_no_more_than_may_be_said(behind_figures):
     handlers, _ = behind_figures
     number = next(i for i, kind in enumerate(behind.KINDS) if kind.title == "labelled male, answered female by one model")
-    drawn, html = handlers["on_show"](number, False)
+    drawn, html, _ = handlers["on_show"](number, False)
     says = re.compile(r"\b(" + "|".join([*GENDER.labels, *RACE.labels]) + r")\b")
     assert drawn.images and says.search(html)
-    assert handlers["on_hide"](drawn, True) == (behind.Drawn(), "")
-    drawn, html = handlers["on_show"](0, False)
+    assert handlers["on_hide"](drawn, True)[:2] == (behind.Drawn(), "")
+    drawn, html, _ = handlers["on_show"](0, False)
     assert drawn.images and says.search(html)
-    again, hidden = handlers["on_hide"](drawn, True)
+    again, hidden, _ = handlers["on_hide"](drawn, True)
     assert again == drawn and not says.search(hidden) and "Face 1," in hidden
     assert handlers["on_hide"](again, False)[1] == html
+
+
+def test_all_faces_can_be_paged_through(behind_figures):
+    handlers, _ = behind_figures
+    drawn, html, _ = handlers["on_show"](0, False)
+    first, n_tiles = html, 0
+    assert len(drawn.images) > random_faces.N_FACES and "Mean age error" not in html
+    for _ in range(drawn.n_sheets):
+        n_tiles += html.count('class="tile"')
+        drawn, html, _ = handlers["on_more"](drawn, False)
+    assert n_tiles == len(drawn.images) and html == first
+    assert handlers["on_more"](behind.Drawn(), False)[:2] == (behind.Drawn(), "")
 
 
 def test_faces_that_are_not_here_are_passed_over(behind_figures):
     """Of a dataset that is there in part the others are shown; of one without them, that they are missing."""
     handlers, found = behind_figures
     whole_table = found.table
-    drawn, _ = handlers["on_show"](0, False)
+    drawn, _, _ = handlers["on_show"](0, False)
     gone = whole_table["sha256"].str[:16].isin(drawn.images[: random_faces.N_FACES])
     found.table = whole_table[~gone].reset_index(drop=True)
     assert handlers["on_show"](0, False)[1].count('class="tile"') == min(12, len(drawn.images) - gone.sum())
