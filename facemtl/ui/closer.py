@@ -6,14 +6,15 @@ Each `..._card` yields what to show meanwhile, where it takes a while, and at la
 import base64
 import io
 import json
+import re
 from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..explanation import PATCH, VIEWS, steadiness, where
-from ..prediction import APPROACHES, Predictor, approach_of
-from ..tasks import Task, task_named
+from ..prediction import APPROACHES, Approach, Predictor, approach_of
+from ..tasks import Classification, Task, task_named
 from . import cards
 from .look import Look
 
@@ -26,6 +27,7 @@ _RAMP = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 
 
 PICTURE = (980, 480)  # px
 _LIGHT = {"single": "#2f6db5", "multi": "#d9722b"}
+_PALE = {"single": "#cfe0f4", "multi": "#fadcc4"}
 _INK, _SOFT, _RAIL, _PAPER = "#1c2430", "#5c6675", "#e9edf3", "#ffffff"
 
 
@@ -70,13 +72,22 @@ def steadiness_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[
     """How far each answer moves over the views."""
     table = steadiness(predictor, look.face.crop)
     by = table.assign(approach=approach_of(table)).groupby(["task", "approach"])["prediction"]
-    rows = [[task.title, *(task.spread(by.get_group((task.name, a.name)).to_numpy()) for a in APPROACHES)] for task in tasks]
+    values = {key: part.to_numpy() for key, part in by}
+    rows = [[task.title, *(_spread(task, values[task.name, a.name], a) for a in APPROACHES)] for task in tasks]
     note = (
         f"The same face in {len(VIEWS)} views: as it is, mirrored, shifted by 5 % of a side in eight directions, "
         "10 % larger and smaller; without the mean over mirror images that answers above are."
     )
     columns = ["Answer", *(cards.named(a) for a in APPROACHES)]
     yield cards.card("How steady is it?", cards.html_table("How steady is it?", columns, rows, note))
+
+
+def _spread(task: Task, values: np.ndarray, approach: Approach) -> str:
+    """How far an answer moves, in words; ages also as a mark for each view."""
+    if isinstance(task, Classification):
+        return task.spread(values)
+    marks = "".join(f'<i class="dot {approach.name}" style="left:{cards.at(value)}"></i>' for value in values)
+    return f'{task.spread(values)}<span class="mini spread" aria-hidden="true"><i class="mini-axis"></i>{marks}</span>'
 
 
 def save_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
@@ -154,21 +165,36 @@ def as_picture(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Lab
         draw.text((464, y), a.title, _SOFT, _font(15))
     for i, task in enumerate(tasks):
         y = 126 + 104 * i
-        label = f"label: {task.words(labels[task.name])}" if task.name in labels else ""
+        told = re.sub("<[^>]+>", "", cards.verdict(task, table.loc[task.name]["prediction"], labels.get(task.name)))
+        told = f"closer: {told}" if told.startswith(("One,", "Three,")) else told
+        label = f"label: {task.words(labels[task.name])}; {told}" if task.name in labels else told
         draw.text((440, y), task.title, _INK, _font(18))
         draw.text((950, y + 2), label, _SOFT, _font(15), anchor="ra")
         for k, a in enumerate(APPROACHES):
             row, line = table.loc[task.name, a.name], y + 30 + 30 * k
-            draw.rounded_rectangle((440, line, 690, line + 16), 4, _RAIL)
-            _mark(draw, a.name, 446, line + 8)
-            draw.rounded_rectangle((460, line + 3, 460 + 226 * float(row.confidence), line + 13), 3, _LIGHT[a.name])
+            if isinstance(task, Classification):
+                _mark(draw, a.name, 446, line + 8)
+                draw.rounded_rectangle((460, line + 2, 690, line + 14), 3, _RAIL)
+                draw.rounded_rectangle((460, line + 2, 460 + 230 * float(row.confidence), line + 14), 3, _LIGHT[a.name])
+            else:
+                draw.rounded_rectangle((460, line + 7, 690, line + 9), 1, _RAIL)
+                draw.rounded_rectangle((_on_ruler(row.low), line + 4, _on_ruler(row.high), line + 12), 4, _PALE[a.name])
+                _mark(draw, a.name, _on_ruler(row.prediction), line + 8)
             certain = f"{100 * row.confidence:.0f} % {task.confidence_words}"
             draw.text((702, line - 2), f"{task.words(row.prediction)}  ", _INK, _font(16))
             draw.text((950, line), certain, _SOFT, _font(13), anchor="ra")
+        if task.name in labels and not isinstance(task, Classification):
+            x = _on_ruler(labels[task.name])
+            draw.line((x, y + 26, x, y + 80), _INK, 2)
     draw.text((30, 444), "Perceived, by the labels of one dataset (UTKFace); nothing about who a person is.", _SOFT, _font(14))
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _on_ruler(years: float) -> float:
+    """The place of an age in the picture."""
+    return 460 + 230 * min(max(float(years), 0), cards.RULER_END) / cards.RULER_END
 
 
 def _data_url(kind: str, content: bytes) -> str:

@@ -508,7 +508,9 @@ def _top(html: str, task) -> str:
 
 
 def test_steadiness_is_said_in_words(predictor, labelled):
-    said = text(last(closer.steadiness_card(predictor, looks.look_at_face(labelled), TASKS)))
+    html = last(closer.steadiness_card(predictor, looks.look_at_face(labelled), TASKS))
+    assert [html.count(f'class="dot {a.name}"') for a in APPROACHES] == [12, 12]  # a mark for each view, on the ruler of ages
+    said = text(html)
     assert said.count("of 12 views") == 4 and said.count("years in 12 views") == 2
 
 
