@@ -87,15 +87,16 @@ def _seeds_say(runs: pd.DataFrame) -> list[str]:
         return []
     fair, lines = at_best_rates(runs).set_index("task"), []
     for row in spread.itertuples():
-        said = "the difference may be luck"
+        said, metric = "the difference may be luck", task_named(row.task).metric
         if row.p < BEYOND_LUCK:
             said = _ahead(row.task, row.difference)
             if row.task in fair.index:
-                rates, difference = fair.loc[row.task, ["rates", "difference"]]
-                then = _ahead(row.task, difference)
-                if then.startswith(said.partition(" by ")[0]):  # the same approach: only the amount is news
-                    then = f"by {then.partition(' by ')[2]}"
-                said += f"; with the best of {rates:.0f} learning rates for each model, {then}"
+                rates, same, best = fair.loc[row.task, ["rates", "base", "difference"]]
+                before = metric.number(abs(same)) if same * best > 0 else _ahead(row.task, same)
+                said += (
+                    f". At the best of {rates:.0f} learning rates for each, in one training, {_ahead(row.task, best)} "
+                    f"(at one rate for all: {before})"
+                )
         lines.append(f"- **{row.task.capitalize()}:** {said}.")
     base = runs[runs["experiment"] == BASE]
     asked = (
@@ -108,8 +109,10 @@ def _seeds_say(runs: pd.DataFrame) -> list[str]:
 def _ahead(task: str, difference: float) -> str:
     """'one model is better by 0.53 years', of one model minus three."""
     metric = task_named(task).metric
-    better = {True: "one model is better", False: "three are better"}[(difference < 0) == metric.lower_is_better]
-    return f"{better} by {metric.words(abs(difference), sign=True).lstrip('+')}"
+    amount = metric.words(abs(difference), sign=True).lstrip("+")
+    if not any(c in amount for c in "123456789"):
+        return "both are equally good"
+    return f"{'one model is' if (difference < 0) == metric.lower_is_better else 'three are'} better by {amount}"
 
 
 def history(folder: Path) -> str:
@@ -138,12 +141,18 @@ def luck(folder: Path) -> str:
     for row in spread_of_seeds(runs).itertuples():
         metric = task_named(row.task).metric
         cells = [f"{metric.words(getattr(row, a.name))} ± {metric.number(getattr(row, f'{a.name}_sd'))}" for a in APPROACHES]
-        cells += [metric.words(row.difference, sign=True), f"{row.t:+.1f}", f"{100 * row.p:.1f} %"]
+        cells += [metric.words(row.difference, sign=True), *_of_luck(row.t, row.p)]
         rows.append([f"{row.task}: {metric.title.lower()}", row.seeds, *cells])
     gain = delta_m_over_seeds(runs)
-    rows.append(["all: relative gain (delta-m)", gain["seeds"], "", "", f"{gain['mean']:+.1f} % ± {gain['sd']:.1f}",
-                 f"{gain['t']:+.1f}", f"{100 * gain['p']:.1f} %"])  # fmt: skip
+    if gain["seeds"]:
+        told = [f"{gain['mean']:+.1f} % ± {gain['sd']:.1f}", *_of_luck(gain["t"], gain["p"])]
+        rows.append(["all: relative gain (delta-m)", gain["seeds"], "", "", *told])
     return _table(["task", "seeds", *_titles(), "difference", "in standard errors", "by luck alone"], rows)
+
+
+def _of_luck(t: float, p: float) -> list[str]:
+    """Standard errors, and how often luck alone makes as much; nothing of a single seed."""
+    return ["", ""] if pd.isna(p) else [f"{t:+.1f}", f"{100 * p:.1f} %"]
 
 
 def rates(folder: Path) -> str:

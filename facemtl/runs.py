@@ -13,7 +13,7 @@ RUNS_FILE = "runs.csv"
 BASE = "base"  # the experiment that changes nothing; all others differ from it in one thing
 ONE_VIEW = "no-mirror"  # base's trainings, measured without the mirror image
 WEIGHTINGS = {BASE: "Fixed scales", "equal-weights": "Equal weights", "uncertainty": "Learned weights"}
-BEYOND_LUCK = 0.05  # probability that so large a difference between means of a few seeds is luck
+BEYOND_LUCK = 0.05  # what luck alone makes as large less often than this is told as a difference
 _TYPES = {
     "experiment": str, "question": str, "seed": int, "model": str, "task": str, "metric": str, "value": float,
     "epochs": int, "size": int, "seconds": float,
@@ -118,7 +118,8 @@ def delta_m_over_seeds(runs: pd.DataFrame) -> dict[str, float]:
 def at_best_rates(runs: pd.DataFrame) -> pd.DataFrame:
     """Per task: the `difference`, one model minus three, where each model has the best of `rates` learning rates for it.
 
-    One seed, the lowest, is looked at: that which all rates have. Without other rates than the base's, no row.
+    `base` is that at the base's rate. One seed, the lowest, is looked at: that which all rates have. Without other rates
+    than the base's, no row.
     """
     rates = runs["experiment"].str.startswith("lr-")
     runs = runs[(runs["experiment"].eq(BASE) | rates) & runs["seed"].eq(runs["seed"].min())]
@@ -126,11 +127,12 @@ def at_best_rates(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for task, part in runs.groupby("task", sort=False):
         wide = part.pivot(index="experiment", columns="approach", values="value").dropna()
-        if len(wide) < 2 or wide.shape[1] < 2:
+        if len(wide) < 2 or wide.shape[1] < 2 or BASE not in wide.index:
             continue
         best = wide.min() if task_named(task).metric.lower_is_better else wide.max()
-        rows.append({"task": task, "rates": len(wide), "difference": best[MULTI.name] - best[SINGLE.name]})
-    return pd.DataFrame(rows, columns=["task", "rates", "difference"])
+        gaps = {"base": wide.loc[BASE], "difference": best}
+        rows.append({"task": task, "rates": len(wide)} | {k: v[MULTI.name] - v[SINGLE.name] for k, v in gaps.items()})
+    return pd.DataFrame(rows, columns=["task", "rates", "base", "difference"])
 
 
 def by_weighting(runs: pd.DataFrame) -> pd.DataFrame:

@@ -98,21 +98,15 @@ def build_app(
             """A random face shows at once what the page is for."""
             return shared["on_random"](bool(hidden))
 
-        async def on_link(request: gr.Request) -> None:
-            if "seed" in request.query_params:
-                await wait(pool)
-
-        def on_linked(hidden: bool, request: gr.Request) -> tuple:
-            """The faces that a link asks for."""
-            if "seed" not in request.query_params:
-                return (gr.skip(),) * len(drawn["outputs"])
-            return drawn["draw"](dict(request.query_params), bool(hidden))
-
         async def on_wait() -> None:
             await wait(pool)
 
-        def on_first_sight(wish: Wish | None, hidden: bool) -> tuple:
-            return (gr.skip(),) * len(drawn["outputs"]) if wish else drawn["draw"]({}, hidden)
+        def on_first_sight(wish: Wish | None, hidden: bool, request: gr.Request) -> tuple:
+            """The faces that a link asks for, or any."""
+            if wish:
+                return (gr.skip(),) * len(drawn["outputs"])
+            asked = dict(request.query_params)
+            return drawn["draw"](asked if "seed" in asked else {}, hidden)
 
         def on_first_game(played: guess.Game | None) -> tuple:
             return (gr.skip(),) * len(game["outputs"]) if played else game["start"]()
@@ -131,8 +125,6 @@ def build_app(
         demo.load(None, kept, hide, js="(hidden) => Boolean(hidden)")  # at once: what a visitor clicks meanwhile must hold
         demo.load(None, None, tabs, js=_TAB_OF_LINK)
         demo.load(compare.told(on_load), kept, shared["outputs"], **quiet)
-        linked = demo.load(on_link, None, None, **waiting)
-        linked.then(compare.told(on_linked), kept, drawn["outputs"], **quiet)
         hide.input(compare.told(on_hide), [hide, shared["state"], drawn["drawn"]], [kept, *filled], **quiet)
         hide.change(None, hide, None, js="(hidden) => { document.body.classList.toggle('hide-sensitive', hidden); }")
         for tab, handler, inputs, outputs in (

@@ -115,8 +115,8 @@ def of_square(approach: Approach, label: float, prediction: float) -> Kind:
         rows = errors[inside & errors["prediction"].between(prediction - half, prediction + half, "left")]
         return list(rows.sort_values("error", key=abs, ascending=False, kind="stable")["image"])
 
-    ends = [f"{centre - half:.0f} to {centre + half:.0f}" for centre in (label, prediction)]
-    return Kind(f"labelled {ends[0]}, read as {ends[1]} by {approach.short}", find)
+    labelled = f"{label - half:.0f} to {label + half - 1:.0f}"  # labels are whole years, of which the last is outside
+    return Kind(f"labelled {labelled}, read as {prediction - half:.0f} to {prediction + half:.0f} by {approach.short}", find)
 
 
 def of_classes(task: Classification) -> list[Kind]:
@@ -146,14 +146,14 @@ KINDS = [*AGES, *OTHERS]
 def build(
     predictor: Predictor,
     pool: "Future[FacePool]",
-    chosen: Callable[..., pd.DataFrame],
-    fields: list,
+    chosen: Callable[[bool, tuple], pd.DataFrame],
+    choice: gr.State,
     tabs: gr.Tabs,
     shared: dict,
     hide: gr.Checkbox,
     on_click: str,
 ) -> None:
-    """Layout and wiring. `chosen(hidden, *values of fields)` are the predictions for the images that figures show.
+    """Layout and wiring. `chosen(hidden, choice)` are the predictions for the images that figures show.
 
     `shared` is what Compare's build returned.
     """
@@ -175,27 +175,29 @@ def build(
                 offered.append((which, gr.Button(text, scale=0, min_width=260)))
         faces = gr.HTML("", js_on_load=on_click)
         more = gr.Button("More of these", visible=False, size="sm")
-        picked = gr.HTML("", js_on_load=_PICK, elem_classes="nothing")
+        picked = gr.HTML("", js_on_load=_PICK)
 
-    def on_show(number: int, hidden: bool, *values: object) -> tuple:
-        return show(KINDS[number], hidden, *values)
+    def on_show(number: int, hidden: bool, values: tuple) -> tuple:
+        return show(KINDS[number], hidden, values)
 
-    def on_pick(event: gr.EventData, hidden: bool, *values: object) -> tuple:
+    def on_pick(hidden: bool, values: tuple, event: gr.EventData) -> tuple:
         kind = of_click({name: getattr(event, name, None) for name in ("task", "approach", "x", "y")})
         if kind is None or (hidden and kind.sensitive):
             return (gr.skip(),) * len(outputs)
-        return show(kind, hidden, *values)
+        return show(kind, hidden, values)
 
-    def show(kind: Kind, hidden: bool, *values: object) -> tuple:
+    def show(kind: Kind, hidden: bool, values: tuple) -> tuple:
         source = ready(pool)
         if source.are_composites:
             return Drawn(), ABSENT, gr.Button(visible=False)
-        wanted = kind.find(chosen(hidden, *values))
+        table = chosen(hidden, values)
+        wanted = kind.find(table)
         if not wanted:
             return Drawn(), NOBODY, gr.Button(visible=False)
         here = tuple(source.known(wanted))
         said = f"{len(wanted):,} of the chosen images are {kind.title}."
-        return draw(Drawn(here, said, kind.sensitive), hidden) if here else (Drawn(), NONE_HERE, gr.Button(visible=False))
+        sensitive = kind.sensitive or len(table) < len(chosen(True, values))  # chosen by gender, say
+        return draw(Drawn(here, said, sensitive), hidden) if here else (Drawn(), NONE_HERE, gr.Button(visible=False))
 
     def draw(found: Drawn, hidden: bool) -> tuple:
         """All outputs, for what is on display."""
@@ -211,9 +213,9 @@ def build(
 
     def on_hide(found: Drawn, hidden: bool) -> tuple:
         """The same faces again; none that were looked for by what is hidden now."""
-        if not found.images:
-            return (gr.skip(),) * len(outputs)
-        return (Drawn(), "", gr.Button(visible=False)) if hidden and found.sensitive else draw(found, hidden)
+        if hidden and (found.sensitive or not found.images):  # without images, the server may have forgotten them
+            return Drawn(), "", gr.Button(visible=False)
+        return draw(found, hidden) if found.images else (gr.skip(),) * len(outputs)
 
     def open_face(found: Drawn, hidden: bool, event: gr.EventData) -> tuple:
         some = ready(pool).of_images(found.on_sheet, N_FACES)
@@ -224,8 +226,8 @@ def build(
     outputs = [drawn, faces, more]
     quiet = {**compare.MODEL_WORK, "show_progress_on": faces}
     for which, button in offered:
-        button.click(compare.told(on_show), [which, hide, *fields], outputs, **quiet)
-    shown = picked.click(compare.told(on_pick), [hide, *fields], outputs, **quiet)
+        button.click(compare.told(on_show), [which, hide, choice], outputs, **quiet)
+    shown = picked.click(compare.told(on_pick), [hide, choice], outputs, **quiet)
     shown.then(
         None, None, None, js="() => { document.querySelector('#behind').scrollIntoView({behavior: 'smooth'}); return []; }"
     )

@@ -53,7 +53,8 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
         key = '<i class="mark label" aria-hidden="true"></i>Label'
         rows.append([key, *(f"<b>{task.words(labels[task.name])}</b>" for task in tasks)])
     by = {task: table[table["task"] == task.name]["prediction"] for task in tasks}
-    verdicts = [verdict(task, by[task], labels.get(task.name)) for task in tasks]
+    told = [verdict(task, by[task], labels.get(task.name)) for task in tasks]
+    verdicts = [f"{mark(ahead) if ahead else ''}{words}" for words, ahead in told]
     asked = ("Who is closer?", "Closer?") if labels else ("Do they agree?", "Agree?")
     rows.append([f'<span class="wide-only">{asked[0]}</span><span class="narrow-only">{asked[1]}</span>', *verdicts])
     columns = ['<span class="sr-only">Who says so</span>', *(task.title for task in tasks)]
@@ -71,32 +72,32 @@ def sure(row: pd.Series, task: Task) -> str:
 
 
 @singledispatch
-def verdict(task: Task, predictions: pd.Series, label: float | None) -> str:
-    """Which approach is closer, or, where there is no label, whether they agree; in a word or two."""
+def verdict(task: Task, predictions: pd.Series, label: float | None) -> tuple[str, Approach | None]:
+    """In a few words which approach is closer, and that approach; without a label, or without one that is, the words alone."""
     raise NotImplementedError(task)
 
 
 @verdict.register
-def _(task: Regression, predictions: pd.Series, label: float | None) -> str:
+def _(task: Regression, predictions: pd.Series, label: float | None) -> tuple[str, Approach | None]:
     if label is None:
         apart = abs(predictions[SINGLE.name] - predictions[MULTI.name])
-        return f"{apart:.1f} {task.unit} apart" if apart >= EQUAL else "agree"
+        return (f"{apart:.1f} {task.unit} apart" if apart >= EQUAL else "agree"), None
     errors = (predictions - label).abs()
     lead = errors[SINGLE.name] - errors[MULTI.name]
     if abs(lead) < EQUAL:
-        return "equally close"
+        return "equally close", None
     ahead = MULTI if lead > 0 else SINGLE
-    return f"{mark(ahead)}{_first(ahead)}, by {abs(lead):.1f} {task.unit}"
+    return f"{_first(ahead)}, by {abs(lead):.1f} {task.unit}", ahead
 
 
 @verdict.register
-def _(task: Classification, predictions: pd.Series, label: float | None) -> str:
+def _(task: Classification, predictions: pd.Series, label: float | None) -> tuple[str, Approach | None]:
     if label is None:
-        return "agree" if predictions[SINGLE.name] == predictions[MULTI.name] else "disagree"
+        return ("agree" if predictions[SINGLE.name] == predictions[MULTI.name] else "disagree"), None
     right = [a for a in APPROACHES if predictions[a.name] == label]
-    if len(right) == len(APPROACHES):
-        return "both right"
-    return "".join(f"{mark(a)}{_first(a)} right" for a in right) or "both wrong"
+    if len(right) == 1:
+        return f"{_first(right[0])} right", right[0]
+    return ("both right" if right else "both wrong"), None
 
 
 def record(task: Task, values: Mapping[str, float]) -> str:
@@ -149,11 +150,12 @@ def message(title: str, text: str) -> str:
     return f'<section class="card message" role="status"><h2>{escape(title)}</h2><p>{escape(text)}</p></section>'
 
 
-def working(text: str, share: float = 0.0) -> str:
-    """What the page says while something is made, with how far it is and a button that stops it."""
+def working(text: str, share: float | None = None) -> str:
+    """What the page says while something is made, with how far it is, where that is known, and a button that stops it."""
+    value = "" if share is None else f' value="{share:.2f}"'
     return (
         f'<section class="card message working" role="status"><h2>One moment</h2><p>{escape(text)}</p>'
-        f'<progress value="{share:.2f}" aria-label="How far it is"></progress>'
+        f'<progress{value} aria-label="How far it is"></progress>'
         '<button type="button" data-choice="stop">Stop</button></section>'
     )
 
@@ -252,8 +254,8 @@ def cost_card(seconds: Sequence[Mapping[str, float]], parameters: Mapping[str, i
     body = "".join(
         f'<div><b class="{a.name}-text">{mark(a)}{number}</b><small>{what}</small></div>' for number, what, a in cells
     )
-    n = f"the last {len(seconds)} faces" if len(seconds) > 1 else "this face"
-    return card("What it cost", f'<div class="cost">{body}</div><p class="note">Time for a face, the median of {n}.</p>')
+    n = f"the median of the last {len(seconds)} answers" if len(seconds) > 1 else "measured just now"
+    return card("What it cost", f'<div class="cost">{body}</div><p class="note">Time for a face, {n}.</p>')
 
 
 def html_table(

@@ -6,7 +6,6 @@ Each `..._card` yields what to show meanwhile, where it takes a while, and at la
 import base64
 import io
 import json
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,7 +21,7 @@ Tasks = tuple[Task, ...]
 Labels = dict[str, float]  # by task; empty where the truth is not known
 
 COVERING = "Covering the face, place by place, and asking all models each time."
-LEAST = 1.0  # points or years: what no patch changes by so much is drawn dark, not stretched to bright
+LEAST = 1.5  # points or years: what no patch changes by so much is drawn dark, not stretched to bright
 _RAMP = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)])  # inferno: bright is much
 
 PICTURE = (980, 480)  # px
@@ -59,7 +58,7 @@ def where_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
 
 
 def _map(crop: np.ndarray, values: np.ndarray, top: float, task: Task, approach) -> str:
-    most = f"up to {values.max():.0f} {task.change_unit}" if values.max() >= 1.5 * LEAST else "hardly changes"
+    most = f"up to {values.max():.0f} {task.change_unit}" if values.max() >= LEAST else "hardly changes"
     y, x = np.unravel_index(values.argmax(), values.shape)
     at = f"{('upper', 'middle', 'lower')[3 * y // len(values)]} {('left', 'centre', 'right')[3 * x // len(values)]}"
     spoken = f"{task.title}, {approach.title}: what covering the face changes, {most}, most at the {at}."
@@ -165,8 +164,8 @@ def as_picture(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Lab
         draw.text((464, y), a.title, _SOFT, _font(15))
     for i, task in enumerate(tasks):
         y = 126 + 104 * i
-        told = re.sub("<[^>]+>", "", cards.verdict(task, table.loc[task.name]["prediction"], labels.get(task.name)))
-        told = f"closer: {told}" if told.startswith(("One,", "Three,")) else told
+        told, ahead = cards.verdict(task, table.loc[task.name]["prediction"], labels.get(task.name))
+        told = f"closer: {told}" if ahead and not isinstance(task, Classification) else told
         label = f"label: {task.words(labels[task.name])}; {told}" if task.name in labels else told
         draw.text((440, y), task.title, _INK, _font(18))
         draw.text((950, y + 2), label, _SOFT, _font(15), anchor="ra")

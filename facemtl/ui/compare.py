@@ -48,7 +48,7 @@ new MutationObserver(() => {
 """
 WAITING = cards.message("No face yet", "Upload a photo, take one, paste one, or draw a random face.")
 FORGOTTEN = cards.message(
-    "This face is forgotten", f"Nobody looked at it for {KEEP_STATE // 60} minutes. Show it again, or draw another one."
+    "This face is forgotten", f"A face is kept for {KEEP_STATE // 60} minutes only. Show it again, or draw another one."
 )
 
 
@@ -243,16 +243,9 @@ def build(
         button.click(after(partial(correct, step=step)), [state, hide], outputs, **quiet)
     shown.click(told(on_choice), [state, hide], outputs, **quiet)
 
-    running: dict[str, object] = {}  # by visitor's session: what was asked for last, until it is made or stopped
+    running: dict[str, object] = {}  # by visitor's session: what is being made, until it is stopped
 
-    def begin(doing: str) -> Callable:
-        def on_begin(request: gr.Request) -> str:
-            running[request.session_hash] = object()
-            return cards.working(doing)
-
-        return on_begin
-
-    def of_face(make: Callable) -> Callable:
+    def of_face(make: Callable, doing: str) -> Callable:
         """What `make` yields of the face that is looked at, or why it cannot."""
 
         def pages(look: Look, hidden: bool) -> Iterator[str]:
@@ -265,14 +258,18 @@ def build(
                 yield cards.message("Cannot be shown", str(error))
 
         def of_look(look: Look, hidden: bool, request: gr.Request) -> Iterator[str]:
-            asked = running.get(request.session_hash)
-            for page in pages(look, hidden):
-                if (now := running.get(request.session_hash)) is None or now is not asked:
-                    yield gr.skip() if now else ""
-                    return
-                yield page
-            if running.get(request.session_hash) is asked:
-                running.pop(request.session_hash, None)
+            session, mine = request.session_hash, object()
+            running[session] = mine
+            try:
+                yield cards.working(doing)
+                for page in pages(look, hidden):
+                    if running.get(session) is not mine:
+                        yield ""
+                        return
+                    yield page
+            finally:
+                if running.get(session) is mine:
+                    del running[session]
 
         return of_look
 
@@ -281,15 +278,17 @@ def build(
         running.pop(request.session_hash, None)
         return ""
 
-    at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    # Each click is answered, one after another: who has stopped something may ask for it again at once.
+    work = {**MODEL_WORK, "show_progress": "hidden", "trigger_mode": "multiple"}
     for button, make, doing in (
         (looks, closer.where_card, closer.COVERING),
         (steady, closer.steadiness_card, "Shifting and mirroring the crop, and asking all models each time."),
         (save, closer.save_card, "Drawing the result."),
         (everybody, closer.faces_card, "Asking all models about every face."),
     ):
-        waiting = button.click(begin(doing), None, closer_, js=IN_VIEW, **at_once)
-        work = waiting.then(of_face(make), [state, hide], closer_, show_progress="hidden", **MODEL_WORK)
-        work.then(None, None, None, js=IN_VIEW)
-    closer_.click(on_stop, None, closer_, **at_once)  # "Stop" is all there is to click in it
+        made = button.click(of_face(make, doing), [state, hide], closer_, **work)
+        made.then(None, None, None, js=IN_VIEW)
+        button.click(None, None, None, js=IN_VIEW)
+    stop = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    closer_.click(on_stop, None, closer_, **stop)  # "Stop" is all there is to click in it
     return {"state": state, "outputs": outputs, "show": show, "on_random": on_random}

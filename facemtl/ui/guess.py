@@ -116,7 +116,7 @@ def looking_back(game: Game) -> str:
     rows = []
     for i, turn in enumerate(game.turns, start=1):
         best = min(turn.error(name) for name in NAMES)
-        said = [(f"{turn.said[name]:.0f}", turn.error(name) - best < TIE) for name in NAMES]
+        said = [(f"{turn.said[name]:.{0 if name == YOU else 1}f}", turn.error(name) - best < TIE) for name in NAMES]
         cells = [f'<b>{years} ✓</b><span class="sr-only"> (closest)</span>' if closest else years for years, closest in said]
         rows.append([str(i), f"{turn.label:.0f}", *cells])
     columns = ["Face", "Label", "You", *(cards.named(a) for a in APPROACHES)]

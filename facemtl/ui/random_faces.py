@@ -42,8 +42,8 @@ def _tile(index: int, face: LabelledFace, rows: pd.DataFrame, tasks: tuple[Task,
 
     points = "".join(f'<i class="dot {a.name}" style="left:{cards.at(ages[a.name])}"></i>' for a in APPROACHES)
     numbers = "".join(f'<span class="{a.name}-text">{cards.mark(a)}<b>{ages[a.name]:.0f}</b></span>' for a in APPROACHES)
-    said = "; ".join(f"{a.title}: {', '.join(t.words(values.at[t.name, a.name]) for t in tasks)}" for a in APPROACHES)
-    truth = ", ".join(task.words(face.labels[task.name]) for task in tasks)
+    said = "; ".join(f"{a.title}: {_spoken(tasks, values[a.name])}" for a in APPROACHES)
+    truth = _spoken(tasks, pd.Series(face.labels))
     classes = "".join(
         _class_line(task, face.labels[task.name], values.loc[task.name]) for task in tasks if isinstance(task, Classification)
     )
@@ -57,18 +57,26 @@ def _tile(index: int, face: LabelledFace, rows: pd.DataFrame, tasks: tuple[Task,
     )
 
 
+def _spoken(tasks: tuple[Task, ...], values: pd.Series) -> str:
+    """'female, White, 31 years', in which what is sensitive can be hidden."""
+    words = [(task, escape(task.words(values[task.name]))) for task in tasks]
+    hideable = "".join(f'<span class="sensitive">{said}, </span>' for task, said in words if task.sensitive)
+    return hideable + ", ".join(said for task, said in words if not task.sensitive)
+
+
 def _class_line(task: Task, label: float, predictions: pd.Series) -> str:
     """The label in words, for each approach whether it says the same, and what it says where it does not."""
     said = ""
     for a in APPROACHES:
         is_right = predictions[a.name] == label
         said += f'<span class="{a.name}-text">{cards.mark(a)}{"✓" if is_right else "✗"}</span>'
+    css = f"mini-row mini-class{' sensitive' if task.sensitive else ''}"
     wrong = "".join(
-        f'<span class="mini-row mini-class"><span>{mark}{escape(task.words(answer))}</span></span>'
+        f'<span class="{css}"><span>{mark}{escape(task.words(answer))}</span></span>'
         for mark, answer in ((cards.mark(a), predictions[a.name]) for a in APPROACHES)
         if answer != label
     )
-    return f'<span class="mini-row mini-class"><span>{escape(task.words(label))}</span>{said}</span>{wrong}'
+    return f'<span class="{css}"><span>{escape(task.words(label))}</span>{said}</span>{wrong}'
 
 
 def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:

@@ -221,7 +221,7 @@ QUESTIONS = (
 def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind: Callable[..., None]) -> None:
     """Drawn at once for all images, from saved tables; neither dataset nor model is needed.
 
-    `behind(chosen, fields)` lays out what shows the faces of the chosen images.
+    `behind(chosen, choice)` lays out what shows the faces of the chosen images.
     """
     whole = View(table, metrics)
     with gr.Row(elem_classes="toolbar", elem_id="which-images"):
@@ -253,24 +253,27 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind:
             drawings, below = [plots.only(drawing, one) for drawing in drawings], view.of(one)
         return [summary(view.overall), *drawings, *(figures.below(question.numbers(below)) for question in QUESTIONS)]
 
-    def chosen(hidden: bool, low: float | None, high: float | None, *labels: int) -> pd.DataFrame:
+    def chosen(hidden: bool, values: tuple) -> pd.DataFrame:
         """The rows of the images that are asked for; who hides a task does not choose by it either."""
+        low, high, *labels = values
         ends = [AGE.low if low is None else low, AGE.high if high is None else high]
         asked = {t.name: ANY if hidden and t.sensitive else v for t, v in zip(CLASSES, labels, strict=True)}
         return select(table, *ends, asked)
 
     def on_choice(hidden: bool, name: str, *values: float | int | None) -> list:
-        rows = chosen(hidden, *values)
+        rows = chosen(hidden, values)
         if rows.empty:
-            return [NOBODY, *[gr.skip()] * (2 * len(QUESTIONS))]
-        return show(whole if len(rows) == len(table) else View(rows, metric_tables(rows)), name)
+            return [NOBODY, *[gr.skip()] * (len(outputs) - 1)]
+        return [*show(whole if len(rows) == len(table) else View(rows, metric_tables(rows)), name), values]
 
     def on_hide(hidden: bool, name: str, *values: float | int | None) -> list:
         """Only who has chosen by what is now hidden, or shown again, sees other images."""
         by = [value for t, value in zip(CLASSES, values[2:], strict=True) if t.sensitive]
         return [gr.skip()] * len(outputs) if set(by) <= {ANY} else on_choice(hidden, name, *values)
 
-    outputs = [head, *(each.plot for each in drawn), *(each.below for each in drawn)]
+    everything = (AGE.low, AGE.high, *[ANY] * len(CLASSES))
+    choice = gr.State(everything)  # that which figures show, whatever the fields say meanwhile
+    outputs = [head, *(each.plot for each in drawn), *(each.below for each in drawn), choice]
     # One after another, whichever of the events below it is: an older choice must not arrive after a newer one.
     options = {"api_visibility": "private", "concurrency_id": "choice", "concurrency_limit": 1, "show_progress_on": head}
     fields = list(wished.values())
@@ -285,10 +288,10 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind:
         trigger_mode="always_last",
     )
     everybody.click(
-        compare.told(lambda: [AGE.low, AGE.high, *[ANY] * len(CLASSES), BOTH, *show(whole)]),
+        compare.told(lambda: [*everything, BOTH, *show(whole), everything]),
         None,
         [*fields, approach, *outputs],
         **options,
     )
     hide.input(compare.told(on_hide), [hide, approach, *fields], outputs, **options)
-    behind(chosen, fields)
+    behind(chosen, choice)

@@ -99,7 +99,7 @@ def test_each_model_has_the_rate_that_suits_it():
     runs = pd.DataFrame(rows, columns=["experiment", "model", "value"]).assign(seed=0, task="age", metric="mae")
     other = runs.assign(seed=1, value=0.0)
     (row,) = at_best_rates(pd.concat([runs, other])).itertuples()
-    assert (row.task, row.rates, row.difference) == ("age", 3, pytest.approx(-0.2))
+    assert (row.task, row.rates, row.base, row.difference) == ("age", 3, pytest.approx(-0.6), pytest.approx(-0.2))
     assert at_best_rates(runs[runs["experiment"].isin(["base", "ema"])]).empty
     assert at_best_rates(runs[runs["model"] == "multitask"]).empty
 

@@ -386,17 +386,20 @@ def test_badges_of_a_regression(single, multi, label, says):
     ],
 )
 def test_verdicts_at_a_glance(task, single, multi, label, says):
-    assert text(cards.verdict(task, pd.Series({"single": single, "multi": multi}), label)).strip() == says
+    words, ahead = cards.verdict(task, pd.Series({"single": single, "multi": multi}), label)
+    assert words == says
+    assert (ahead is not None) == says.startswith(("One", "Three"))
+    assert ahead is None or says.lower().startswith(ahead.short.split()[0])
 
 
 def test_the_time_of_a_face_is_the_median_of_the_last_ones(predictor, pool):
     seconds = [{"single": s, "multi": s / 2} for s in (0.5, 0.04, 0.06, 0.04, 0.5)]
     said = text(cards.cost_card(seconds, {"single": 3_000_000, "multi": 1_000_000}))
-    assert "60 ms" in said and "30 ms" in said and "the last 5 faces" in said
+    assert "60 ms" in said and "30 ms" in said and "the last 5 answers" in said
     timings = deque(maxlen=2)
     for labelled in pool.draw(3, Wish(3)):
         html = compare.answer(predictor, looks.look_at_face(labelled), timings=timings)
-    assert len(timings) == 2 and "the last 2 faces" in html
+    assert len(timings) == 2 and "the last 2 answers" in html
 
 
 def badge(task, single: float, multi: float, label: float | None) -> str:
@@ -775,7 +778,9 @@ def behind_figures(predictor, pool, mislabelled):
     with gr.Blocks() as demo:
         hide, tabs = gr.Checkbox(), gr.Tabs()
         shared = {"outputs": [], "show": lambda look, hidden: (look,)}
-        behind.build(predictor, opened, lambda hidden: mislabelled, [], tabs, shared, hide, "")
+        by_race = mislabelled[mislabelled["image"].isin(mislabelled["image"].unique()[::2])]
+        chosen = lambda hidden, values: by_race if "race" in values and not hidden else mislabelled  # noqa: E731
+        behind.build(predictor, opened, chosen, gr.State(()), tabs, shared, hide, "")
     return {f.fn.__name__: f.fn for f in demo.fns.values() if callable(f.fn)}, found
 
 
@@ -818,20 +823,36 @@ def test_a_click_on_nothing_finds_nobody(clicked):
 def test_faces_on_display_say_no_more_than_may_be_said(behind_figures):
     handlers, _ = behind_figures
     number = next(i for i, kind in enumerate(behind.KINDS) if kind.title == "labelled male, answered female by one model")
-    drawn, html, _ = handlers["on_show"](number, False)
+    drawn, html, _ = handlers["on_show"](number, False, ())
     says = re.compile(r"\b(" + "|".join([*GENDER.labels, *RACE.labels]) + r")\b")
     assert drawn.images and says.search(html)
     assert handlers["on_hide"](drawn, True)[:2] == (behind.Drawn(), "")
-    drawn, html, _ = handlers["on_show"](0, False)
+    drawn, html, _ = handlers["on_show"](0, False, ())
     assert drawn.images and says.search(html)
     again, hidden, _ = handlers["on_hide"](drawn, True)
     assert again == drawn and not says.search(hidden) and "Face 1," in hidden
     assert handlers["on_hide"](again, False)[1] == html
 
 
+def test_faces_that_were_chosen_by_race_go_when_it_is_hidden(behind_figures):
+    handlers, _ = behind_figures
+    drawn, _, _ = handlers["on_show"](0, False, ("race",))
+    assert drawn.images and handlers["on_hide"](drawn, True)[:2] == (behind.Drawn(), "")
+    everybody, _, _ = handlers["on_show"](0, True, ("race",))
+    assert len(everybody.images) > len(drawn.images)
+
+
+def test_what_is_sensitive_in_a_tile_can_be_hidden_by_the_page_itself(predictor, pool):
+    """As where the server has forgotten what is on display."""
+    html = random_faces.grid(predictor, pool.draw(6, Wish(1)), "")
+    left = re.sub(r'<span class="[^"]*sensitive[^"]*">(?:<span[^>]*>(?:<i[^>]*></i>|[^<])*</span>|[^<])*</span>', "", html)
+    assert not re.search(r"\b(" + "|".join([*GENDER.labels, *RACE.labels]) + r")\b", text(left))
+    assert "years" in left
+
+
 def test_all_faces_can_be_paged_through(behind_figures):
     handlers, _ = behind_figures
-    drawn, html, _ = handlers["on_show"](0, False)
+    drawn, html, _ = handlers["on_show"](0, False, ())
     first, n_tiles = html, 0
     assert len(drawn.images) > random_faces.N_FACES and "Mean age error" not in html
     for _ in range(drawn.n_sheets):
@@ -845,12 +866,12 @@ def test_faces_that_are_not_here_are_passed_over(behind_figures):
     """Of a dataset that is there in part the others are shown; of one without them, that they are missing."""
     handlers, found = behind_figures
     whole_table = found.table
-    drawn, _, _ = handlers["on_show"](0, False)
+    drawn, _, _ = handlers["on_show"](0, False, ())
     gone = whole_table["sha256"].str[:16].isin(drawn.images[: random_faces.N_FACES])
     found.table = whole_table[~gone].reset_index(drop=True)
-    assert handlers["on_show"](0, False)[1].count('class="tile"') == min(12, len(drawn.images) - gone.sum())
+    assert handlers["on_show"](0, False, ())[1].count('class="tile"') == min(12, len(drawn.images) - gone.sum())
     found.table = whole_table[[False] * len(whole_table)]
-    assert handlers["on_show"](0, False)[1] == behind.NONE_HERE
+    assert handlers["on_show"](0, False, ())[1] == behind.NONE_HERE
 
 
 def test_a_pool_finds_the_faces_of_images(pool):
