@@ -130,8 +130,8 @@ def at_best_rates(runs: pd.DataFrame) -> pd.DataFrame:
         if len(wide) < 2 or wide.shape[1] < 2 or BASE not in wide.index:
             continue
         best = wide.min() if task_named(task).metric.lower_is_better else wide.max()
-        gaps = {"base": wide.loc[BASE], "difference": best}
-        rows.append({"task": task, "rates": len(wide)} | {k: v[MULTI.name] - v[SINGLE.name] for k, v in gaps.items()})
+        base, difference = (values[MULTI.name] - values[SINGLE.name] for values in (wide.loc[BASE], best))
+        rows.append({"task": task, "rates": len(wide), "base": base, "difference": difference})
     return pd.DataFrame(rows, columns=["task", "rates", "base", "difference"])
 
 

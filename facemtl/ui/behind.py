@@ -189,15 +189,19 @@ def build(
     def show(kind: Kind, hidden: bool, values: tuple) -> tuple:
         source = ready(pool)
         if source.are_composites:
-            return Drawn(), ABSENT, gr.Button(visible=False)
+            return nobody(ABSENT)
         table = chosen(hidden, values)
         wanted = kind.find(table)
         if not wanted:
-            return Drawn(), NOBODY, gr.Button(visible=False)
+            return nobody(NOBODY)
         here = tuple(source.known(wanted))
         said = f"{len(wanted):,} of the chosen images are {kind.title}."
         sensitive = kind.sensitive or len(table) < len(chosen(True, values))  # chosen by gender, say
-        return draw(Drawn(here, said, sensitive), hidden) if here else (Drawn(), NONE_HERE, gr.Button(visible=False))
+        return draw(Drawn(here, said, sensitive), hidden) if here else nobody(NONE_HERE)
+
+    def nobody(why: str = "") -> tuple:
+        """All outputs, where there are no faces."""
+        return Drawn(), why, gr.Button(visible=False)
 
     def draw(found: Drawn, hidden: bool) -> tuple:
         """All outputs, for what is on display."""
@@ -208,13 +212,13 @@ def build(
 
     def on_more(found: Drawn, hidden: bool) -> tuple:
         if not found.images:  # forgotten meanwhile
-            return Drawn(), "", gr.Button(visible=False)
+            return nobody()
         return draw(replace(found, sheet=(found.sheet + 1) % found.n_sheets), hidden)
 
     def on_hide(found: Drawn, hidden: bool) -> tuple:
         """The same faces again; none that were looked for by what is hidden now."""
         if hidden and (found.sensitive or not found.images):  # without images, the server may have forgotten them
-            return Drawn(), "", gr.Button(visible=False)
+            return nobody()
         return draw(found, hidden) if found.images else (gr.skip(),) * len(outputs)
 
     def open_face(found: Drawn, hidden: bool, event: gr.EventData) -> tuple:
@@ -228,9 +232,7 @@ def build(
     for which, button in offered:
         button.click(compare.told(on_show), [which, hide, choice], outputs, **quiet)
     shown = picked.click(compare.told(on_pick), [hide, choice], outputs, **quiet)
-    shown.then(
-        None, None, None, js="() => { document.querySelector('#behind').scrollIntoView({behavior: 'smooth'}); return []; }"
-    )
+    shown.then(None, None, None, js=_TO_FACES)
     more.click(compare.told(on_more), [drawn, hide], outputs, **quiet).then(None, None, None, js=_TO_FACES)
     hide.input(compare.told(on_hide), [drawn, hide], outputs, **quiet)
     opened = faces.click(compare.told(open_face), [drawn, hide], [tabs, *shared["outputs"]], **quiet)

@@ -58,10 +58,7 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
     asked = ("Who is closer?", "Closer?") if labels else ("Do they agree?", "Agree?")
     rows.append([f'<span class="wide-only">{asked[0]}</span><span class="narrow-only">{asked[1]}</span>', *verdicts])
     columns = ['<span class="sr-only">Who says so</span>', *(task.title for task in tasks)]
-    spoken = ". ".join(
-        f"{a.title}: {', '.join(task.words(table[table['task'] == task.name].at[a.name, 'prediction']) for task in tasks)}"
-        for a in APPROACHES
-    )
+    spoken = ". ".join(f"{a.title}: {', '.join(task.words(by[task][a.name]) for task in tasks)}" for a in APPROACHES)
     table = html_table("The answers at a glance", columns, rows, SURE)
     return f'<section class="card glance" data-spoken="{escape(spoken)}.">{table}</section>'
 

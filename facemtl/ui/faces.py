@@ -150,7 +150,7 @@ class FacePool:
     def of_images(self, images: Sequence[str], n: int) -> list[LabelledFace]:
         """The first `n` faces of these images, keyed by the first 16 digits of their hashes; what is not here is left out."""
         positions = {key: i for i, key in enumerate(self.table["sha256"].str[:16])}
-        return self._read([positions[key] for key in self.known(images)], n)
+        return self._read([positions[key] for key in images if key in positions], n)
 
     def known(self, images: Sequence[str]) -> list[str]:
         """Those of these images that are here, in their order."""

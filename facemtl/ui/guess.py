@@ -37,6 +37,10 @@ class Turn:
     def error(self, name: str) -> float:
         return abs(self.said[name] - self.label)
 
+    def is_closest(self, name: str) -> bool:
+        """Alone, or with others that are as close."""
+        return self.error(name) - min(map(self.error, self.said)) < TIE
+
 
 @dataclass(frozen=True)
 class Game:
@@ -73,11 +77,10 @@ def picture(game: Game, face: LabelledFace, origin: str) -> str:
 
 def result(turn: Turn) -> str:
     """What everybody said of one face, on a ruler with its label."""
-    best = min(turn.error(name) for name in NAMES)
     rows = []
     for name, title in NAMES.items():
         error = turn.error(name)
-        medal = ' <span class="badge good">closest</span>' if error - best < TIE else ""
+        medal = ' <span class="badge good">closest</span>' if turn.is_closest(name) else ""
         rows.append(
             f'<div class="ruler-row"><div class="ruler-value">{_mark(name)}<b>{turn.said[name]:.0f}</b> '
             f'<small>{error:.1f} off</small></div><div class="track"><i class="dot {name}" '
@@ -115,8 +118,7 @@ def looking_back(game: Game) -> str:
     """All faces of a game with what everybody said, the closest marked."""
     rows = []
     for i, turn in enumerate(game.turns, start=1):
-        best = min(turn.error(name) for name in NAMES)
-        said = [(f"{turn.said[name]:.{0 if name == YOU else 1}f}", turn.error(name) - best < TIE) for name in NAMES]
+        said = [(f"{turn.said[name]:.{0 if name == YOU else 1}f}", turn.is_closest(name)) for name in NAMES]
         cells = [f'<b>{years} ✓</b><span class="sr-only"> (closest)</span>' if closest else years for years, closest in said]
         rows.append([str(i), f"{turn.label:.0f}", *cells])
     columns = ["Face", "Label", "You", *(cards.named(a) for a in APPROACHES)]

@@ -71,14 +71,13 @@ def architecture(approach: Approach, tasks: Sequence[Task]) -> str:
     heights = [30 + step * i for i in range(len(tasks))]
     backbones = [middle] * len(tasks) if approach is MULTI else heights
     n = len(dict.fromkeys(backbones))
-    drawn, shared = [_box(0, middle, 64, "face", "plain")], ""
-    for y, start, task in zip(heights, backbones, tasks, strict=True):
-        seen = f'<path d="M64 {middle} L116 {start}"/>{_box(116, start, 130, "backbone", approach.name)}'
+    seen = [f'<path d="M64 {middle} L116 {y}"/>{_box(116, y, 130, "backbone", approach.name)}' for y in backbones]
+    shared, own = ("", seen) if n > 1 else (seen[0], [""] * len(tasks))  # what is a task's own is hidden with it
+    drawn = [_box(0, middle, 64, "face", "plain"), shared]
+    for y, start, task, before in zip(heights, backbones, tasks, own, strict=True):
         answer = f'<path d="M246 {start} L298 {y}"/>{_box(298, y, 64, "head", approach.name)}'
-        hidden, own = ' class="sensitive"' if task.sensitive else "", "" if n == 1 else seen
-        drawn.append(f'<g{hidden}>{own}{answer}<text x="376" y="{y + 5}">{task.name}</text></g>')
-        shared = seen if n == 1 else ""
-    drawn.append(shared)
+        hidden = ' class="sensitive"' if task.sensitive else ""
+        drawn.append(f'<g{hidden}>{before}{answer}<text x="376" y="{y + 5}">{task.name}</text></g>')
     said = f"{approach.title}: the face goes through {n} backbone{'s' if n > 1 else ''}, then through one head per task."
     svg = f'<svg viewBox="0 0 440 {2 * middle:.0f}" role="img" aria-label="{said}">{"".join(drawn)}</svg>'
     return f'<figure class="architecture"><figcaption>{cards.mark(approach)}{approach.title}</figcaption>{svg}</figure>'
