@@ -26,11 +26,12 @@ _JUDGED = {
     None: "So small a difference can be the luck of the images.",
 }
 _VERDICTS = {  # is one model better at anything, are three?
-    (True, False): "So one model in place of three loses nothing here, and gains a little.",
+    (True, False): "So one model in place of three gains a little here, and no loss can be shown.",
     (False, False): "So one model does here what three do: no difference can be shown.",
     (False, True): "So one model in place of three loses a little here.",
     (True, True): "So one model in place of three gains on one question what it loses on another.",
 }
+DELTA_M = "all: mean relative gain of one model (delta-m)"
 _MARKED = re.compile(r"(<!-- begin: ([\w-]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
@@ -56,7 +57,7 @@ def results(folder: Path) -> str:
         values = [metric.words(row.single), metric.words(row.multi), f"{metric.words(row.difference, sign=True)}, {interval}"]
         rows.append([f"{row.task}: {metric.title.lower()}", *values])
     value, low, high = evaluation.delta_m(evaluation.load_validation(folder))
-    rows.append(["all: relative gain (delta-m)", "", "", f"{value:+.1f} %, {low:+.1f} to {high:+.1f}"])
+    rows.append([DELTA_M, "", "", f"{value:+.1f} %, {low:+.1f} to {high:+.1f}"])
     return _table(["task", *_titles(), "difference, with its 95 % interval"], rows)
 
 
@@ -94,14 +95,15 @@ def _seeds_say(runs: pd.DataFrame) -> list[str]:
                 rates, same, best = fair.loc[row.task, ["rates", "base", "difference"]]
                 before = metric.number(abs(same)) if same * best > 0 else _ahead(row.task, same)
                 said += (
-                    f". At the best of {rates:.0f} learning rates for each, in one training, {_ahead(row.task, best)} "
-                    f"(at one rate for all: {before})"
+                    f". In a single training, with the best of {rates:.0f} learning rates for each model, "
+                    f"{_ahead(row.task, best)} (with one rate for all: {before})"
                 )
         lines.append(f"- **{row.task.capitalize()}:** {said}.")
     base = runs[runs["experiment"] == BASE]
     asked = (
-        f"Is that luck? It is one training of each. So each was also trained {spread['seeds'].min()} times, but only for "
-        f"{base['epochs'].max()} epochs on images of {base['size'].max()} px:"
+        f"Is that the luck of a training? Each model above was trained once. So each was also trained {spread['seeds'].min()} "
+        f"times, but only for {base['epochs'].max()} epochs on images of {base['size'].max()} px. So short a training need not "
+        "agree with the full one:"
     )
     return [asked, "\n".join(lines)]
 
@@ -146,7 +148,7 @@ def luck(folder: Path) -> str:
     gain = delta_m_over_seeds(runs)
     if gain["seeds"]:
         told = [f"{gain['mean']:+.1f} % ± {gain['sd']:.1f}", *_of_luck(gain["t"], gain["p"])]
-        rows.append(["all: relative gain (delta-m)", gain["seeds"], "", "", *told])
+        rows.append([DELTA_M, gain["seeds"], "", "", *told])
     return _table(["task", "seeds", *_titles(), "difference", "in standard errors", "by luck alone"], rows)
 
 
@@ -188,7 +190,9 @@ def search(folder: Path) -> str:
         cells = []
         for row in part.itertuples():
             metric = task_named(row.task).metric
-            beside = f"± {metric.number(row.sd)}" if name == BASE else f"({metric.number(row.change, sign=True)})"
+            change = metric.number(row.change, sign=True)
+            change = f"**{change}**" if abs(row.change) > row.luck else change
+            beside = f"± {metric.number(row.sd)}" if name == BASE else f"({change})"
             cells.append(f"{metric.words(row.mean)} {beside}")
         rows.append([question, name, part["seeds"].iloc[0], *cells, f"{part['seconds'].iloc[0] / 60:.0f}"])
     return _table(["question", "run", "seeds", *map(_heading, found["task"].unique()), "minutes"], rows)
@@ -286,7 +290,7 @@ def copies(folder: Path) -> str:
         metrics = [task.metric.words(getattr(row, name)) for name in ("nearest", "mean")]
         rows.append([row.task, _approach(row.approach), row.images, *near, *metrics, f"{row.same:.0f} %"])
     columns = ["task", "approach", "images", "answers one of the labels", "by chance", "metric, the label that suits best",
-               "metric, mean over labels", "both approaches side alike"]  # fmt: skip
+               "metric, mean over labels", "both approaches take the same side"]  # fmt: skip
     return _table(columns, rows)
 
 

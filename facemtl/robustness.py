@@ -106,7 +106,7 @@ SCALE = Perturbation("scale", "Size of the face", "%", (-30, -15, 15, 30), _scal
 ROTATION = Perturbation("rotation", "Rotation", "degrees", (5, 10, 15, 30), _rotate)
 BLUR = Perturbation("blur", "Blur", "% of a side", (0.5, 1, 2, 3), _blur)
 GRAY = Perturbation("gray", "Colour taken away", "%", (100,), _gray)
-JPEG = Perturbation("jpeg", "JPEG", "quality", (60, 30, 15, 8), _recompress, none=100)
+JPEG = Perturbation("jpeg", "JPEG quality", "of 100", (60, 30, 15, 8), _recompress, none=100)
 LIGHT = Perturbation("light", "Brightness", "%", (-60, -30, 30, 60), _light)
 
 PERTURBATIONS = (SHIFT, SCALE, ROTATION, BLUR, GRAY, JPEG, LIGHT)

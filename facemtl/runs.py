@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 
 from .prediction import MULTI, SINGLE, Predictor, approach_of
 from .tables import read_table
@@ -46,11 +46,14 @@ def learning(predictor: Predictor, folder: Path) -> pd.DataFrame:
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """Per experiment, model and task: `mean` and `sd` of the metric over its `seeds`, and the `change` from the base.
 
-    The change is the mean over the seeds that both have. It is worth a thought where it is some times the base's `sd`.
+    The change is the mean over the seeds that both have. `luck` is how large luck alone makes such a change in one of 20
+    cases: Student's t times the standard deviation of a difference of means, both of the base's seeds; missing where the base
+    has one seed.
     """
     keys = ["model", "task", "metric"]
-    base = runs[runs["experiment"] == BASE].set_index(["seed", *keys])["value"].rename("base")
-    runs = runs.join(base, on=["seed", *keys])
+    base = runs[runs["experiment"] == BASE]
+    spread = base.groupby(keys)["value"].agg(base_seeds="size", base_sd="std")
+    runs = runs.join(base.set_index(["seed", *keys])["value"].rename("base"), on=["seed", *keys])
     runs["change"] = runs["value"] - runs["base"]
     grouped = runs.groupby(["experiment", "question", *keys], sort=False)
     found = grouped.agg(
@@ -60,7 +63,9 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         change=("change", "mean"),
         seconds=("seconds", "mean"),
     )
-    return found.reset_index()
+    found = found.reset_index().join(spread, on=keys)
+    found["luck"] = stdtrit(found["base_seeds"] - 1, 1 - BEYOND_LUCK / 2) * found["base_sd"] * (2 / found["seeds"]) ** 0.5
+    return found.drop(columns=["base_seeds", "base_sd"])
 
 
 def by_approach(runs: pd.DataFrame) -> pd.DataFrame:
@@ -116,23 +121,31 @@ def delta_m_over_seeds(runs: pd.DataFrame) -> dict[str, float]:
 
 
 def at_best_rates(runs: pd.DataFrame) -> pd.DataFrame:
-    """Per task: the `difference`, one model minus three, where each model has the best of `rates` learning rates for it.
+    """Per task: the `difference`, one model minus three, where each of the four has the best of `rates` learning rates.
 
-    `base` is that at the base's rate. One seed, the lowest, is looked at: that which all rates have. Without other rates
-    than the base's, no row.
+    A single-task model's best rate is that of its task; the multi-task model is one training, so it has one: that with the
+    largest relative gain over the base's, mean over tasks. `base` is the difference at the base's rate. One seed, the lowest,
+    is looked at: that which all rates have. Without other rates than the base's, no row.
     """
     rates = runs["experiment"].str.startswith("lr-")
     runs = runs[(runs["experiment"].eq(BASE) | rates) & runs["seed"].eq(runs["seed"].min())]
-    runs = runs.assign(approach=approach_of(runs))
+    columns = ["task", "rates", "base", "difference"]
+    wide = runs.assign(approach=approach_of(runs)).pivot(index="experiment", columns=["approach", "task"], values="value")
+    wide = wide.dropna()  # experiments that have all models
+    if len(wide) < 2 or BASE not in wide.index or {*wide.columns.levels[0]} != {SINGLE.name, MULTI.name}:
+        return pd.DataFrame(columns=columns)
+    better_down = [task_named(task).metric.lower_is_better for _, task in wide.columns]
+    gains = (wide / wide.loc[BASE] - 1) * [-1 if down else 1 for down in better_down]
+    together = gains[MULTI.name].mean(axis=1).idxmax()
     rows = []
-    for task, part in runs.groupby("task", sort=False):
-        wide = part.pivot(index="experiment", columns="approach", values="value").dropna()
-        if len(wide) < 2 or wide.shape[1] < 2 or BASE not in wide.index:
+    for task in wide[MULTI.name]:
+        if task not in wide[SINGLE.name]:
             continue
-        best = wide.min() if task_named(task).metric.lower_is_better else wide.max()
-        base, difference = (values[MULTI.name] - values[SINGLE.name] for values in (wide.loc[BASE], best))
+        alone = gains[SINGLE.name, task].idxmax()
+        difference = wide.at[together, (MULTI.name, task)] - wide.at[alone, (SINGLE.name, task)]
+        base = wide.at[BASE, (MULTI.name, task)] - wide.at[BASE, (SINGLE.name, task)]
         rows.append({"task": task, "rates": len(wide), "base": base, "difference": difference})
-    return pd.DataFrame(rows, columns=["task", "rates", "base", "difference"])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def by_weighting(runs: pd.DataFrame) -> pd.DataFrame:

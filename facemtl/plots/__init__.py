@@ -16,11 +16,11 @@ from .only import only
 from .perturbations import metric_by_perturbation
 from .style import COLORS, DASHES, SYMBOLS
 from .trainings import learning_curves, spread_over_seeds, then_and_now
-from .trust import confusion_matrices, reliability_diagram
+from .trust import FEWEST, confusion_matrices, reliability_diagram
 
 __all__ = [
-    "COLORS", "DASHES", "SQUARE", "SYMBOLS", "ages", "ages_of_groups", "bias_by_age", "confusion_matrices", "coverage_by_age",
-    "cumulative_score", "difference_by_age", "error_by_age", "error_distribution", "learning_curves", "metric_by_group",
-    "metric_by_perturbation", "only", "people", "predicted_against_true", "reliability_diagram", "spread_over_seeds",
-    "then_and_now",
+    "COLORS", "DASHES", "FEWEST", "SQUARE", "SYMBOLS", "ages", "ages_of_groups", "bias_by_age", "confusion_matrices",
+    "coverage_by_age", "cumulative_score", "difference_by_age", "error_by_age", "error_distribution", "learning_curves",
+    "metric_by_group", "metric_by_perturbation", "only", "people", "predicted_against_true", "reliability_diagram",
+    "spread_over_seeds", "then_and_now",
 ]  # fmt: skip

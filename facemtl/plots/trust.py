@@ -30,7 +30,7 @@ def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
             customdata=counts, name=approach.title, hoverongaps=False, meta={"task": task.name, "approach": approach.name},
             hovertemplate="label %{y}, answered %{x}<br>%{z:.1f} %, %{customdata} images<extra>" + approach.title + "</extra>",
         )  # fmt: skip
-    figure.update_xaxes(title_text="Answer (%)", showgrid=False, tickfont_size=11)
+    figure.update_xaxes(title_text="Answer (% of each label's images)", showgrid=False, tickfont_size=11)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_yaxes(title_text="Label", col=1)
     figure.update_annotations(font_size=13)
@@ -53,6 +53,8 @@ def reliability_diagram(table: pd.DataFrame, task: Task) -> go.Figure:
             marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 9},
             hovertemplate="%{x:.0f} % confident, %{y:.0f} % right<br>%{customdata} images<extra>" + approach.title + "</extra>",
         )  # fmt: skip
-    figure.update_xaxes(title_text=f"Confidence: {task.confidence_words} (%)", range=[0, 102], dtick=20)
+    figure.update_xaxes(title_text=f"Claimed (% {task.confidence_words})", range=[0, 102], dtick=20)
+    if table.empty:
+        figure.add_annotation(text="Too few images to tell", x=50, y=50, showarrow=False)
     figure.update_yaxes(title_text="Came true (%)", range=[0, 102], dtick=20)
     return figure.update_layout(template=TEMPLATE)

@@ -79,6 +79,7 @@ def train(
             "images": len(learner.dls.train.indices),
             "seconds": round(sum(row["seconds"] for row in keeper.rows)) + keeper.origin["training"].get("seconds", 0),
             "device": str(learner.dls.device),
+            "precision": _precision(learner.dls.device),
             "earlier": keeper.earlier,
             "started_from": keeper.origin["training"],
             "loss_scales": {name: task_named(name).loss_scale for name in config.tasks},

@@ -20,7 +20,7 @@ from .faces import FacePool, Wish, wait
 from .look import Look
 
 TITLE = "facemtl"
-QUESTION = "One face, one question: does a single multi-task model see as much as three single-task models?"
+QUESTION = "One face, one question: does one multi-task model see as much as three single-task models?"
 HIDE = "Hide gender and race"
 MISSING = "Make them with `python -m facemtl evaluate`, then start the app again."
 KEEP_FILES = 60  # seconds until an uploaded file is deleted; it is looked for every half minute

@@ -14,8 +14,8 @@ PRIVACY = (
     "alone.</p>"
 )
 HIDDEN = (
-    '<p class="hidden-note">The model card speaks of gender and race, which you have asked to hide. It is shown where '
-    "“Hide gender and race” is not ticked.</p>"
+    '<p class="hidden-note">The model card speaks of gender and race, which you have asked to hide. To read it, '
+    "untick “Hide gender and race”.</p>"
 )
 # Wide tables scroll sideways: the keyboard must be able to reach them.
 _REACHABLE = """

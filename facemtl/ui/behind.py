@@ -21,10 +21,13 @@ ABSENT = cards.message(
     "Its faces may not be passed on, so they are shown only where somebody has fetched them: run `python -m facemtl download`, "
     "then start the app again.",
 )
-NOBODY = cards.message("No such face", "Among the images chosen above, nobody is like that.")
+NOBODY = cards.message(
+    "No such face", "None of the images chosen above is like that. Choose other images, or other faces here."
+)
 NONE_HERE = cards.message(
     "These faces are not here",
-    "The folder of UTKFace lacks the images that these predictions are of. Fetch it anew with `python -m facemtl download`.",
+    "The folder of UTKFace lacks the images that these predictions are of. Move or empty that folder, run "
+    "`python -m facemtl download`, then start the app again.",
 )
 FAR = 10  # years off, or apart, that are worth a look
 
@@ -83,10 +86,10 @@ def of_ages() -> list[Kind]:
         return find
 
     return [
-        Kind(f"read too old by {FAR} years or more", by(lambda errors: errors.mean(axis=1))),
-        Kind(f"read too young by {FAR} years or more", by(lambda errors: -errors.mean(axis=1))),
+        Kind(f"read too old by {FAR} years or more (mean of both approaches)", by(lambda errors: errors.mean(axis=1))),
+        Kind(f"read too young by {FAR} years or more (mean of both approaches)", by(lambda errors: -errors.mean(axis=1))),
         Kind(
-            f"read {FAR} years or more apart by the approaches",
+            f"read {FAR} years or more apart by the two approaches",
             by(lambda errors: (errors[SINGLE.name] - errors[MULTI.name]).abs()),
         ),
     ]
@@ -161,13 +164,14 @@ def build(
     with gr.Column(elem_classes="card", elem_id="behind"):
         gr.HTML(
             '<h2 class="figure-title">Whose faces are these?</h2>'
-            '<p class="note">Click on a square of “How close are predicted ages to the labels?”, or on a cell of a confusion '
-            "matrix, to see the faces in it. Or choose: those of the images above that are …</p>"
+            '<p class="note">Click on a square of “How close are predicted ages to the labels?”'
+            '<span class="sensitive">, or on a cell of “What is taken for what?”,</span> to see the faces in it. Or choose: '
+            "those of the images above that are …</p>"
         )
         offered = []
         for kinds, label, text, css in (
             (AGES, "Age", "Show faces by age", []),
-            (OTHERS, "Taken for something else", "Show faces taken for others", ["sensitive"]),
+            (OTHERS, "Answered other than labelled", "Show faces by answer", ["sensitive"]),
         ):
             with gr.Row(elem_classes=["toolbar", *css]):
                 choices = [(kind.title, KINDS.index(kind)) for kind in kinds]
@@ -195,7 +199,7 @@ def build(
         if not wanted:
             return nobody(NOBODY)
         here = tuple(source.known(wanted))
-        said = f"{len(wanted):,} of the chosen images are {kind.title}."
+        said = f"{len(wanted):,} of the chosen images {'is' if len(wanted) == 1 else 'are'} {kind.title}."
         sensitive = kind.sensitive or len(table) < len(chosen(True, values))  # chosen by gender, say
         return draw(Drawn(here, said, sensitive), hidden) if here else nobody(NONE_HERE)
 
@@ -224,7 +228,7 @@ def build(
     def open_face(found: Drawn, hidden: bool, event: gr.EventData) -> tuple:
         some = ready(pool).of_images(found.on_sheet, N_FACES)
         if not 0 <= (number := int(event.choice)) < len(some):
-            raise gr.Error("There is no such face.", print_exception=False)
+            raise gr.Error("This face is no longer on display. Show the faces again.", print_exception=False)
         return gr.Tabs(selected="compare"), *shared["show"](look_at_face(some[number]), hidden)
 
     outputs = [drawn, faces, more]

@@ -101,9 +101,9 @@ def record(task: Task, values: Mapping[str, float]) -> str:
     """How good each approach's answers of this kind were; nothing where `values` has not both."""
     if len(values) < len(APPROACHES):
         return ""
-    how = "right in {}" if isinstance(task, Classification) else "{} off on average"
-    said = ", ".join(f"those of {a.short} are {how.format(task.metric.words(values[a.name]))}" for a in APPROACHES)
-    return f'<p class="note">Of answers like this to validation faces, {said}.</p>'
+    how = "are right in {}" if isinstance(task, Classification) else "are {} off on average"
+    said = " and ".join(f"those of {a.short} {how.format(task.metric.words(values[a.name]))}" for a in APPROACHES)
+    return f'<p class="note">On validation faces, answers like this: {said}.</p>'
 
 
 def mark(approach: Approach) -> str:
@@ -206,8 +206,8 @@ def _regression_badge(task: Regression, predictions: pd.Series, label: float | N
     if abs(lead) < EQUAL:
         return "Equally close", ""
     if lead > 0:
-        return f"Multi-task is closer, by {lead:.1f} {task.unit}", MULTI.name
-    return f"Single-task is closer, by {-lead:.1f} {task.unit}", SINGLE.name
+        return f"One model is closer, by {lead:.1f} {task.unit}", MULTI.name
+    return f"Three models are closer, by {-lead:.1f} {task.unit}", SINGLE.name
 
 
 @task_card.register
@@ -237,9 +237,9 @@ def _class_badge(predictions: pd.Series, label: float | None) -> tuple[str, str]
     if right.all():
         return "Both right", "good"
     if right[MULTI.name]:
-        return "Only multi-task is right", MULTI.name
+        return "One model is right, three are not", MULTI.name
     if right[SINGLE.name]:
-        return "Only single-task is right", SINGLE.name
+        return "Three models are right, one is not", SINGLE.name
     agree = predictions[SINGLE.name] == predictions[MULTI.name]
     return ("Agree, against the label" if agree else "Both differ from the label"), ""
 
@@ -247,7 +247,7 @@ def _class_badge(predictions: pd.Series, label: float | None) -> tuple[str, str]
 def cost_card(seconds: Sequence[Mapping[str, float]], parameters: Mapping[str, int]) -> str:
     """By approach: measured seconds for each of the last faces, of which the median is told, and parameters."""
     cells = [(f"{1000 * median(s[a.name] for s in seconds):.0f} ms", a.short, a) for a in APPROACHES]
-    cells += [(f"{parameters[a.name] / 1e6:.1f} M", f"parameters, {a.short.split()[0]}", a) for a in APPROACHES]
+    cells += [(f"{parameters[a.name] / 1e6:.1f} M", f"parameters, {a.short}", a) for a in APPROACHES]
     body = "".join(
         f'<div><b class="{a.name}-text">{mark(a)}{number}</b><small>{what}</small></div>' for number, what, a in cells
     )

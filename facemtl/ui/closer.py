@@ -51,8 +51,8 @@ def where_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
         ramp = f'<div class="ramp" aria-hidden="true"></div><small>0 to {top:.0f} {task.change_unit}</small>'
         rows.append(f'<div class="maps"><h3>{task.title}</h3><div class="map-pair">{pair}</div>{ramp}</div>')
     note = (
-        f"A square of {100 * PATCH:.0f} % of a side, in the face's mean colour, is laid over it place by place (occlusion "
-        "sensitivity). Bright is where covering the face changes the answer most: what this answer hangs on, not why."
+        f"A square of {100 * PATCH:.0f} % of a side, in the face's mean colour, covers one place after another (occlusion "
+        "sensitivity). Bright places change the answer most when covered: they show what it depends on, not why."
     )
     yield cards.card("Where does it look?", f'<div class="map-row">{"".join(rows)}</div><p class="note">{note}</p>')
 
@@ -75,9 +75,9 @@ def steadiness_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[
     rows = [[task.title, *(_spread(task, values[task.name, a.name], a) for a in APPROACHES)] for task in tasks]
     note = (
         f"The same face in {len(VIEWS)} views: as it is, mirrored, shifted by 5 % of a side in eight directions, "
-        "10 % larger and smaller; without the mean over mirror images that answers above are."
+        "10 % larger and smaller. The answers above are means over a face and its mirror image; these are not."
     )
-    columns = ["Answer", *(cards.named(a) for a in APPROACHES)]
+    columns = ["Task", *(cards.named(a) for a in APPROACHES)]
     yield cards.card("How steady is it?", cards.html_table("How steady is it?", columns, rows, note))
 
 
@@ -98,7 +98,7 @@ def save_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
         f'<p class="links"><a download="facemtl.png" href="{picture}">Download the picture</a>'
         f'<a download="facemtl.json" href="{numbers}">Download all numbers (JSON)</a></p>'
     )
-    yield cards.card("To take along", body)
+    yield cards.card("The result, to save", body)
 
 
 def faces_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:

@@ -70,7 +70,7 @@ def answer(
         return cards.message(
             "No face found",
             "The detector finds upright faces that are seen from the front and not too small in the photo. Try another photo, "
-            "or go on with its centre square and correct the crop; but mind that the models answer whatever they are shown.",
+            "or press “Use the centre square” and correct the crop. The models answer whatever they are shown, face or not.",
         )
     predictions = predictor.predict([look.face.crop])
     table, probabilities = _by_approach(predictions.table), _by_approach(predictions.probabilities)
@@ -110,7 +110,8 @@ def view(predictor: Predictor, look: Look) -> str:
     crop = cards.picture(look.face.crop, "The crop that the models see", size=2 * size)
     warning = ""
     if weak := poor(look):
-        warning = f'<p class="poor" role="status"><b>A poor crop: {", ".join(weak)}.</b> Answers may be far off.</p>'
+        so = "Answers may be far off: correct the crop, or try another photo."
+        warning = f'<p class="poor" role="status"><b>A poor crop: {", ".join(weak)}.</b> {so}</p>'
     body = f'<div class="photo">{photo}</div><div class="seen">{crop}<p>{text}</p></div>{warning}'
     return f'<section class="card looked-at{" several" if len(look.faces) > 1 else ""}">{body}</section>'
 

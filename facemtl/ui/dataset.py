@@ -25,10 +25,11 @@ def overview(counts: pd.DataFrame) -> str:
     by = counts.groupby("split")["n"].sum()
     n = f"{counts['n'].sum():,}"
     text = (
-        f"<p>{n} different faces, cropped to 200 × 200 px, with "
+        f"<p>{n} different images of faces, cropped to 200 × 200 px, with "
         '<span class="sensitive">a gender, one of five races and </span>an age each: labels that a model estimated and a '
-        f"person checked. {by.get('train', 0):,} are for training, {by.get('calibration', 0):,} for calibration and "
-        f"{by.get('validation', 0):,} for validation; an image's own bytes decide which.</p>"
+        f"person checked. {by.get('train', 0):,} are for training, {by.get('calibration', 0):,} for calibration (to set how "
+        f"sure answers are) and {by.get('validation', 0):,} for validation (to test them). A fixed rule on each file decides "
+        "which.</p>"
     )
     return cards.card("What is UTKFace?", text)
 
@@ -38,12 +39,12 @@ def problems_table(problems: pd.DataFrame) -> str:
     shares = [f"{100 * row.n / max(1, row.of):.1f} % of {row.of:,}" for row in problems.itertuples()]
     rows = [[name, f"{n:,}", share] for name, n, share in zip(names, problems["n"], shares, strict=True)]
     note = (
-        "Where labels differ, pairs of byte-identical files are counted: the same picture, labelled twice. "
-        "So no model can be right about all of them."
+        "“Copies that disagree” counts pairs of byte-identical files: the same picture, labelled twice, so no model can be "
+        "right about both. Ages 1, 26 and multiples of five are labelled too often: many ages are guessed or rounded."
     )
     question = "What is wrong with the labels?"
     sensitive = [row.problem.startswith((GENDER.name, RACE.name)) for row in problems.itertuples()]
-    return cards.card(question, cards.html_table(question, ["Problem", "Files", "Share"], rows, note, sensitive))
+    return cards.card(question, cards.html_table(question, ["Problem", "Number", "Share"], rows, note, sensitive))
 
 
 def numbers_of_ages(counts: pd.DataFrame) -> str:
@@ -100,7 +101,7 @@ def build(described: Path, composites: FacePool, tab: gr.Tab) -> None:
         figures.card("How old are the faces?", plots.ages(counts), numbers_of_ages(counts))
         figures.card("Who is in it, and who is not?", plots.people(counts), numbers_of_people(counts), is_sensitive=True)
     with gr.Row(equal_height=True):
-        confounded = "Are age, gender and race confounded?"
+        confounded = "Do ages differ between genders and races?"
         figures.card(confounded, plots.ages_of_groups(counts), numbers_of_groups(counts), BOXES, is_sensitive=True)
         with gr.Column(min_width=320):
             gr.HTML(problems_table(problems))

@@ -19,7 +19,7 @@ from ..tasks import AGE, TASKS, Classification, Task
 
 MAX_SEED = 999_999
 ANY = -1  # in place of a label's index
-AGREEMENTS = {"any": "agreeing or not", "agree": "where both approaches agree", "differ": "where they disagree"}
+AGREEMENTS = {"any": "agreeing or not", "agree": f"both agree (age ± {AGE.near} {AGE.unit})", "differ": "they disagree"}
 ORDERS = {"chance": "by chance", "hardest": "largest age errors", "apart": "ages furthest apart"}
 CLASSES = tuple(task for task in TASKS if isinstance(task, Classification))
 

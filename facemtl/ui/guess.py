@@ -15,8 +15,8 @@ ROUNDS = 10
 TIE = 0.05  # years between errors that are told as equal
 START = 40  # years; where the slider stands before a guess
 RULES = (
-    f'<p class="note">You say how old a face is, then both approaches answer, and the label is uncovered. Over {ROUNDS} faces, '
-    "who is closest on average?</p>"
+    '<p class="note">You say how old a face is, then both approaches answer, and the label is shown: the age that the dataset '
+    f"gives, which may be wrong. Over {ROUNDS} faces, who is closest on average?</p>"
 )
 # On a phone the answer would come below the window.
 _TO_ANSWER = """() => {
@@ -110,7 +110,7 @@ def score(game: Game) -> str:
     else:
         words = "You are between the two."
     note = f"{words} {n} face{'s' if n > 1 else ''} so far." if not game.is_over else f"{words} That was the last face."
-    card = cards.card("Mean error", cards.html_table("Mean error", ["", "off by"], rows, note))
+    card = cards.card("Mean error", cards.html_table("Mean error", ["Who", "Off by"], rows, note))
     return card + looking_back(game) if game.is_over else card
 
 
@@ -123,7 +123,9 @@ def looking_back(game: Game) -> str:
         rows.append([str(i), f"{turn.label:.0f}", *cells])
     columns = ["Face", "Label", "You", *(cards.named(a) for a in APPROACHES)]
     note = f"Ages in {AGE.unit}; ✓ is who was closest."
-    return cards.card(f"All {len(game.turns)} at a glance", cards.html_table("All faces of this game", columns, rows, note))
+    return cards.card(
+        f"All {len(game.turns)} faces at a glance", cards.html_table("All faces of this game", columns, rows, note)
+    )
 
 
 def _mark(name: str) -> str:

@@ -15,7 +15,7 @@ KEPT_SIDE = 2000  # px; from a copy of this size crops are corrected
 STEP, GROWTH = 0.08, 0.2  # of the crop's side: how far a step moves it, and how much larger one makes it
 # How a crop may be corrected: by how many steps it goes to the right, goes down, and grows.
 STEPS = {
-    "Left": (-1, 0, 0), "Right": (1, 0, 0), "Up": (0, -1, 0), "Down": (0, 1, 0), "Closer": (0, 0, -1), "Wider": (0, 0, 1),
+    "Left": (-1, 0, 0), "Right": (1, 0, 0), "Up": (0, -1, 0), "Down": (0, 1, 0), "Tighter": (0, 0, -1), "Wider": (0, 0, 1),
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from .look import look_at_face
 
 N_FACES = 12
 LINK = "Link to these faces"
-NOBODY = cards.message("No such face", "No face is like that. Widen the ages, or ask for less.")
+NOBODY = cards.message("No such face", "No face is like that. Widen the ages, or set a field back to “any”.")
 
 
 def grid(predictor: Predictor, faces: list[LabelledFace], origin: str, hide: bool = False, by_chance: bool = True) -> str:
@@ -84,7 +84,8 @@ def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:
     labels = ages["face"].map({i: face.labels[AGE.name] for i, face in enumerate(faces)})
     error = (ages["prediction"] - labels).abs().groupby(ages["approach"]).mean()
     means = " and ".join(f"{error[a.name]:.1f} years by {a.short}" for a in APPROACHES)
-    return f"Mean age error on these {len(faces)} faces: {means}. A few faces prove nothing: see Validation."
+    whose = "this face" if len(faces) == 1 else f"these {len(faces)} faces"
+    return f"Mean age error on {whose}: {means}. A few faces prove nothing: see Validation."
 
 
 def build(
@@ -136,7 +137,7 @@ def build(
         found = source.draw(N_FACES, wish, tasks)
         html = grid(predictor, found, source.origin, hidden) if found else NOBODY
         address = f'<a href="{escape(wish.query())}">{LINK}</a>'
-        counted = f"Page {wish.sheet + 1} of {last + 1}, {total:,} faces" if total else ""
+        counted = f"Page {wish.sheet + 1} of {last + 1}, {total:,} face{'' if total == 1 else 's'}" if total else ""
         return (
             wish, wish.seed, *(getattr(wish, name) for name in wished), html, address, counted,
             gr.Button(interactive=wish.sheet > 0), gr.Button(interactive=wish.sheet < last),
@@ -166,7 +167,7 @@ def build(
         chosen = int(event.choice)
         found = ready(pool).draw(N_FACES, wish, cards.shown(predictor.tasks, hidden)) if wish else []
         if not 0 <= chosen < len(found):
-            raise gr.Error("There is no such face.", print_exception=False)
+            raise gr.Error("This face is no longer on display. Press “New faces” and click again.", print_exception=False)
         return gr.Tabs(selected="compare"), *shared["show"](look_at_face(found[chosen]), hidden)
 
     outputs = [drawn, seed, *wished.values(), faces, link, place, back, forth, choice]

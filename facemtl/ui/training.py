@@ -25,16 +25,17 @@ HISTORY = (
 WHAT = (
     '<p class="note">A backbone turns a picture into a few hundred numbers, and a head turns those into an answer. A '
     "single-task model has one head; a multi-task model has a head for each task on one backbone, which has to serve them "
-    "all: it costs a third, and what one task teaches it, the others may use.</p>"
+    "all: it costs about a third as much, and what it learns for one task may help the others.</p>"
 )
 CURVES = (
-    "After each epoch, on the first 1,000 validation images, without mirror images. Steps come from larger images, dips from a "
-    "learning rate that rises again: the models were trained in several goes, all alike."
+    "After each epoch (one pass over the training images), on the first 1,000 validation images, without mirror images. Jumps "
+    "come from larger images, dips from a learning rate that rises again where a training goes on."
 )
 OWN_FACES = """
 Name your images as UTKFace does, `[age]_[gender]_[race]_[anything].jpg`<span class="sensitive"> (gender: 0 male, 1 female;
 race: 0 White, 1 Black, 2 Asian, 3 Indian, 4 Others)</span>, put them into one folder, here `faces`, and train the four models
-on it: the first command for each task, and with `all`. The others measure them and open this app with them.
+on it: run the first command once for each task and once with `all` in place of `age`. The second measures the four models,
+the third opens this app with them.
 
 ```sh
 python -m facemtl train --data faces --tasks age
@@ -151,10 +152,14 @@ def _lay_out_curves(predictor: Predictor, models: Path) -> None:
 def _lay_out_runs(trainings: pd.DataFrame) -> None:
     """What short trainings tell; of a question that they do not ask, nothing."""
     asked = {
-        "approach": ("How much is the luck of a training?", runs.by_approach(trainings)),
+        "approach": ("How much does the luck of a training change?", runs.by_approach(trainings)),
         "weighting": ("Does it matter how losses are weighed?", runs.by_weighting(trainings)),
     }
     epochs, size = trainings[trainings["experiment"].isin(runs.WEIGHTINGS)][["epochs", "size"]].max()
+    weighed = (
+        "A loss is what training makes smaller. Fixed scales divide each task's by its usual size, equal weights add them as "
+        "they are, learned weights are found in training. "
+    )
     note = (
         f"Each mark is one short training ({epochs:.0f} epochs, {size:.0f} px), each stroke the mean of those alike. "
         "More in docs/experiments.md."
@@ -163,7 +168,8 @@ def _lay_out_runs(trainings: pd.DataFrame) -> None:
         for by, (title, table) in asked.items():
             if not table.empty:
                 drawing = plots.spread_over_seeds(table, by)
-                figures.card(title, drawing, numbers_of_seeds(table, by), note, is_sensitive=True)
+                said = note if by == "approach" else weighed + note
+                figures.card(title, drawing, numbers_of_seeds(table, by), said, is_sensitive=True)
 
 
 def _or_message(make) -> None:

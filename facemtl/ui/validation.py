@@ -10,6 +10,7 @@ import pandas as pd
 from .. import plots
 from ..evaluation import (
     AGE_GROUPS,
+    FEW,
     N_RESAMPLES,
     age_error_by_group,
     age_errors,
@@ -20,14 +21,15 @@ from ..evaluation import (
     reliability,
 )
 from ..prediction import APPROACHES, MULTI, SINGLE, Approach, approach_of
-from ..tasks import AGE, Classification, Task, task_named
+from ..tasks import AGE, INTERVAL, Classification, Task, task_named
 from . import cards, compare, figures
 from .faces import ANY, CLASSES
 from .figures import numbers
 
 NOBODY = cards.message(
     "No such image",
-    "No validation image is like that. Widen the ages, or ask for less. The figures still show the choice before.",
+    "No validation image is like that. Widen the ages, or set a field back to “any”. "
+    "The figures still show the previous choice.",
 )
 
 
@@ -92,10 +94,11 @@ def summary(compared: pd.DataFrame) -> str:
     columns = ["Task", *(cards.named(a) for a in APPROACHES), "Difference, one minus three", "In words"]
     n = int(compared["n"].max())
     note = (
-        f"{n:,} validation images, the same for both. Small numbers are 95 % intervals from {N_RESAMPLES:,} bootstrap "
-        "resamples of the images; differences are paired. They tell the luck of the images, not of the training run."
+        f"{n:,} validation images, the same for both. In small print: 95 % intervals, which tell how far the luck of the "
+        f"images may move a number ({N_RESAMPLES:,} bootstrap resamples, paired for differences). The luck of a training is "
+        "not in them: see Training."
     )
-    question = "At equal recipe and budget, what does one model lose or gain?"
+    question = "Trained alike, what does one model lose or gain?"
     sensitive = [task_named(name).sensitive for name in compared["task"]]
     return cards.card(question, cards.html_table(question, columns, rows, note, sensitive))
 
@@ -103,7 +106,7 @@ def summary(compared: pd.DataFrame) -> str:
 def verdict(row) -> str:
     """Which approach the interval of the difference speaks for, if any."""
     words = {SINGLE: "Three models are better", MULTI: "One model is better"}
-    return words.get(favoured(row), "No difference that this many images could show")
+    return words.get(favoured(row), "May be the luck of the images")
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,13 @@ class Question:
     draw: Callable[[View], object]
     numbers: Callable[[View], str]
     sensitive: bool = False
+    note: str = ""  # what of the figure does not explain itself
+
+    def below(self, view: View) -> str:
+        return figures.below(self.numbers(view), self.note)
 
 
+_BARS = "Bars are 95 % intervals."
 _BY_AGE = {"age_group": "Age", "approach": "Approach", "n": "Images"}
 
 
@@ -154,7 +162,8 @@ def _of_groups(task: Task) -> Question:
     def draw(view: View) -> object:
         return plots.metric_by_group(view.metrics, task)
 
-    return Question(f"{task.title}: who is read better, who worse?", draw, table, sensitive=True)
+    note = f"{_BARS} (few): fewer than {FEW} images, mostly luck."
+    return Question(f"{task.title}: who is read better, who worse?", draw, table, sensitive=True, note=note)
 
 
 def _of_confusion(task: Classification) -> Question:
@@ -167,7 +176,7 @@ def _of_confusion(task: Classification) -> Question:
             "target": "Label",
             "prediction": "Answer",
             "n": "Images",
-            "share": "% of the label's",
+            "share": "% of this label's images",
         }
         return numbers(rows, columns)
 
@@ -185,30 +194,44 @@ def _of_reliability(task: Task) -> Question:
     def draw(view: View) -> object:
         return plots.reliability_diagram(reliability(view.table, task), task)
 
-    return Question(f"{task.title}: is a confidence worth what it claims?", draw, table, sensitive=task.sensitive)
+    note = (
+        "On the dotted line, answers come true as often as they claim. "
+        f"Points of fewer than {plots.FEWEST} images are left out."
+    )
+    return Question(f"{task.title}: is a confidence worth what it claims?", draw, table, task.sensitive, note)
 
 
 QUESTIONS = (
-    Question("How close are predicted ages to the labels?", lambda v: plots.predicted_against_true(v.errors), _densest),
+    Question(
+        "How close are predicted ages to the labels?",
+        lambda v: plots.predicted_against_true(v.errors),
+        _densest,
+        note="On the dotted line the age is exactly right. The darker a square, the more images.",
+    ),
     Question(
         "How many faces are within so many years?",
         lambda v: plots.cumulative_score(cumulative_scores(v.errors)),
         lambda v: numbers(cumulative_scores(v.errors), {"approach": "Approach", "years": "Years", "share": "% of images"}),
     ),
     Question("How large are the age errors?", lambda v: plots.error_distribution(v.errors), _signed),
-    Question("Which approach errs less, at which age?", lambda v: plots.difference_by_age(v.metrics), _differences),
+    Question("Which approach errs less, at which age?", lambda v: plots.difference_by_age(v.metrics), _differences, note=_BARS),
     Question(
-        "At which ages do they err most?", lambda v: plots.error_by_age(v.groups), _of_age("mae", "Mean absolute error (years)")
+        "At which ages do they err most?",
+        lambda v: plots.error_by_age(v.groups),
+        _of_age("mae", "Mean absolute error (years)"),
+        note=_BARS,
     ),
     Question(
         "Which ages are read too old, which too young?",
         lambda v: plots.bias_by_age(v.groups),
         _of_age("bias", "Mean of predicted minus labelled (years)"),
+        note=_BARS,
     ),
     Question(
         "Do the intervals hold what they promise?",
         lambda v: plots.coverage_by_age(v.groups),
         _of_age("coverage", "Labels inside (%)"),
+        note=f"The dotted line is the promise: {100 * INTERVAL:.0f} %.",
     ),
     _of_reliability(AGE),
     *(_of_confusion(task) for task in CLASSES),
@@ -244,14 +267,14 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind:
         pair = QUESTIONS[i : i + 2]
         css = ["sensitive"] if all(q.sensitive for q in pair) else []
         with gr.Row(equal_height=True, elem_classes=css):
-            drawn += [figures.card(q.title, q.draw(whole), q.numbers(whole), is_sensitive=q.sensitive) for q in pair]
+            drawn += [figures.card(q.title, q.draw(whole), q.numbers(whole), q.note, is_sensitive=q.sensitive) for q in pair]
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
 
     def show(view: View, name: str = BOTH) -> list:
         drawings, below = [question.draw(view) for question in QUESTIONS], view
         for one in (a for a in APPROACHES if a.name == name):
             drawings, below = [plots.only(drawing, one) for drawing in drawings], view.of(one)
-        return [summary(view.overall), *drawings, *(figures.below(question.numbers(below)) for question in QUESTIONS)]
+        return [summary(view.overall), *drawings, *(question.below(below) for question in QUESTIONS)]
 
     def chosen(hidden: bool, values: tuple) -> pd.DataFrame:
         """The rows of the images that are asked for; who hides a task does not choose by it either."""

@@ -18,7 +18,7 @@ def open_tab(page: Page) -> None:
 
 def test_it_says_how_many_faces_there_are_and_what_is_wrong(page):
     open_tab(page)
-    expect(page.get_by_text(f"{COUNTS['n'].sum():,} different faces")).to_be_visible()
+    expect(page.get_by_text(f"{COUNTS['n'].sum():,} different images of faces")).to_be_visible()
     for row in PROBLEMS.itertuples():
         name = re.sub(r"^(\w+) differs", r"Copies that disagree on \1", row.problem).capitalize()
         expect(page.get_by_role("row", name=name).filter(visible=True)).to_contain_text(f"{row.n:,}")

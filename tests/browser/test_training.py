@@ -62,7 +62,7 @@ def test_the_luck_of_trainings_and_the_weighing_of_losses_are_figures_with_their
     open_tab(page)
     runs = load_runs(MEASURED)
     for title, table in (
-        ("How much is the luck of a training?", by_approach(runs)),
+        ("How much does the luck of a training change?", by_approach(runs)),
         ("Does it matter how losses are weighed?", by_weighting(runs)),
     ):
         figure = page.get_by_role("figure", name=title)

@@ -34,6 +34,7 @@ def test_a_summary_worked_out_by_hand():
     assert found.loc["base", ["seeds", "mean", "change"]].tolist() == [3, 7.0, 0.0]
     assert found.loc["base", "sd"] == pytest.approx(7**0.5)
     assert found.loc["ema", ["seeds", "mean", "change"]].tolist() == [2, 4.75, -0.75]  # against seeds 0 and 1 alone
+    assert found.loc["ema", "luck"] == pytest.approx(stats.t.ppf(0.975, 2) * 7**0.5)  # of two means of two: sqrt(1/2 + 1/2) sd
 
 
 def test_what_was_written_is_read(tmp_path):
@@ -102,6 +103,17 @@ def test_each_model_has_the_rate_that_suits_it():
     assert (row.task, row.rates, row.base, row.difference) == ("age", 3, pytest.approx(-0.6), pytest.approx(-0.2))
     assert at_best_rates(runs[runs["experiment"].isin(["base", "ema"])]).empty
     assert at_best_rates(runs[runs["model"] == "multitask"]).empty
+
+
+def test_the_multi_task_model_has_one_rate_for_all_its_tasks():
+    """By hand: half the rate makes its age 2 % worse and its race 4 % better, so it is its best rate, for age too."""
+    values = {"base": (5.0, 50.0, 5.0, 50.0), "lr-1e-3": (5.1, 49.0, 5.1, 52.0)}
+    models = [("age", "age"), ("race", "race"), ("multitask", "age"), ("multitask", "race")]
+    rows = [(name, *pair, v) for name, each in values.items() for pair, v in zip(models, each, strict=True)]
+    runs = pd.DataFrame(rows, columns=["experiment", "model", "task", "value"]).assign(seed=0)
+    found = at_best_rates(runs).set_index("task")
+    assert found["difference"].to_dict() == pytest.approx({"age": 0.1, "race": 2.0})
+    assert found["base"].to_dict() == {"age": 0.0, "race": 0.0}
 
 
 def test_weightings_are_compared_at_the_same_seeds():

@@ -232,7 +232,7 @@ def test_a_labelled_face_says_who_is_closer(predictor, pool):
     errors = (ages - labelled.labels["age"]).abs()
     lead = errors["age"] - errors["multitask"]
     if abs(lead) >= cards.EQUAL:
-        assert f"{'Multi' if lead > 0 else 'Single'}-task is closer, by {abs(lead):.1f} years" in text(html)
+        assert f"{'One model is' if lead > 0 else 'Three models are'} closer, by {abs(lead):.1f} years" in text(html)
         assert f"{'One' if lead > 0 else 'Three'}, by {abs(lead):.1f} years" in text(html)
     assert f"label {labelled.labels['age']:.0f}" in text(html)
 
@@ -258,7 +258,7 @@ def test_steps_move_and_resize_the_crop_and_can_be_undone(photo):
     side, step = right - left, looks.STEP * (right - left)
     assert looks.correct(look, "Right").face.box == pytest.approx((left + step, top, right + step, bottom + 0))
     assert looks.correct(look, "Up").face.box == pytest.approx((left, top - step, right, bottom - step))
-    closer_ = looks.correct(look, "Closer").face.box
+    closer_ = looks.correct(look, "Tighter").face.box
     assert closer_[2] - closer_[0] == pytest.approx(side / (1 + looks.GROWTH))
     assert (closer_[0] + closer_[2]) / 2 == pytest.approx((left + right) / 2)
     there_and_back = looks.correct(looks.correct(look, "Left"), "Right")
@@ -275,7 +275,7 @@ def test_a_corrected_crop_is_that_part_of_the_photo(tmp_path):
     pixels = np.stack([np.tile(ramp, (800, 1)), np.tile(ramp[:, None], (1, 800)), np.full((800, 800), 90, np.uint8)], axis=-1)
     Image.fromarray(pixels[:500]).save(tmp_path / "ramp.png")
     look = looks.take_centre(looks.look_at_file(tmp_path / "ramp.png"))
-    for step in ("Closer", "Closer", "Closer", "Right", "Down"):
+    for step in ("Tighter", "Tighter", "Tighter", "Right", "Down"):
         look = looks.correct(look, step)
     left, top, right, bottom = look.face.box
     for value, expected in zip(look.face.crop.mean(axis=(0, 1)), ((left + right) / 2, (top + bottom) / 2), strict=False):
@@ -327,7 +327,7 @@ def test_no_face_is_said_and_the_centre_is_offered(predictor, results, tmp_path)
     assert "No face found" in compare.answer(predictor, look)
     centre = looks.take_centre(look)
     assert "no face was found in it" in compare.view(predictor, centre)
-    assert "Of answers like this" not in compare.answer(predictor, centre, records=track_records(results))
+    assert "answers like this" not in compare.answer(predictor, centre, records=track_records(results))
 
 
 def test_what_is_no_image_is_refused(tmp_path):
@@ -342,8 +342,8 @@ def test_what_is_no_image_is_refused(tmp_path):
         (1, 1, None, "Agree"),
         (1, 0, None, "Disagree"),
         (1, 1, 1, "Both right"),
-        (1, 0, 1, "Only single-task is right"),
-        (0, 1, 1, "Only multi-task is right"),
+        (1, 0, 1, "Three models are right, one is not"),
+        (0, 1, 1, "One model is right, three are not"),
         (0, 0, 1, "Agree, against the label"),
     ],
 )
@@ -360,8 +360,8 @@ def test_both_wrong_in_different_ways():
     [
         (30.0, 34.0, None, "4.0 years apart"),
         (30.0, 30.01, None, "Agree"),
-        (30.0, 34.0, 33, "Multi-task is closer, by 2.0 years"),
-        (30.0, 34.0, 30, "Single-task is closer, by 4.0 years"),
+        (30.0, 34.0, 33, "One model is closer, by 2.0 years"),
+        (30.0, 34.0, 30, "Three models are closer, by 4.0 years"),
         (30.0, 34.0, 32, "Equally close"),
     ],
 )
@@ -451,7 +451,7 @@ def test_the_summary_shows_the_measured_numbers(results):
         ("age", 0.2, 1.0, "Three models are better"),
         ("gender", 0.2, 1.0, "One model is better"),
         ("gender", -1.0, -0.2, "Three models are better"),
-        ("race", -0.2, 0.2, "No difference"),
+        ("race", -0.2, 0.2, "May be the luck"),
     ],
 )
 def test_verdicts_follow_the_interval(task, low, high, says):
