@@ -166,7 +166,7 @@ def delta_m(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0) 
     for task in _tasks(table):
         scores = paired_scores(table, task).to_numpy()
         means = np.vstack([scores.mean(axis=0), _bootstrap(scores, n_resamples, seed)])
-        gains.append(100 * (means[:, 1] / means[:, 0] - 1) * (-1 if task.metric.lower_is_better else 1))
+        gains.append(task.metric.gain(means[:, 0], means[:, 1]))
     mean = np.mean(gains, axis=0)
     return float(mean[0]), *(float(x) for x in np.percentile(mean[1:], [2.5, 97.5]))
 

@@ -31,7 +31,7 @@ _VERDICTS = {  # is one model better at anything, are three?
     (False, True): "So one model in place of three loses a little here.",
     (True, True): "So one model in place of three gains on one question what it loses on another.",
 }
-DELTA_M = "all: mean relative gain of one model (delta-m)"
+_DELTA_M = "all: mean relative gain of one model (delta-m)"
 _MARKED = re.compile(r"(<!-- begin: ([\w-]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
@@ -57,7 +57,7 @@ def results(folder: Path) -> str:
         values = [metric.words(row.single), metric.words(row.multi), f"{metric.words(row.difference, sign=True)}, {interval}"]
         rows.append([f"{row.task}: {metric.title.lower()}", *values])
     value, low, high = evaluation.delta_m(evaluation.load_validation(folder))
-    rows.append([DELTA_M, "", "", f"{value:+.1f} %, {low:+.1f} to {high:+.1f}"])
+    rows.append([_DELTA_M, "", "", f"{value:+.1f} %, {low:+.1f} to {high:+.1f}"])
     return _table(["task", *_titles(), "difference, with its 95 % interval"], rows)
 
 
@@ -148,7 +148,7 @@ def luck(folder: Path) -> str:
     gain = delta_m_over_seeds(runs)
     if gain["seeds"]:
         told = [f"{gain['mean']:+.1f} % ± {gain['sd']:.1f}", *_of_luck(gain["t"], gain["p"])]
-        rows.append([DELTA_M, gain["seeds"], "", "", *told])
+        rows.append([_DELTA_M, gain["seeds"], "", "", *told])
     return _table(["task", "seeds", *_titles(), "difference", "in standard errors", "by luck alone"], rows)
 
 
@@ -190,9 +190,9 @@ def search(folder: Path) -> str:
         cells = []
         for row in part.itertuples():
             metric = task_named(row.task).metric
-            change = metric.number(row.change, sign=True)
-            change = f"**{change}**" if abs(row.change) > row.luck else change
-            beside = f"± {metric.number(row.sd)}" if name == BASE else f"({change})"
+            bold = "**" if abs(row.change) > row.luck else ""
+            change = f"({bold}{metric.number(row.change, sign=True)}{bold})"
+            beside = f"± {metric.number(row.sd)}" if name == BASE else change
             cells.append(f"{metric.words(row.mean)} {beside}")
         rows.append([question, name, part["seeds"].iloc[0], *cells, f"{part['seconds'].iloc[0] / 60:.0f}"])
     return _table(["question", "run", "seeds", *map(_heading, found["task"].unique()), "minutes"], rows)

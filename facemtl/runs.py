@@ -108,9 +108,8 @@ def delta_m_by_seed(runs: pd.DataFrame) -> pd.Series:
     """Per seed that has all models: by how much one is better than three, in percent of their metrics, mean over tasks."""
     wide = by_approach(runs).pivot(index=["seed", "task"], columns="approach", values="value")
     wide = wide.reindex(columns=[SINGLE.name, MULTI.name])
-    gain = 100 * (wide[MULTI.name] - wide[SINGLE.name]) / wide[SINGLE.name]
-    better_down = [task_named(task).metric.lower_is_better for task in gain.index.get_level_values("task")]
-    return gain.where([not down for down in better_down], -gain).groupby("seed").mean()
+    gains = [task_named(task).metric.gain(row[SINGLE.name], row[MULTI.name]) for (_, task), row in wide.iterrows()]
+    return pd.Series(gains, wide.index, dtype=float).groupby("seed").mean()
 
 
 def delta_m_over_seeds(runs: pd.DataFrame) -> dict[str, float]:
@@ -134,17 +133,15 @@ def at_best_rates(runs: pd.DataFrame) -> pd.DataFrame:
     wide = wide.dropna()  # experiments that have all models
     if len(wide) < 2 or BASE not in wide.index or {*wide.columns.levels[0]} != {SINGLE.name, MULTI.name}:
         return pd.DataFrame(columns=columns)
-    better_down = [task_named(task).metric.lower_is_better for _, task in wide.columns]
-    gains = (wide / wide.loc[BASE] - 1) * [-1 if down else 1 for down in better_down]
+    gains = wide.apply(lambda values: task_named(values.name[1]).metric.gain(values[BASE], values))
     together = gains[MULTI.name].mean(axis=1).idxmax()
     rows = []
     for task in wide[MULTI.name]:
         if task not in wide[SINGLE.name]:
             continue
         alone = gains[SINGLE.name, task].idxmax()
-        difference = wide.at[together, (MULTI.name, task)] - wide.at[alone, (SINGLE.name, task)]
-        base = wide.at[BASE, (MULTI.name, task)] - wide.at[BASE, (SINGLE.name, task)]
-        rows.append({"task": task, "rates": len(wide), "base": base, "difference": difference})
+        one, three = wide[MULTI.name, task], wide[SINGLE.name, task]
+        rows.append([task, len(wide), one[BASE] - three[BASE], one[together] - three[alone]])
     return pd.DataFrame(rows, columns=columns)
 
 

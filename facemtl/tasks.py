@@ -36,6 +36,10 @@ class Metric:
     def __call__(self, y_true: np.ndarray, y_pred: np.ndarray) -> float:
         return float(np.mean(self.scores(np.asarray(y_true, float), np.asarray(y_pred, float))))
 
+    def gain(self, before, after):
+        """By how much `after` is better than `before`, in percent of it: numbers or arrays, above 0 where it is better."""
+        return 100 * (after / before - 1) * (-1 if self.lower_is_better else 1)
+
     def number(self, value: float, sign: bool = False) -> str:
         """'94.1' or '4.54', with as many digits as are worth reading."""
         return f"{value:{'+' if sign else ''}.{1 if self.unit == '%' else 2}f}"

@@ -106,7 +106,7 @@ def test_the_answer_says_what_outlives_the_luck_of_a_training(gains, tmp_path):
         gain = gains[task.name] * (runs.at[row, "model"] == "multitask") * (-1 if task.metric.lower_is_better else 1)
         runs.loc[row, "value"] = 50 + gain + 0.1 * runs.at[row, "seed"]
     text = SECTIONS["answer"](with_runs(tmp_path, runs))
-    assert "trained 3 times, but only for 6 epochs on images of 64 px" in " ".join(text.split())
+    assert "trained 3 times, but only for 6 epochs on images of 64 px" in text
     said = {1: "one model is better by 1.", -1: "three are better by 1.", 0: "the difference may be luck."}
     for task in TASKS:
         lines = [line for line in text.splitlines() if line.startswith(f"- **{task.title}:")]
