@@ -86,8 +86,8 @@ def of_ages() -> list[Kind]:
         return find
 
     return [
-        Kind(f"read too old by {FAR} years or more (mean of both approaches)", by(lambda errors: errors.mean(axis=1))),
-        Kind(f"read too young by {FAR} years or more (mean of both approaches)", by(lambda errors: -errors.mean(axis=1))),
+        Kind(f"on average read too old by {FAR} years or more", by(lambda errors: errors.mean(axis=1))),
+        Kind(f"on average read too young by {FAR} years or more", by(lambda errors: -errors.mean(axis=1))),
         Kind(
             f"read {FAR} years or more apart by the two approaches",
             by(lambda errors: (errors[SINGLE.name] - errors[MULTI.name]).abs()),
