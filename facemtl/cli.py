@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "--teachers", nargs="+", metavar="FILE", help=".json files of trained models: learn their mean answer too"
     )
     added.add_argument("--teacher-weight", type=float, help="of the teachers in each loss; the labels have the rest")
+    added.add_argument("--sam", type=float, help="radius of sharpness-aware minimisation: flatter minima for twice the time")
     added.add_argument("--ema", type=float, help="decay per step of the running mean of the weights that is kept")
     added.add_argument("--seed", type=int)
     added.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -172,7 +173,7 @@ def _train(options: argparse.Namespace) -> None:
 
     chosen = (
         "backbone", "pretrained", "start", "stages", "batch_size", "lr", "warmup", "weight_decay", "dropout",
-        "mixup", "label_smoothing", "sigma", "weighting", "teachers", "teacher_weight", "ema", "seed",
+        "mixup", "label_smoothing", "sigma", "weighting", "teachers", "teacher_weight", "ema", "sam", "seed",
     )  # fmt: skip
     given = {name: value for name in chosen if (value := getattr(options, name)) is not None}
     given |= {name: tuple(given[name]) for name in ("stages", "teachers") if name in given}

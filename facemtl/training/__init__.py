@@ -25,7 +25,7 @@ from ..errors import FaceMTLError
 from ..losses import WEIGHTINGS
 from ..models import Checkpoint, FaceModel
 from ..tasks import Task, task_named
-from .callbacks import Float32Outputs, FreeLossWeights, KeepProgress, PrepareBatches, RunningMean, Teach
+from .callbacks import Float32Outputs, FreeLossWeights, KeepProgress, PrepareBatches, RunningMean, SharpnessAware, Teach
 from .config import TrainConfig
 from .loader import FaceLoader
 
@@ -173,6 +173,7 @@ def _learner(
             Teach(teachers, tasks, config.teacher_weight),
             Float32Outputs(),
             FreeLossWeights(),
+            SharpnessAware(config.sam),
             GradientClip(config.grad_clip),
             RunningMean(config.ema),
         ],

@@ -30,6 +30,7 @@ class TrainConfig:
     weighting: str = "fixed"  # how several losses become one: a name in losses.WEIGHTINGS
     teachers: tuple[str, ...] = ()  # .json files of trained models, whose mean answer is learned beside the labels
     teacher_weight: float = 0.5  # of the teachers in each loss; the labels have the rest
+    sam: float = 0.0  # how far weights move uphill before the gradient is taken (sharpness-aware minimisation); 0: not
     ema: float = 0.0  # decay per step of the running mean of the weights, which is then what is kept; 0 keeps the last
     seed: int = 0
 
@@ -43,7 +44,7 @@ class TrainConfig:
         limits = {
             "batch_size": (2, 4096), "lr": (1e-7, 1.0), "warmup": (0.001, 0.999), "weight_decay": (0, 1), "dropout": (0, 0.95),
             "grad_clip": (1e-3, 1e6), "mixup": (0, 10), "label_smoothing": (0, 0.9), "sigma": (0.1, 50), "ema": (0, 0.99999),
-            "teacher_weight": (0, 1), "seed": (0, 2**32 - 1),
+            "teacher_weight": (0, 1), "sam": (0, 10), "seed": (0, 2**32 - 1),
         }  # fmt: skip
         for name, (low, high) in limits.items():
             if not low <= (value := getattr(self, name)) <= high:

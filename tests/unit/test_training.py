@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fastai.callback.core import Callback, CancelFitException
 
 from facemtl import training
 from facemtl.augmentation import Augmentation
@@ -21,7 +23,7 @@ from facemtl.losses import FixedScales
 from facemtl.models import Checkpoint, FaceModel
 from facemtl.tasks import TASKS, task_named
 from facemtl.training import TrainConfig, find_learning_rate, train
-from facemtl.training.callbacks import KeepProgress, RunningMean, Teach
+from facemtl.training.callbacks import KeepProgress, RunningMean, SharpnessAware, Teach
 from facemtl.training.loader import FaceLoader
 from tests import support
 
@@ -104,7 +106,7 @@ def weights(output: Path) -> dict[str, torch.Tensor]:
         ("weight_decay", -0.1), ("weight_decay", float("nan")),
         ("dropout", -0.1), ("dropout", 1.0),
         ("grad_clip", 0.0), ("grad_clip", -1.0),
-        ("mixup", -0.1), ("label_smoothing", 1.0), ("sigma", 0.0), ("ema", 1.0), ("weighting", "fair"),
+        ("mixup", -0.1), ("label_smoothing", 1.0), ("sigma", 0.0), ("ema", 1.0), ("sam", -0.1), ("weighting", "fair"),
         ("seed", -1),
     ],
 )  # fmt: skip
@@ -552,7 +554,7 @@ def test_without_a_decay_nothing_is_averaged():
 
 
 @pytest.mark.parametrize(
-    "change", [{"ema": 0.9}, {"mixup": 0.4}, {"label_smoothing": 0.3}, {"sigma": 6.0}, {"weighting": "equal"}]
+    "change", [{"ema": 0.9}, {"sam": 0.1}, {"mixup": 0.4}, {"label_smoothing": 0.3}, {"sigma": 6.0}, {"weighting": "equal"}]
 )
 def test_each_setting_changes_what_is_learned(change, images, tmp_path):
     for name, config in (("plain", TINY), ("changed", replace(TINY, **change))):
@@ -560,6 +562,45 @@ def test_each_setting_changes_what_is_learned(change, images, tmp_path):
     plain, changed = (weights(tmp_path / name) for name in ("plain", "changed"))
     assert any((plain[key] - changed[key]).abs().max() > 1e-3 for key in plain)
     assert all(torch.isfinite(value).all() for value in changed.values())
+
+
+def test_sharpness_aware_steps_see_the_gradient_uphill_and_leave_all_else(images):
+    """By hand: the gradient at w + 0.5 g / |g|, where g is the one at w; the weights and running statistics are those of w."""
+    config = replace(TINY, sam=0.5, dropout=0.0, augmentation=STILL)
+    seen = {}
+
+    class Look(Callback):
+        order = SharpnessAware.order + 1
+
+        def before_step(self):
+            seen.update(grads=[p.grad.clone() for p in self.model.parameters()], state=deepcopy(self.model.state_dict()))
+            seen.update(xb=self.xb, yb=self.yb)
+            raise CancelFitException
+
+    learner = training._learner(config, images, None, torch.device("cpu"))
+    model, before = learner.model, deepcopy(learner.model.state_dict())
+    with learner.no_bar(), learner.no_logging():
+        learner.fit(1, 1e-3, cbs=Look())
+    model.train().load_state_dict(before)
+
+    def gradient() -> list[torch.Tensor]:
+        model.zero_grad()
+        outputs = {name: values.float() for name, values in model(*seen["xb"]).items()}
+        learner.loss_func(outputs, *seen["yb"]).backward()
+        return [p.grad.clone() for p in model.parameters()]
+
+    here = gradient()
+    statistics = {key: value.clone() for key, value in model.state_dict().items() if "running" in key}
+    length = torch.stack([g.norm() for g in here]).norm()
+    with torch.no_grad():
+        for parameter, g in zip(model.parameters(), here, strict=True):
+            parameter += 0.5 * g / length
+    there = gradient()
+    flat, plain, found = (torch.cat([g.flatten() for g in each]) for each in (there, here, seen["grads"]))
+    torch.testing.assert_close(found, flat, rtol=1e-2, atol=1e-3 * float(flat.abs().max()))
+    assert (plain - flat).norm() > 0.1 * flat.norm()  # so the comparison above can fail
+    for key in (key for key in before if "num_batches" not in key):
+        torch.testing.assert_close(seen["state"][key], statistics.get(key, before[key]), rtol=1e-4, atol=1e-6)
 
 
 def test_learned_weights_of_losses_are_learned_and_not_decayed(synthetic_faces, images):
