@@ -20,7 +20,7 @@ from fastai.learner import AvgMetric, Learner
 from fastai.optimizer import Adam
 from torch import Tensor
 
-from ..data import TRAIN, VALIDATION, decode_images
+from ..data import CALIBRATION, TRAIN, decode_images
 from ..errors import FaceMTLError
 from ..losses import WEIGHTINGS
 from ..models import Checkpoint, FaceModel
@@ -146,17 +146,18 @@ def _learner(
     # Stored an eighth larger than seen, so that shift, scale and rotation have pixels to draw from.
     decoded = torch.from_numpy(decode_images(images["file"], round(max(config.sizes) * 1.125), cache))
     targets = {task.name: torch.tensor(images[task.column].to_numpy()) for task in tasks}
-    train_images, validation_images = (np.flatnonzero(images["split"] == split) for split in (TRAIN, VALIDATION))
+    # A glance after each epoch is at images that nothing is reported on.
+    train_images, calibration_images = (np.flatnonzero(images["split"] == split) for split in (TRAIN, CALIBRATION))
     if len(train_images) < config.batch_size:
         raise FaceMTLError(
             f"There are {len(train_images)} training images, fewer than one batch of {config.batch_size}. "
             "Add images or choose a smaller --batch-size."
         )
-    if not len(validation_images):
-        raise FaceMTLError("There are no validation images. Add images: a fifth of them is set aside by their content.")
+    if not len(calibration_images):
+        raise FaceMTLError("There are no calibration images. Add images: a fifteenth of them is set aside by their content.")
     loaders = DataLoaders(
         FaceLoader(decoded, targets, train_images, config.batch_size, seed=config.seed),
-        FaceLoader(decoded, targets, validation_images[:1000], config.batch_size),  # a glance; `evaluate` uses all
+        FaceLoader(decoded, targets, calibration_images, config.batch_size),
         device=device,
     )
     loss = WEIGHTINGS[config.weighting](tasks).to(device)

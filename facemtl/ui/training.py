@@ -28,8 +28,8 @@ WHAT = (
     "all: it costs about a third as much, and what it learns for one task may help the others.</p>"
 )
 CURVES = (
-    "After each epoch (one pass over the training images), on the first 1,000 validation images, without mirror images. Jumps "
-    "come from larger images, dips from a learning rate that rises again where a training goes on."
+    "After each epoch (one pass over the training images), on a thousand or more held-out images, without mirror "
+    "images. Jumps come from larger images, dips from a learning rate that rises again where a training goes on."
 )
 OWN_FACES = """
 Name your images as UTKFace does, `[age]_[gender]_[race]_[anything].jpg`<span class="sensitive"> (gender: 0 male, 1 female;

@@ -17,7 +17,7 @@ from fastai.callback.core import Callback, CancelFitException
 from facemtl import training
 from facemtl.augmentation import Augmentation
 from facemtl.cli import main
-from facemtl.data import TRAIN, VALIDATION, decode_images, read_folder
+from facemtl.data import CALIBRATION, TRAIN, VALIDATION, decode_images, read_folder
 from facemtl.errors import FaceMTLError
 from facemtl.losses import FixedScales
 from facemtl.models import Checkpoint, FaceModel
@@ -223,6 +223,20 @@ def test_training_learns(uninterrupted, images):
         assert loss_of(model, images, 48, split) < 0.8 * loss_of(fresh, images, 48, split)
     losses = history(uninterrupted)["train_loss"]
     assert losses.iloc[-1] < losses.iloc[0]
+
+
+def test_training_never_looks_at_what_is_reported_on(images, tmp_path):
+    """Other labels on validation images change neither weights nor history; those on calibration images change the history."""
+    short = replace(TINY, stages=((32, 1),))
+    found = {}
+    for split in ("none", VALIDATION, CALIBRATION):
+        labels = images.assign(age=images["age"].where(images["split"] != split, 100 - images["age"]))
+        train(short, labels, tmp_path / split, progress=False)
+        rows = pd.read_csv(tmp_path / split / f"{MODEL}.history.csv").drop(columns="seconds")
+        found[split] = Checkpoint.load(tmp_path / split / f"{MODEL}.json")[0].sha256, rows
+    (weights_, rows), (weights_v, rows_v), (weights_c, rows_c) = found.values()
+    assert weights_ == weights_v == weights_c
+    assert rows.equals(rows_v) and not rows.equals(rows_c)
 
 
 def test_training_leaves_checkpoint_and_history_and_nothing_else(uninterrupted, images):
@@ -498,7 +512,7 @@ def test_an_interrupted_training_is_not_overwritten_by_a_new_one(left_over, synt
 def test_training_on_real_images_learns_and_survives_an_interruption(utkface, tmp_path, monkeypatch):
     images, _ = read_folder(utkface)
     few = pd.concat(
-        [images[images["split"] == TRAIN].head(480), images[images["split"] == VALIDATION].head(160)], ignore_index=True
+        [images[images["split"] == TRAIN].head(480), images[images["split"] == CALIBRATION].head(160)], ignore_index=True
     )
     config = TrainConfig(backbone="resnet10", pretrained=False, stages=((32, 3), (48, 3)), batch_size=32, lr=3e-3, seed=1)
     calls = []
