@@ -101,9 +101,9 @@ def record(task: Task, values: Mapping[str, float]) -> str:
     """How good each approach's answers of this kind were; nothing where `values` has not both."""
     if len(values) < len(APPROACHES):
         return ""
-    how = "are right in {}" if isinstance(task, Classification) else "are {} off on average"
-    said = " and ".join(f"those of {a.short} {how.format(task.metric.words(values[a.name]))}" for a in APPROACHES)
-    return f'<p class="note">On validation faces, answers like this: {said}.</p>'
+    said = " and ".join(f"{task.metric.words(values[a.name])} ({a.short})" for a in APPROACHES)
+    how = f"are right in {said}" if isinstance(task, Classification) else f"are {said} off on average"
+    return f'<p class="note">On validation faces, such answers {how}.</p>'
 
 
 def mark(approach: Approach) -> str:

@@ -16,7 +16,7 @@ from ..prediction import Predictor, approach_of
 from ..tasks import Classification
 from . import cards, closer
 from .faces import FacePool, Wish, new_seed
-from .look import SHOWN_SIDE, STEPS, Look, choose, correct, look_at_face, look_at_file, reset, take_centre
+from .look import SHOWN_SIDE, STEPS, Look, choose, correct, look_at_face, look_at_file, place, reset, take_centre
 
 # The file as it came, so that one place reads it or says why it cannot; Gradio's own way is an error without words.
 # Set on the class, because Gradio makes new instances while it runs, and a subclass makes it write stub files here.
@@ -45,6 +45,51 @@ new MutationObserver(() => {
     const said = element.querySelector('[data-spoken]')?.dataset.spoken ?? '';
     if (region.textContent !== said) region.textContent = said;
 }).observe(element, {childList: true, subtree: true});
+"""
+# The box of the chosen face can be dragged, and resized at its lower right corner; where it is let go, the crop is taken.
+DRAG = """
+element.addEventListener('dragstart', (event) => event.preventDefault());  // the browser's own, of a selected picture
+element.addEventListener('pointerdown', (down) => {
+    const box = down.target.closest('.box[aria-pressed="true"]');
+    if (!box || down.button) return;
+    const photo = box.parentElement.getBoundingClientRect(), edge = box.getBoundingClientRect();
+    const shape = photo.height / photo.width, least = 16 / box.parentElement.querySelector('img').naturalWidth;
+    const [left, top, side] = box.dataset.at.split(' ').map(Number);  // shares of the photo's width, height, width
+    const resizes = Math.hypot(edge.right - down.clientX, edge.bottom - down.clientY) < 24;
+    const before = box.style.cssText;
+    const within = (value, low, high) => Math.min(Math.max(value, low), high);
+    let at = null;
+    const move = (event) => {
+        const x = event.clientX - down.clientX, y = event.clientY - down.clientY;
+        if (!at && Math.hypot(x, y) < 4) return;  // a click
+        // The centre stays in the photo.
+        const most = 2 * Math.min(Math.max(1, shape), 0.99 - left, (0.99 - top) * shape);
+        const size = resizes ? within(side + Math.max(x, y) / photo.width, least, most) : side;
+        const half = [size / 2, size / 2 / shape];
+        at = resizes ? [left, top, size] : [
+            within(left + x / photo.width, 0.01 - half[0], 0.99 - half[0]),
+            within(top + y / photo.height, 0.01 - half[1], 0.99 - half[1]),
+            size,
+        ];
+        box.classList.add('dragged');
+        const shares = {left: at[0], top: at[1], width: size, height: size / shape};
+        for (const [name, share] of Object.entries(shares)) box.style[name] = `${100 * share}%`;
+    };
+    const end = (event) => {
+        box.removeEventListener('pointermove', move);
+        box.classList.remove('dragged');
+        if (!at) return;
+        if (event.type === 'pointercancel') { box.style.cssText = before; return; }
+        const swallow = (click) => { click.stopPropagation(); click.preventDefault(); };
+        element.addEventListener('click', swallow, {capture: true, once: true});
+        setTimeout(() => element.removeEventListener('click', swallow, {capture: true}), 0);
+        trigger('click', {crop: at});
+    };
+    box.setPointerCapture(down.pointerId);
+    box.addEventListener('pointermove', move);
+    box.addEventListener('pointerup', end, {once: true});
+    box.addEventListener('pointercancel', end, {once: true});
+});
 """
 WAITING = cards.message("No face yet", "Upload a photo, take one, paste one, or draw a random face.")
 FORGOTTEN = cards.message(
@@ -104,6 +149,8 @@ def view(predictor: Predictor, look: Look) -> str:
         return f'<section class="card"><div class="photo">{photo}</div></section>'
     size = max(m.checkpoint.image_size for m in predictor.models)
     text = f"<b>What the models see</b><br>this crop, at {size} × {size} px"
+    if not look.is_whole:
+        text += "<br>drag its box to correct it"
     if len(look.faces) > 1:
         text += f"<br>face {look.chosen + 1} of {len(look.faces)}, largest first"
     photo = cards.picture(look.photo, "The face", SHOWN_SIDE) if look.is_whole else _boxes(look)
@@ -124,11 +171,12 @@ def poor(look: Look) -> list[str]:
 
 
 def _boxes(look: Look) -> str:
-    """The photo and, over it, a button for each face."""
+    """The photo and, over it, a button for each face; `data-at` is what `place` takes."""
     height, width = look.photo.shape[:2]
     buttons = []
     for i, face in enumerate(look.faces):
         left, top, right, bottom = (v * look.scale for v in face.box)
+        at = f"{left / width:.5f} {top / height:.5f} {(right - left) / width:.5f}"
         left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
         style = (
             f"left:{100 * left / width:.2f}%;top:{100 * top / height:.2f}%;"
@@ -136,7 +184,7 @@ def _boxes(look: Look) -> str:
         )
         number = f'<span aria-hidden="true">{i + 1}</span>' if len(look.faces) > 1 else ""
         buttons.append(
-            f'<button type="button" class="box" data-choice="{i}" style="{style}" '
+            f'<button type="button" class="box" data-choice="{i}" data-at="{at}" style="{style}" '
             f'aria-label="Face {i + 1}" aria-pressed="{str(i == look.chosen).lower()}">{number}</button>'
         )
     return cards.picture(look.photo, "Your photo", SHOWN_SIDE) + "".join(buttons)
@@ -176,7 +224,7 @@ def build(
     timings: deque[dict[str, float]] = deque(maxlen=N_TIMINGS)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=3, min_width=280, elem_classes="left"):
-            shown = gr.HTML(view(predictor, Look()), elem_id="view", js_on_load=on_click)
+            shown = gr.HTML(view(predictor, Look()), elem_id="view", js_on_load=on_click + DRAG)
             centre = gr.Button("Use the centre square", visible=False, elem_id="centre")
             with gr.Accordion("Correct the crop", open=False, elem_id="correct") as correction:
                 with gr.Row(elem_classes="steps"):
@@ -223,7 +271,8 @@ def build(
         return show(look_at_face(ready.draw(1, Wish(new_seed()))[0]), hidden)
 
     def on_choice(look: Look, hidden: bool, event: gr.EventData) -> tuple:
-        return show(choose(look, int(event.choice)), hidden)
+        dragged = getattr(event, "crop", None)
+        return show(place(look, dragged) if dragged else choose(look, int(event.choice)), hidden)
 
     def after(change: Callable[[Look], Look]) -> Callable:
         return told(lambda look, hidden: show(change(look), hidden))

@@ -80,8 +80,29 @@ def correct(look: Look, step: str) -> Look:
     right, down, larger = STEPS[step]
     left, top, end, _ = look.face.box
     side = end - left
-    half = side * (1 + GROWTH) ** larger / 2
-    x, y = left + side / 2 + right * STEP * side, top + side / 2 + down * STEP * side
+    return _framed(
+        look, left + side / 2 + right * STEP * side, top + side / 2 + down * STEP * side, side * (1 + GROWTH) ** larger
+    )
+
+
+def place(look: Look, at: object) -> Look:
+    """Put the chosen crop where its box was dragged: `at` is left, top and side as shares of the photo's width, height, width.
+
+    What leaves the photo or vanishes, or is no such thing (it comes from a browser), changes nothing.
+    """
+    try:
+        left, top, side = (float(value) for value in at)
+    except (TypeError, ValueError):
+        return look
+    if look.face is None or not np.isfinite((left, top, side)).all():
+        return look
+    height, width = (length / look.scale for length in look.photo.shape[:2])
+    return _framed(look, (left + side / 2) * width, top * height + side * width / 2, side * width)
+
+
+def _framed(look: Look, x: float, y: float, side: float) -> Look:
+    """With the chosen crop around (x, y), in pixels of the original."""
+    half = side / 2
     image = Image.open(io.BytesIO(look.kept)) if look.kept else Image.fromarray(look.photo)
     scale = image.width / look.photo.shape[1] * look.scale  # pixels of `image` per pixel of the original
     width, height = image.width / scale, image.height / scale

@@ -269,6 +269,34 @@ def test_steps_move_and_resize_the_crop_and_can_be_undone(photo):
     assert looks.correct(turned, "Wider").face.pose == "tilted"
 
 
+def test_a_box_that_is_dragged_becomes_the_crop(photo):
+    look = looks.choose(looks.look_at_file(photo), 1)
+    moved = looks.place(look, [0.25, 0.1, 0.4])
+    assert moved.face.box == pytest.approx((225, 60, 585, 420), abs=1)
+    assert moved.faces[0] is look.faces[0] and looks.reset(moved).face is look.face
+    assert looks.place(moved, [0.25, 0.1, 0.4]).face.box == moved.face.box
+
+
+@pytest.mark.parametrize(
+    "at",
+    [None, 7, "abc", [0.1, 0.1], [0.1, 0.1, "x"], [float("nan")] * 3, [9, 9, 0.1], [0.1, 0.1, 0], [0.1, 0.1, -1], [0, 0, 1e9]],
+)
+def test_what_no_box_can_be_dragged_to_changes_nothing(photo, at):
+    look = looks.look_at_file(photo)
+    assert looks.place(look, at) is look
+    assert looks.place(looks.Look(), [0.1, 0.1, 0.5]) == looks.Look()
+
+
+def test_a_box_tells_where_it_lies(predictor, photo):
+    """What the page drags by: to let it go where it was gives the same crop, to a pixel."""
+    look = looks.look_at_file(photo)
+    at = re.findall(r'data-at="([^"]+)"', compare.view(predictor, look))
+    for i, said in enumerate(at):
+        chosen = looks.choose(look, i)
+        assert looks.place(chosen, said.split()).face.box == pytest.approx(chosen.face.box, abs=1.01)
+    assert len(at) == 2
+
+
 def test_a_corrected_crop_is_that_part_of_the_photo(tmp_path):
     """Colours tell where a pixel comes from: red grows to the right, green downwards."""
     ramp = np.linspace(0, 255, 800).astype(np.uint8)
@@ -327,7 +355,7 @@ def test_no_face_is_said_and_the_centre_is_offered(predictor, results, tmp_path)
     assert "No face found" in compare.answer(predictor, look)
     centre = looks.take_centre(look)
     assert "no face was found in it" in compare.view(predictor, centre)
-    assert "answers like this" not in compare.answer(predictor, centre, records=track_records(results))
+    assert "such answers" not in compare.answer(predictor, centre, records=track_records(results))
 
 
 def test_what_is_no_image_is_refused(tmp_path):
