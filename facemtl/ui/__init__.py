@@ -96,7 +96,7 @@ def build_app(
 
         def on_load(hidden: bool) -> tuple:
             """A random face shows at once what the page is for."""
-            return shared["on_random"](bool(hidden))
+            return shared["on_random"](Look(), bool(hidden))
 
         async def on_wait() -> None:
             await wait(pool)

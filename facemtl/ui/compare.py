@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from functools import partial, wraps
 
 import gradio as gr
+import numpy as np
 import pandas as pd
 
 from ..detection import weaknesses
@@ -266,9 +267,11 @@ def build(
             shown[2] = cards.message("This file cannot be used", str(error))
             return tuple(shown)
 
-    def on_random(hidden: bool) -> tuple:
+    def on_random(look: Look, hidden: bool) -> tuple:
         ready = pool.result() if pool.done() else composites  # nobody waits for a dataset that is still being read
-        return show(look_at_face(ready.draw(1, Wish(new_seed()))[0]), hidden)
+        looks = [look_at_face(face) for face in ready.draw(2, Wish(new_seed()))]
+        is_other = [not np.array_equal(each.photo, look.photo) for each in looks]
+        return show(looks[is_other.index(True) if any(is_other) else 0], hidden)
 
     def on_choice(look: Look, hidden: bool, event: gr.EventData) -> tuple:
         dragged = getattr(event, "crop", None)
@@ -286,7 +289,7 @@ def build(
         inlet, [arrived, inlet], show_progress="hidden", api_visibility="private",
     )  # fmt: skip
     arrived.change(told(on_file), [arrived, hide], outputs, trigger_mode="always_last", **quiet)
-    random.click(told(on_random), hide, outputs, **quiet)
+    random.click(told(on_random), [state, hide], outputs, **quiet)
     centre.click(after(take_centre), [state, hide], outputs, **quiet)
     again.click(after(reset), [state, hide], outputs, **quiet)
     for step, button in steps.items():

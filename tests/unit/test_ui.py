@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import itertools
 import json
 import re
 from collections import deque
@@ -223,6 +224,21 @@ def test_the_answer_is_the_predictor_s(predictor, photo):
             assert f"<b>{row.prediction:.0f}</b> <small>{row.low:.0f} to {row.high:.0f}</small>" in html
         else:
             assert f'<span class="share best">{100 * row.confidence:.0f} %</span>' in html
+
+
+def test_a_random_face_is_another_one(predictor, pool):
+    """Of two faces, each time the other; of a single one, that one."""
+    for n, expected in ((2, 2), (1, 1)):
+        few, opened = FacePool(pool.table.head(n).reset_index(drop=True), are_composites=True), Future()
+        opened.set_result(few)
+        with gr.Blocks():
+            on_random = compare.build(predictor, None, opened, few, "", gr.Checkbox())["on_random"]
+        seen = [looks.Look()]
+        for _ in range(6):
+            seen.append(on_random(seen[-1], False)[0])
+        faces = [hash(look.photo.tobytes()) for look in seen[1:]]
+        assert len(set(faces)) == expected
+        assert all((one == other) == (n == 1) for one, other in itertools.pairwise(faces))
 
 
 def test_a_labelled_face_says_who_is_closer(predictor, pool):
