@@ -11,6 +11,7 @@ from .tables import read_table, write_table
 from .tasks import AGE, GENDER, RACE, TASKS
 
 COUNTS_FILE, PROBLEMS_FILE = "counts.csv", "problems.csv"
+HEAPED, FEWEST = 2, 50  # an age of twice as many images as around it, and of so many at least, is labelled too often
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 _COMMAND = "python -m facemtl describe"
 
@@ -18,6 +19,18 @@ _COMMAND = "python -m facemtl describe"
 def counts(images: pd.DataFrame) -> pd.DataFrame:
     """Of `data.read_folder`: `age, gender, race, split, n`, how many images have these labels."""
     return images.groupby(["age", "gender", "race", "split"]).size().rename("n").reset_index()
+
+
+def of_ages(found: pd.DataFrame) -> pd.DataFrame:
+    """Of `counts`: `age, n, heaped`, a row for every age; heaped are those of HEAPED times as many images as around them.
+
+    Around an age are the two before and the two after it.
+    """
+    ages = range(AGE.low, AGE.high + 1)
+    n = found.groupby("age")["n"].sum().reindex(ages, fill_value=0)
+    around = pd.concat([n.shift(by) for by in (-2, -1, 1, 2)], axis=1).mean(axis=1)
+    heaped = (n >= HEAPED * around) & (n >= FEWEST)
+    return pd.DataFrame({"age": list(ages), "n": n.to_numpy(), "heaped": heaped.to_numpy()})
 
 
 def age_quantiles(found: pd.DataFrame) -> pd.DataFrame:

@@ -52,7 +52,12 @@ def where(loaded: LoadedModel, crop: np.ndarray) -> dict[str, np.ndarray]:
     return maps
 
 
-def steadiness(predictor: Predictor, crop: np.ndarray) -> pd.DataFrame:
-    """The predictions table of the same face in several VIEWS, named by `image`, each without its mirror image."""
+def views_of(crop: np.ndarray) -> dict[str, np.ndarray]:
+    """Square uint8 crop -> the same face in all VIEWS, uint8, by name."""
+    return {name: np.ascontiguousarray(view(crop)) for name, view in VIEWS.items()}
+
+
+def steadiness(predictor: Predictor, views: dict[str, np.ndarray]) -> pd.DataFrame:
+    """The predictions table of `views_of` a face, named by `image`, each without its mirror image."""
     plain = Predictor(replace(loaded, mirrored=False) for loaded in predictor.models)
-    return plain.predict([np.ascontiguousarray(view(crop)) for view in VIEWS.values()], list(VIEWS)).table
+    return plain.predict(list(views.values()), list(views)).table

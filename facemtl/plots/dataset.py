@@ -3,23 +3,28 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..description import LEVELS, age_quantiles
+from ..description import HEAPED, LEVELS, age_quantiles, of_ages
 from ..tasks import AGE, GENDER, RACE
 from .style import SOFT, TEMPLATE
 
 SHADES = ("#5a6f8f", "#b0a18a")  # of the two genders
+HEAPED_SHADE = "#b3541e"
 PATTERNS = ("", "/")
 
 
 def ages(counts: pd.DataFrame) -> go.Figure:
-    """`description.counts` -> images of each labelled age."""
-    by = counts.groupby("age")["n"].sum().reindex(range(AGE.low, AGE.high + 1), fill_value=0)
-    figure = go.Figure(
-        go.Bar(x=by.index, y=by, marker_color=SHADES[0], hovertemplate="%{x} years: %{y:,} images<extra></extra>")
-    )
+    """`description.counts` -> images of each labelled age, those marked that are labelled too often."""
+    figure, by = go.Figure(), of_ages(counts)
+    for i, name in enumerate(("as many as one would expect", f"at least {HEAPED} times as many as around it")):
+        rows = by[by["heaped"] == bool(i)]
+        figure.add_bar(
+            x=rows["age"], y=rows["n"], name=name, marker={"color": (SHADES[0], HEAPED_SHADE)[i]},
+            text=rows["age"] if i else None, textposition="outside", textangle=0, cliponaxis=False, textfont={"size": 11},
+            hovertemplate="%{x} years: %{y:,} images<extra></extra>",
+        )  # fmt: skip
     figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", dtick=20)
     figure.update_yaxes(title_text="Images", tickformat=",")
-    return figure.update_layout(template=TEMPLATE, bargap=0.1, showlegend=False)
+    return figure.update_layout(template=TEMPLATE, bargap=0.1, barmode="overlay", uniformtext={"minsize": 8, "mode": "show"})
 
 
 def people(counts: pd.DataFrame) -> go.Figure:

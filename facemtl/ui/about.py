@@ -1,6 +1,7 @@
 """About: the model card, as it stands in the repository, and what becomes of what visitors upload."""
 
 import re
+from html import escape
 from pathlib import Path
 
 import gradio as gr
@@ -24,6 +25,25 @@ new MutationObserver(reach).observe(document.body, {childList: true, subtree: tr
 reach();
 """
 
+_TO_HEADING = """
+element.addEventListener('click', (event) => {
+    const chosen = event.target.closest('[data-heading]');
+    if (!chosen) return;
+    event.preventDefault();
+    const heading = document.querySelectorAll('#model-card h2')[Number(chosen.dataset.heading)];
+    heading.tabIndex = -1;
+    heading.focus({preventScroll: true});
+    heading.scrollIntoView({behavior: 'smooth'});
+});
+"""
+
+
+def contents(text: str) -> str:
+    """A link to each heading of the model card."""
+    headings = re.findall(r"^## (.+)$", text, flags=re.MULTILINE)
+    links = "".join(f'<a href="#model-card" data-heading="{i}">{escape(heading)}</a>' for i, heading in enumerate(headings))
+    return f'<nav class="contents" aria-label="What is in the model card">{links}</nav>'
+
 
 def readable(text: str) -> str:
     """The model card for a page of its own: without comments, and without links to files of the repository."""
@@ -35,5 +55,7 @@ def build(model_card: Path) -> None:
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
     gr.HTML(cards.card("What becomes of what I upload?", PRIVACY), elem_id="privacy")
     gr.HTML(HIDDEN, js_on_load=_REACHABLE)
+    text = readable(model_card.read_text("utf-8"))
     with gr.Column(elem_classes=["card", "prose-card", "sensitive"]):
-        gr.Markdown(readable(model_card.read_text("utf-8")), elem_id="model-card")
+        gr.HTML(contents(text), js_on_load=_TO_HEADING)
+        gr.Markdown(text, elem_id="model-card")

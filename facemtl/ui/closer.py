@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..explanation import PATCH, VIEWS, steadiness, where
+from ..explanation import PATCH, VIEWS, steadiness, views_of, where
 from ..prediction import APPROACHES, Approach, Predictor, approach_of
 from ..tasks import Classification, Task, task_named
 from . import cards
@@ -69,7 +69,8 @@ def _map(crop: np.ndarray, values: np.ndarray, top: float, task: Task, approach)
 
 def steadiness_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
     """How far each answer moves over the views."""
-    table = steadiness(predictor, look.face.crop)
+    views = views_of(look.face.crop)
+    table = steadiness(predictor, views)
     by = table.assign(approach=approach_of(table)).groupby(["task", "approach"])["prediction"]
     values = {key: part.to_numpy() for key, part in by}
     rows = [[task.title, *(_spread(task, values[task.name, a.name], a) for a in APPROACHES)] for task in tasks]
@@ -78,7 +79,9 @@ def steadiness_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[
         "10 % larger and smaller. The answers above are means over a face and its mirror image; these are not."
     )
     columns = ["Task", *(cards.named(a) for a in APPROACHES)]
-    yield cards.card("How steady is it?", cards.html_table("How steady is it?", columns, rows, note))
+    pictures = "".join(cards.picture(view, name.capitalize(), size=112) for name, view in views.items())
+    table = cards.html_table("How steady is it?", columns, rows, note)
+    yield cards.card("How steady is it?", f'<div class="views">{pictures}</div>{table}')
 
 
 def _spread(task: Task, values: np.ndarray, approach: Approach) -> str:

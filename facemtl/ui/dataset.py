@@ -48,8 +48,9 @@ def problems_table(problems: pd.DataFrame) -> str:
 
 
 def numbers_of_ages(counts: pd.DataFrame) -> str:
-    by = counts.groupby("age")["n"].sum().reset_index()
-    return figures.numbers(by, {"age": f"Labelled age ({AGE.unit})", "n": "Images"})
+    by = description.of_ages(counts)
+    by = by[by["n"] > 0].assign(heaped=by["heaped"].map({True: "yes", False: ""}))
+    return figures.numbers(by, {"age": f"Labelled age ({AGE.unit})", "n": "Images", "heaped": "Labelled too often"})
 
 
 def numbers_of_people(counts: pd.DataFrame) -> str:

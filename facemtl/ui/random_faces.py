@@ -16,6 +16,22 @@ from .look import look_at_face
 
 N_FACES = 12
 LINK = "Link to these faces"
+# A second way to take the link along, where the browser lets a page write to the clipboard.
+COPY = """
+element.addEventListener('click', async (event) => {
+    const button = event.target.closest('.copy');
+    if (!button) return;
+    const link = element.querySelector('a');
+    try {
+        await navigator.clipboard.writeText(link.href);
+        button.textContent = 'Copied';
+    } catch {
+        button.textContent = 'Copy it from the address bar';
+        window.history.replaceState(null, '', link.href);
+    }
+    setTimeout(() => { button.textContent = 'Copy'; }, 3000);
+});
+"""
 NOBODY = cards.message("No such face", "No face is like that. Widen the ages, or set a field back to “any”.")
 
 
@@ -103,7 +119,8 @@ def build(
         seed = gr.Number(label="Seed", precision=0, minimum=0, maximum=MAX_SEED, min_width=140, scale=0, elem_id="seed")
         again = gr.Button("Show this seed", scale=0, min_width=140)
         new = gr.Button("New faces", variant="primary", scale=0, min_width=140, elem_id="new-faces")
-        link = gr.HTML(f'<a style="visibility: hidden">{LINK}</a>', elem_id="seed-link")  # keeps its place
+        blank = f'<a style="visibility: hidden">{LINK}</a>'  # keeps its place
+        link = gr.HTML(blank, elem_id="seed-link", js_on_load=COPY)
     choice = gr.Accordion("Choose which faces", open=False, elem_id="wish")
     with choice, gr.Row(elem_classes="toolbar"):
         ends = {"low": AGE.low, "high": AGE.high}
@@ -136,7 +153,7 @@ def build(
         wish = replace(wish, sheet=min(wish.sheet, last))
         found = source.draw(N_FACES, wish, tasks)
         html = grid(predictor, found, source.origin, hidden) if found else NOBODY
-        address = f'<a href="{escape(wish.query())}">{LINK}</a>'
+        address = f'<a href="{escape(wish.query())}">{LINK}</a><button type="button" class="copy">Copy</button>'
         counted = f"Page {wish.sheet + 1} of {last + 1}, {total:,} face{'' if total == 1 else 's'}" if total else ""
         return (
             wish, wish.seed, *(getattr(wish, name) for name in wished), html, address, counted,

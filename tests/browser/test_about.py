@@ -19,6 +19,15 @@ def test_the_model_card_is_there_in_full(page):
     expect(card).not_to_contain_text("<!--")
 
 
+def test_its_contents_lead_to_each_part(page):
+    support.choose_tab(page, "About")
+    contents = page.get_by_role("navigation", name="What is in the model card")
+    for heading in re.findall(r"^## (.+)$", CARD, re.MULTILINE)[::4]:
+        contents.get_by_role("link", name=heading).click()
+        expect(page.locator("#model-card").get_by_role("heading", name=heading)).to_be_in_viewport()
+        expect(page.locator("#model-card").get_by_role("heading", name=heading)).to_be_focused()
+
+
 def test_no_link_leads_nowhere(page):
     support.choose_tab(page, "About")
     expect(page.locator("#model-card")).to_be_visible()

@@ -247,13 +247,14 @@ def test_nothing_jumps_while_a_page_loads(page, app):
     page.goto(app)
     expect(answer(page)).to_contain_text("What it cost")
     assert page.evaluate("window.allJumps()") < 0.1
-    other = page.context.new_page()
+    other = page.context.browser.new_page()
     other.goto(app)
     expect(answer(other)).to_contain_text("What it cost")
     other.get_by_role("button", name="Where does it look?").click()
     expect(closer(other)).to_contain_text("One moment")
     page.goto(app)
     expect(answer(page)).to_contain_text("What it cost")
+    other.close()
     assert page.evaluate("window.allJumps()") < 0.1
     page.goto(f"{app}/?seed=12")
     expect(page.locator(".tile")).to_have_count(12)

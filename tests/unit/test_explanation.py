@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from facemtl.explanation import STEPS, VIEWS, steadiness, where
+from facemtl.explanation import STEPS, VIEWS, steadiness, views_of, where
 from facemtl.models import Checkpoint
 from facemtl.prediction import LoadedModel, Predictor
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
@@ -111,7 +111,7 @@ def test_views_are_the_face_a_little_changed(crop):
 
 
 def test_steadiness_is_the_predictor_s_own_answer_to_each_view(predictor, crop):
-    table = steadiness(predictor, crop)
+    table = steadiness(predictor, views_of(crop))
     assert len(table) == len(VIEWS) * 2 * len(TASKS)
     one_view = Predictor(replace(loaded, mirrored=False) for loaded in predictor.models)
     for name in ("as it is", "mirrored", "larger"):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from facemtl import description, plots
+from facemtl.description import of_ages
 from facemtl.evaluation import (
     AGE_GROUPS,
     age_error_by_group,
@@ -257,14 +258,26 @@ def test_figures_of_the_dataset_name_what_they_count(counts, name):
 
 
 def test_every_image_of_the_dataset_is_in_a_bar(counts):
-    (ages,) = plots.ages(counts).data
-    assert dict(zip(ages.x, ages.y, strict=True)).items() >= counts.groupby("age")["n"].sum().to_dict().items()
+    bars = [(age, n) for bar in plots.ages(counts).data for age, n in zip(bar.x, bar.y, strict=True)]
+    assert len(bars) == len(dict(bars)), "each age in one bar"
+    assert dict(bars).items() >= counts.groupby("age")["n"].sum().to_dict().items()
     bars = plots.people(counts).data
     assert sum(sum(bar.x) for bar in bars) == counts["n"].sum()
     for gender, bar in enumerate(bars):
         for race, n in zip(bar.y, bar.x, strict=True):
             of_them = (counts["gender"] == gender) & (counts["race"] == RACE.labels.index(race))
             assert n == counts.loc[of_them, "n"].sum()
+
+
+def test_ages_that_are_labelled_too_often_are_marked(counts):
+    """UTKFace's are the first year, 26 and many multiples of five; in even counts there are none."""
+    usual, heaped = plots.ages(counts).data
+    assert {1, 26, 35, 45} <= set(heaped.x) and all(age in (1, 26) or age % 5 == 0 for age in heaped.x)
+    assert list(heaped.text) == list(heaped.x) and usual.text is None
+    even = pd.DataFrame({"age": range(117), "gender": 0, "race": 0, "split": "train", "n": 100})
+    assert not of_ages(even)["heaped"].any()
+    even.loc[40, "n"] = 200
+    assert list(of_ages(even).query("heaped")["age"]) == [40]
 
 
 def test_boxes_hold_the_quantiles_of_ages(counts):
