@@ -15,11 +15,13 @@ PATTERNS = ("", "/")
 def ages(counts: pd.DataFrame) -> go.Figure:
     """`description.counts` -> images of each labelled age, those marked that are labelled too often."""
     figure, by = go.Figure(), of_ages(counts)
-    for i, name in enumerate(("as many as one would expect", f"at least {HEAPED} times as many as around it")):
+    for i, name in enumerate(("an age like others", f"at least {HEAPED} × its neighbours")):
         rows = by[by["heaped"] == bool(i)]
+        tall = rows["n"] > by["n"].max() / 4  # small bars stand too close together on a phone
         figure.add_bar(
-            x=rows["age"], y=rows["n"], name=name, marker={"color": (SHADES[0], HEAPED_SHADE)[i]},
-            text=rows["age"] if i else None, textposition="outside", textangle=0, cliponaxis=False, textfont={"size": 11},
+            x=rows["age"], y=rows["n"], name=name, width=0.9, marker={"color": (SHADES[0], HEAPED_SHADE)[i]},
+            text=[str(age) if said else "" for age, said in zip(rows["age"], tall, strict=True)] if i else None,
+            textposition="outside", textangle=0, cliponaxis=False, textfont={"size": 11},
             hovertemplate="%{x} years: %{y:,} images<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", dtick=20)

@@ -273,7 +273,7 @@ def test_ages_that_are_labelled_too_often_are_marked(counts):
     """UTKFace's are the first year, 26 and many multiples of five; in even counts there are none."""
     usual, heaped = plots.ages(counts).data
     assert {1, 26, 35, 45} <= set(heaped.x) and all(age in (1, 26) or age % 5 == 0 for age in heaped.x)
-    assert list(heaped.text) == list(heaped.x) and usual.text is None
+    assert {"1", "26"} <= set(heaped.text) <= {"", *map(str, heaped.x)} and usual.text is None
     even = pd.DataFrame({"age": range(117), "gender": 0, "race": 0, "split": "train", "n": 100})
     assert not of_ages(even)["heaped"].any()
     even.loc[40, "n"] = 200
