@@ -50,9 +50,9 @@ class Experiment:
 
 EXPERIMENTS = (
     Experiment(BASE, "How much is luck?", {}, FOUR_MODELS, THREE_SEEDS),
+    Experiment("lr-5e-4", "Is a quarter of the learning rate better for any model?", {"lr": 5e-4}, FOUR_MODELS),
     Experiment("lr-1e-3", "Is half the learning rate better for any model?", {"lr": 1e-3}, FOUR_MODELS),
     Experiment("lr-4e-3", "Is twice the learning rate better for any model?", {"lr": 4e-3}, FOUR_MODELS),
-    Experiment("lr-5e-4", "Is a quarter of the learning rate better for any model?", {"lr": 5e-4}, FOUR_MODELS),
     Experiment("equal-weights", "Does it matter how losses are weighed?", {"weighting": "equal"}, seeds=THREE_SEEDS),
     Experiment("uncertainty", "Does it help to learn the weights of losses?", {"weighting": "uncertainty"}, seeds=THREE_SEEDS),
     Experiment("twice-as-long", "Does longer training pay?", {"stages": ((64, 8),)}, FOUR_MODELS),
@@ -148,7 +148,7 @@ def collect(folder: Path) -> pd.DataFrame:
 def merged(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """`runs`, and those of the folder's table that are not among them: trainings may be made in several places.
 
-    What is no experiment any more, or was made at another budget, is left out.
+    What is no experiment any more, or was made at another budget, is left out. In the order of EXPERIMENTS.
     """
     if not (folder / RUNS_FILE).exists():
         return runs
@@ -156,5 +156,6 @@ def merged(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     budgets = {e.name: (len(c.sizes), c.sizes[-1]) for e in EXPERIMENTS for c in e.configs()}
     budgets[ONE_VIEW] = budgets.get(BASE)
     fits = [budgets.get(row.experiment) == (row.epochs, row.size) for row in both.itertuples()]
+    order = {name: position for position, name in enumerate(budgets)}
     both = both[fits].drop_duplicates(keys)
-    return both.sort_values("experiment", key=lambda c: c == ONE_VIEW, kind="stable", ignore_index=True)
+    return both.sort_values("experiment", key=lambda names: names.map(order), kind="stable", ignore_index=True)

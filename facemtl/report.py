@@ -12,10 +12,22 @@ import pandas as pd
 from . import cost, evaluation, label_noise, robustness
 from .errors import FaceMTLError
 from .prediction import APPROACHES, MULTI, SINGLE, Approach
-from .runs import BASE, BEYOND_LUCK, RUNS_FILE, at_best_rates, by_weighting, delta_m_over_seeds, load_runs, summary
+from .runs import (
+    BASE,
+    BEYOND_LUCK,
+    ONE_VIEW,
+    RUNS_FILE,
+    at_best_rates,
+    by_approach,
+    by_weighting,
+    delta_m_by_seed,
+    delta_m_over_seeds,
+    load_runs,
+    summary,
+)
 from .runs import luck as spread_of_seeds
 from .tables import read_table
-from .tasks import Metric, task_named
+from .tasks import TASKS, Metric, task_named
 
 _ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = tuple(_ROOT / name for name in ("README.md", "MODEL_CARD.md", "docs/experiments.md"))
@@ -168,6 +180,25 @@ def rates(folder: Path) -> str:
     return _table(["model", "task", *names], sorted(rows, key=lambda row: row[0] != row[1]))
 
 
+def recipes(folder: Path) -> str:
+    """Both approaches under each change of the recipe that all four models were trained with, from one seed."""
+    runs = load_runs(folder)
+    runs = runs[
+        runs["seed"].eq(runs["seed"].min()) & ~runs["experiment"].str.startswith("lr-") & runs["experiment"].ne(ONE_VIEW)
+    ]
+    names, rows = [a.name for a in APPROACHES], []
+    for experiment in runs["experiment"].unique():
+        values = by_approach(runs, experiment).pivot(index="task", columns="approach", values="value").reindex(columns=names)
+        if values.isna().any(axis=None):
+            continue
+        cells = []
+        for name, three, one in values.reindex(task.name for task in TASKS).itertuples():
+            metric = task_named(name).metric
+            cells.append(f"{metric.number(three)} / {metric.words(one)} ({metric.number(one - three, sign=True)})")
+        rows.append([experiment, *cells, f"{delta_m_by_seed(runs, experiment).item():+.1f} %"])
+    return _table(["run", *(f"{_heading(task.name)}, three / one" for task in TASKS), "delta-m"], rows)
+
+
 def weightings(folder: Path) -> str:
     """The ways to weigh losses, over the seeds."""
     found = by_weighting(load_runs(folder))
@@ -315,8 +346,8 @@ def costs(folder: Path) -> str:
 
 
 SECTIONS: dict[str, Callable[[Path], str]] = {
-    "answer": answer, "history": history, "luck": luck, "rates": rates, "weightings": weightings, "search": search,
-    "results": results, "groups": groups, "worst": worst, "confidence": confidence, "intervals": intervals,
+    "answer": answer, "history": history, "luck": luck, "rates": rates, "recipes": recipes, "weightings": weightings,
+    "search": search, "results": results, "groups": groups, "worst": worst, "confidence": confidence, "intervals": intervals,
     "perturbations": perturbations, "disputed": disputed, "copies": copies, "near-copies": near_copies, "costs": costs,
 }  # fmt: skip
 _LABELS = "python -m facemtl labels"

@@ -68,10 +68,10 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     return found.drop(columns=["base_seeds", "base_sd"])
 
 
-def by_approach(runs: pd.DataFrame) -> pd.DataFrame:
-    """The base's trainings with their `approach`: `seed, approach, task, metric, value`."""
-    base = runs[runs["experiment"] == BASE]
-    return base.assign(approach=approach_of(base))[["seed", "approach", "task", "metric", "value"]].reset_index(drop=True)
+def by_approach(runs: pd.DataFrame, experiment: str = BASE) -> pd.DataFrame:
+    """An experiment's trainings with their `approach`: `seed, approach, task, metric, value`."""
+    own = runs[runs["experiment"] == experiment]
+    return own.assign(approach=approach_of(own))[["seed", "approach", "task", "metric", "value"]].reset_index(drop=True)
 
 
 def luck(runs: pd.DataFrame) -> pd.DataFrame:
@@ -104,9 +104,9 @@ def _by_luck(t: float, freedom: float) -> float:
     return float(2 * stdtr(freedom, -abs(t)))
 
 
-def delta_m_by_seed(runs: pd.DataFrame) -> pd.Series:
+def delta_m_by_seed(runs: pd.DataFrame, experiment: str = BASE) -> pd.Series:
     """Per seed that has all models: by how much one is better than three, in percent of their metrics, mean over tasks."""
-    wide = by_approach(runs).pivot(index=["seed", "task"], columns="approach", values="value")
+    wide = by_approach(runs, experiment).pivot(index=["seed", "task"], columns="approach", values="value")
     wide = wide.reindex(columns=[SINGLE.name, MULTI.name])
     gains = [task_named(task).metric.gain(row[SINGLE.name], row[MULTI.name]) for (_, task), row in wide.iterrows()]
     return pd.Series(gains, wide.index, dtype=float).groupby("seed").mean()

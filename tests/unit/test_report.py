@@ -11,7 +11,7 @@ from facemtl.evaluation import METRICS_FILE
 from facemtl.report import DOCUMENTS, SECTIONS, fill
 from facemtl.runs import RUNS_FILE
 from facemtl.tables import write_table
-from facemtl.tasks import TASKS, task_named
+from facemtl.tasks import AGE, TASKS, task_named
 from tests.support import ROOT, made_up_runs
 
 SHIPPED = ROOT / "assets" / "validation"
@@ -142,6 +142,23 @@ def test_history_is_as_it_was_published():
 def test_luck_names_means_and_deviations_over_seeds(measured):
     by = made_up_runs().query("experiment == 'base' and task == 'age' and model == 'age'")["value"]
     assert f"{by.mean():.2f} years ± {by.std():.2f}" in SECTIONS["luck"](measured)
+
+
+def test_recipes_are_compared_where_all_four_models_were_trained_with_them(tmp_path):
+    """By hand: age 5 years by one model and 6 by three; `lost` has no multi-task model, a rate is no recipe."""
+    row = {"question": "?", "seed": 0, "metric": "mae", "value": 5.0, "epochs": 4, "size": 64, "seconds": 60}
+    rows = []
+    for name in ("base", "longer", "lost", "lr-1e-3"):
+        for task in TASKS:
+            shared = {**row, "experiment": name, "task": task.name, "metric": task.metric.name}
+            rows.append({**shared, "model": task.name, "value": 6.0 if task is AGE else 80.0})
+            rows.append({**shared, "model": "multitask", "value": 5.0 if task is AGE else 88.0})
+    runs = pd.DataFrame(rows)
+    write_table(runs[(runs["experiment"] != "lost") | (runs["model"] != "multitask")], tmp_path / RUNS_FILE)
+    _, _, *lines = SECTIONS["recipes"](tmp_path).splitlines()
+    assert [line.split(" | ")[0] for line in lines] == ["| base", "| longer"]
+    assert "6.00 / 5.00 years (-1.00)" in lines[0] and "80.0 / 88.0 % (+8.0)" in lines[0]
+    assert f"{(10 + 10 + 100 / 6) / 3:+.1f} %" in lines[0]
 
 
 def test_the_search_names_each_change_beside_its_effect(measured):
