@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm import tqdm
 
@@ -57,15 +58,27 @@ def download(folder: Path, archive: Path | None = None) -> None:
         if any(folder.glob("*.jpg")):
             return
         raise FaceMTLError(f"{folder} exists and holds no images. Empty it, or name another folder with --data.")
-    if archive:
-        unpack(archive, folder)
-        return
-    fetched = _fetch_archive()
+    with _alone():
+        if archive:
+            unpack(archive, folder)
+            return
+        fetched = _fetch_archive()
+        try:
+            unpack(fetched, folder)
+        except ArchiveError:
+            fetched.unlink(missing_ok=True)  # damaged on its way: the next run fetches it anew
+            raise
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One download of a user at a time: two would write into the same file, and each clear away what the other unpacks."""
+    user = hashlib.sha256(str(Path.home()).encode()).hexdigest()[:8]
     try:
-        unpack(fetched, folder)
-    except ArchiveError:
-        fetched.unlink(missing_ok=True)  # damaged on its way: the next run fetches it anew
-        raise
+        with FileLock(Path(tempfile.gettempdir()) / f"facemtl-download-{user}.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise FaceMTLError("UTKFace is being downloaded or unpacked by another process. Wait until it is done.") from error
 
 
 def _fetch_archive() -> Path:

@@ -431,6 +431,27 @@ def test_after_a_killed_unpacking_the_next_one_cleans_up(tmp_path, good_archive,
     assert list(folder.parent.iterdir()) == [folder]
 
 
+def test_two_downloads_at_once_do_not_disturb_each_other(tmp_path, good_archive, synthetic_faces):
+    """The second says that there is another one, and changes nothing; when that is done, or killed, it may run."""
+    long = {f"UTKFace/{n}": c for n, c in list(contents(synthetic_faces).items())[:20]}
+    slow = pack(tmp_path / "slow.tar.gz", long | {f"UTKFace/{name(99)}": bytes(300_000_000)})
+    folder = tmp_path / "here" / "UTKFace"
+    folder.parent.mkdir()
+    process = support.facemtl("download", "--archive", slow, "--data", folder, cwd=tmp_path)
+
+    def is_refused_meanwhile() -> bool:
+        if not any(folder.parent.glob(".*/*.jpg")):
+            return False
+        with pytest.raises(FaceMTLError, match="another process"):
+            download(folder, good_archive)
+        assert any(folder.parent.glob(".*/*.jpg")), "what the first has unpacked is left alone"
+        return True
+
+    support.kill_once(process, is_refused_meanwhile)
+    download(folder, good_archive)
+    assert contents(folder) == contents(synthetic_faces)
+
+
 # ----------------------------------------------------------------------------------- download command
 
 
