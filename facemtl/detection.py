@@ -52,7 +52,7 @@ def detect(image: Image.Image) -> list[Face]:
         found = _search(image, border=BORDER)
     faces = [replace(face_at(image, box, score), pose=pose) for box, score, pose in found]
     faces.sort(key=lambda face: face.box[2] - face.box[0], reverse=True)
-    if is_square and faces and _overlap(faces[0].box, (0, 0, width, height)) > 0.6:
+    if is_square and faces and overlap(faces[0].box, (0, 0, width, height)) > 0.6:
         return [replace(whole(image), pose=faces[0].pose)]
     return faces
 
@@ -167,7 +167,7 @@ def _reflected(positions: np.ndarray, length: int) -> np.ndarray:
     return np.where(positions < length, positions, period - positions)
 
 
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     """Intersection over union of two boxes."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])

@@ -30,7 +30,7 @@ def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
             customdata=counts, name=approach.title, hoverongaps=False, meta={"task": task.name, "approach": approach.name},
             hovertemplate="label %{y}, answered %{x}<br>%{z:.1f} %, %{customdata} images<extra>" + approach.title + "</extra>",
         )  # fmt: skip
-    figure.update_xaxes(title_text="Answer (% of each label's images)", showgrid=False, tickfont_size=11)
+    figure.update_xaxes(title_text="Answer (%)", showgrid=False, tickfont_size=11)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_yaxes(title_text="Label", col=1)
     figure.update_annotations(font_size=13)

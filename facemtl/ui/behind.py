@@ -40,9 +40,17 @@ document.addEventListener('pointerover', (event) => {
     plot.classList.add('clickable');
     plot.removeAllListeners('plotly_click');
     plot.on('plotly_click', ({points: [point]}) => {
-        if (point) trigger('click', {...point.data.meta, x: point.x, y: point.y});
+        if (!point) return;
+        window.clickedFigure = plot;
+        document.querySelector('#back button').style.visibility = 'visible';
+        trigger('click', {...point.data.meta, x: point.x, y: point.y});
     });
 }, true);
+"""
+_BACK = """
+element.addEventListener('click', (event) => {
+    if (event.target.closest('button')) window.clickedFigure?.scrollIntoView({behavior: 'smooth', block: 'center'});
+});
 """
 _TO_FACES = "() => { document.querySelector('#behind').scrollIntoView({behavior: 'smooth'}); return []; }"
 
@@ -177,6 +185,9 @@ def build(
                 choices = [(kind.title, KINDS.index(kind)) for kind in kinds]
                 which = gr.Dropdown(choices, value=choices[0][1], label=label, scale=0, min_width=420)
                 offered.append((which, gr.Button(text, scale=0, min_width=260)))
+        gr.HTML(
+            '<button type="button" style="visibility: hidden">Back to the figure</button>', elem_id="back", js_on_load=_BACK
+        )
         faces = gr.HTML("", js_on_load=on_click)
         more = gr.Button("More of these", visible=False, size="sm")
         picked = gr.HTML("", js_on_load=_PICK)

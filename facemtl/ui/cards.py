@@ -59,6 +59,7 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
     rows.append([f'<span class="wide-only">{asked[0]}</span><span class="narrow-only">{asked[1]}</span>', *verdicts])
     columns = ['<span class="sr-only">Who says so</span>', *(task.title for task in tasks)]
     spoken = ". ".join(f"{a.title}: {', '.join(task.words(by[task][a.name]) for task in tasks)}" for a in APPROACHES)
+    spoken += f". {asked[0]} {', '.join(f'{task.title}: {words}' for task, (words, _) in zip(tasks, told, strict=True))}"
     table = html_table("The answers at a glance", columns, rows, SURE)
     return f'<section class="card glance" data-spoken="{escape(spoken)}.">{table}</section>'
 
@@ -144,7 +145,8 @@ def card(title: str, body: str, badge: str = "", tone: str = "") -> str:
 
 def message(title: str, text: str) -> str:
     """What the page says in place of an answer."""
-    return f'<section class="card message" role="status"><h2>{escape(title)}</h2><p>{escape(text)}</p></section>'
+    title, text = escape(title), escape(text)
+    return f'<section class="card message" role="status" data-spoken="{title}. {text}"><h2>{title}</h2><p>{text}</p></section>'
 
 
 def working(text: str, share: float | None = None) -> str:

@@ -123,7 +123,7 @@ def faces_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
     )
     title = f"All {len(rows)} faces"
     table = cards.html_table(title, ["Face", *(task.title for task in tasks)], rows, cards.SURE)
-    yield cards.card(title, f"{cards.legend(with_label=False)}{table}{link}")
+    yield cards.card(title, f'{cards.legend(with_label=False)}<div class="of-faces">{table}</div>{link}')
 
 
 def as_json(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:

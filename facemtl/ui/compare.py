@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 import pandas as pd
 
-from ..detection import weaknesses
+from ..detection import overlap, weaknesses
 from ..errors import FaceMTLError
 from ..evaluation import track_record
 from ..prediction import Predictor, approach_of
@@ -23,6 +23,7 @@ from .look import SHOWN_SIDE, STEPS, Look, choose, correct, look_at_face, look_a
 # Set on the class, because Gradio makes new instances while it runs, and a subclass makes it write stub files here.
 gr.Image.preprocess = lambda self, payload: payload.path if payload else None
 
+FAR_OFF = 0.3  # intersection over union of a corrected crop with the one that was found
 N_TIMINGS = 15  # faces whose median time is told
 KEEP_STATE = 600  # seconds that the server remembers what an idle visitor looks at
 
@@ -56,7 +57,7 @@ element.addEventListener('pointerdown', (down) => {
     const photo = box.parentElement.getBoundingClientRect(), edge = box.getBoundingClientRect();
     const shape = photo.height / photo.width, least = 16 / box.parentElement.querySelector('img').naturalWidth;
     const [left, top, side] = box.dataset.at.split(' ').map(Number);  // shares of the photo's width, height, width
-    const resizes = Math.hypot(edge.right - down.clientX, edge.bottom - down.clientY) < 24;
+    const resizes = Math.hypot(edge.right - down.clientX, edge.bottom - down.clientY) < Math.min(24, edge.width / 3);
     const before = box.style.cssText;
     const within = (value, low, high) => Math.min(Math.max(value, low), high);
     let at = null;
@@ -168,7 +169,12 @@ def poor(look: Look) -> list[str]:
     """Why the crop of an uploaded photo is poor, in words; none is an empty list."""
     if look.labels:
         return []
-    return [*(["no face was found in it"] if look.centre else []), *weaknesses(look.face)]
+    found = look.found[look.chosen].box
+    return [
+        *(["no face was found in it"] if look.centre else []),
+        *(["far from the face that was found"] if not look.centre and overlap(look.face.box, found) < FAR_OFF else []),
+        *weaknesses(look.face),
+    ]
 
 
 def _boxes(look: Look) -> str:
@@ -255,7 +261,8 @@ def build(
         has_face = look.face is not None
         return (
             look, view(predictor, look), answer(predictor, look, hidden, records, timings),
-            gr.Button(visible=not has_face and look.centre is not None), gr.Accordion(visible=has_face),
+            gr.Button(visible=not has_face and look.centre is not None),
+            gr.Accordion(visible=True if has_face else "hidden"),  # not away: what else is seen waits for it to be there
             gr.Row(visible=has_face), gr.Button(visible=len(look.faces) > 1), "",
         )  # fmt: skip
 

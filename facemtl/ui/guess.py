@@ -21,8 +21,10 @@ RULES = (
 # On a phone the answer would come below the window.
 _TO_ANSWER = """() => {
     document.querySelector('#guess-result').scrollIntoView({behavior: 'smooth', block: 'nearest'});
+    document.querySelector('#guess-next')?.focus({preventScroll: true});  // the button that was pressed is gone
     return [];
 }"""
+_TO_GUESS = "() => { document.querySelector('#guess input[type=range]')?.focus({preventScroll: true}); return []; }"
 YOU = "you"  # in place of an approach's name
 NAMES = {YOU: "You", **{a.name: a.title for a in APPROACHES}}
 
@@ -172,5 +174,5 @@ def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
     outputs = [game, shown, guess, say, on, said, points]
     quiet = {**compare.MODEL_WORK, "show_progress_on": said}
     say.click(compare.told(on_guess), [game, guess], outputs, **quiet).then(None, None, None, js=_TO_ANSWER)
-    on.click(compare.told(on_next), game, outputs, **quiet)
+    on.click(compare.told(on_next), game, outputs, **quiet).then(None, None, None, js=_TO_GUESS)
     return {"game": game, "outputs": outputs, "start": start}

@@ -134,7 +134,7 @@ def build(
             wished[task.name] = gr.Dropdown(choices, value=ANY, label=task.title, min_width=112, scale=0, elem_classes=css)
         for name, label, known in (("agreement", "Answers", AGREEMENTS), ("order", "Order", ORDERS)):
             choices = [(words, key) for key, words in known.items()]
-            wished[name] = gr.Dropdown(choices, value=choices[0][1], label=label, min_width=214, scale=0)
+            wished[name] = gr.Dropdown(choices, value=choices[0][1], label=label, min_width=248, scale=0)
         these = gr.Button("Show these", scale=0, min_width=140)
     first = f'<div class="first">{cards.message("Drawing faces", "One moment.")}</div>'
     faces = gr.HTML(first, elem_id="grid", js_on_load=choose)

@@ -183,7 +183,8 @@ def _of_confusion(task: Classification) -> Question:
     def draw(view: View) -> object:
         return plots.confusion_matrices(confusion(view.table, task), task)
 
-    return Question(f"{task.title}: what is taken for what?", draw, table, sensitive=True)
+    note = "In percent of the images with the same label: a row makes 100."
+    return Question(f"{task.title}: what is taken for what?", draw, table, sensitive=True, note=note)
 
 
 def _of_reliability(task: Task) -> Question:
@@ -206,7 +207,7 @@ QUESTIONS = (
         "How close are predicted ages to the labels?",
         lambda v: plots.predicted_against_true(v.errors),
         _densest,
-        note="On the dotted line the age is exactly right. The darker a square, the more images.",
+        note="On the dotted line the age is exactly right. The stronger a square's colour, the more images.",
     ),
     Question(
         "How many faces are within so many years?",

@@ -27,8 +27,10 @@ def test_the_models_answer_after_the_visitor_and_are_scored_alike(page):
     expect(score).to_contain_text("1 face so far")
     label = int(re.search(r"The label says (\d+)", result.inner_text())[1])
     expect(result).to_contain_text(f"{abs(70 - label)}.0 off")
-    page.get_by_role("button", name="Next face").click()
+    expect(page.get_by_role("button", name="Next face")).to_be_focused()  # the keyboard goes on where it was
+    page.get_by_role("button", name="Next face").press("Enter")
     expect(page.locator("#guess-face")).to_contain_text("Face 2 of 10")
+    expect(page.locator("#guess input[type=range]")).to_be_focused()
     expect(result).not_to_contain_text("label")
     slider = page.locator("#guess input[type=range]")
     expect(slider).to_have_value("40")  # the last guess is no hint for the next

@@ -107,6 +107,8 @@ def test_a_click_on_a_cell_asks_for_its_faces(page):
     page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4)
     expect(page.locator("#behind")).to_contain_text("UTKFace is not installed here")
     expect(page.locator("#behind")).to_be_in_viewport()
+    page.get_by_role("button", name="Back to the figure").click()
+    expect(page.get_by_role("heading", name="Gender: what is taken for what?")).to_be_in_viewport()
 
 
 def test_who_hides_gender_does_not_choose_by_it(page, results):
