@@ -159,10 +159,8 @@ def difference_by_age(metrics: pd.DataFrame) -> go.Figure:
         ),
     )  # fmt: skip
     figure.add_hline(y=0, line={"color": INK, "width": 1, "dash": "dot"})
-    for text, y, anchor in (("three are better", 1, "top"), ("one is better", 0, "bottom")):
-        figure.add_annotation(text=text, x=0, y=y, xref="paper", yref="paper", xanchor="left", yanchor=anchor, showarrow=False)
     figure.update_xaxes(
         title_text=f"Labelled {AGE.axis.lower()}", tickvals=list(position.values()), ticktext=list(position), showgrid=False
     )
-    figure.update_yaxes(title_text=f"Error of one minus three ({AGE.unit})")
+    figure.update_yaxes(title_text=f"← one better ({AGE.unit}) three better →")
     return figure.update_layout(template=TEMPLATE)

@@ -11,6 +11,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from ..evaluation import track_records
 from ..prediction import Predictor
@@ -92,6 +93,7 @@ def build_app(
             with gr.Tab("About", id="about"):
                 about.build(model_card)
 
+        unseen = gr.Plot(visible=False, elem_id="unseen")
         quiet = {**compare.MODEL_WORK, "show_progress": "hidden"}
 
         def on_load(hidden: bool) -> tuple:
@@ -124,7 +126,9 @@ def build_app(
         waiting = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
         demo.load(None, kept, hide, js="(hidden) => Boolean(hidden)")  # at once: what a visitor clicks meanwhile must hold
         demo.load(None, None, tabs, js=_TAB_OF_LINK)
-        demo.load(compare.told(on_load), kept, shared["outputs"], **quiet)
+        greeted = demo.load(compare.told(on_load), kept, shared["outputs"], **quiet)
+        # An unseen figure, once there is an answer: the browser has what draws figures at hand when a tab needs it.
+        greeted.then(lambda: gr.Plot(go.Figure(), visible="hidden"), None, unseen, **waiting)
         hide.input(compare.told(on_hide), [hide, shared["state"], drawn["drawn"]], [kept, *filled], **quiet)
         hide.change(None, hide, None, js="(hidden) => { document.body.classList.toggle('hide-sensitive', hidden); }")
         for tab, handler, inputs, outputs in (
