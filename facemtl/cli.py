@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--resume", action="store_true", help="go on where an interrupted training stopped")
     added.add_argument("--keep-progress", action="store_true", help="let a finished training be resumed, with more --stages")
     added.add_argument("--lr-find", action="store_true", help="only suggest a learning rate")
-    added.add_argument("--backbone", help="a torchvision classification model, resnet10 or resnet10d")
+    added.add_argument("--backbone", help="a torchvision classification model, resnet10, resnet10d or resnet18d")
     added.add_argument(
         "--no-pretrained", dest="pretrained", action="store_const", const=False, help="start from random weights"
     )

@@ -88,8 +88,17 @@ def resnet10() -> ResNet:
 
 
 def resnet10d() -> ResNet:
-    """resnet10 as ResNet-D (He et al., CVPR 2019): three small convolutions for a stem, and shortcuts that see every pixel."""
-    model = resnet10()
+    """resnet10 as ResNet-D."""
+    return _as_resnet_d(resnet10())
+
+
+def resnet18d() -> ResNet:
+    """ResNet-18 as ResNet-D; it can start from a trained resnet10d."""
+    return _as_resnet_d(torchvision.models.resnet18(weights=None))
+
+
+def _as_resnet_d(model: ResNet) -> ResNet:
+    """With three small convolutions for a stem, and shortcuts that see every pixel (He et al., CVPR 2019)."""
     model.conv1 = nn.Sequential(
         *(nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True)),
         *(nn.Conv2d(32, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True)),
@@ -105,7 +114,7 @@ def resnet10d() -> ResNet:
     return model
 
 
-OWN_BACKBONES = {"resnet10": resnet10, "resnet10d": resnet10d}
+OWN_BACKBONES = {"resnet10": resnet10, "resnet10d": resnet10d, "resnet18d": resnet18d}
 
 
 def _headless(name: str, pretrained: bool) -> tuple[nn.Module, int]:

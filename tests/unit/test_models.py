@@ -18,7 +18,14 @@ from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from tests import support
 
 # By name, the features that it leaves.
-BACKBONES = {"resnet10": 512, "resnet10d": 512, "resnet18": 512, "regnet_x_400mf": 400, "mobilenet_v3_small": 1024}
+BACKBONES = {
+    "resnet10": 512,
+    "resnet10d": 512,
+    "resnet18": 512,
+    "resnet18d": 512,
+    "regnet_x_400mf": 400,
+    "mobilenet_v3_small": 1024,
+}
 IMAGES = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
 
 subsets = pytest.mark.parametrize(
@@ -66,12 +73,14 @@ def test_a_backbone_loses_its_last_linear_layer_and_nothing_else(backbone):
 
 
 @pytest.mark.parametrize("size", [64, 72, 75])
-def test_shortcuts_of_resnet10d_see_every_pixel(size):
+@pytest.mark.parametrize("backbone", ["resnet10d", "resnet18d"])
+def test_shortcuts_of_resnet_d_see_every_pixel(backbone, size):
     """With all convolutions of the residual branches at zero, a strided shortcut would be blind to three pixels of four."""
-    plain, changed = (OWN_BACKBONES[name]().eval() for name in ("resnet10", "resnet10d"))
+    plain, changed = (OWN_BACKBONES[name]().eval() for name in ("resnet10", backbone))
     blind = []
     for model in (plain, changed):
-        torch.nn.init.zeros_(model.layer2[0].bn2.weight)
+        for block in model.layer2:
+            torch.nn.init.zeros_(block.bn2.weight)
         features = torch.rand(1, 64, size, size, requires_grad=True)
         model.layer2(features).sum().backward()
         blind.append((features.grad == 0).all(dim=1).float().mean().item())
@@ -102,9 +111,12 @@ def test_a_further_task_costs_one_linear_layer():
     assert two.n_parameters - one.n_parameters == 512 * 117 + 117
 
 
-@pytest.mark.parametrize("deeper", ["resnet10", "resnet18", "resnet34"])
-def test_a_model_starts_with_the_answers_of_a_trained_one_also_where_it_is_deeper(deeper):
-    trained = seen_data(FaceModel(TASKS, "resnet10"))
+@pytest.mark.parametrize(
+    ("shallow", "deeper"),
+    [("resnet10", "resnet10"), ("resnet10", "resnet18"), ("resnet10", "resnet34"), ("resnet10d", "resnet18d")],
+)
+def test_a_model_starts_with_the_answers_of_a_trained_one_also_where_it_is_deeper(shallow, deeper):
+    trained = seen_data(FaceModel(TASKS, shallow))
     model = FaceModel(TASKS, deeper)
     model.start_from(trained)
     with torch.no_grad():
@@ -128,7 +140,8 @@ def test_a_model_starts_with_the_heads_of_the_tasks_that_both_have():
 
 
 @pytest.mark.parametrize(
-    ("backbone", "of"), [("resnet50", "resnet18"), ("resnet10", "resnet18"), ("resnet18", "mobilenet_v3_small")]
+    ("backbone", "of"),
+    [("resnet50", "resnet18"), ("resnet10", "resnet18"), ("resnet18", "mobilenet_v3_small"), ("resnet18d", "resnet10")],
 )
 def test_a_model_does_not_start_from_another_backbone(backbone, of):
     with pytest.raises(FaceMTLError, match="--backbone"):
