@@ -43,7 +43,7 @@ def test_an_experiment_changes_what_it_says_and_nothing_else(experiment):
 def test_names_are_folders_and_unknown_ones_are_said():
     assert len({e.name for e in EXPERIMENTS}) == len(EXPERIMENTS)
     assert all(name == name.lower() and "/" not in name and " " not in name for name in (e.name for e in EXPERIMENTS))
-    with pytest.raises(FaceMTLError, match="base, lr-1e-3"):
+    with pytest.raises(FaceMTLError, match="base, lr-5e-4, lr-1e-3"):
         experiment_named("alchemy")
 
 
