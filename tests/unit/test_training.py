@@ -263,25 +263,13 @@ def test_every_single_task_model_comes_from_the_same_recipe(task, images, tmp_pa
     assert loaded.training["stages"] == [[32, 1]] and loaded.training["dropout"] == TINY.dropout
 
 
-def test_the_validation_images_teach_nothing(images, tmp_path):
-    """Other labels on images that are not for training give the same weights."""
-    spoilt = images.copy()
-    spoilt.loc[spoilt["split"] != TRAIN, ["age", "gender", "race"]] = [1, 1, 1]
-    found = []
-    for name, table in (("a", images), ("b", spoilt)):
-        train(replace(TINY, stages=((32, 1),)), table, tmp_path / name, progress=False)
-        found.append(weights(tmp_path / name))
-    for key, value in found[0].items():
-        torch.testing.assert_close(value, found[1][key], rtol=0, atol=1e-3)
-
-
 def test_too_few_images_are_one_message(images, tmp_path):
     with pytest.raises(FaceMTLError, match="batch"):
         train(TINY, images.head(20), tmp_path, progress=False)
 
 
-def test_without_validation_images_it_is_one_message(images, tmp_path):
-    with pytest.raises(FaceMTLError, match="validation"):
+def test_without_calibration_images_it_is_one_message(images, tmp_path):
+    with pytest.raises(FaceMTLError, match="no calibration images"):
         train(TINY, images[images["split"] == TRAIN], tmp_path, progress=False)
 
 
