@@ -36,3 +36,8 @@ TEMPLATE = go.layout.Template(
         "dragmode": False,
     }
 )
+
+
+def blank() -> go.Figure:
+    """A figure of nothing."""
+    return go.Figure()

@@ -11,8 +11,8 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
+from .. import plots
 from ..evaluation import track_records
 from ..prediction import Predictor
 from . import about, behind, cards, compare, guess, random_faces, training, validation
@@ -93,7 +93,7 @@ def build_app(
             with gr.Tab("About", id="about"):
                 about.build(model_card)
 
-        unseen = gr.Plot(visible=False, elem_id="unseen")
+        unseen = gr.Plot(plots.blank(), visible=False)
         quiet = {**compare.MODEL_WORK, "show_progress": "hidden"}
 
         def on_load(hidden: bool) -> tuple:
@@ -128,7 +128,7 @@ def build_app(
         demo.load(None, None, tabs, js=_TAB_OF_LINK)
         greeted = demo.load(compare.told(on_load), kept, shared["outputs"], **quiet)
         # An unseen figure, once there is an answer: the browser has what draws figures at hand when a tab needs it.
-        greeted.then(lambda: gr.Plot(go.Figure(), visible="hidden"), None, unseen, **waiting)
+        greeted.then(None, None, unseen, js="() => ({__type__: 'update', visible: 'hidden'})")
         hide.input(compare.told(on_hide), [hide, shared["state"], drawn["drawn"]], [kept, *filled], **quiet)
         hide.change(None, hide, None, js="(hidden) => { document.body.classList.toggle('hide-sensitive', hidden); }")
         for tab, handler, inputs, outputs in (
