@@ -68,7 +68,11 @@ class Float32Outputs(Callback):
     """The model may run in bfloat16; losses and metrics never do."""
 
     def after_pred(self):
-        self.learn.pred = {name: outputs.float() for name, outputs in self.pred.items()}
+        self.learn.pred = _float32(self.pred)
+
+
+def _float32(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: values.float() for name, values in outputs.items()}
 
 
 class SharpnessAware(Callback):
@@ -92,8 +96,7 @@ class SharpnessAware(Callback):
         self.learn.opt.zero_grad()
         for module in momenta:  # what is running there is of the weights themselves
             module.momentum = 0.0
-        outputs = {name: values.float() for name, values in model(*self.learn.xb).items()}
-        self.learn.loss_func(outputs, *self.learn.yb).backward()
+        self.learn.loss_func(_float32(model(*self.learn.xb)), *self.learn.yb).backward()
         for module, momentum in momenta.items():
             module.momentum = momentum
         with torch.no_grad():

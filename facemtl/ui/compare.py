@@ -277,8 +277,7 @@ def build(
     def on_random(look: Look, hidden: bool) -> tuple:
         ready = pool.result() if pool.done() else composites  # nobody waits for a dataset that is still being read
         looks = [look_at_face(face) for face in ready.draw(2, Wish(new_seed()))]
-        is_other = [not np.array_equal(each.photo, look.photo) for each in looks]
-        return show(looks[is_other.index(True) if any(is_other) else 0], hidden)
+        return show(next((each for each in looks if not np.array_equal(each.photo, look.photo)), looks[0]), hidden)
 
     def on_choice(look: Look, hidden: bool, event: gr.EventData) -> tuple:
         dragged = getattr(event, "crop", None)

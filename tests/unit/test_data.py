@@ -416,12 +416,18 @@ def test_an_interruption_leaves_nothing(tmp_path, good_archive, monkeypatch):
     assert len(copied) == 100 and nothing_left(tmp_path / "UTKFace")
 
 
-def test_after_a_killed_unpacking_the_next_one_cleans_up(tmp_path, good_archive, synthetic_faces):
+@pytest.fixture
+def unpacking(tmp_path, synthetic_faces):
+    """A process that unpacks images, of which the last takes long, and the folder that they are for."""
     long = {f"UTKFace/{n}": c for n, c in list(contents(synthetic_faces).items())[:20]}
     slow = pack(tmp_path / "slow.tar.gz", long | {f"UTKFace/{name(99)}": bytes(300_000_000)})
     folder = tmp_path / "here" / "UTKFace"
     folder.parent.mkdir()
-    process = support.facemtl("download", "--archive", slow, "--data", folder, cwd=tmp_path)
+    return support.facemtl("download", "--archive", slow, "--data", folder, cwd=tmp_path), folder
+
+
+def test_after_a_killed_unpacking_the_next_one_cleans_up(unpacking, good_archive, synthetic_faces):
+    process, folder = unpacking
     support.kill_once(process, lambda: any(folder.parent.glob("*/*.jpg")) or any(folder.parent.glob(".*/*.jpg")))
     assert process.returncode != 0
     assert not folder.exists() and list(folder.parent.iterdir())  # no target, but a left-over of the dead process
@@ -431,13 +437,9 @@ def test_after_a_killed_unpacking_the_next_one_cleans_up(tmp_path, good_archive,
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_two_downloads_at_once_do_not_disturb_each_other(tmp_path, good_archive, synthetic_faces):
+def test_two_downloads_at_once_do_not_disturb_each_other(unpacking, good_archive, synthetic_faces):
     """The second says that there is another one, and changes nothing; when that is done, or killed, it may run."""
-    long = {f"UTKFace/{n}": c for n, c in list(contents(synthetic_faces).items())[:20]}
-    slow = pack(tmp_path / "slow.tar.gz", long | {f"UTKFace/{name(99)}": bytes(300_000_000)})
-    folder = tmp_path / "here" / "UTKFace"
-    folder.parent.mkdir()
-    process = support.facemtl("download", "--archive", slow, "--data", folder, cwd=tmp_path)
+    process, folder = unpacking
 
     def is_refused_meanwhile() -> bool:
         if not any(folder.parent.glob(".*/*.jpg")):
