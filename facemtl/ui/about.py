@@ -1,11 +1,13 @@
 """About: the model card, as it stands in the repository, and what becomes of what visitors upload."""
 
 import re
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 import gradio as gr
 
+from ..tasks import TASKS
 from . import cards
 
 PRIVACY = (
@@ -15,7 +17,7 @@ PRIVACY = (
     "alone.</p>"
 )
 HIDDEN = (
-    '<p class="hidden-note">The model card speaks of gender and race, which you have asked to hide. To read it, '
+    '<p class="hidden-note">Parts of the model card speak of gender and race, which you have asked to hide. To read them, '
     "untick “Hide gender and race”.</p>"
 )
 # Wide tables scroll sideways: the keyboard must be able to reach them.
@@ -30,7 +32,7 @@ element.addEventListener('click', (event) => {
     const chosen = event.target.closest('[data-heading]');
     if (!chosen) return;
     event.preventDefault();
-    const heading = document.querySelectorAll('#model-card h2')[Number(chosen.dataset.heading)];
+    const heading = document.querySelector(`#model-card .part-${chosen.dataset.heading} h2`);
     heading.tabIndex = -1;
     heading.focus({preventScroll: true});
     heading.scrollIntoView({behavior: 'smooth'});
@@ -38,10 +40,24 @@ element.addEventListener('click', (event) => {
 """
 
 
-def contents(text: str) -> str:
+def sections(text: str) -> list[str]:
+    """Each heading of second rank with what stands below it; first, what stands above them all."""
+    return re.split(r"^(?=## )", text, flags=re.MULTILINE)
+
+
+def is_sensitive(section: str) -> bool:
+    """Whether it speaks of what visitors may hide. What the models must not be used for is for everybody."""
+    names = "|".join(task.name for task in TASKS if task.sensitive)
+    return bool(re.search(rf"\b({names})\b", section, re.IGNORECASE)) and not section.startswith("## What they must not")
+
+
+def contents(parts: Sequence[str]) -> str:
     """A link to each heading of the model card."""
-    headings = re.findall(r"^## (.+)$", text, flags=re.MULTILINE)
-    links = "".join(f'<a href="#model-card" data-heading="{i}">{escape(heading)}</a>' for i, heading in enumerate(headings))
+    links = ""
+    for i, part in enumerate(parts):
+        css = "sensitive" if is_sensitive(part) else ""
+        for heading in re.findall(r"^## (.+)", part):
+            links += f'<a href="#model-card" class="{css}" data-heading="{i}">{escape(heading)}</a>'
     return f'<nav class="contents" aria-label="What is in the model card">{links}</nav>'
 
 
@@ -55,7 +71,9 @@ def build(model_card: Path) -> None:
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
     gr.HTML(cards.card("What becomes of what I upload?", PRIVACY), elem_id="privacy")
     gr.HTML(HIDDEN, js_on_load=_REACHABLE)
-    text = readable(model_card.read_text("utf-8"))
-    with gr.Column(elem_classes=["card", "prose-card", "sensitive"]):
-        gr.HTML(contents(text), js_on_load=_TO_HEADING)
-        gr.Markdown(text, elem_id="model-card")
+    parts = sections(readable(model_card.read_text("utf-8")))
+    with gr.Column(elem_classes=["card", "prose-card"]):
+        gr.HTML(contents(parts), js_on_load=_TO_HEADING)
+        with gr.Column(elem_id="model-card"):
+            for i, part in enumerate(parts):
+                gr.Markdown(part, elem_classes=[f"part-{i}", *(["sensitive"] if is_sensitive(part) else [])])

@@ -57,6 +57,13 @@ class Wish:
         said = {f.name: getattr(self, f.name) for f in fields(self) if f.name == "seed" or getattr(self, f.name) != f.default}
         return f"?{urlencode(said)}"
 
+    def said(self, tasks: Sequence[Task] = TASKS) -> str:
+        """What limits the choice, in words, as it was understood: "ages 10 to 90, female"; empty where nothing does."""
+        ages = [f"ages {self.low} to {self.high}"] if (self.low, self.high) != (AGE.low, AGE.high) else []
+        chosen = [(task, getattr(self, task.name)) for task in CLASSES if task in tasks]
+        classes = [task.words(index) for task, index in chosen if index != ANY]
+        return ", ".join([*ages, *classes, *([AGREEMENTS[self.agreement]] if self.agreement != "any" else [])])
+
     @property
     def needs_predictions(self) -> bool:
         return self.agreement != "any" or self.order != "chance"

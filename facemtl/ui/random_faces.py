@@ -152,7 +152,8 @@ def build(
         last = max(0, (total - 1) // N_FACES)
         wish = replace(wish, sheet=min(wish.sheet, last))
         found = source.draw(N_FACES, wish, tasks)
-        html = grid(predictor, found, source.origin, hidden) if found else NOBODY
+        limits = f" Only {said}: {total:,}." if (said := wish.said(tasks)) else ""
+        html = grid(predictor, found, source.origin + limits, hidden) if found else NOBODY
         address = f'<a href="{escape(wish.query())}">{LINK}</a><button type="button" class="copy">Copy</button>'
         counted = f"Page {wish.sheet + 1} of {last + 1}, {total:,} face{'' if total == 1 else 's'}" if total else ""
         return (

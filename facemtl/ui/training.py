@@ -73,12 +73,13 @@ def architecture(approach: Approach, tasks: Sequence[Task]) -> str:
     backbones = [middle] * len(tasks) if approach is MULTI else heights
     n = len(dict.fromkeys(backbones))
     seen = [f'<path d="M64 {middle} L116 {y}"/>{_box(116, y, 130, "backbone", approach.name)}' for y in backbones]
-    shared, own = ("", seen) if n > 1 else (seen[0], [""] * len(tasks))  # what is a task's own is hidden with it
-    drawn = [_box(0, middle, 64, "face", "plain"), shared]
-    for y, start, task, before in zip(heights, backbones, tasks, own, strict=True):
-        answer = f'<path d="M246 {start} L298 {y}"/>{_box(298, y, 64, "head", approach.name)}'
-        hidden = ' class="sensitive"' if task.sensitive else ""
-        drawn.append(f'<g{hidden}>{before}{answer}<text x="376" y="{y + 5}">{task.name}</text></g>')
+    drawn = [_box(0, middle, 64, "face", "plain"), *seen[:n]]
+    for y, start, task in zip(heights, backbones, tasks, strict=True):
+        drawn.append(f'<path d="M246 {start} L298 {y}"/>{_box(298, y, 64, "head", approach.name)}')
+        css, place = "sensitive" if task.sensitive else "", f'x="376" y="{y + 5}"'
+        drawn.append(f'<text class="{css}" {place}>{task.name}</text>')
+        if task.sensitive:  # who hides it still sees that there are several tasks
+            drawn.append(f'<text class="hidden-note" {place}>a task</text>')
     said = f"{approach.title}: the face goes through {n} backbone{'s' if n > 1 else ''}, then through one head per task."
     svg = f'<svg viewBox="0 0 440 {2 * middle:.0f}" role="img" aria-label="{said}">{"".join(drawn)}</svg>'
     return f'<figure class="architecture"><figcaption>{cards.mark(approach)}{approach.title}</figcaption>{svg}</figure>'

@@ -41,9 +41,18 @@ def test_privacy_is_said_and_tables_can_be_reached_by_the_keyboard(page):
     expect(page.locator("#model-card table").first).to_have_attribute("tabindex", "0")
 
 
-def test_who_hides_gender_and_race_reads_nothing_of_them(page):
+def test_who_hides_gender_and_race_reads_nothing_of_them_but_what_the_models_must_not_be_used_for(page):
     support.choose_tab(page, "About")
-    expect(page.locator("#model-card")).to_be_visible()
+    card, contents = page.locator("#model-card"), page.get_by_role("navigation", name="What is in the model card")
+    expect(card.get_by_role("heading", name="Metrics")).to_be_visible()
     page.get_by_label("Hide gender and race").check()
-    expect(page.locator("#model-card")).to_be_hidden()
+    for heading in ("Metrics", "Data"):
+        expect(card.get_by_role("heading", name=heading, exact=True)).to_be_hidden()
+        expect(contents.get_by_role("link", name=heading, exact=True)).to_be_hidden()
     expect(page.get_by_text("which you have asked to hide")).to_be_visible()
+    misuse = "What they must not be used for"
+    expect(card).to_contain_text("Article 5(1)(g)", use_inner_text=True)
+    rest = card.inner_text().replace(card.locator(".prose", has_text=misuse).last.inner_text(), "")
+    assert "Recipe" in rest and not re.search(r"\b(gender|race|male|female|Black|Asian)\b", rest, re.IGNORECASE)
+    contents.get_by_role("link", name=misuse).click()
+    expect(card.get_by_role("heading", name=misuse)).to_be_in_viewport()

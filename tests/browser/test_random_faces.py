@@ -136,6 +136,22 @@ def test_faces_can_be_chosen_and_the_choice_is_in_the_link(page, app, browser):
     somebody.close()
 
 
+def test_what_was_chosen_is_said_as_it_was_understood(page):
+    open_tab(page)
+    open_wishes(page)
+    expect(page.locator("#grid")).not_to_contain_text("Only")
+    type_age(page, "Age from", 60)
+    type_age(page, "Age to", 5)
+    page.keyboard.press("Enter")
+    expect(page.locator("#grid")).to_contain_text("Only ages 5 to 60: ")
+    choose(page, "Race", "Asian")
+    expect(page.locator("#grid")).to_contain_text("Only ages 5 to 60, Asian: ")
+    n = re.search(r"Asian: (\d+)\.", page.locator("#grid").inner_text())[1]
+    expect(page.locator("#page-number")).to_contain_text(f"{n} faces")
+    page.get_by_label("Hide gender and race").check()
+    expect(page.locator("#grid")).to_contain_text("Only ages 5 to 60: ")
+
+
 def test_the_hardest_come_first_and_pages_can_be_turned(page):
     open_tab(page)
     open_wishes(page)
