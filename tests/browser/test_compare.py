@@ -99,7 +99,23 @@ def test_a_crop_can_be_corrected_with_the_keyboard_and_set_back(page, photo):
     expect(crop).to_have_attribute("src", found)
 
 
-def test_a_crop_can_be_dragged_and_resized(page, photo):
+def by_mouse(page: Page, x: float, y: float, right: float, down: float) -> None:
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + right / 2, y + down / 2)
+    page.mouse.move(x + right, y + down)
+    page.mouse.up()
+
+
+def by_finger(page: Page, x: float, y: float, right: float, down: float) -> None:
+    browser = page.context.new_cdp_session(page)
+    for kind, share in (("touchStart", 0), ("touchMove", 0.2), ("touchMove", 0.6), ("touchMove", 1), ("touchEnd", None)):
+        points = [] if share is None else [{"x": x + share * right, "y": y + share * down}]
+        browser.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+@pytest.mark.parametrize("drag", [by_mouse, by_finger])
+def test_a_crop_can_be_dragged_and_resized(page, photo, drag):
     upload(page, photo)
     view, crop = page.locator("#view"), page.get_by_alt_text("The crop that the models see")
     box = view.get_by_role("button", name="Face 1", exact=True)
@@ -108,24 +124,17 @@ def test_a_crop_can_be_dragged_and_resized(page, photo):
     area, start = view.locator(".photo img").bounding_box(), box.bounding_box()
     x, y = start["x"] + start["width"] / 2, start["y"] + start["height"] / 2
 
-    def drag(x: float, y: float, right: float, down: float) -> None:
-        page.mouse.move(x, y)
-        page.mouse.down()
-        page.mouse.move(x + right / 2, y + down / 2)
-        page.mouse.move(x + right, y + down)
-        page.mouse.up()
-
-    drag(x, y, 20, 10)
+    drag(page, x, y, 20, 10)
     expect(crop).not_to_have_attribute("src", found)
     moved = box.bounding_box()
     assert (moved["x"] - start["x"], moved["y"] - start["y"]) == pytest.approx((20, 10), abs=2)
     assert moved["width"] == pytest.approx(start["width"], abs=2)
     before = crop.get_attribute("src")
-    drag(moved["x"] + moved["width"] - 5, moved["y"] + moved["height"] - 5, -15, -15)
+    drag(page, moved["x"] + moved["width"] - 5, moved["y"] + moved["height"] - 5, -15, -15)
     expect(crop).not_to_have_attribute("src", before)
     assert box.bounding_box()["width"] == pytest.approx(moved["width"] - 15, abs=2)
     before = crop.get_attribute("src")
-    drag(moved["x"] + 20, moved["y"] + 20, 5 - moved["x"], 0)  # far out of the photo, but on the page
+    drag(page, moved["x"] + 20, moved["y"] + 20, 5 - moved["x"], 0)  # far out of the photo, but on the page
     expect(crop).not_to_have_attribute("src", before)
     assert box.bounding_box()["x"] >= area["x"] - 1  # what is drawn of it stays on the photo
     expect(view).to_contain_text("face 1 of 3")
