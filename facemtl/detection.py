@@ -5,6 +5,8 @@ what the models were trained on: on UTKFace's own 200 px chips the detector find
 centre and, on average, 181 px a side.
 """
 
+import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,12 +22,18 @@ from .errors import FaceMTLError
 FRAME = 200 / 181  # side of the crop over side of dlib's box
 LONGEST_SIDE = 1000  # px; larger images are searched on a reduced copy
 SMALLEST_FACE = 80  # px; dlib's window
-MOST_PIXELS = 100_000_000
+# No other formats than these: some that Pillow knows start another program, or are read by code that nobody looks after.
+# With each, the most millions of pixels: HEIC and AVIF are what phones take, and of large JPEGs a part is decoded.
+MOST_MEGAPIXELS = {
+    "JPEG": 110, "HEIF": 50, "AVIF": 50, "PNG": 25, "WEBP": 25, "GIF": 25, "BMP": 25, "TIFF": 25,
+}  # fmt: skip
 LARGEST_CROP = 512  # px a side; more would only cost memory
 POSES = ("", "turned to the side", "turned to the side", "tilted", "tilted")  # what dlib's five filters stand for
 SMALL = 64  # px a side; the models see more than a hundred
 BLURRED = 0.022  # of `_detail`: less than 1 in 100 UTKFace crops, all of those blurred by 3 % of a side
 DARK, BRIGHT = 55, 200  # mean luminance, of 255; beyond are less than 1 in 100 UTKFace crops each
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large images are refused or reduced here, not warned of
+PIXEL_SIZE = "facemtl pixel size"  # in the `info` of an image
 BORDER = 0.25  # of a side, added around images that a face may fill
 
 
@@ -91,19 +99,64 @@ def face_at(image: Image.Image, box: tuple[float, float, float, float], score: f
 
 
 def open_image(file: Path | BinaryIO) -> Image.Image:
-    """An image file, upright and in RGB. Raises FaceMTLError where it cannot be read."""
+    """An image file, upright and in RGB; of an animation, its first frame. FaceMTLError where it cannot be read.
+
+    A large JPEG is decoded at a fraction: `pixel_size` tells which.
+    """
+    formats = _formats()
     try:
-        with Image.open(file) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise FaceMTLError(f"This image has more than {MOST_PIXELS // 10**6} million pixels. Reduce it first.")
-            image.draft("RGB", (2 * LONGEST_SIDE, 2 * LONGEST_SIDE))  # lets large JPEGs be decoded at a fraction
-            return as_rgb(image)
+        with Image.open(file, formats=formats) as image:
+            width, height = image.size
+            most = MOST_MEGAPIXELS["JPEG" if image.format == "MPO" else image.format]  # several photos in one JPEG
+            if width * height > most * 10**6:
+                raise _too_large(most)
+            image.draft("RGB", (2 * LONGEST_SIDE, 2 * LONGEST_SIDE))
+            size = width / image.width
+            image = as_rgb(image)
+            image.info[PIXEL_SIZE] = size
+            return image
+    except FaceMTLError:
+        raise
     except FileNotFoundError as error:
         raise FaceMTLError("There is no such file.") from error
     except Image.DecompressionBombError as error:
-        raise FaceMTLError(f"This image has more than {MOST_PIXELS // 10**6} million pixels. Reduce it first.") from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise FaceMTLError("This file is damaged, or not an image that can be read. Try a JPEG or PNG.") from error
+        raise _too_large(max(MOST_MEGAPIXELS.values())) from error
+    except MemoryError as error:
+        raise FaceMTLError("This image is too large for this machine. Reduce it first.") from error
+    except Exception as error:  # what damaged files make of decoders: OSError, ValueError, SyntaxError, struct.error ...
+        raise FaceMTLError(_why_unreadable(file, formats)) from error
+
+
+def pixel_size(image: Image.Image) -> float:
+    """The side of a pixel of `open_image`'s result, in pixels of the file."""
+    return image.info.get(PIXEL_SIZE, 1.0)
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of MOST_MEGAPIXELS that can be read here: HEIC needs an optional package."""
+    Image.init()
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    return tuple(name for name in MOST_MEGAPIXELS if name in Image.OPEN)
+
+
+def _too_large(most: int) -> FaceMTLError:
+    return FaceMTLError(f"This image has more than {most} million pixels. Reduce it first.")
+
+
+def _why_unreadable(file: Path | BinaryIO, formats: Sequence[str]) -> str:
+    try:
+        start = file.read_bytes()[:12] if isinstance(file, Path) else (file.seek(0), file.read(12))[1]
+    except OSError as error:
+        return f"This file cannot be read ({error.strerror})."
+    if not start:
+        return "This file is empty."
+    if start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1") and "HEIF" not in formats:
+        return "This is a HEIC photo, which cannot be read here. Save it as a JPEG, or install pillow-heif."
+    return "This file is damaged, or not an image that can be read. Try a JPEG or PNG."
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
