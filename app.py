@@ -42,9 +42,11 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on; 0.0.0.0 for all")
     parser.add_argument("--port", type=int, default=None, help="7860 if left out, or the next free one")
     parser.add_argument("--open", action="store_true", help="open the page in a browser, where there is a screen")
+    parser.add_argument("--mcp", action="store_true", help="let language models ask, too, by MCP: needs gradio[mcp]")
     options = parser.parse_args()
     has_screen = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     try:
+        settings = launch_options(ASSETS / "style.css", mcp=options.mcp)
         demo = make_app(options.models, options.results)
     except FaceMTLError as error:
         print(f"facemtl: {error}", file=sys.stderr)
@@ -54,7 +56,7 @@ def main() -> int:
             server_name=options.host,
             server_port=options.port,
             inbrowser=bool(options.open and has_screen),
-            **launch_options(ASSETS / "style.css"),
+            **settings,
         )
     except OSError as error:
         print(f"facemtl: the page cannot be served ({error}). Choose another --port or --host.", file=sys.stderr)

@@ -41,6 +41,12 @@ def default_folder() -> Path:
     return Path(os.environ.get("FACEMTL_DATA") or "data/UTKFace")
 
 
+def temporary(name: str) -> Path:
+    """A path in the system's folder for temporary files, another one for each user."""
+    user = hashlib.sha256(str(Path.home()).encode()).hexdigest()[:8]
+    return Path(tempfile.gettempdir()) / f"facemtl-{user}-{name}"
+
+
 # ---------------------------------------------------------------------------------------- download
 
 
@@ -73,9 +79,8 @@ def download(folder: Path, archive: Path | None = None) -> None:
 @contextmanager
 def _alone() -> Iterator[None]:
     """One download of a user at a time: two would write into the same file, and each clear away what the other unpacks."""
-    user = hashlib.sha256(str(Path.home()).encode()).hexdigest()[:8]
     try:
-        with FileLock(Path(tempfile.gettempdir()) / f"facemtl-download-{user}.lock", timeout=0):
+        with FileLock(temporary("download.lock"), timeout=0):
             yield
     except Timeout as error:
         raise FaceMTLError("UTKFace is being downloaded or unpacked by another process. Wait until it is done.") from error

@@ -19,9 +19,11 @@ from torch import Tensor
 
 from .errors import FaceMTLError
 from .models import Checkpoint, FaceModel
-from .tasks import TASKS, Task
+from .tasks import TASKS, Task, task_named
 
 BATCH_SIZE = 64
+# In so small batches a face gets the answer that it gets alone, to the last digit: larger ones are multiplied otherwise.
+SMALL_BATCH = 4
 COLUMNS = ["image", "face", "model", "task", "prediction", "confidence", "low", "high"]
 
 
@@ -117,16 +119,17 @@ class Predictor:
         images: Sequence[str] | None = None,
         faces: Sequence[int] | None = None,
         progress: Callable[[int], None] = lambda n: None,
+        batch_size: int = BATCH_SIZE,
     ) -> Predictions:
-        """Square uint8 RGB crops -> predictions, in one batch per model (or of 64 where there are more).
+        """Square uint8 RGB crops -> predictions, in one batch per model and `batch_size` crops.
 
         `images` and `faces` name each crop in the tables; `progress` is told of each batch's size.
         """
         images = list(images) if images is not None else [""] * len(crops)
         faces = list(faces) if faces is not None else [0] * len(crops)
         tables, probabilities, seconds = [], [], {loaded.name: 0.0 for loaded in self.models}
-        for start in range(0, len(crops), BATCH_SIZE):
-            batch = slice(start, start + BATCH_SIZE)
+        for start in range(0, len(crops), batch_size):
+            batch = slice(start, start + batch_size)
             for loaded in self.models:
                 started = time.perf_counter()
                 outputs = loaded.outputs(crops[batch])
@@ -148,6 +151,24 @@ def interpret(checkpoint: Checkpoint, task: Task, outputs: Tensor) -> tuple[Tens
     calibration = checkpoint.calibration.get(task.name, {})
     probabilities = task.probabilities(outputs, calibration.get("temperature", 1.0))
     return probabilities, task.decode(probabilities, calibration.get("margin", 0.0))
+
+
+def in_words(predictions: Predictions) -> list[dict]:
+    """Each row of the table as it is told outside of Python: in words too, with the probability of every label or year."""
+    answers = []
+    shares = predictions.probabilities.groupby(["image", "face", "model", "task"])
+    for row, approach in zip(predictions.table.itertuples(), approach_of(predictions.table), strict=True):
+        found = shares.get_group((row.image, row.face, row.model, row.task))
+        answers.append(
+            {
+                "image": row.image, "face": row.face, "task": row.task, "approach": approach, "model": row.model,
+                "answer": task_named(row.task).words(row.prediction), "prediction": row.prediction,
+                "confidence": row.confidence,
+                "low": None if np.isnan(row.low) else row.low, "high": None if np.isnan(row.high) else row.high,
+                "probabilities": dict(zip(found["label"], found["probability"].astype(float), strict=True)),
+            }
+        )  # fmt: skip
+    return answers
 
 
 def to_batch(crops: Sequence[np.ndarray], size: int) -> Tensor:

@@ -1,6 +1,8 @@
 """What the tests share: made-up pictures, the real images where they are, a web server on this machine."""
 
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +10,7 @@ import pytest
 
 from facemtl import data, evaluation
 from facemtl.prediction import Predictor
+from facemtl.ui import uploads
 from tests import support
 
 
@@ -54,3 +57,17 @@ def predictor() -> Predictor:
 def results() -> pd.DataFrame:
     """The shipped validation results."""
     return evaluation.load_validation(support.ROOT / "assets" / "validation")
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory) -> Iterator[str]:
+    """The address of the real app in a process of its own. It has no dataset: its random faces are the composites."""
+    folder = tmp_path_factory.mktemp("app")
+    (folder / "temporary").mkdir()
+    settings = {"FACEMTL_DATA": str(folder / "no-dataset"), "TMPDIR": str(folder / "temporary")}
+    with support.running_app(folder / "log.txt", "--mcp", environment=settings) as address:
+        yield address
+        oldest = time.time() - uploads.KEEP - 2 * uploads.EVERY
+        left = [file for file in folder.glob("temporary/**/*") if file.is_file() and file.stat().st_ctime < oldest]
+        assert not left
+    assert "Traceback" not in (folder / "log.txt").read_text(), (folder / "log.txt").read_text()

@@ -8,12 +8,14 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -256,3 +258,31 @@ def choose_tab(page, name: str) -> None:
     else:
         page.get_by_role("button", name="More tabs").click()
         page.locator(".overflow-dropdown").get_by_role("button", name=name, exact=True).click()
+
+
+@contextmanager
+def running_app(log: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
+    """`python app.py` in a process of its own that writes into `log`; its address, once it answers."""
+    port = closed_port()
+    with log.open("w") as output:
+        command = [sys.executable, "app.py", "--port", str(port), *arguments]
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        until = time.monotonic() + 120
+        while not _answers(address):
+            assert process.poll() is None and time.monotonic() < until, log.read_text()
+            time.sleep(0.2)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as response:
+            return response.status == 200
+    except OSError:
+        return False

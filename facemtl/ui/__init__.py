@@ -3,28 +3,34 @@
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
-# Before gradio is imported: it reads this when it starts.
+from . import uploads
+
+# Before gradio is imported: it reads these when it starts.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder())
 
 import gradio as gr
 import numpy as np
 import pandas as pd
+from starlette.middleware import Middleware
 
 from .. import plots
+from ..errors import FaceMTLError
 from ..evaluation import track_records
 from ..prediction import Predictor
-from . import about, behind, cards, compare, guess, random_faces, training, validation
+from . import about, behind, cards, compare, endpoints, guess, random_faces, training, validation
 from . import dataset as dataset_
 from .faces import FacePool, Wish, wait
+from .headers import WithHeaders
 from .look import Look
 
 TITLE = "facemtl"
 QUESTION = "One face, one question: does one multi-task model see as much as three single-task models?"
 HIDE = "Hide gender and race"
 MISSING = "Make them with `python -m facemtl evaluate`, then start the app again."
-KEEP_FILES = 60  # seconds until an uploaded file is deleted; it is looked for every half minute
 KEEP_VISITORS = 200  # of whom the server remembers what they look at
 MAX_FILE_SIZE = "30mb"
 
@@ -61,11 +67,12 @@ def build_app(
     is, is read in the background.
     """
     predictor.require_pairs()
+    uploads.keep_clear()
     predictor.predict([np.zeros((8, 8, 3), np.uint8)])  # the first run is slow, and would count as a model's cost
     pool: Future[FacePool] = ThreadPoolExecutor(1, "faces").submit(FacePool.open, dataset, composites)
     records = None if results is None else track_records(results)
     averages = FacePool.of_composites(composites)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEEP_FILES // 2, KEEP_FILES)) as demo:
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         with gr.Row(elem_classes="header"):
             gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
             hide = gr.Checkbox(label=HIDE, container=False, scale=0, min_width=190, elem_id="hide")
@@ -93,6 +100,7 @@ def build_app(
             with gr.Tab("About", id="about"):
                 about.build(model_card)
 
+        endpoints.build(predictor, results, metrics, pool)
         unseen = gr.Plot(plots.blank(), visible=False)
         quiet = {**compare.MODEL_WORK, "show_progress": "hidden"}
 
@@ -139,8 +147,10 @@ def build_app(
     return demo.queue(default_concurrency_limit=4)
 
 
-def launch_options(style: Path) -> dict:
-    """For `demo.launch`: the look, and nothing kept or sent of what visitors do."""
+def launch_options(style: Path, *, mcp: bool = False) -> dict:
+    """For `demo.launch`: the look, and nothing kept or sent of what visitors do; with `mcp`, also a server of that protocol."""
+    if mcp and not find_spec("mcp"):
+        raise FaceMTLError("Install what speaks MCP first: pip install 'gradio[mcp]'.")
     fonts = ["system-ui", "Segoe UI", "Roboto", "sans-serif"]  # a web font would ask another host
     theme = gr.themes.Base(font=fonts, font_mono=["ui-monospace", "monospace"], radius_size="lg")
     return {
@@ -153,4 +163,6 @@ def launch_options(style: Path) -> dict:
         "state_session_capacity": KEEP_VISITORS,
         "share": False,
         "ssr_mode": False,
+        "mcp_server": mcp,
+        "app_kwargs": {"middleware": [Middleware(WithHeaders)]},
     }

@@ -12,8 +12,8 @@ from . import cards
 
 PRIVACY = (
     "<p>A photo that you upload is looked at in the memory of the machine that serves this page, and forgotten when you leave, "
-    "or after ten minutes. The file that your browser sends is deleted within two minutes. No photo, no answer and no visit is "
-    "recorded, and the page asks no other host for anything. Whether to hide gender and race is remembered in your browser "
+    "or after ten minutes. The file that your browser sends is deleted within three minutes. No photo, no answer and no visit "
+    "is recorded, and the page asks no other host for anything. Whether to hide gender and race is remembered in your browser "
     "alone.</p>"
 )
 HIDDEN = (

@@ -124,13 +124,17 @@ def _first(approach: Approach) -> str:
 
 def picture(pixels: np.ndarray, alt: str, size: int = 200, css: str = "") -> str:
     """uint8 (H, W, 3) -> an <img> that holds its own data, so that no file is left on the server."""
+    url, width, height = jpeg_url(pixels, size)
+    return f'<img class="{css}" src="{url}" alt="{escape(alt)}" width="{width}" height="{height}">'
+
+
+def jpeg_url(pixels: np.ndarray, size: int = 200) -> tuple[str, int, int]:
+    """uint8 (H, W, 3) -> a URL that holds the picture, reduced to at most `size` px a side, with its width and height."""
     image = Image.fromarray(pixels)
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    size_ = f'width="{image.width}" height="{image.height}"'
-    return f'<img class="{css}" src="data:image/jpeg;base64,{data}" alt="{escape(alt)}" {size_}>'
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}", image.width, image.height
 
 
 def at(age: float) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..explanation import PATCH, VIEWS, steadiness, views_of, where
-from ..prediction import APPROACHES, Approach, Predictor, approach_of
-from ..tasks import Classification, Task, task_named
+from ..prediction import APPROACHES, SMALL_BATCH, Approach, Predictor, approach_of, in_words
+from ..tasks import Classification, Task
 from . import cards
 from .look import Look
 
@@ -106,7 +106,8 @@ def save_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
 
 def faces_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
     """Every face of a photo with both approaches' answers, and the same as a file."""
-    table = predictor.predict([face.crop for face in look.faces], faces=range(len(look.faces))).table
+    crops = [face.crop for face in look.faces]
+    table = predictor.predict(crops, faces=range(len(crops)), batch_size=SMALL_BATCH).table
     by = table.assign(approach=approach_of(table)).set_index(["face", "task", "approach"])
     rows = []
     for i, face in enumerate(look.faces):
@@ -117,7 +118,7 @@ def faces_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
         rows.append([f"{i + 1} {cards.picture(face.crop, f'Face {i + 1}', size=72)}", *cells])
     names = [task.name for task in tasks]
     content = table[table["task"].isin(names)].assign(face=table["face"] + 1)
-    content = content.drop(columns="image").to_csv(index=False, float_format="%.5g")
+    content = content.drop(columns="image").to_csv(index=False)
     link = (
         f'<p class="links"><a download="facemtl.csv" href="{_data_url("text/csv", content.encode())}">Download as CSV</a></p>'
     )
@@ -128,25 +129,12 @@ def faces_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
 
 def as_json(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:
     """All that is predicted for a face, in numbers and in words."""
-    predictions = predictor.predict([crop])
-    table = predictions.table.assign(approach=approach_of(predictions.table))
-    shares = predictions.probabilities.groupby(["model", "task"])
-    answers = []
-    for row in table.itertuples():
-        task = task_named(row.task)
-        if task not in tasks:
-            continue
-        found = shares.get_group((row.model, row.task)).set_index("label")["probability"]
-        answers.append(
-            {
-                "task": row.task, "approach": row.approach, "model": row.model, "answer": task.words(row.prediction),
-                "prediction": round(row.prediction, 3), "confidence": round(row.confidence, 4),
-                "low": None if np.isnan(row.low) else round(row.low, 2),
-                "high": None if np.isnan(row.high) else round(row.high, 2),
-                "label": labels.get(row.task),
-                "probabilities": {label: round(float(p), 5) for label, p in found.items()},
-            }
-        )  # fmt: skip
+    predictions, names = predictor.predict([crop]), {task.name for task in tasks}
+    answers = [
+        {**{key: value for key, value in answer.items() if key not in ("image", "face")}, "label": labels.get(answer["task"])}
+        for answer in in_words(predictions)
+        if answer["task"] in names
+    ]
     milliseconds = {name: round(1000 * s, 2) for name, s in predictor.by_approach(predictions.seconds).items()}
     content = {"note": cards.NOTE, "answers": answers, "milliseconds": milliseconds}
     return json.dumps(content, indent=2)

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial, wraps
+from pathlib import Path
 
 import gradio as gr
 import numpy as np
@@ -15,13 +16,13 @@ from ..errors import FaceMTLError
 from ..evaluation import track_record
 from ..prediction import Predictor, approach_of
 from ..tasks import Classification
-from . import cards, closer
+from . import cards, closer, uploads
 from .faces import FacePool, Wish, new_seed
 from .look import SHOWN_SIDE, STEPS, Look, choose, correct, look_at_face, look_at_file, place, reset, take_centre
 
 # The file as it came, so that one place reads it or says why it cannot; Gradio's own way is an error without words.
 # Set on the class, because Gradio makes new instances while it runs, and a subclass makes it write stub files here.
-gr.Image.preprocess = lambda self, payload: payload.path if payload else None
+gr.Image.preprocess = lambda self, payload: _uploaded(payload.path) if payload and payload.path else None
 
 FAR_OFF = 0.3  # intersection over union of a corrected crop with the one that was found
 N_TIMINGS = 15  # faces whose median time is told
@@ -195,6 +196,13 @@ def _boxes(look: Look) -> str:
             f'aria-label="Face {i + 1}" aria-pressed="{str(i == look.chosen).lower()}">{number}</button>'
         )
     return cards.picture(look.photo, "Your photo", SHOWN_SIDE) + "".join(buttons)
+
+
+def _uploaded(path: str) -> str:
+    """The path itself; gr.Error where it is not of an upload: a client can name any file of the server."""
+    if not Path(path).resolve().is_relative_to(uploads.folder().resolve()):
+        raise gr.Error("This file was not uploaded. Send it once more.", print_exception=False)
+    return path
 
 
 def told(handler: Callable) -> Callable:

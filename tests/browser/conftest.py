@@ -1,17 +1,11 @@
-"""The real app, in a process of its own, and a real browser that looks at it."""
+"""A real browser that looks at the running app."""
 
-import os
 import shutil
 import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-
-from tests import support
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Without these Chromium asks its maker's hosts for things that no page asked for.
@@ -27,36 +21,6 @@ ARGUMENTS = [
     "--use-fake-ui-for-media-stream",
 ]
 PATIENCE = 60_000  # ms; a bound for a busy machine, not an expectation
-
-
-@pytest.fixture(scope="session")
-def app(tmp_path_factory) -> Iterator[str]:
-    """The address of a running app that has no dataset: its random faces are the composites."""
-    port = support.closed_port()
-    log = tmp_path_factory.mktemp("app") / "log.txt"
-    environment = {**os.environ, "FACEMTL_DATA": str(log.parent / "no-dataset"), "PYTHONUNBUFFERED": "1"}
-    with log.open("w") as output:
-        command = [sys.executable, "app.py", "--port", str(port)]
-        process = subprocess.Popen(command, cwd=support.ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        until = time.monotonic() + 90
-        while not _answers(address):
-            assert process.poll() is None and time.monotonic() < until, log.read_text()
-            time.sleep(0.2)
-        yield address
-        assert "Traceback" not in log.read_text(), log.read_text()
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as response:
-            return response.status == 200
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,144 @@
+"""The doors beside the browser: what programs ask the running app, and what it answers them."""
+
+import ast
+import asyncio
+import base64
+import io
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from PIL import Image
+
+from facemtl.detection import detect, open_image
+from facemtl.evaluation import load_metrics
+from facemtl.tasks import TASKS
+from tests import support
+from tests.odd_files import FACE, NO_FACE, ODD_FILES, scene
+
+
+@pytest.fixture(scope="module")
+def client(app) -> Client:
+    return Client(app, verbose=False)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """Two faces in a photo that is decoded at half its size."""
+    file = tmp_path / "photo.jpg"
+    scene((5000, 4100), (500, 900, 1500), (2800, 1200, 1800)).save(file, quality=92)
+    return file
+
+
+def test_there_are_three_and_each_says_what_it_is(client):
+    found = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(found) == {"/predict", "/sample", "/metrics"}
+    for endpoint in found.values():
+        assert endpoint["description"]
+        assert all(p["python_type"]["type"] not in ("", "Any") for p in endpoint["parameters"])
+
+
+@pytest.mark.parametrize("file", ODD_FILES, ids=lambda file: file.name)
+def test_any_file_is_answered_or_refused_in_a_sentence(client, tmp_path, file):
+    (tmp_path / file.name).write_bytes(file.content)
+    if file.is_refused:
+        with pytest.raises(AppError, match=file.outcome) as refusal:
+            client.predict(handle_file(tmp_path / file.name), api_name="/predict")
+        said = str(refusal.value)
+        assert "/" not in said and "Traceback" not in said and "\n" not in said
+    else:
+        faces = client.predict(handle_file(tmp_path / file.name), api_name="/predict")["faces"]
+        assert {FACE: len(faces) == 1, NO_FACE: faces == []}[file.outcome]
+
+
+def test_faces_come_with_their_boxes_and_the_answers_of_each_alone(client, photo, predictor):
+    answer = client.predict(handle_file(photo), api_name="/predict")
+    assert "perceived" in answer["note"]
+    faces = detect(open_image(photo))
+    assert len(answer["faces"]) == len(faces) == 2
+    for told, face in zip(answer["faces"], faces, strict=True):
+        assert told["box"] == [2 * v for v in face.box]
+        predictions = predictor.predict([face.crop])
+        assert len(told["answers"]) == len(predictions.table)
+        for row in predictions.table.itertuples():
+            (said,) = [a for a in told["answers"] if (a["model"], a["task"]) == (row.model, row.task)]
+            assert (said["prediction"], said["confidence"]) == (row.prediction, row.confidence)  # to the last digit
+            shares = predictions.probabilities.query("model == @row.model and task == @row.task")["probability"]
+            assert list(said["probabilities"].values()) == [float(p) for p in shares]
+
+
+def test_the_same_seed_draws_the_same_labelled_faces(client):
+    first, again, other = (client.predict(n=5, seed=seed, api_name="/sample") for seed in (7, 7, 8))
+    assert first == again and first["faces"] != other["faces"]
+    assert first["seed"] == 7 and len(first["faces"]) == 5
+    for face in first["faces"]:
+        assert set(face["labels"]) == {task.name for task in TASKS}
+        assert face["picture"].startswith("data:image/jpeg;base64,")
+        assert {a["approach"] for a in face["answers"]} == {"single", "multi"}
+
+
+def test_a_sample_can_be_limited(client):
+    found = client.predict(
+        n=24, seed=1, age_from=20, age_to=60, gender="female", race="Asian", order="hardest", api_name="/sample"
+    )
+    assert found["faces"] and found["total"] >= len(found["faces"])
+    errors = []
+    for face in found["faces"]:
+        assert 20 <= face["labels"]["age"] <= 60 and (face["labels"]["gender"], face["labels"]["race"]) == (1, 2)
+        ages = [a["prediction"] for a in face["answers"] if a["task"] == "age"]
+        errors.append(sum(abs(age - face["labels"]["age"]) for age in ages))
+    assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"n": 0}, "n must be"), ({"n": 25}, "n must be"), ({"n": "many"}, "n must be"), ({"n": None}, "n must be"),
+        ({"seed": -1}, "seed must be"), ({"seed": 10**9}, "seed must be"), ({"seed": 1.5}, "seed must be"),
+        ({"age_from": 40, "age_to": 30}, "40 is above 30"), ({"age_to": 200}, "age_to must be"),
+        ({"gender": "all"}, "gender cannot be 'all'. Choose one of any, male"), ({"race": ["White"]}, "Choose one of any"),
+        ({"order": "best"}, "Choose one of chance"), ({"order": {}}, "Choose one of chance"),
+    ],
+)  # fmt: skip
+def test_a_sample_that_makes_no_sense_is_refused_in_a_sentence(client, asked, said):
+    with pytest.raises(AppError, match=said) as refusal:
+        client.predict(**asked, api_name="/sample")
+    assert "\n" not in str(refusal.value)
+
+
+def test_metrics_are_the_measured_ones(client):
+    table = load_metrics(support.ROOT / "assets" / "validation")
+    for by in table["by"].unique():
+        told = client.predict(by=by, api_name="/metrics")
+        rows = table[table["by"] == by]
+        assert [row["single"] for row in told] == list(rows["single"]) and [row["n"] for row in told] == list(rows["n"])
+    with pytest.raises(AppError, match="Choose one of all"):
+        client.predict(by="nobody", api_name="/metrics")
+
+
+def test_a_language_model_finds_just_these_and_gets_the_same(app, client):
+    file = support.composites(3)[1]
+    photo = f"data:image/jpeg;base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+    async def ask() -> tuple[list, dict, dict]:
+        async with streamable_http_client(f"{app}/gradio_api/mcp/") as (read, write, _), ClientSession(read, write) as session:
+            await session.initialize()
+            tools = {tool.name.split("_")[-1]: tool for tool in (await session.list_tools()).tools}
+            asked = (("sample", {"n": 2, "seed": 7}), ("predict", {"photo": photo}))
+            answers = [(await session.call_tool(tools[name].name, given)).content[0].text for name, given in asked]
+            return list(tools.values()), *map(ast.literal_eval, answers)
+
+    tools, sampled, predicted = asyncio.run(ask())
+    assert sorted(tool.name.split("_")[-1] for tool in tools) == ["metrics", "predict", "sample"]
+    assert all(tool.description for tool in tools)
+    assert sampled == client.predict(n=2, seed=7, api_name="/sample")
+    assert predicted == client.predict(handle_file(file), api_name="/predict")
+
+
+def test_a_photo_without_a_face_is_an_empty_list(client, tmp_path):
+    content = io.BytesIO()
+    Image.new("RGB", (640, 480), "navy").save(content, "PNG")
+    (tmp_path / "blue.png").write_bytes(content.getvalue())
+    assert client.predict(handle_file(tmp_path / "blue.png"), api_name="/predict")["faces"] == []
