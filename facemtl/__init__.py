@@ -5,7 +5,8 @@ The modules, in reading order; each imports only from those above it:
     errors        FaceMTLError, whose message is meant for the user
     tables        CSV files that are written whole, and whose damage is said in plain words
     tasks         Classification and Regression: all that differs between gender, race and age
-    data          UTKFace: download, file names -> DataFrame, copies, split, decoded images
+    own_faces     a CSV file of one's own faces -> paths and labels
+    data          UTKFace: download, file names -> DataFrame, copies, split, decoded images; the same for one's own faces
     description   what is in UTKFace, as counts that may be passed on
     models        FaceModel: one backbone, one head per task; Checkpoint: its weights on disk
     losses        several task losses -> one, in three ways

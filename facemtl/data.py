@@ -1,4 +1,4 @@
-"""UTKFace: download, file names -> DataFrame, copies, split, decoded images.
+"""UTKFace: download, file names -> DataFrame, copies, split, decoded images; the same for one's own faces.
 
 The split is a property of an image's bytes, so that byte-identical copies never cross it and
 everybody's is the same.
@@ -14,17 +14,18 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from .errors import FaceMTLError
+from .own_faces import csv_of, read_csv
 from .tasks import AGE, TASKS
 
 HUB_REPOSITORY, HUB_FILE = "py97/UTKFace-Cropped", "UTKFace.tar.gz"
@@ -37,7 +38,7 @@ _LABELS = [task.column for task in TASKS]
 
 
 def default_folder() -> Path:
-    """Where UTKFace is expected: `$FACEMTL_DATA`, else `data/UTKFace` below the working directory."""
+    """Where the faces are expected: `$FACEMTL_DATA`, else `data/UTKFace` below the working directory."""
     return Path(os.environ.get("FACEMTL_DATA") or "data/UTKFace")
 
 
@@ -187,11 +188,13 @@ class Findings:
     copy_files: int = 0
     contradictory_groups: int = 0  # groups whose files carry different labels
     contradictory_files: int = 0
+    unlabelled: dict[str, int] = field(default_factory=dict)  # images that are used without a label, by its column
 
     def __str__(self) -> str:
         def named(names: list[str]) -> str:
             return f"{len(names):,}" + (f" ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})" if names else "")
 
+        lacking = " and ".join(f"{n:,} of {name}" for name, n in self.unlabelled.items())
         return "\n".join(
             (
                 f"images             {self.images:,} different ones, ready to use",
@@ -200,6 +203,7 @@ class Findings:
                 f"identical copies   {self.copy_files:,} files in {self.copy_groups:,} groups: each kept once",
                 f"contradictory      {self.contradictory_files:,} of these files, in {self.contradictory_groups:,} groups, "
                 "carry different labels: left out",
+                *([f"without a label    {lacking}: used for what they have labels of"] if lacking else []),
             )
         )
 
@@ -209,6 +213,8 @@ def read_folder(folder: Path, *, verify: bool = False, progress: bool = True) ->
 
     Columns: `file` (path), `sha256` (hex, of the file's bytes), `age` (years), `gender` and `race`
     (label indices), `split`. With `verify`, every image is decoded, which takes about half a minute.
+
+    `folder` may also be one's own faces (see `own_faces`): then a label may be missing, which is NaN.
     """
     files, findings = read_files(folder, verify=verify, progress=progress)
     return without_copies(files, findings), findings
@@ -220,10 +226,11 @@ def without_copies(files: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     findings.copy_groups, findings.copy_files = len(sizes), int(sizes.sum())
     findings.contradictory_groups, findings.contradictory_files = int(contradicts.sum()), int(sizes[contradicts].sum())
 
-    images = files[~files["sha256"].isin(sizes[contradicts].index)].drop_duplicates("sha256")
-    images = images.sort_values("sha256", ignore_index=True)
+    images = files[~files["sha256"].isin(sizes[contradicts].index)]
+    images = images.groupby("sha256", as_index=False).first()[files.columns]  # a copy may have the label that another lacks
     images["split"] = images["sha256"].map(split_of)
     findings.images = len(images)
+    findings.unlabelled = {name: n for name, n in images[_LABELS].isna().sum().items() if n}
     return images
 
 
@@ -240,28 +247,42 @@ def contradicting_copies(folder: Path, *, progress: bool = True) -> pd.DataFrame
 
 def read_files(folder: Path, *, verify: bool = False, progress: bool = True) -> tuple[pd.DataFrame, Findings]:
     """Every well-named, readable file, copies too: `file, sha256, age, gender, race`; and what the others were."""
-    files = sorted(folder.glob("*.jpg")) if folder.is_dir() else []
-    if not files:
-        raise FaceMTLError(
-            f"There are no images in {folder}. Run `python -m facemtl download`, "
-            "or name another folder with --data or FACEMTL_DATA."
-        )
+    own = csv_of(folder)
+    listed = _named_files(folder) if own is None else read_csv(own)
     findings, rows = Findings(), []
     with ThreadPoolExecutor() as pool:
-        contents = pool.map(lambda file: _read(file, verify), files)
-        for file, content in zip(files, tqdm(contents, "Reading", len(files), leave=False, disable=not progress), strict=True):
-            match = _FILE_NAME.fullmatch(file.name)
-            if not match or int(match["age"]) > AGE.high:
+        contents = pool.map(lambda each: _read(each[0], verify), listed)
+        bar = tqdm(contents, "Reading", len(listed), leave=False, disable=not progress)
+        for (file, labels), content in zip(listed, bar, strict=True):
+            if labels is None:
                 findings.badly_named.append(file.name)
             elif content is None:
                 findings.unreadable.append(file.name)
             else:
-                rows.append({"file": str(file), "sha256": content, **{name: int(match[name]) for name in _LABELS}})
+                rows.append({"file": str(file), "sha256": content, **labels})
     return pd.DataFrame(rows, columns=["file", "sha256", *_LABELS]), findings
 
 
+def _named_files(folder: Path) -> list[tuple[Path, dict[str, int] | None]]:
+    """The images of a folder with the labels that their names tell; None where one tells none."""
+    files = sorted(folder.glob("*.jpg")) if folder.is_dir() else []
+    if not files:
+        raise FaceMTLError(
+            f"There are no images in {folder}. Run `python -m facemtl download`, "
+            "or name another folder, or a CSV file of your own faces, with --data or FACEMTL_DATA."
+        )
+    matches = [(file, _FILE_NAME.fullmatch(file.name)) for file in files]
+    return [
+        (file, {name: int(match[name]) for name in _LABELS} if match and int(match["age"]) <= AGE.high else None)
+        for file, match in matches
+    ]
+
+
 def _copies(images: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """By hash, of those that several files share: how many files, and whether they carry different labels."""
+    """By hash, of those that several files share: how many files, and whether they carry different labels.
+
+    A missing label contradicts none.
+    """
     copies = images[images.duplicated("sha256", keep=False)].groupby("sha256")[_LABELS]
     return copies.size(), copies.nunique().gt(1).any(axis=1)
 
@@ -324,15 +345,32 @@ def _fingerprint(file: str | Path) -> str:
 
 
 def load_image(file: str | Path, size: int) -> np.ndarray:
-    """One image as uint8 (size, size, 3)."""
+    """One image as uint8 (size, size, 3); of a rectangle, its centre square."""
     try:
         with Image.open(file) as image:
-            image = image.convert("RGB")
+            image = as_rgb(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise FaceMTLError(f"{file} is damaged ({_first_line(error)}). Replace or delete it.") from error
     if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
+        side = min(image.size)
+        left, top = ((length - side) // 2 for length in image.size)
+        image = image.resize((size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
     return np.asarray(image)
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Upright and in three channels; what is transparent becomes white."""
+    with suppress(Exception):  # damaged metadata, which Pillow rewrites as a whole: then the image stays as it lies
+        image = ImageOps.exif_transpose(image)
+    image.load()
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    elif image.mode.startswith(("I", "F")):  # 16 bits and more: convert() would clip to white
+        values = np.asarray(image, np.float32)
+        low, high = float(values.min()), float(values.max())
+        image = Image.fromarray(np.uint8((values - low) / max(high - low, 1e-9) * 255))
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _first_line(error: BaseException) -> str:

@@ -15,8 +15,9 @@ from typing import BinaryIO
 
 import dlib
 import numpy as np
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 
+from .data import as_rgb
 from .errors import FaceMTLError
 
 FRAME = 200 / 181  # side of the crop over side of dlib's box
@@ -157,21 +158,6 @@ def _why_unreadable(file: Path | BinaryIO, formats: Sequence[str]) -> str:
     if start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1") and "HEIF" not in formats:
         return "This is a HEIC photo, which cannot be read here. Save it as a JPEG, or install pillow-heif."
     return "This file is damaged, or not an image that can be read. Try a JPEG or PNG."
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Upright and in three channels; what is transparent becomes white."""
-    with suppress(Exception):  # damaged metadata, which Pillow rewrites as a whole: then the image stays as it lies
-        image = ImageOps.exif_transpose(image)
-    image.load()
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    elif image.mode.startswith(("I", "F")):  # 16 bits and more: convert() would clip to white
-        values = np.asarray(image, np.float32)
-        low, high = float(values.min()), float(values.max())
-        image = Image.fromarray(np.uint8((values - low) / max(high - low, 1e-9) * 255))
-    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _gray(crop: np.ndarray) -> np.ndarray:

@@ -145,6 +145,19 @@ class Classification(Task):
     def words(self, value: float) -> str:
         return self.labels[int(value)]
 
+    @property
+    def accepts(self) -> str:
+        """What `value` takes, in words."""
+        return f"{', '.join(self.labels)}, or 0 to {self.n_outputs - 1}"
+
+    def value(self, text: str) -> float:
+        """The index of a label by its name in any case, or by the index itself; ValueError where it is neither."""
+        names = [label.lower() for label in self.labels]
+        index = float(names.index(text.lower()) if text.lower() in names else text)
+        if index not in range(self.n_outputs):
+            raise ValueError(text)
+        return index
+
     def spread(self, predictions: np.ndarray) -> str:
         """Several answers to one face in words, the commonest first: 'female in 9, male in 3 of 12 views'."""
         values, counts = np.unique(predictions, return_counts=True)
@@ -249,6 +262,18 @@ class Regression(Task):
         below = cumulative.gather(1, bin_[:, None])[:, 0] - mass
         within = ((level - below) / mass).clamp(0, 1) - 0.5  # a bin reaches half a unit to both sides
         return (self.low + bin_ + within).clamp(self.low, self.high)
+
+    @property
+    def accepts(self) -> str:
+        """What `value` takes, in words."""
+        return f"a number from {self.low} to {self.high}"
+
+    def value(self, text: str) -> float:
+        """A number of units, with a decimal point or comma; ValueError where it is none, or not from `low` to `high`."""
+        number = float(text.replace(",", "."))
+        if not self.low <= number <= self.high:
+            raise ValueError(text)
+        return number
 
     def words(self, value: float) -> str:
         number = f"{value:.0f}"

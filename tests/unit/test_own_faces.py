@@ -1,0 +1,218 @@
+"""A CSV file of one's own faces: what is taken, and how what is wrong is named."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facemtl.data import load_image, read_folder, split_of
+from facemtl.errors import FaceMTLError
+from facemtl.own_faces import csv_of, labelled_tasks, read_csv
+from facemtl.tasks import AGE, GENDER, RACE, TASKS
+from tests.support import jpeg, picture
+
+NONE = {"age": math.nan, "gender": math.nan, "race": math.nan}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Eight images, a.jpg to h.jpg, of which two lie deeper."""
+    (tmp_path / "faces" / "more").mkdir(parents=True)
+    for i, name in enumerate(("a", "b", "c", "d", "e", "f", "more/g", "more/h")):
+        content = jpeg(picture(30, 0, 0, np.random.default_rng(i)))
+        (tmp_path / "faces" / f"{name}.jpg").write_bytes(content)
+    return tmp_path / "faces"
+
+
+def written(folder: Path, content: str | bytes, name: str = "labels.csv") -> Path:
+    file = folder / name
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return file
+
+
+def read(folder: Path, content: str | bytes) -> list[tuple[str, dict[str, float]]]:
+    """What is read, with paths as they go on from the folder."""
+    return [(file.relative_to(folder).as_posix(), labels) for file, labels in read_csv(written(folder, content))]
+
+
+def same(found: dict[str, float], expected: dict[str, float]) -> bool:
+    return found.keys() == expected.keys() and all(np.array_equal(found[k], expected[k], equal_nan=True) for k in found)
+
+
+# ------------------------------------------------------------------------------------------ reading
+
+
+def test_labels_are_words_in_any_case_or_indices_and_may_be_missing(folder):
+    content = "file,age,gender,race\na.jpg,31,female,White\nb.jpg,2.5,MALE,\nc.jpg,,1,4\nmore/g.jpg,0,0.0,oThErS\nd.jpg,116,,\n"
+    expected = [
+        ("a.jpg", (31, 1, 0)), ("b.jpg", (2.5, 0, math.nan)), ("c.jpg", (math.nan, 1, 4)), ("more/g.jpg", (0, 0, 4)),
+        ("d.jpg", (116, math.nan, math.nan)),
+    ]  # fmt: skip
+    for (name, labels), (file, values) in zip(read(folder, content), expected, strict=True):
+        assert name == file and same(labels, dict(zip(NONE, values, strict=True)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbffile,age\na.jpg,31\n",
+        b"file;age\r\na.jpg;31\r\n",
+        b"file\tage\na.jpg\t31",
+        b"age,name,file\n31,Ann,a.jpg\n",
+        b" File , AGE \n a.jpg , 31 \n",
+        b'note,file,age\n"two\nlines, and a comma",a.jpg,31\n',
+        b"file,age,gender,race\na.jpg,31\n",
+        b"\nfile,age\n\na.jpg,31\n,\n\n",
+        b"file;age\na.jpg;31,0\n",
+        "file,age,naïve\na.jpg,31,é\n".encode(),
+    ],
+    ids=["byte order mark", "semicolons", "tabs", "other columns", "spaces", "quotes", "short lines", "blank lines",
+         "decimal comma", "UTF-8"],
+)  # fmt: skip
+def test_one_face_written_in_many_ways(folder, content):
+    ((name, labels),) = read(folder, content)
+    assert name == "a.jpg" and same(labels, NONE | {"age": 31.0})
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_a_task_reads_what_it_says(task):
+    for value in range(task.n_outputs):
+        said = task.words(value).removesuffix(" years").removesuffix(" year")
+        assert task.value(said) == task.value(said.upper()) == task.value(str(value)) == value
+    for text in ("-1", str(task.n_outputs), "nan", "inf", "x", "", "1;2"):
+        with pytest.raises(ValueError):
+            task.value(text)
+
+
+def test_only_whole_indices_are_labels():
+    for task in (GENDER, RACE):
+        with pytest.raises(ValueError):
+            task.value("0.5")
+    assert AGE.value("0.5") == 0.5
+
+
+def test_paths_may_lead_out_of_the_folder(folder, tmp_path):
+    file = written(tmp_path, f"file,age\n{folder / 'a.jpg'},31\nfaces/../faces/b.jpg,32\n", "elsewhere.csv")
+    assert [path.resolve() for path, _ in read_csv(file)] == [(folder / n).resolve() for n in ("a.jpg", "b.jpg")]
+
+
+def test_a_csv_is_found_by_its_name_or_in_its_folder(folder):
+    assert csv_of(folder) is None
+    file = written(folder, "file,age\na.jpg,31\n")
+    assert csv_of(folder) == csv_of(file) == file
+    assert csv_of(other := folder / "other.CSV") == other
+
+
+def test_tasks_are_those_that_have_labels(folder, synthetic_faces):
+    assert labelled_tasks(synthetic_faces) == TASKS
+    written(folder, "file,age,race,gender\na.jpg,31,,\nb.jpg,,,male\n")
+    assert labelled_tasks(folder) == (GENDER, AGE)
+
+
+# ------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("a.jpg,abc,,", ["line 3, age", "'abc'", "a number from 0 to 116"]),
+        ("a.jpg,117,,", ["line 3, age", "'117'"]),
+        ("a.jpg,-1,,", ["line 3, age", "'-1'"]),
+        ("a.jpg,nan,,", ["line 3, age", "'nan'"]),
+        ("a.jpg,,femail,", ["line 3, gender", "'femail'", "male, female, or 0 to 1"]),
+        ("a.jpg,,2,", ["line 3, gender", "'2'"]),
+        ("a.jpg,,,Martian", ["line 3, race", "'Martian'", "White, Black, Asian, Indian, Others, or 0 to 4"]),
+        ("a.jpg,,,-1", ["line 3, race", "'-1'"]),
+        ("z.jpg,31,,", ["line 3, file", "'z.jpg'"]),
+        ("more,31,,", ["line 3, file", "'more'"]),
+        (f"{'x' * 300}.jpg,31,,", ["line 3, file"]),
+        (",31,,", ["line 3, file", "''"]),
+        ("a.jpg,,,", ["line 3", "no label"]),
+        ("a.jpg,31,male,White,more", ["line 3", "5 cells, expected 4"]),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_line(folder, line, says):
+    with pytest.raises(FaceMTLError) as error:
+        read(folder, f"file,age,gender,race\nb.jpg,20,,\n{line}\nc.jpg,20,,\n")
+    assert all(part in str(error.value) for part in says)
+    assert "\n" not in str(error.value) and "line 2" not in str(error.value) and "line 4" not in str(error.value)
+
+
+def test_many_wrong_lines_are_counted(folder):
+    lines = "\n".join(f"a.jpg,{n}" for n in range(110, 130))  # 117 to 129 are wrong
+    with pytest.raises(FaceMTLError) as error:
+        read(folder, f"file,age\n{lines}\n")
+    assert [f"line {2 + n - 110}, age: found '{n}'" in str(error.value) for n in range(116, 123)] == [False] + [True] * 5 + [
+        False
+    ]
+    assert "and 8 more" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("age,gender\n31,male\n", "column file"),
+        ("file,name\na.jpg,Ann\n", "at least one of gender, race, age"),
+        ("file,age,age\na.jpg,31,32\n", "each once"),
+        ("", "column file"),
+        ("file,age\n", "no images"),
+        ("file,age\na.jpg,31\n".encode("utf-16"), "UTF-8"),
+        ("file,age,name\na.jpg,31,é\n".encode("latin-1"), "UTF-8"),
+    ],
+    ids=["no file", "no label", "twice", "empty", "no line", "UTF-16", "Latin-1"],
+)
+def test_a_csv_that_cannot_be_used_is_one_message(folder, content, says):
+    with pytest.raises(FaceMTLError, match=says) as error:
+        read(folder, content)
+    assert "labels.csv" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_csv_that_is_not_there_is_one_message(tmp_path):
+    with pytest.raises(FaceMTLError, match=r"none\.csv"):
+        read_folder(tmp_path / "none.csv")
+
+
+# ---------------------------------------------------------------------------------------- the table
+
+
+def test_the_table_is_that_of_utkface_with_gaps(folder):
+    written(folder, "file,gender,age\na.jpg,female,31.5\nmore/h.jpg,,7\nb.jpg,0,\n")
+    images, findings = read_folder(folder, verify=True)
+    assert list(images["sha256"]) == sorted(images["sha256"]) and list(images["split"]) == [*map(split_of, images["sha256"])]
+    by = images.set_index(images["file"].map(lambda f: Path(f).name))
+    assert by["race"].isna().all() and findings.images == len(images) == 3
+    assert by.loc["a.jpg", ["age", "gender"]].tolist() == [31.5, 1]
+    assert by.loc["h.jpg", "age"] == 7 and np.isnan(by.loc["h.jpg", "gender"])
+    assert by.loc["b.jpg", "gender"] == 0 and np.isnan(by.loc["b.jpg", "age"])
+    assert findings.unlabelled == {"gender": 1, "race": 3, "age": 1}
+    assert "1 of gender and 3 of race and 1 of age" in str(findings)
+
+
+def test_copies_complete_each_other_and_only_different_labels_contradict(folder):
+    for name, original in (("a2", "a"), ("b2", "b"), ("c2", "c")):
+        (folder / f"{name}.jpg").write_bytes((folder / f"{original}.jpg").read_bytes())
+    written(folder, "file,age,gender\na.jpg,31,\na2.jpg,,male\nb.jpg,20,male\nb2.jpg,21,\nc.jpg,5,\nc2.jpg,5,\nd.jpg,9,\n")
+    images, findings = read_folder(folder)
+    labels = {Path(row.file).name: (row.age, row.gender) for row in images.itertuples()}
+    assert set(labels) == {"a.jpg", "c.jpg", "d.jpg"} and labels["a.jpg"] == (31, 0)
+    assert (findings.copy_groups, findings.copy_files) == (3, 6)
+    assert (findings.contradictory_groups, findings.contradictory_files) == (1, 2)
+
+
+def test_an_unreadable_image_is_reported_and_left_out(folder):
+    (folder / "a.jpg").write_bytes(b"no image at all")
+    written(folder, "file,age\na.jpg,31\nb.jpg,32\n")
+    images, findings = read_folder(folder, verify=True)
+    assert findings.unreadable == ["a.jpg"] and [Path(f).name for f in images["file"]] == ["b.jpg"]
+
+
+def test_of_a_rectangle_the_centre_square_is_seen_upright(tmp_path):
+    image = picture(30, 1, 3, np.random.default_rng(0), size=60)
+    wide = np.zeros((60, 100, 3), np.uint8)
+    wide[:, 20:80] = np.asarray(image)
+    exif = Image.Exif()
+    exif[0x112] = 6  # lies on its side: to be turned by 90 degrees clockwise
+    Image.fromarray(wide).rotate(90, expand=True).save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(load_image(tmp_path / "turned.png", 60), np.asarray(image))
