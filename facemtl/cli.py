@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from .data import VALIDATION, contradicting_copies, default_folder, download, read_files, read_folder, without_copies
 from .errors import FaceMTLError
+from .own_faces import csv_of, labelled_tasks
 from .tables import write_table
-from .tasks import TASKS, Classification, task_named
+from .tasks import TASKS, Classification, Task, task_named
 
 if TYPE_CHECKING:
     from .detection import Face
@@ -58,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         added.set_defaults(run=run)
         if data:
-            added.add_argument("--data", type=Path, default=default_folder(), help="the folder of UTKFace's images")
+            faces = "the folder of UTKFace's images, or a CSV file of your own, or a folder with a labels.csv"
+            added.add_argument("--data", type=Path, default=default_folder(), help=faces)
         return added
 
     added = command(_download, "download", "Fetch UTKFace, and say what is in it.")
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     added = command(_train, "train", "Train one model; all four come from the same recipe.")
     added.add_argument(
         "--tasks", nargs="+", default=["all"], metavar="TASK", choices=["all", *(t.name for t in TASKS)],
-        help="all, or any of " + ", ".join(t.name for t in TASKS),
+        help="all that the data has labels for, or any of " + ", ".join(t.name for t in TASKS),
     )  # fmt: skip
     added.add_argument("--output", type=Path, default=Path("runs"), help="the folder for weights, history and progress")
     added.add_argument("--resume", action="store_true", help="go on where an interrupted training stopped")
@@ -102,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--seed", type=int)
     added.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
-    added = command(_evaluate, "evaluate", "Run the models over UTKFace's validation images; write what the app shows.")
+    added = command(_evaluate, "evaluate", "Run the models over the validation images; write what the app shows.")
     added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
     added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for predictions and metrics")
 
@@ -160,7 +162,7 @@ def _download(options: argparse.Namespace) -> None:
 def _describe(options: argparse.Namespace) -> None:
     from . import description
 
-    files, findings = read_files(options.data)
+    files, findings = read_files(_utkface(options.data))
     counts = description.counts(without_copies(files, findings))
     wrong = description.problems(files, findings)
     description.save(counts, wrong, options.output)
@@ -177,7 +179,10 @@ def _train(options: argparse.Namespace) -> None:
     )  # fmt: skip
     given = {name: value for name in chosen if (value := getattr(options, name)) is not None}
     given |= {name: tuple(given[name]) for name in ("stages", "teachers") if name in given}
-    config = TrainConfig(tasks=_chosen(options.tasks))
+    tasks = _chosen(options.tasks, labelled_tasks(options.data))
+    if "all" in options.tasks and len(tasks) < len(TASKS):
+        print(f"All that there are labels for: {', '.join(tasks)}")
+    config = TrainConfig(tasks=tasks)
     if options.resume:
         config = interrupted_config(config, options.output)  # what is not said anew stays as it was
     amounts = {name: value for name in AMOUNTS if (value := getattr(options, name)) is not None}
@@ -193,8 +198,15 @@ def _train(options: argparse.Namespace) -> None:
         train(config, images, options.output, resume=options.resume, keep_progress=options.keep_progress, **shared)
 
 
-def _chosen(names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(task.name for task in TASKS if "all" in names or task.name in names)
+def _chosen(names: Sequence[str], labelled: Sequence[Task] = TASKS) -> tuple[str, ...]:
+    return tuple(task.name for task in TASKS if task.name in names or ("all" in names and task in labelled))
+
+
+def _utkface(data: Path) -> Path:
+    """Itself; FaceMTLError where it is a CSV, of which what is counted of UTKFace's labels and copies says nothing."""
+    if file := csv_of(data):
+        raise FaceMTLError(f"This command is for UTKFace itself: name the folder of its images with --data; found {file}.")
+    return data
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -238,7 +250,7 @@ def _labels(options: argparse.Namespace) -> None:
 
     table = load_validation(options.results)
     predictor = Predictor.load(options.models).require_pairs()
-    copies = contradicting_copies(options.data)
+    copies = contradicting_copies(_utkface(options.data))
     with _bar("Looking at copies", copies["sha256"].nunique()) as bar:
         sided = label_noise.sides(predictor, copies, bar.update)
     counts = label_noise.disputed_counts(table)

@@ -35,14 +35,18 @@ FEW = 30  # a group of fewer images is marked: its figures are mostly luck
 PREDICTIONS_FILE, METRICS_FILE, TRUST_FILE = "predictions.csv.gz", "metrics.csv", "trust.csv"
 _TYPES = {
     "image": str, "model": str, "task": str, "age_group": str,
-    "prediction": float, "confidence": float, "target": float, "gender": int, "race": int,
+    "prediction": float, "confidence": float, "target": float, "gender": float, "race": float,
 }  # fmt: skip
+_GROUPS = ("gender", "race", "age_group")  # of an image without that label there is none
 
 
 def calibrate(
     predictor: Predictor, images: pd.DataFrame, folder: Path, progress: Callable[[int], None] = lambda n: None
 ) -> Predictor:
-    """Fit temperatures and interval margins on the calibration split and write them beside the weights in `folder`."""
+    """Fit temperatures and interval margins on the calibration split and write them beside the weights in `folder`.
+
+    What a model says of a task that has no labels there stays as it is.
+    """
     held_out = images[images["split"] == CALIBRATION]
     if held_out.empty:
         raise FaceMTLError("There are no calibration images, so intervals cannot be fitted. Use the whole dataset.")
@@ -50,8 +54,12 @@ def calibrate(
     calibrated = []
     for loaded in predictor.models:
         outputs = _outputs(loaded, crops, progress)
-        fitted = {t.name: t.calibrate(outputs[t.name], torch.tensor(held_out[t.column].to_numpy())) for t in loaded.model.tasks}
-        checkpoint = replace(loaded.checkpoint, calibration=fitted)
+        fitted = {}
+        for task in loaded.model.tasks:
+            labels = torch.tensor(held_out[task.column].to_numpy())
+            if len(known := (~labels.isnan()).nonzero()[:, 0]):
+                fitted[task.name] = task.calibrate(outputs[task.name][known], labels[known])
+        checkpoint = replace(loaded.checkpoint, calibration=loaded.checkpoint.calibration | fitted)
         checkpoint.save_description(folder)
         calibrated.append(LoadedModel(checkpoint, loaded.model))
     return Predictor(calibrated)
@@ -75,25 +83,32 @@ def validate(predictor: Predictor, images: pd.DataFrame, progress: Callable[[int
         raise FaceMTLError("There are no validation images. Use the whole dataset.")
     reported = reported.assign(image=reported["sha256"].str[:16])
     crops = [load_image(file, CHIP_SIZE) for file in reported["file"]]
-    return with_targets(predictor.predict(crops, reported["image"], progress=progress).table, reported)
+    table = with_targets(predictor.predict(crops, reported["image"], progress=progress).table, reported)
+    if table.empty:
+        raise FaceMTLError(f"No validation image has a label of {' or '.join(task.name for task in predictor.tasks)}.")
+    return table
 
 
 def with_targets(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """Add `target, gender, race, age_group` from `labels`: one row per `image`, a column per task."""
+    """Add `target, gender, race, age_group` from `labels`: one row per `image`, a column per task.
+
+    Predictions of what an image has no label of are left out; a group that is not known is NaN.
+    """
     labels = labels.set_index("image")
     table = table.copy()
     for task in TASKS:
         rows = table["task"] == task.name
         table.loc[rows, "target"] = table.loc[rows, "image"].map(labels[task.column]).astype(float)
-    table[GENDER.name] = table["image"].map(labels[GENDER.column])
-    table[RACE.name] = table["image"].map(labels[RACE.column])
+    table = table[table["target"].notna()].reset_index(drop=True)
+    for task in (GENDER, RACE):
+        table[task.name] = table["image"].map(labels[task.column]).astype(float)
     table["age_group"] = age_groups(table["image"].map(labels[AGE.column]))
     return table
 
 
 def age_groups(ages: pd.Series) -> pd.Series:
-    """The band of AGE_GROUPS that each age lies in, as text."""
-    return pd.cut(ages, AGE_BANDS, right=False, labels=AGE_GROUPS).astype(str)
+    """The band of AGE_GROUPS that each age lies in, as text; NaN of NaN."""
+    return pd.cut(ages, AGE_BANDS, right=False, labels=AGE_GROUPS).astype(str).where(ages.notna())
 
 
 def save_validation(table: pd.DataFrame, folder: Path) -> None:
@@ -123,7 +138,7 @@ def metrics_of(loaded: LoadedModel, table: pd.DataFrame) -> dict[str, float]:
 
 def load_validation(folder: Path) -> pd.DataFrame:
     """The predictions table that `save_validation` wrote."""
-    return read_table(folder / PREDICTIONS_FILE, _TYPES, "python -m facemtl evaluate").assign(face=0)
+    return read_table(folder / PREDICTIONS_FILE, _TYPES, "python -m facemtl evaluate", _GROUPS).assign(face=0)
 
 
 def load_metrics(folder: Path) -> pd.DataFrame:
@@ -160,7 +175,8 @@ def delta_m(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0) 
     """By how much one model is better than three, in percent of their metrics, mean over tasks; with its 95 % interval.
 
     delta-m = mean over tasks of (-1)^l (M_multi - M_single) / M_single, l = 1 where lower is better
-    (Maninis et al., CVPR 2019). Above 0, multi-task is better. The same images are resampled for all tasks.
+    (Maninis et al., CVPR 2019). Above 0, multi-task is better. The same images are resampled for all tasks, where all have
+    labels of all.
     """
     gains = []  # by task: (1 + n_resamples,), the images themselves first
     for task in _tasks(table):
@@ -224,7 +240,7 @@ def track_records(table: pd.DataFrame) -> pd.DataFrame:
     """How good answers of each kind were on validation images: `n` and the metric's `value`.
 
     The index is `task, approach, band, answer`: a kind is the same label (NO_LABEL for ages), for a face that the same
-    approach thinks of the same age band. So it is known for a face without labels too.
+    approach thinks of the same age band, where it is asked. So it is known for a face without labels too.
     """
     kinds = _kinds(table)
     keys = ["task", "approach", "band", "answer"]
@@ -250,7 +266,7 @@ def _kinds(table: pd.DataFrame) -> pd.DataFrame:
     ages = rows[rows["task"] == AGE.name].assign(band=age_groups(table["prediction"]))
     bands = rows.merge(ages[["image", "approach", "band"]], how="left", on=["image", "approach"])["band"]
     answers = table["prediction"].where(table["low"].isna(), NO_LABEL)
-    return rows[["task", "approach"]].assign(band=bands.to_numpy(), answer=answers)
+    return rows[["task", "approach"]].assign(band=bands.fillna("").to_numpy(), answer=answers)
 
 
 def age_error_by_group(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0) -> pd.DataFrame:

@@ -27,6 +27,7 @@ class JointLoss(nn.Module):
     ) -> Tensor:
         """{task: (B, n_outputs)}, {task: (B,)} -> scalar.
 
+        A target of NaN is a missing label: a task's loss is the mean over the images that have its label, and 0 without any.
         Of mixed images `others` are the targets that count with what `share` leaves of 1 (mixup; Zhang et al., ICLR 2018).
         `taught` are probabilities (B, n_outputs) of teachers, for some tasks or all; there they count with `teacher_weight`
         and the labels with what that leaves of 1.
@@ -43,11 +44,17 @@ class JointLoss(nn.Module):
         return self.join(losses)
 
     def _losses(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
-        return torch.stack([task.loss(outputs[task.name], targets[task.name]) for task in self.tasks])
+        return torch.stack([_over_labelled(task, outputs[task.name], targets[task.name]) for task in self.tasks])
 
     def join(self, losses: Tensor) -> Tensor:
         """(n_tasks,) -> scalar."""
         raise NotImplementedError
+
+
+def _over_labelled(task: Task, outputs: Tensor, target: Tensor) -> Tensor:
+    known = ~target.isnan()
+    outputs, target = outputs[known], target[known]
+    return task.loss(outputs, target) if len(target) else outputs.sum()  # of nothing: 0, with gradients of 0
 
 
 class FixedScales(JointLoss):
@@ -72,6 +79,7 @@ class Uncertainty(JointLoss):
 
     Kendall, Gal and Cipolla (CVPR 2018), in its form for cross-entropies, which is the larger part of each of our
     losses. The best s_t for a loss of L is log(2 L): weights follow the losses, so each task comes to have the same say.
+    A batch without a label of a task says nothing of its s_t.
     """
 
     def __init__(self, tasks: tuple[Task, ...]):
@@ -79,7 +87,7 @@ class Uncertainty(JointLoss):
         self.log_variances = nn.Parameter(torch.zeros(len(tasks)))
 
     def join(self, losses: Tensor) -> Tensor:
-        return (torch.exp(-self.log_variances) * losses + self.log_variances / 2).mean()
+        return (torch.exp(-self.log_variances) * losses + self.log_variances / 2 * (losses > 0)).mean()
 
 
 WEIGHTINGS = {"fixed": FixedScales, "equal": EqualWeights, "uncertainty": Uncertainty}

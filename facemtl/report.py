@@ -86,7 +86,8 @@ def answer(folder: Path) -> str:
     by = cost.load(folder).query(f"model == '{cost.ALL}'").set_index("approach")
     shares = [100 * by.at[MULTI.name, c] / by.at[SINGLE.name, c] for c in ("parameters", "milliseconds")]
     lines.append(f"- **Cost:** one model has {shares[0]:.0f} % of the parameters and takes {shares[1]:.0f} % of the time.")
-    asked = f"Trained alike, on the same faces, and then asked about {overall['n'].max():,} others:"
+    most = "up to " if overall["n"].nunique() > 1 else ""
+    asked = f"Trained alike, on the same faces, and then asked about {most}{overall['n'].max():,} others:"
     paragraphs = [asked, "\n".join(lines), f"**{_VERDICTS[MULTI in won, SINGLE in won]}**"]
     if (folder / RUNS_FILE).exists():
         paragraphs += _seeds_say(load_runs(folder))

@@ -1,5 +1,6 @@
 """Tables on disk: CSV files that are written whole or not at all, and whose damage is said in plain words."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,14 +17,14 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
     partial.replace(file)
 
 
-def read_table(file: Path, types: dict[str, type], command: str) -> pd.DataFrame:
-    """What `write_table` wrote: at least one row, and in each of the columns `types` a value in every row.
+def read_table(file: Path, types: dict[str, type], command: str, gaps: Sequence[str] = ()) -> pd.DataFrame:
+    """What `write_table` wrote: at least one row, and in each of the columns `types` but `gaps` a value in every row.
 
     Raises FaceMTLError, which names the `command` that makes the file, where it is missing or damaged.
     """
     try:
         table = pd.read_csv(file, dtype=types)
-        if table.empty or table.reindex(columns=list(types)).isna().any(axis=None):
+        if table.empty or not {*types} <= {*table} or table[[c for c in types if c not in gaps]].isna().any(axis=None):
             raise ValueError("something is missing or cut off")
         return table
     except FileNotFoundError as error:

@@ -16,16 +16,24 @@ import torch
 from fastai.callback.schedule import SuggestionMethod  # noqa: F401  (patches fit_one_cycle and lr_find into Learner)
 from fastai.callback.training import GradientClip
 from fastai.data.core import DataLoaders
-from fastai.learner import AvgMetric, Learner
+from fastai.learner import Learner
 from fastai.optimizer import Adam
-from torch import Tensor
 
 from ..data import CALIBRATION, TRAIN, decode_images
 from ..errors import FaceMTLError
 from ..losses import WEIGHTINGS
 from ..models import Checkpoint, FaceModel
 from ..tasks import Task, task_named
-from .callbacks import Float32Outputs, FreeLossWeights, KeepProgress, PrepareBatches, RunningMean, SharpnessAware, Teach
+from .callbacks import (
+    Float32Outputs,
+    FreeLossWeights,
+    Glance,
+    KeepProgress,
+    PrepareBatches,
+    RunningMean,
+    SharpnessAware,
+    Teach,
+)
 from .config import TrainConfig
 from .loader import FaceLoader
 
@@ -47,9 +55,10 @@ def train(
 
     The history of a model that is started from comes first in that of the new one.
 
-    `images` is the table of `data.read_folder`. After each epoch `<name>.resume.pt` holds all that `resume` needs; it is
-    removed at the end, but for `keep_progress`, with which a finished training can be made longer. A resumed training
-    continues as if never stopped; only the stages that lie ahead and the augmentation may be changed, and it is noted.
+    `images` is the table of `data.read_folder`; each loss is over the images that have its label, and without teachers,
+    images that have none of the model's tasks are left out. After each epoch `<name>.resume.pt` holds all that `resume`
+    needs; it is removed at the end, but for `keep_progress`, with which a finished training can be made longer. A resumed
+    training continues as if never stopped; only the stages that lie ahead and the augmentation may be changed, and it is noted.
     `cache` is a folder for decoded images.
     """
     started = time.perf_counter()
@@ -131,6 +140,7 @@ def _learner(
     is_new: bool = True,
 ) -> Learner:
     tasks = tuple(_as_trained(task_named(name), config) for name in config.tasks)
+    _check_labels(images, tasks)
     torch.manual_seed(config.seed)
     model = FaceModel(
         tasks, config.backbone, pretrained=config.pretrained and not config.start and is_new, dropout=config.dropout
@@ -145,9 +155,10 @@ def _learner(
         each.forward = torch.autocast(device.type, torch.bfloat16, enabled=_precision(device) == "bfloat16")(each.forward)
     # Stored an eighth larger than seen, so that shift, scale and rotation have pixels to draw from.
     decoded = torch.from_numpy(decode_images(images["file"], round(max(config.sizes) * 1.125), cache))
-    targets = {task.name: torch.tensor(images[task.column].to_numpy()) for task in tasks}
+    targets = {task.name: torch.tensor(images[task.column].to_numpy(np.float32)) for task in tasks}
+    useful = images[[task.column for task in tasks]].notna().any(axis=1) | bool(teachers)
     # A glance after each epoch is at images that nothing is reported on.
-    train_images, calibration_images = (np.flatnonzero(images["split"] == split) for split in (TRAIN, CALIBRATION))
+    train_images, calibration_images = (np.flatnonzero(useful & (images["split"] == s)) for s in (TRAIN, CALIBRATION))
     if len(train_images) < config.batch_size:
         raise FaceMTLError(
             f"There are {len(train_images)} training images, fewer than one batch of {config.batch_size}. "
@@ -167,7 +178,7 @@ def _learner(
         loss_func=loss,
         opt_func=Adam,  # fastai's is AdamW: weight decay is decoupled
         splitter=lambda model: [*model.parameters(), *loss.parameters()],
-        metrics=[_metric(task) for task in tasks],
+        metrics=[Glance(task) for task in tasks],
         wd=config.weight_decay,
         cbs=[
             PrepareBatches(config),
@@ -180,6 +191,18 @@ def _learner(
         ],
         path=".",
     )
+
+
+def _check_labels(images: pd.DataFrame, tasks: tuple[Task, ...]) -> None:
+    """A task is learned from labels of training images, and looked at on calibration images."""
+    for task in tasks:
+        for split in (TRAIN, CALIBRATION):
+            labels = images.loc[images["split"] == split, task.column]
+            if len(labels) and labels.isna().all():
+                raise FaceMTLError(
+                    f"None of the {len(labels):,} {split} images has a label in the column {task.column}. "
+                    "Add labels, or choose other --tasks."
+                )
 
 
 def _as_trained(task: Task, config: TrainConfig) -> Task:
@@ -207,15 +230,6 @@ def _check_sizes(model: FaceModel, config: TrainConfig) -> None:
             raise FaceMTLError(
                 f"{config.backbone} cannot take images of {size} px ({error}). Choose other --stages or another --backbone."
             ) from error
-
-
-def _metric(task: Task) -> AvgMetric:
-    def metric(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> float:
-        decoded = task.decode(task.probabilities(outputs[task.name]))["prediction"]
-        return task.metric(targets[task.name].cpu().numpy(), decoded.cpu().numpy())
-
-    metric.__name__ = f"{task.name}_{task.metric.name}"
-    return AvgMetric(metric)
 
 
 def _device(name: str) -> torch.device:

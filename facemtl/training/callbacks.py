@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from fastai.callback.core import Callback
-from fastai.learner import Learner
+from fastai.learner import Learner, Metric
 from torch import Tensor
 from torch.distributions import Beta
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -101,6 +101,31 @@ class SharpnessAware(Callback):
             module.momentum = momentum
         with torch.no_grad():
             torch._foreach_sub_(weights, uphill)
+
+
+class Glance(Metric):
+    """A task's metric over the images that have its label, after each epoch."""
+
+    def __init__(self, task: Task):
+        self.task = task
+
+    def reset(self):
+        self.total, self.count = 0.0, 0
+
+    def accumulate(self, learn: Learner):
+        target = learn.yb[0][self.task.name]
+        known = ~target.isnan()
+        decoded = self.task.decode(self.task.probabilities(learn.pred[self.task.name][known]))["prediction"]
+        scores = self.task.metric.scores(target[known].cpu().numpy(), decoded.cpu().numpy())
+        self.total, self.count = self.total + float(scores.sum()), self.count + len(scores)
+
+    @property
+    def value(self) -> float:
+        return self.total / max(1, self.count)
+
+    @property
+    def name(self) -> str:
+        return f"{self.task.name}_{self.task.metric.name}"
 
 
 class FreeLossWeights(Callback):

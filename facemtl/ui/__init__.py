@@ -21,6 +21,7 @@ from .. import plots
 from ..errors import FaceMTLError
 from ..evaluation import track_records
 from ..prediction import Predictor
+from ..tasks import AGE
 from . import about, behind, cards, compare, endpoints, guess, random_faces, training, validation
 from . import dataset as dataset_
 from .faces import FacePool, Wish, wait
@@ -82,7 +83,7 @@ def build_app(
                 shared = compare.build(predictor, records, pool, averages, _CHOOSE, hide)
             with gr.Tab("Random faces", id="random") as random_tab:
                 drawn = random_faces.build(predictor, results, pool, _CHOOSE, tabs, shared, hide)
-            with gr.Tab("Guess", id="guess") as guess_tab:
+            with gr.Tab("Guess", id="guess", visible=AGE in predictor.tasks) as guess_tab:
                 game = guess.build(predictor, pool)
             with gr.Tab("Validation", id="validation"):
                 if results is None:

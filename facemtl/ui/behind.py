@@ -10,7 +10,7 @@ import pandas as pd
 from .. import plots
 from ..evaluation import age_errors
 from ..prediction import APPROACHES, MULTI, SINGLE, Approach, Predictor, approach_of
-from ..tasks import AGE, Classification
+from ..tasks import AGE, Classification, Task
 from . import cards, compare
 from .faces import CLASSES, FacePool, ready
 from .look import look_at_face
@@ -19,15 +19,15 @@ from .random_faces import N_FACES, grid
 ABSENT = cards.message(
     "UTKFace is not installed here",
     "Its faces may not be passed on, so they are shown only where somebody has fetched them: run `python -m facemtl download`, "
-    "then start the app again.",
+    "then start the app again. To see your own, start it with `--data`.",
 )
 NOBODY = cards.message(
     "No such face", "None of the images chosen above is like that. Choose other images, or other faces here."
 )
 NONE_HERE = cards.message(
     "These faces are not here",
-    "The folder of UTKFace lacks the images that these predictions are of. Move or empty that folder, run "
-    "`python -m facemtl download`, then start the app again.",
+    "The faces that the app reads lack the images that these predictions are of. Where they are your own, start the app with "
+    "`--data`; else move or empty the folder of UTKFace, run `python -m facemtl download`, then start the app again.",
 )
 FAR = 10  # years off, or apart, that are worth a look
 
@@ -61,7 +61,11 @@ class Kind:
 
     title: str
     find: Callable[[pd.DataFrame], list[str]]
-    sensitive: bool = False
+    task: Task = AGE
+
+    @property
+    def sensitive(self) -> bool:
+        return self.task.sensitive
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def of_ages() -> list[Kind]:
     def by(amount: Callable[[pd.DataFrame], pd.Series]) -> Callable[[pd.DataFrame], list[str]]:
         def find(table: pd.DataFrame) -> list[str]:
             wide = age_errors(table).pivot(index="image", columns="approach", values="error")
+            wide = wide.reindex(columns=[SINGLE.name, MULTI.name])  # there may be no ages
             found = amount(wide).sort_values(ascending=False, kind="stable")
             return list(found[found >= FAR].index)
 
@@ -112,7 +117,7 @@ def of_cell(task: Classification, approach: Approach, target: int, prediction: i
         return list(rows["image"])
 
     title = f"labelled {task.words(target)}, answered {task.words(prediction)} by {approach.short}"
-    return Kind(title, find, task.sensitive)
+    return Kind(title, find, task)
 
 
 def of_square(approach: Approach, label: float, prediction: float) -> Kind:
@@ -181,8 +186,10 @@ def build(
             (AGES, "Age", "Show faces by age", []),
             (OTHERS, "Answered other than labelled", "Show faces by answer", ["sensitive"]),
         ):
+            choices = [(kind.title, KINDS.index(kind)) for kind in kinds if kind.task in predictor.tasks]
+            if not choices:
+                continue
             with gr.Row(elem_classes=["toolbar", *css]):
-                choices = [(kind.title, KINDS.index(kind)) for kind in kinds]
                 which = gr.Dropdown(choices, value=choices[0][1], label=label, scale=0, min_width=420)
                 offered.append((which, gr.Button(text, scale=0, min_width=260)))
         gr.HTML(

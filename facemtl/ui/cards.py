@@ -51,7 +51,7 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
         rows.append([named(a), *(sure(said.loc[task.name], task) for task in tasks)])
     if labels:
         key = '<i class="mark label" aria-hidden="true"></i>Label'
-        rows.append([key, *(f"<b>{task.words(labels[task.name])}</b>" for task in tasks)])
+        rows.append([key, *(f"<b>{label_words(task, labels.get(task.name))}</b>" for task in tasks)])
     by = {task: table[table["task"] == task.name]["prediction"] for task in tasks}
     told = [verdict(task, by[task], labels.get(task.name)) for task in tasks]
     verdicts = [f"{mark(ahead) if ahead else ''}{words}" for words, ahead in told]
@@ -62,6 +62,10 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
     spoken += f". {asked[0]} {', '.join(f'{task.title}: {words}' for task, (words, _) in zip(tasks, told, strict=True))}"
     table = html_table("The answers at a glance", columns, rows, SURE)
     return f'<section class="card glance" data-spoken="{escape(spoken)}.">{table}</section>'
+
+
+def label_words(task: Task, label: float | None) -> str:
+    return "no label" if label is None else task.words(label)
 
 
 def sure(row: pd.Series, task: Task) -> str:

@@ -176,7 +176,7 @@ def as_picture(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Lab
         if task.name in labels and not isinstance(task, Classification):
             x = _on_ruler(labels[task.name])
             draw.line((x, y + 26, x, y + 80), _INK, 2)
-    draw.text((30, 444), "Perceived, by the labels of one dataset (UTKFace); nothing about who a person is.", _SOFT, _font(14))
+    draw.text((30, 444), "Perceived, by the labels of one dataset; nothing about who a person is.", _SOFT, _font(14))
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

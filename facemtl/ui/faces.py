@@ -1,4 +1,4 @@
-"""Which faces are drawn, and from where: UTKFace's validation images where it is installed, else composites."""
+"""Which faces are drawn, and from where: the dataset's validation images where it is installed, else composites."""
 
 import asyncio
 import random
@@ -14,7 +14,8 @@ import pandas as pd
 from ..data import VALIDATION, read_folder
 from ..detection import Face, open_image, whole
 from ..errors import FaceMTLError
-from ..prediction import MULTI, SINGLE, Predictor, approach_of
+from ..own_faces import csv_of
+from ..prediction import APPROACHES, MULTI, SINGLE, Predictor, approach_of
 from ..tasks import AGE, TASKS, Classification, Task
 
 MAX_SEED = 999_999
@@ -80,7 +81,7 @@ def _whole(value: object, low: int, high: int, otherwise: int) -> int:
 
 @dataclass(frozen=True)
 class LabelledFace:
-    """A face with what the dataset says of it: {task name: value}."""
+    """A face with what the dataset says of it: {task name: value}; what it says nothing of is not in there."""
 
     face: Face
     labels: dict[str, float]
@@ -89,8 +90,8 @@ class LabelledFace:
 class FacePool:
     """Labelled faces to draw from. The same wish draws the same faces from the same pool."""
 
-    def __init__(self, table: pd.DataFrame, *, are_composites: bool):
-        self.table, self.are_composites = table, are_composites
+    def __init__(self, table: pd.DataFrame, *, are_composites: bool, name: str = "UTKFace"):
+        self.table, self.are_composites, self.name = table, are_composites, name
         self.predictions: pd.DataFrame | None = None  # a row per row of `table`, columns (task, approach); see `learn`
 
     @classmethod
@@ -100,7 +101,8 @@ class FacePool:
             table, _ = read_folder(dataset, progress=False)
             table = table[table["split"] == VALIDATION].reset_index(drop=True)
             if not table.empty:
-                return cls(table, are_composites=False)
+                own = csv_of(dataset)
+                return cls(table, are_composites=False, name=own.name if own else "UTKFace")
         except FaceMTLError:
             pass
         return cls.of_composites(composites)
@@ -114,22 +116,23 @@ class FacePool:
         """A sentence for the page."""
         if self.are_composites:
             return "Composites: each is the average of eight faces with the same labels. Nobody here is real."
-        return f"Drawn from {len(self.table):,} validation images of UTKFace, which no model was trained on."
+        return f"Drawn from {len(self.table):,} validation images of {self.name}, which no model was trained on."
 
     def learn(self, predictor: Predictor, results: pd.DataFrame | None) -> None:
         """Have all faces' predictions at hand: from the saved `results` where they are there, else made now, once."""
         if self.predictions is not None:
             return
         names = self.table["sha256"].str[:16]
-        if results is None or not set(names) <= set(results["image"]):
+        keys = pd.MultiIndex.from_product([[task.name for task in predictor.tasks], [a.name for a in APPROACHES]])
+        wide = None if results is None else _wide(results).reindex(names, columns=keys)
+        if wide is None or wide.isna().any(axis=None):  # where there is no label, results tell no prediction either
             crops = [whole(open_image(Path(file))).crop for file in self.table["file"]]
-            results = predictor.predict(crops, list(names)).table
-        wide = results.assign(approach=approach_of(results)).pivot_table("prediction", "image", ["task", "approach"])
-        self.predictions = wide.reindex(names).reset_index(drop=True)
+            wide = _wide(predictor.predict(crops, list(names)).table).reindex(names)
+        self.predictions = wide.reset_index(drop=True)
 
     def select(self, wish: Wish, tasks: Sequence[Task] = TASKS) -> np.ndarray:
         """The rows of `table` that are as wished, in the wished order. Of `tasks` that are not shown nothing is asked."""
-        chosen = self.table["age"].between(wish.low, wish.high)
+        chosen = aged(self.table["age"], wish.low, wish.high)
         for task in CLASSES:
             if task in tasks and getattr(wish, task.name) != ANY:
                 chosen &= self.table[task.column] == getattr(wish, task.name)
@@ -138,7 +141,7 @@ class FacePool:
             agree = [t.hits(*(self.predictions[t.name, a.name] for a in (SINGLE, MULTI))) for t in tasks]
             chosen &= np.logical_and.reduce(agree) == (wish.agreement == "agree")
         found = shuffled[chosen.to_numpy()[shuffled]]
-        if wish.order == "chance":
+        if wish.order == "chance" or AGE.name not in self.predictions:
             return found
         ages = self.predictions[AGE.name]
         amount = (ages[MULTI.name] - ages[SINGLE.name]).abs()
@@ -159,6 +162,11 @@ class FacePool:
         positions = {key: i for i, key in enumerate(self.table["sha256"].str[:16])}
         return self._read([positions[key] for key in images if key in positions], n)
 
+    def labelled(self, task: Task) -> "FacePool":
+        """Those that have a label of the task."""
+        table = self.table[self.table[task.column].notna()].reset_index(drop=True)
+        return FacePool(table, are_composites=self.are_composites, name=self.name)
+
     def known(self, images: Sequence[str]) -> list[str]:
         """Those of these images that are here, in their order."""
         here = set(self.table["sha256"].str[:16])
@@ -174,14 +182,25 @@ class FacePool:
                 face = whole(open_image(Path(row["file"])))
             except FaceMTLError:
                 continue  # damaged or gone since the folder was read: there are others
-            drawn.append(LabelledFace(face, {task.name: float(row[task.column]) for task in TASKS}))
+            labels = {task.name: float(row[task.column]) for task in TASKS if pd.notna(row[task.column])}
+            drawn.append(LabelledFace(face, labels))
         return drawn
+
+
+def aged(ages: pd.Series, low: float, high: float) -> pd.Series:
+    """Which of these ages are from `low` to `high`; without such a limit also those that are missing."""
+    return ages.between(low, high) | (ages.isna() & (low <= AGE.low) & (high >= AGE.high))
+
+
+def _wide(table: pd.DataFrame) -> pd.DataFrame:
+    """A predictions table with a row per image and a column per (task, approach)."""
+    return table.assign(approach=approach_of(table)).pivot_table("prediction", "image", ["task", "approach"])
 
 
 def ready(pool: "Future[FacePool]") -> FacePool:
     """The faces. FaceMTLError while they are still being read: who waits for them must not keep others from the models."""
     if not pool.done():
-        raise FaceMTLError("UTKFace is still being read, as after every start of the app. Try again in a moment.")
+        raise FaceMTLError("The faces are still being read, as after every start of the app. Try again in a moment.")
     return pool.result()
 
 

@@ -6,6 +6,7 @@ from statistics import fmean
 
 import gradio as gr
 
+from ..errors import FaceMTLError
 from ..prediction import APPROACHES, Predictor, approach_of
 from ..tasks import AGE
 from . import cards, compare
@@ -150,7 +151,9 @@ def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
 
     def face_of(game: Game) -> LabelledFace:
-        faces = ready(pool).draw(ROUNDS, Wish(game.seed))
+        faces = ready(pool).labelled(AGE).draw(ROUNDS, Wish(game.seed))
+        if not faces:
+            raise FaceMTLError("None of these faces has a label of age: there is nothing to guess.")
         return faces[game.number % len(faces)]  # there may be fewer
 
     def show(game: Game) -> tuple:

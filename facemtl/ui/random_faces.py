@@ -53,37 +53,47 @@ def grid(predictor: Predictor, faces: list[LabelledFace], origin: str, hide: boo
 
 def _tile(index: int, face: LabelledFace, rows: pd.DataFrame, tasks: tuple[Task, ...]) -> str:
     values = rows.pivot(index="task", columns="approach", values="prediction")
-    ages = values.loc[AGE.name]
-    label = face.labels[AGE.name]
-
-    points = "".join(f'<i class="dot {a.name}" style="left:{cards.at(ages[a.name])}"></i>' for a in APPROACHES)
-    numbers = "".join(f'<span class="{a.name}-text">{cards.mark(a)}<b>{ages[a.name]:.0f}</b></span>' for a in APPROACHES)
     said = "; ".join(f"{a.title}: {_spoken(tasks, values[a.name])}" for a in APPROACHES)
-    truth = _spoken(tasks, pd.Series(face.labels))
-    classes = "".join(
-        _class_line(task, face.labels[task.name], values.loc[task.name]) for task in tasks if isinstance(task, Classification)
+    truth = _spoken(tasks, face.labels)
+    lines = "".join(
+        _class_line(task, face.labels.get(task.name), values.loc[task.name])
+        for task in tasks
+        if isinstance(task, Classification)
     )
+    if AGE in tasks:
+        lines = _age_line(face.labels.get(AGE.name), values.loc[AGE.name]) + lines
     picture = cards.picture(face.face.crop, "")
     return (
         f'<button type="button" class="tile" data-choice="{index}">{picture}'
         f'<span class="sr-only">Face {index + 1}, label {truth}. {said}. Open in Compare.</span>'
-        f'<span aria-hidden="true"><span class="mini"><i class="mini-axis"></i>'
-        f'<i class="mini-label" style="left:{cards.at(label)}"></i>{points}</span>'
-        f'<span class="mini-row"><span>label <b>{label:.0f}</b></span>{numbers}</span>{classes}</span></button>'
+        f'<span aria-hidden="true">{lines}</span></button>'
     )
 
 
-def _spoken(tasks: tuple[Task, ...], values: pd.Series) -> str:
+def _spoken(tasks: tuple[Task, ...], values: Mapping[str, float]) -> str:
     """'female, White, 31 years', in which what is sensitive can be hidden."""
-    words = [(task, escape(task.words(values[task.name]))) for task in tasks]
+    words = [(task, escape(cards.label_words(task, values.get(task.name)))) for task in tasks]
     hideable = "".join(f'<span class="sensitive">{said}, </span>' for task, said in words if task.sensitive)
     return hideable + ", ".join(said for task, said in words if not task.sensitive)
 
 
-def _class_line(task: Task, label: float, predictions: pd.Series) -> str:
+def _age_line(label: float | None, predictions: pd.Series) -> str:
+    """The label and both answers, on a ruler and in numbers."""
+    points = "".join(f'<i class="dot {a.name}" style="left:{cards.at(predictions[a.name])}"></i>' for a in APPROACHES)
+    numbers = "".join(f'<span class="{a.name}-text">{cards.mark(a)}<b>{predictions[a.name]:.0f}</b></span>' for a in APPROACHES)
+    if label is None:
+        said = cards.label_words(AGE, label)
+    else:
+        said, points = f"label <b>{label:.0f}</b>", f'<i class="mini-label" style="left:{cards.at(label)}"></i>{points}'
+    return (
+        f'<span class="mini"><i class="mini-axis"></i>{points}</span><span class="mini-row"><span>{said}</span>{numbers}</span>'
+    )
+
+
+def _class_line(task: Task, label: float | None, predictions: pd.Series) -> str:
     """The label in words, for each approach whether it says the same, and what it says where it does not."""
     said = ""
-    for a in APPROACHES:
+    for a in APPROACHES if label is not None else ():
         is_right = predictions[a.name] == label
         said += f'<span class="{a.name}-text">{cards.mark(a)}{"✓" if is_right else "✗"}</span>'
     css = f"mini-row mini-class{' sensitive' if task.sensitive else ''}"
@@ -92,15 +102,20 @@ def _class_line(task: Task, label: float, predictions: pd.Series) -> str:
         for mark, answer in ((cards.mark(a), predictions[a.name]) for a in APPROACHES)
         if answer != label
     )
-    return f'<span class="{css}"><span>{escape(task.words(label))}</span>{said}</span>{wrong}'
+    return f'<span class="{css}"><span>{escape(cards.label_words(task, label))}</span>{said}</span>{wrong}'
 
 
 def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:
-    ages = table[table["task"] == AGE.name]
-    labels = ages["face"].map({i: face.labels[AGE.name] for i, face in enumerate(faces)})
+    """The mean age error of both approaches; nothing where no age is known or asked."""
+    known = {i: face.labels[AGE.name] for i, face in enumerate(faces) if AGE.name in face.labels}
+    ages = table[(table["task"] == AGE.name) & table["face"].isin(known)]
+    if ages.empty:
+        return ""
+    labels = ages["face"].map(known)
     error = (ages["prediction"] - labels).abs().groupby(ages["approach"]).mean()
     means = " and ".join(f"{error[a.name]:.1f} years by {a.short}" for a in APPROACHES)
     whose = "this face" if len(faces) == 1 else f"these {len(faces)} faces"
+    whose += "" if len(known) == len(faces) else f" ({len(known)} have a label)"
     return f"Mean age error on {whose}: {means}. A few faces prove nothing: see Validation."
 
 
@@ -125,13 +140,19 @@ def build(
     with choice, gr.Row(elem_classes="toolbar"):
         ends = {"low": AGE.low, "high": AGE.high}
         wished = {
-            name: gr.Number(end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=92, scale=0)
+            name: gr.Number(
+                end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=92, scale=0,
+                visible=AGE in predictor.tasks,
+            )
             for (name, end), label in zip(ends.items(), (f"{AGE.title} from", f"{AGE.title} to"), strict=True)
-        }
+        }  # fmt: skip
         for task in CLASSES:
             choices = [("any", ANY), *((label, i) for i, label in enumerate(task.labels))]
             css = ["sensitive"] if task.sensitive else []
-            wished[task.name] = gr.Dropdown(choices, value=ANY, label=task.title, min_width=112, scale=0, elem_classes=css)
+            wished[task.name] = gr.Dropdown(
+                choices, value=ANY, label=task.title, min_width=112, scale=0, elem_classes=css,
+                visible=task in predictor.tasks,
+            )  # fmt: skip
         for name, label, known in (("agreement", "Answers", AGREEMENTS), ("order", "Order", ORDERS)):
             choices = [(words, key) for key, words in known.items()]
             wished[name] = gr.Dropdown(choices, value=choices[0][1], label=label, min_width=248, scale=0)

@@ -124,11 +124,14 @@ def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: P
     with gr.Column(elem_classes="card"):
         drawings = "".join(architecture(approach, predictor.tasks) for approach in APPROACHES)
         gr.HTML(f'<h2 class="figure-title">What is multi-task learning?</h2><div class="architectures">{drawings}</div>{WHAT}')
-    errors = age_then_and_now(metrics)
     with gr.Row(equal_height=True):
-        said = figures.numbers(errors, {"experiment": "Experiment", "approach": "Approach", "value": f"MAE ({AGE.unit})"}, 2)
-        halved = "Does it halve the age error, as was once claimed?"
-        figures.card(halved, plots.then_and_now(errors), said, history_note(errors))
+        if AGE.name in set(metrics["task"]):
+            errors = age_then_and_now(metrics)
+            said = figures.numbers(
+                errors, {"experiment": "Experiment", "approach": "Approach", "value": f"MAE ({AGE.unit})"}, 2
+            )
+            halved = "Does it halve the age error, as was once claimed?"
+            figures.card(halved, plots.then_and_now(errors), said, history_note(errors))
         with gr.Column(elem_classes="card figure", min_width=320):
             _or_message(lambda: gr.HTML(costs_table(cost.load(measured)), elem_id="costs"))
     _or_message(lambda: _lay_out_curves(predictor, models))

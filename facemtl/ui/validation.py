@@ -23,7 +23,7 @@ from ..evaluation import (
 from ..prediction import APPROACHES, MULTI, SINGLE, Approach, approach_of
 from ..tasks import AGE, INTERVAL, Classification, Task, task_named
 from . import cards, compare, figures
-from .faces import ANY, CLASSES
+from .faces import ANY, CLASSES, aged
 from .figures import numbers
 
 NOBODY = cards.message(
@@ -31,7 +31,7 @@ NOBODY = cards.message(
     "No validation image is like that. Widen the ages, or set a field back to “any”. "
     "The figures still show the previous choice.",
 )
-
+UNLABELLED = '<p class="note">None of these images has such a label.</p>'
 
 BOTH = "both"  # in place of an approach's name
 
@@ -63,7 +63,7 @@ class View:
 def select(table: pd.DataFrame, low: float, high: float, labels: dict[str, int]) -> pd.DataFrame:
     """The rows of those images whose labelled age is from `low` to `high` and whose `labels`, but for ANY, are these."""
     ages = table[table["task"] == AGE.name].drop_duplicates("image").set_index("image")["target"]
-    chosen = table["image"].map(ages).between(*sorted((low, high)))
+    chosen = aged(table["image"].map(ages), *sorted((low, high)))
     for name, value in labels.items():
         if value != ANY:
             chosen &= table[name] == value
@@ -92,9 +92,9 @@ def summary(compared: pd.DataFrame) -> str:
             ]
         )
     columns = ["Task", *(cards.named(a) for a in APPROACHES), "Difference, one minus three", "In words"]
-    n = int(compared["n"].max())
+    n = f"{'up to ' if compared['n'].nunique() > 1 else ''}{int(compared['n'].max()):,}"
     note = (
-        f"{n:,} validation images, the same for both. In small print: 95 % intervals, which tell how far the luck of the "
+        f"{n} validation images, the same for both. In small print: 95 % intervals, which tell how far the luck of the "
         f"images may move a number ({N_RESAMPLES:,} bootstrap resamples, paired for differences). The luck of a training is "
         "not in them: see Training."
     )
@@ -116,11 +116,18 @@ class Question:
     title: str
     draw: Callable[[View], object]
     numbers: Callable[[View], str]
+    task: Task = AGE
     sensitive: bool = False
     note: str = ""  # what of the figure does not explain itself
 
+    def figure(self, view: View) -> object:
+        return self.draw(view) if self._has_labels(view) else plots.blank()
+
     def below(self, view: View) -> str:
-        return figures.below(self.numbers(view), self.note)
+        return figures.below(self.numbers(view), self.note) if self._has_labels(view) else UNLABELLED
+
+    def _has_labels(self, view: View) -> bool:
+        return bool((view.table["task"] == self.task.name).any())
 
 
 _BARS = "Bars are 95 % intervals."
@@ -163,7 +170,7 @@ def _of_groups(task: Task) -> Question:
         return plots.metric_by_group(view.metrics, task)
 
     note = f"{_BARS} (few): fewer than {FEW} images, mostly luck."
-    return Question(f"{task.title}: who is read better, who worse?", draw, table, sensitive=True, note=note)
+    return Question(f"{task.title}: who is read better, who worse?", draw, table, task, sensitive=True, note=note)
 
 
 def _of_confusion(task: Classification) -> Question:
@@ -184,7 +191,7 @@ def _of_confusion(task: Classification) -> Question:
         return plots.confusion_matrices(confusion(view.table, task), task)
 
     note = "In percent of the images with the same label: a row makes 100."
-    return Question(f"{task.title}: what is taken for what?", draw, table, sensitive=True, note=note)
+    return Question(f"{task.title}: what is taken for what?", draw, table, task, sensitive=True, note=note)
 
 
 def _of_reliability(task: Task) -> Question:
@@ -199,7 +206,7 @@ def _of_reliability(task: Task) -> Question:
         "On the dotted line, answers come true as often as they claim. "
         f"Points of fewer than {plots.FEWEST} images are left out."
     )
-    return Question(f"{task.title}: is a confidence worth what it claims?", draw, table, task.sensitive, note)
+    return Question(f"{task.title}: is a confidence worth what it claims?", draw, table, task, task.sensitive, note)
 
 
 QUESTIONS = (
@@ -248,34 +255,40 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind:
     `behind(chosen, choice)` lays out what shows the faces of the chosen images.
     """
     whole = View(table, metrics)
+    tasks = [task_named(name) for name in table["task"].unique()]
+    questions = [question for question in QUESTIONS if question.task in tasks]
     with gr.Row(elem_classes="toolbar", elem_id="which-images"):
         wished = {
-            name: gr.Number(end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=92, scale=0)
+            name: gr.Number(
+                end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=92, scale=0, visible=AGE in tasks
+            )
             for name, end, label in (("low", AGE.low, "Ages from"), ("high", AGE.high, "Ages to"))
         }
         for task in CLASSES:
             choices = [("any", ANY), *((label, i) for i, label in enumerate(task.labels))]
             css = ["sensitive"] if task.sensitive else []
             label = f"Labelled {task.name}"
-            wished[task.name] = gr.Dropdown(choices, value=ANY, label=label, min_width=128, scale=0, elem_classes=css)
+            wished[task.name] = gr.Dropdown(
+                choices, value=ANY, label=label, min_width=128, scale=0, elem_classes=css, visible=task in tasks
+            )
         whose = [("both", BOTH), *((a.short.capitalize(), a.name) for a in APPROACHES)]
         approach = gr.Dropdown(whose, value=BOTH, label="Approach", min_width=162, scale=0)
         apply = gr.Button("Show these images", scale=0, min_width=180)
         everybody = gr.Button("Show all", scale=0, min_width=100)
     head = gr.HTML(summary(whole.overall), elem_id="metrics")
     drawn = []
-    for i in range(0, len(QUESTIONS), 2):
-        pair = QUESTIONS[i : i + 2]
+    for i in range(0, len(questions), 2):
+        pair = questions[i : i + 2]
         css = ["sensitive"] if all(q.sensitive for q in pair) else []
         with gr.Row(equal_height=True, elem_classes=css):
             drawn += [figures.card(q.title, q.draw(whole), q.numbers(whole), q.note, is_sensitive=q.sensitive) for q in pair]
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
 
     def show(view: View, name: str = BOTH) -> list:
-        drawings, below = [question.draw(view) for question in QUESTIONS], view
+        drawings, below = [question.figure(view) for question in questions], view
         for one in (a for a in APPROACHES if a.name == name):
             drawings, below = [plots.only(drawing, one) for drawing in drawings], view.of(one)
-        return [summary(view.overall), *drawings, *(question.below(below) for question in QUESTIONS)]
+        return [summary(view.overall), *drawings, *(question.below(below) for question in questions)]
 
     def chosen(hidden: bool, values: tuple) -> pd.DataFrame:
         """The rows of the images that are asked for; who hides a task does not choose by it either."""

@@ -343,3 +343,82 @@ def test_rare_answers_have_no_record(results):
     assert set(track_record(records, one, AGE)) == {"single", "multi"}
     assert track_record(records.assign(n=FEW - 1), one, AGE) == {}
     assert track_record(records.iloc[:0], one, AGE) == {}
+
+
+# -------------------------------------------------------------------------------------- missing labels
+
+
+@pytest.fixture
+def gaps(table) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The same predictions of images of which many lack a label; and those of labelled images, as they are."""
+    labels = table[["image", "gender", "race"]].drop_duplicates("image").sort_values("image", ignore_index=True)
+    ages = table[table["task"] == "age"].drop_duplicates("image").set_index("image")["target"]
+    labels["age"] = labels["image"].map(ages)
+    labels.loc[::2, "age"], labels.loc[::3, "gender"], labels["race"] = np.nan, np.nan, np.nan
+    known = labels.set_index("image").notna()
+    kept = table[[known.at[row.image, row.task] for row in table.itertuples()]]
+    return with_targets(table.drop(columns=["target", "gender", "race", "age_group"]), labels), kept
+
+
+def test_metrics_are_over_the_labelled_images(gaps):
+    found, kept = gaps
+    assert found["target"].notna().all() and len(found) == len(kept)
+    assert set(found["task"]) == {"age", "gender"} and found["race"].isna().all()
+    compared = compare(found).set_index("task")
+    for task in (AGE, GENDER):
+        for a in APPROACHES:
+            scores = by_hand(kept, task, a.name)
+            assert compared.at[task.name, "n"] == len(scores) == N - -(-N // (2 if task is AGE else 3))
+            assert compared.at[task.name, a.name] == pytest.approx(scores.mean())
+
+
+def test_groups_are_of_images_whose_group_is_known(gaps):
+    found, kept = gaps
+    metrics = metric_tables(found, n_resamples=20)
+    assert set(metrics["by"]) == {"all", "gender", "age_group"}
+    both = set.intersection(*(set(kept[kept["task"] == name]["image"]) for name in ("age", "gender")))
+    images = metrics.groupby(["by", "task"])["n"].sum()
+    assert images["gender", "age"] == images["age_group", "gender"] == len(both) > 0
+    men = kept[(kept["task"] == "gender") & (kept["target"] == GENDER.labels.index("male"))]
+    row = metrics[(metrics["group"] == "male") & (metrics["task"] == "gender")].iloc[0]
+    assert row["n"] == men["image"].nunique()
+    assert trust(found)[["confidence", "hits", "ece"]].notna().all(axis=None)
+    assert set(age_error_by_group(found)["age_group"]) <= set(AGE_GROUPS)
+
+
+def test_results_with_gaps_survive_being_saved(gaps, tmp_path):
+    found, _ = gaps
+    evaluation.save_validation(found, tmp_path)
+    loaded = evaluation.load_validation(tmp_path)
+    pd.testing.assert_frame_equal(loaded[found.columns], found, check_exact=False, atol=1e-2)
+
+
+def test_models_without_ages_have_track_records(table):
+    classes = table[table["task"] != "age"].assign(low=np.nan)
+    records = track_records(classes)
+    one = classes[classes["image"] == classes["image"].iloc[0]]
+    for task in (GENDER, RACE):
+        found = track_record(records, one, task)
+        for a in APPROACHES:
+            answer = one[(approach_of(one) == a.name) & (one["task"] == task.name)]["prediction"].item()
+            alike = classes[(approach_of(classes) == a.name) & (classes["task"] == task.name)].query("prediction == @answer")
+            assert found[a.name] == pytest.approx(100 * (alike["target"] == answer).mean())
+
+
+def test_calibration_is_over_the_labelled_images(predictor, synthetic_faces, tmp_path):
+    images = read_folder(synthetic_faces, progress=False)[0].astype({"age": float, "gender": float, "race": float})
+    images.loc[images.index % 3 > 0, "age"], images["race"] = np.nan, np.nan
+    found = evaluation.calibrate(predictor, images, tmp_path).models
+    fewer = evaluation.calibrate(predictor, images[images["age"].notna()], tmp_path).models
+    for before, one, other in zip(predictor.models, found, fewer, strict=True):
+        for task in one.model.tasks:
+            fitted, same = one.checkpoint.calibration[task.name], before.checkpoint.calibration[task.name]
+            assert (fitted == same) == (task is RACE), "without a label it stays as it was"
+            if task is AGE:
+                assert fitted == other.checkpoint.calibration[task.name]
+
+
+def test_no_label_of_what_the_models_answer_is_one_message(predictor, synthetic_faces):
+    images = read_folder(synthetic_faces, progress=False)[0].assign(gender=np.nan, race=np.nan)
+    with pytest.raises(FaceMTLError, match="label of gender"):
+        evaluation.validate(Predictor(m for m in predictor.models if m.name == "gender"), images)

@@ -105,3 +105,80 @@ def test_doubling_a_scale_halves_the_task_s_say(task, batch):
 def test_the_loss_is_the_same_whichever_order_tasks_come_in(batch):
     outputs, targets = batch
     assert FixedScales(TASKS)(outputs, targets).item() == pytest.approx(FixedScales(TASKS[::-1])(outputs, targets).item())
+
+
+# ---------------------------------------------------------------------------------- missing labels
+
+weightings = pytest.mark.parametrize("weighting", WEIGHTINGS.values(), ids=WEIGHTINGS)
+
+
+def halves(batch):
+    """The batch in which each task lacks the labels of other images, and what is left of it alone."""
+    outputs, targets = batch
+    known = {t.name: torch.arange(8) % 2 == i % 2 for i, t in enumerate(TASKS)}
+    gaps = {name: values.float().where(known[name], torch.nan) for name, values in targets.items()}
+    alone = {n: o.detach()[known[n]].requires_grad_() for n, o in outputs.items()}, {n: t[known[n]] for n, t in targets.items()}
+    return known, gaps, alone
+
+
+@weightings
+@subsets
+def test_the_loss_is_that_of_the_labelled_images_alone(tasks, weighting, batch):
+    outputs, _ = batch
+    known, gaps, (some, labels) = halves(batch)
+    found, expected = weighting(tasks)(outputs, gaps), weighting(tasks)(some, labels)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    found.backward()
+    expected.backward()
+    for name in (task.name for task in tasks):
+        torch.testing.assert_close(outputs[name].grad[known[name]], some[name].grad)
+        assert some[name].grad.abs().sum() > 0 and (outputs[name].grad[~known[name]] == 0).all()
+
+
+@weightings
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_a_task_without_a_label_contributes_nothing(task, weighting, batch):
+    outputs, targets = batch
+    gaps = {name: values.float() for name, values in targets.items()} | {task.name: torch.full((8,), torch.nan)}
+    others = tuple(t for t in TASKS if t != task)
+    loss = weighting(TASKS)
+    found = loss(outputs, gaps)
+    assert found.item() == pytest.approx(weighting(others)(outputs, targets).item() * len(others) / len(TASKS), rel=1e-6)
+    found.backward()
+    assert (outputs[task.name].grad == 0).all() and all(outputs[t.name].grad.abs().sum() > 0 for t in others)
+    for parameter in loss.parameters():  # the learned weights
+        assert [bool(g) for g in parameter.grad] == [t != task for t in TASKS]
+
+
+@weightings
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_a_batch_without_any_label_teaches_nothing(task, weighting, batch):
+    outputs, _ = batch
+    found = weighting((task,))(outputs, {task.name: torch.full((8,), torch.nan)})
+    found.backward()
+    assert found.item() == 0 and (outputs[task.name].grad == 0).all()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.7, 0.0])
+def test_mixed_images_are_answerable_to_the_labels_that_there_are(share, batch):
+    outputs, _ = batch
+    _, gaps, _ = halves(batch)
+    others = {name: values.flip(0) for name, values in gaps.items()}
+    loss = EqualWeights(TASKS)
+    expected = share * loss(outputs, gaps).item() + (1 - share) * loss(outputs, others).item()
+    found = loss(outputs, gaps, others, share)
+    found.backward()
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+    assert all(output.grad.isfinite().all() for output in outputs.values())
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_teachers_need_no_label(task, batch):
+    """Worked out from logarithms of probabilities."""
+    outputs, _ = batch
+    taught = {task.name: torch.softmax(torch.randn(8, task.n_outputs), dim=1)}
+    found = EqualWeights((task,))(outputs, {task.name: torch.full((8,), torch.nan)}, taught=taught, teacher_weight=0.3)
+    found.backward()
+    said = -(taught[task.name] * outputs[task.name].detach().double().softmax(dim=1).log()).sum(dim=1).mean().item()
+    assert found.item() == pytest.approx(0.3 * said, rel=1e-5)
+    assert outputs[task.name].grad.abs().sum() > 0

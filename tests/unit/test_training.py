@@ -23,7 +23,7 @@ from facemtl.losses import FixedScales
 from facemtl.models import Checkpoint, FaceModel
 from facemtl.tasks import TASKS, task_named
 from facemtl.training import TrainConfig, find_learning_rate, train
-from facemtl.training.callbacks import KeepProgress, RunningMean, SharpnessAware, Teach
+from facemtl.training.callbacks import Glance, KeepProgress, RunningMean, SharpnessAware, Teach
 from facemtl.training.loader import FaceLoader
 from tests import support
 
@@ -673,3 +673,56 @@ def test_teachers_that_cannot_teach_are_one_message(teacher, images, tmp_path):
         train(replace(SHORT, tasks=("race",), teachers=(teacher,)), images, tmp_path, progress=False)
     with pytest.raises(FaceMTLError, match="nobody has no description"):
         train(replace(SHORT, teachers=(str(tmp_path / "nobody.json"),)), images, tmp_path, progress=False)
+
+
+# ------------------------------------------------------------------------------------- missing labels
+
+
+@pytest.fixture
+def gaps(images) -> pd.DataFrame:
+    """The images without the age of every other one, and without the gender of every third."""
+    found = images.astype({"age": float, "gender": float})
+    found.loc[::2, "age"], found.loc[::3, "gender"] = np.nan, np.nan
+    return found
+
+
+def test_one_task_is_learned_from_the_images_that_have_its_label(gaps, tmp_path):
+    config = replace(SHORT, tasks=("age",))
+    for name, table in (("gaps", gaps), ("labelled", gaps.dropna(subset="age", ignore_index=True))):
+        train(config, table, tmp_path / name, progress=False)
+    one, other = (Checkpoint.load(tmp_path / name / "age.json")[0] for name in ("gaps", "labelled"))
+    assert one.sha256 == other.sha256 and one.training["images"] == (gaps["split"].eq(TRAIN) & gaps["age"].notna()).sum()
+
+
+@pytest.mark.parametrize("weighting", ["fixed", "equal", "uncertainty"])
+def test_several_tasks_are_learned_from_what_labels_there_are(weighting, gaps, tmp_path):
+    config = replace(TINY, weighting=weighting, mixup=0.2)
+    train(config, gaps, tmp_path, progress=False)
+    rows = pd.read_csv(tmp_path / f"{MODEL}.history.csv")
+    assert np.isfinite(rows.to_numpy(float)).all()
+    assert all(values.isfinite().all() for values in weights(tmp_path).values())
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_a_glance_is_the_metric_over_all_labelled_images(task):
+    """Of batches that have many labels, few, or none."""
+    generator, glance, labels, answers = torch.Generator().manual_seed(0), Glance(task), [], []
+    glance.reset()
+    for known in (range(8), [3], []):
+        outputs = torch.randn(8, task.n_outputs, generator=generator)
+        target = torch.full((8,), torch.nan)
+        target[[*known]] = torch.randint(0, task.n_outputs, (len(known),), generator=generator).float()
+        glance.accumulate(SimpleNamespace(yb=({task.name: target},), pred={task.name: outputs}))
+        labels += target[[*known]].tolist()
+        answers += task.decode(task.probabilities(outputs))["prediction"][[*known]].tolist()
+    assert len(labels) == 9 and glance.value == pytest.approx(task.metric(labels, answers))
+    assert glance.name == f"{task.name}_{task.metric.name}"
+
+
+@pytest.mark.parametrize("split", [TRAIN, CALIBRATION])
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_a_task_without_labels_is_refused_by_its_column(task, split, images, tmp_path):
+    none = images.astype({task.column: float})
+    none.loc[none["split"] == split, task.column] = np.nan
+    with pytest.raises(FaceMTLError, match=rf"{split} images has a label in the column {task.column}\b"):
+        train(SHORT, none, tmp_path, progress=False)
