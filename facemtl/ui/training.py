@@ -32,15 +32,16 @@ CURVES = (
     "images. Jumps come from larger images, dips from a learning rate that rises again where a training goes on."
 )
 OWN_FACES = """
-Name your images as UTKFace does, `[age]_[gender]_[race]_[anything].jpg`<span class="sensitive"> (gender: 0 male, 1 female;
-race: 0 White, 1 Black, 2 Asian, 3 Indian, 4 Others)</span>, put them into one folder, here `faces`, and train the four models
-on it: run the first command once for each task and once with `all` in place of `age`. The second measures the four models,
-the third opens this app with them.
+Put crops of faces into a folder, here `faces`, with a file `labels.csv` that says what is known of each: a column `file`, and
+`age`<span class="sensitive">, `gender`, `race`</span>, or some of them. Labels are words or numbers<span class="sensitive">
+(gender: male, female; race: White, Black, Asian, Indian, Others)</span>; an empty cell is a label that is not known. Run the
+first command once for each task and once with `all` in place of `age`. The second measures the models, the third opens this
+app with them. Images that are named as UTKFace names its own, `[age]_[gender]_[race]_[anything].jpg`, need no such file.
 
 ```sh
-python -m facemtl train --data faces --tasks age
-python -m facemtl evaluate --data faces --models runs --output runs/validation
-python app.py --models runs --results runs/validation
+python -m facemtl train --data faces --tasks age --output runs/own
+python -m facemtl evaluate --data faces --models runs/own --output runs/own/validation
+python app.py --data faces --models runs/own --results runs/own/validation
 ```
 """
 

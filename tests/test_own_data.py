@@ -1,0 +1,206 @@
+"""One's own faces, from a CSV with gaps to the app that answers, through the commands that README.md names."""
+
+import asyncio
+import contextlib
+import csv
+import io
+import re
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import app
+from facemtl.cli import main
+from facemtl.data import VALIDATION, split_of
+from facemtl.evaluation import load_metrics, load_validation
+from facemtl.prediction import approach_of
+from facemtl.tasks import AGE, GENDER, RACE
+from facemtl.ui.faces import ANY, Wish
+from facemtl.ui.look import Look
+from tests import support
+
+TINY = ("--backbone", "resnet10", "--no-pretrained", "--stages", "32x1", "--batch-size", "32")
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Path:
+    """A folder of 240 pictures and a CSV without race, in which every third age and every third gender is missing."""
+    folder = tmp_path_factory.mktemp("own") / "faces"
+    with (folder.parent / "labels.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        rows = csv.writer(file, delimiter=";")
+        rows.writerow(["File", "Age", "Gender", "Remark"])
+        for i, picture in enumerate(support.write_pictures(folder, 240)):
+            age, gender, *_ = picture.name.split("_")
+            renamed = picture.rename(folder / f"{i}.jpg")
+            said = [age if i % 3 else "", ("Male", "FEMALE")[int(gender)] if i % 3 < 2 else ""]
+            rows.writerow([f"faces/{renamed.name}", *said, ""])
+    return (folder.parent / "labels.csv").rename(folder.parent / "people.csv")
+
+
+def learned(data: Path, *single: str) -> SimpleNamespace:
+    """What the commands leave and say that train single-task models and one for all, and evaluate them."""
+    models, results, said = data.parent / "runs", data.parent / "runs" / "validation", io.StringIO()
+    with contextlib.redirect_stdout(said):
+        for tasks in (*single, "all"):
+            assert main(["train", "--data", str(data), "--tasks", tasks, "--output", str(models), *TINY]) == 0
+        assert main(["evaluate", "--data", str(data), "--models", str(models), "--output", str(results)]) == 0
+    return SimpleNamespace(data=data, models=models, results=results, said=said.getvalue())
+
+
+@pytest.fixture(scope="module")
+def trained(faces) -> SimpleNamespace:
+    return learned(faces, "gender", "age")
+
+
+def handlers_of(trained: SimpleNamespace) -> dict[str, Callable]:
+    """Those of the app, once it has read the faces, by tab and name."""
+    demo = app.make_app(trained.models, trained.results, trained.data)
+    found = {f"{f.fn.__module__.split('.')[-1]}.{f.fn.__name__}": f.fn for f in demo.fns.values() if callable(f.fn)}
+    asyncio.run(found["ui.on_wait"]())
+    return found
+
+
+@pytest.fixture(scope="module")
+def handlers(trained) -> dict[str, Callable]:
+    return handlers_of(trained)
+
+
+def labels_of(faces: Path) -> pd.DataFrame:
+    """Of the validation images: `age, gender`, by the key of the image. Read anew from the CSV."""
+    with faces.open(encoding="utf-8-sig") as file:
+        rows = [line.rstrip("\r\n").split(";") for line in file][1:]
+    hashes = [sha256((faces.parent / row[0]).read_bytes()).hexdigest() for row in rows]
+    ages = [float(row[1]) if row[1] else None for row in rows]
+    genders = [{"male": 0.0, "female": 1.0}.get(row[2].lower()) for row in rows]
+    table = pd.DataFrame({"age": ages, "gender": genders}, index=[h[:16] for h in hashes])
+    return table[[split_of(h) == VALIDATION for h in hashes]]
+
+
+def text(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+def is_sound(page: object) -> bool:
+    return not re.search(r"\bnan\b|\bnone\b|traceback", text(str(page)).lower())
+
+
+def test_all_tasks_are_those_that_have_labels(trained):
+    assert {f.stem for f in trained.models.glob("*.json")} == {"gender", "age", "gender+age"}
+    assert "All that there are labels for: gender, age\n" in trained.said
+    assert "80 of gender and 240 of race and 80 of age" in trained.said
+
+
+def test_results_are_over_the_labelled_validation_images(faces, trained):
+    table, labels = load_validation(trained.results), labels_of(faces)
+    metrics = load_metrics(trained.results).query("by == 'all'").set_index("task")
+    assert set(table["task"]) == set(metrics.index) == {"gender", "age"}
+    for task in (GENDER, AGE):
+        known = labels[task.name].dropna()
+        assert 0 < len(known) < len(labels) and metrics.at[task.name, "n"] == len(known)
+        for approach in ("single", "multi"):
+            rows = table[(table["task"] == task.name) & (approach_of(table) == approach)].set_index("image")
+            answers = rows["prediction"].loc[known.index]
+            right, off = 100 * (answers == known).mean(), (answers - known).abs().mean()
+            assert metrics.at[task.name, approach] == pytest.approx(off if task is AGE else right, abs=1e-2)
+            assert (rows["target"].loc[known.index] == known).all() and len(rows) == len(known)
+
+
+def test_the_app_shows_random_faces_with_and_without_labels(handlers, faces):
+    for values in ({}, {"order": "hardest"}, {"agreement": "agree"}, {"agreement": "differ", "order": "apart"}, {"race": 1}):
+        wish = {"seed": "5", **{name: str(value) for name, value in values.items()}}
+        shown = handlers["ui.on_first_sight"](None, False, SimpleNamespace(query_params=wish))
+        assert is_sound(shown), values
+    everybody = handlers["ui.on_first_sight"](None, False, SimpleNamespace(query_params={"seed": "5"}))
+    page = text(str(everybody))
+    assert f"Drawn from {len(labels_of(faces))} validation images of people.csv" in page
+    assert "no label" in page and "Mean age error on these 12 faces (" in page
+    assert not any(race in page for race in ("White", "Asian", "Indian"))
+
+
+def test_the_app_opens_faces_without_a_label(handlers, faces):
+    """Every face of the first page; what is said of its labels is what the CSV says."""
+    wish, seen = Wish(5), set()
+    for i in range(12):
+        _, look, view, answer, *_ = handlers["random_faces.open_face"](wish, False, SimpleNamespace(choice=str(i)))
+        assert isinstance(look, Look) and is_sound(answer) and is_sound(view)
+        assert text(answer).count("no label") == 2 - len(look.labels)
+        seen |= {frozenset(look.labels)}
+    assert seen == {frozenset({"age", "gender"}), frozenset({"age"}), frozenset({"gender"})}
+
+
+def test_only_faces_with_an_age_are_guessed(handlers, faces):
+    game, page, *_ = handlers["ui.on_first_game"](None)
+    ages = set(labels_of(faces)["age"].dropna())
+    for _ in range(10):
+        assert is_sound(page)
+        game, page, _, _, _, said, points = handlers["guess.on_guess"](game, 40)
+        assert is_sound(said) and is_sound(points) and game.turns[-1].label in ages
+        game, page, *_ = handlers["guess.on_next"](game)
+
+
+def test_validation_chooses_among_labelled_and_unlabelled_images(handlers, faces):
+    labels, on_choice = labels_of(faces), handlers["validation.on_choice"]
+    for values, n in (
+        ((0, 116, ANY, ANY), labels.notna().sum().max()),
+        ((0, 116, 1, ANY), (labels["gender"] == 1).sum()),
+        ((20, 60, ANY, ANY), labels["age"].between(20, 60).sum()),
+    ):
+        head, *rest = on_choice(False, "both", *values)
+        assert f"{n} validation images" in text(head) and is_sound(head)
+        assert all(is_sound(below) for below in rest if isinstance(below, str))
+    assert "No such image" in on_choice(False, "both", 0, 116, ANY, 2)[0]
+
+
+def test_other_commands_work_or_say_that_they_do_not(faces, trained, capfd):
+    common = ["--data", str(faces), "--models", str(trained.models)]
+    assert main(["robustness", *common, "--images", "8", "--output", str(trained.results)]) == 0
+    capfd.readouterr()
+    for arguments in (["describe", "--data", str(faces)], ["labels", *common, "--results", str(trained.results)]):
+        assert main(arguments) == 1
+        assert re.fullmatch(r"facemtl: .*UTKFace.*people\.csv.*\n", capfd.readouterr().err)
+
+
+def test_what_is_wrong_stops_every_command_before_its_work(faces, trained, tmp_path, capfd, monkeypatch):
+    wrong = faces.with_name("wrong.csv")
+    wrong.write_text("file,age\nfaces/0.jpg,31\nfaces/1.jpg,old\nfaces/nobody.jpg,20\n")
+    for arguments in (
+        ["train", "--output", str(tmp_path / "runs"), *TINY],
+        ["evaluate", "--models", str(trained.models), "--output", str(tmp_path / "runs")],
+        ["robustness", "--models", str(trained.models), "--output", str(tmp_path / "runs")],
+    ):
+        assert main([*arguments, "--data", str(wrong)]) == 1
+        said = capfd.readouterr().err
+        assert "line 3, age: found 'old'" in said and "line 4, file: found 'faces/nobody.jpg'" in said and said.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+    monkeypatch.setattr("sys.argv", ["app.py", "--data", str(wrong)])
+    assert app.main() == 1
+    assert "line 3, age" in capfd.readouterr().err
+
+
+def test_a_task_that_the_csv_lacks_is_refused_by_its_column(faces, tmp_path, capfd):
+    assert main(["train", "--data", str(faces), "--tasks", "race", "--output", str(tmp_path), *TINY]) == 1
+    assert "the column race" in capfd.readouterr().err
+
+
+def test_without_ages_the_app_answers_too(tmp_path):
+    rng = np.random.default_rng(0)
+    with (tmp_path / "labels.csv").open("w") as file:
+        file.write("file,gender,race\n")
+        for i in range(240):
+            gender, race = int(rng.integers(2)), int(rng.integers(5))
+            (tmp_path / f"{i}.jpg").write_bytes(support.jpeg(support.picture(30, gender, race, rng)))
+            file.write(f"{i}.jpg,{gender},{RACE.labels[race] if i % 4 else ''}\n")
+    handlers = handlers_of(learned(tmp_path, "gender", "race"))
+    for wish in ({"seed": "5", "order": "hardest"}, {"seed": "5", "agreement": "differ", "low": "20"}):
+        page = str(handlers["ui.on_first_sight"](None, False, SimpleNamespace(query_params=wish)))
+        assert is_sound(page) and "age error" not in page
+    for hidden in (False, True):
+        _, _, answer, *_ = handlers["ui.on_load"](hidden)
+        assert is_sound(answer) and ("female" in answer) != hidden
+    head, *_ = handlers["validation.on_choice"](False, "both", 0, 116, 1, ANY)
+    assert is_sound(head) and "Race" in head and "Age" not in head
