@@ -154,7 +154,7 @@ def _stage(text: str) -> tuple[int, int]:
 
 
 def _download(options: argparse.Namespace) -> None:
-    download(options.data, options.archive)
+    download(_utkface(options.data), options.archive)
     print(f"UTKFace is in {options.data}")
     print(read_folder(options.data, verify=True)[1])
 
