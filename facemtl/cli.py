@@ -217,11 +217,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     images, _ = read_folder(options.data, verify=True)
     counts = images["split"].value_counts()
     with _bar("Calibrating", counts.get("calibration", 0) * len(predictor.models)) as bar:
-        predictor = evaluation.calibrate(predictor, images, options.models, bar.update)
+        predictor = evaluation.calibrate(predictor, images, bar.update)
     with _bar("Validating", counts.get("validation", 0)) as bar:
         table = evaluation.validate(predictor, images, bar.update)
-    evaluation.save_validation(table, options.output)
-    evaluation.note_metrics(predictor, table, options.models)
+    evaluation.save_evaluation(predictor, table, options.output, options.models)
     print(f"Wrote predictions and metrics of {table['image'].nunique():,} validation images to {options.output}")
     for row in evaluation.compare(table).itertuples():
         words = task_named(row.task).metric.words

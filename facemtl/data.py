@@ -329,8 +329,12 @@ def decode_images(files: Iterable[str], size: int, cache: Path | None = None) ->
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
         partial = kept.with_name(f".{kept.name}.partial-{os.getpid()}.npy")
-        np.save(partial, images)
-        partial.replace(kept)
+        try:
+            np.save(partial, images)
+            partial.replace(kept)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
     return images
 
 

@@ -40,10 +40,8 @@ _TYPES = {
 _GROUPS = ("gender", "race", "age_group")  # of an image without that label there is none
 
 
-def calibrate(
-    predictor: Predictor, images: pd.DataFrame, folder: Path, progress: Callable[[int], None] = lambda n: None
-) -> Predictor:
-    """Fit temperatures and interval margins on the calibration split and write them beside the weights in `folder`.
+def calibrate(predictor: Predictor, images: pd.DataFrame, progress: Callable[[int], None] = lambda n: None) -> Predictor:
+    """The same models with temperatures and interval margins fitted on the calibration split.
 
     What a model says of a task that has no labels there stays as it is.
     """
@@ -60,7 +58,6 @@ def calibrate(
             if len(known := (~labels.isnan()).nonzero()[:, 0]):
                 fitted[task.name] = task.calibrate(outputs[task.name][known], labels[known])
         checkpoint = replace(loaded.checkpoint, calibration=loaded.checkpoint.calibration | fitted)
-        checkpoint.save_description(folder)
         calibrated.append(LoadedModel(checkpoint, loaded.model))
     return Predictor(calibrated)
 
@@ -111,19 +108,25 @@ def age_groups(ages: pd.Series) -> pd.Series:
     return pd.cut(ages, AGE_BANDS, right=False, labels=AGE_GROUPS).astype(str).where(ages.notna())
 
 
-def save_validation(table: pd.DataFrame, folder: Path) -> None:
-    """Write the predictions and their metric tables; the app reads the first, people the others."""
-    rounded = table.round({"prediction": 3, "confidence": 4, "low": 2, "high": 2})
-    write_table(rounded.drop(columns="face"), folder / PREDICTIONS_FILE)
-    write_table(metric_tables(table), folder / METRICS_FILE)
-    write_table(trust(table), folder / TRUST_FILE)
+def save_evaluation(predictor: Predictor, table: pd.DataFrame, folder: Path, models: Path) -> None:
+    """Write what was measured into `folder`, and calibration and metrics beside the weights in `models`.
 
-
-def note_metrics(predictor: Predictor, table: pd.DataFrame, folder: Path) -> None:
-    """Write each model's metrics into its description in `folder`."""
+    Results of before go first: whenever the process ends, no description stands beside the predictions of another one.
+    """
+    (folder / PREDICTIONS_FILE).unlink(missing_ok=True)
     for loaded in predictor.models:
         loaded.checkpoint.metrics = metrics_of(loaded, table)
-        loaded.checkpoint.save_description(folder)
+        loaded.checkpoint.save_description(models)
+    save_validation(table, folder)
+
+
+def save_validation(table: pd.DataFrame, folder: Path) -> None:
+    """Write the metric tables, then the predictions: these stand only beside their own metrics."""
+    (folder / PREDICTIONS_FILE).unlink(missing_ok=True)
+    write_table(metric_tables(table), folder / METRICS_FILE)
+    write_table(trust(table), folder / TRUST_FILE)
+    rounded = table.round({"prediction": 3, "confidence": 4, "low": 2, "high": 2})
+    write_table(rounded.drop(columns="face"), folder / PREDICTIONS_FILE)
 
 
 def metrics_of(loaded: LoadedModel, table: pd.DataFrame) -> dict[str, float]:

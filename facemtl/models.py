@@ -20,6 +20,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.transforms.functional import normalize
 
 from .errors import FaceMTLError
+from .tables import write_whole
 from .tasks import Task, task_named
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -171,12 +172,12 @@ class Checkpoint:
             key: value.clamp(-limit, limit).half().contiguous() if value.is_floating_point() else value
             for key, value in model.state_dict().items()
         }
-        _write(folder / f"{self.name}.safetensors", content := safetensors.torch.save(weights))
+        write_whole(folder / f"{self.name}.safetensors", content := safetensors.torch.save(weights))
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.save_description(folder)
 
     def save_description(self, folder: Path) -> None:
-        _write(folder / f"{self.name}.json", (json.dumps(asdict(self), indent=2) + "\n").encode())
+        write_whole(folder / f"{self.name}.json", (json.dumps(asdict(self), indent=2) + "\n").encode())
 
     @classmethod
     def load(cls, description: Path) -> tuple["Checkpoint", FaceModel]:
@@ -216,10 +217,3 @@ def _unfilled(*args, **kwargs) -> FaceModel:
             return FaceModel(*args, **kwargs)
     except RuntimeError:  # some backbones, such as RegNet, compute their widths with tensors
         return FaceModel(*args, **kwargs)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)

@@ -1,5 +1,6 @@
-"""Tables on disk: CSV files that are written whole or not at all, and whose damage is said in plain words."""
+"""Files that are written whole or not at all, and tables in them, whose damage is said in plain words."""
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,13 +9,22 @@ import pandas as pd
 from .errors import FaceMTLError
 
 
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all: whoever reads it meanwhile, or after a crash, finds the old one or the new one."""
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(file)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 def write_table(table: pd.DataFrame, file: Path) -> None:
     """Write a CSV file, compressed where its name ends in .gz; the same table gives the same bytes."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".partial-{file.name}")
-    compression = {"method": "gzip", "mtime": 0} if file.suffix == ".gz" else None
-    table.to_csv(partial, index=False, compression=compression, float_format="%.6g", lineterminator="\n")
-    partial.replace(file)
+    content = table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
+    write_whole(file, gzip.compress(content, mtime=0) if file.suffix == ".gz" else content)
 
 
 def read_table(file: Path, types: dict[str, type], command: str, gaps: Sequence[str] = ()) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """What happens around each batch, step and epoch, as callbacks of fastai's Learner."""
 
+import io
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..augmentation import augment, resize
 from ..errors import FaceMTLError
 from ..models import FaceModel
+from ..tables import write_whole
 from ..tasks import Task
 from .config import TrainConfig
 
@@ -195,7 +197,7 @@ class KeepProgress(Callback):
         self.rows.append({"epoch": self.epoch + 1, "size": self.prepare_batches.size, **measured, "seconds": seconds})
         before = self.origin["rows"]
         rows = before + [{**row, "epoch": len(before) + row["epoch"]} for row in self.rows]
-        pd.DataFrame(rows).to_csv(self.history, index=False, float_format="%.5g")
+        write_whole(self.history, pd.DataFrame(rows).to_csv(index=False, float_format="%.5g").encode())
         state = {
             "config": self.config.plain(),
             "model": self.learn.model.state_dict(),
@@ -207,9 +209,9 @@ class KeepProgress(Callback):
             "origin": self.origin,
             "smooth_loss": [self.recorder.smooth_loss.count, self.recorder.smooth_loss.val.cpu()],
         }
-        partial = self.file.with_name(f".{self.file.name}.partial")
-        torch.save(state, partial)
-        partial.replace(self.file)
+        content = io.BytesIO()
+        torch.save(state, content)  # not into a file: of a full disk it does not tell
+        write_whole(self.file, content.getvalue())
 
     def _optimizer(self) -> dict:
         """The optimizer's state without fastai's and numpy's own types, so that it can be read back without pickle."""

@@ -1,5 +1,7 @@
 """Metric tables: against numbers worked out another way, and against the shipped results."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -306,15 +308,18 @@ def test_evaluation_from_start_to_end(predictor, utkface, tmp_path):
     images, _ = read_folder(utkface, progress=False)
     few = pd.concat([images[images["split"] == split].head(n) for split, n in ((VALIDATION, 80), (CALIBRATION, 60))])
     seen = []
-    calibrated = evaluation.calibrate(predictor, few, tmp_path, seen.append)
+    calibrated = evaluation.calibrate(predictor, few, seen.append)
     assert sum(seen) == 60 * len(predictor.models)
     for loaded in calibrated.models:
         assert set(loaded.checkpoint.calibration) == {t.name for t in loaded.model.tasks}
-        assert (tmp_path / f"{loaded.name}.json").is_file()
-    evaluation.save_validation(evaluation.validate(calibrated, few), tmp_path / "results")
+    (tmp_path / "models").mkdir()
+    evaluation.save_evaluation(calibrated, evaluation.validate(calibrated, few), tmp_path / "results", tmp_path / "models")
+    for loaded in calibrated.models:
+        written = json.loads((tmp_path / "models" / f"{loaded.name}.json").read_text())
+        assert written["calibration"] == loaded.checkpoint.calibration and written["metrics"]
     assert evaluation.load_validation(tmp_path / "results")["image"].nunique() == 80
     with pytest.raises(FaceMTLError, match="calibration"):
-        evaluation.calibrate(predictor, few[few["split"] == VALIDATION], tmp_path)
+        evaluation.calibrate(predictor, few[few["split"] == VALIDATION])
     with pytest.raises(FaceMTLError, match="validation"):
         evaluation.validate(Predictor(predictor.models), few[few["split"] == CALIBRATION])
 
@@ -405,11 +410,11 @@ def test_models_without_ages_have_track_records(table):
             assert found[a.name] == pytest.approx(100 * (alike["target"] == answer).mean())
 
 
-def test_calibration_is_over_the_labelled_images(predictor, synthetic_faces, tmp_path):
+def test_calibration_is_over_the_labelled_images(predictor, synthetic_faces):
     images = read_folder(synthetic_faces, progress=False)[0].astype({"age": float, "gender": float, "race": float})
     images.loc[images.index % 3 > 0, "age"], images["race"] = np.nan, np.nan
-    found = evaluation.calibrate(predictor, images, tmp_path).models
-    fewer = evaluation.calibrate(predictor, images[images["age"].notna()], tmp_path).models
+    found = evaluation.calibrate(predictor, images).models
+    fewer = evaluation.calibrate(predictor, images[images["age"].notna()]).models
     for before, one, other in zip(predictor.models, found, fewer, strict=True):
         for task in one.model.tasks:
             fitted, same = one.checkpoint.calibration[task.name], before.checkpoint.calibration[task.name]

@@ -1,0 +1,139 @@
+"""What goes wrong on real machines: processes die, disks fill up, ports are taken, files are damaged."""
+
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from facemtl.errors import FaceMTLError
+from facemtl.evaluation import METRICS_FILE, PREDICTIONS_FILE, load_metrics, load_validation
+from facemtl.models import Checkpoint
+from tests import support
+
+MODELS = support.ROOT / "assets" / "models"
+TRAIN = ["--tasks", "age", "--backbone", "resnet10", "--no-pretrained", "--stages", "32x6", "--batch-size", "32"]
+
+
+def one_sentence(said: str) -> bool:
+    """Whether the last line is a message of ours, and no line is of a traceback."""
+    return said.strip().splitlines()[-1].startswith("facemtl: ") and "Traceback" not in said
+
+
+# ------------------------------------------------------------------------------------- killed in mid-work
+
+
+def start_training(data: Path, output: Path, *more: str) -> subprocess.Popen:
+    return support.facemtl("train", "--data", data, "--output", output, *TRAIN, *more, cwd=output.parent, OMP_NUM_THREADS="1")
+
+
+def test_a_training_killed_again_and_again_ends_as_if_never_stopped(synthetic_faces, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    status, _, said = support.finish(start_training(synthetic_faces, whole), timeout=300)
+    assert status == 0, said
+    progress = killed / "age.resume.pt"
+    support.kill_once(start_training(synthetic_faces, killed), progress.exists)
+    for patience in (0, 0.15, 0.4):  # while an epoch is trained, or its progress is written
+        before = progress.stat().st_mtime_ns
+        process = start_training(synthetic_faces, killed, "--resume")
+        support.kill_once(process, lambda before=before: progress.stat().st_mtime_ns > before, patience=patience)
+    assert not (killed / "age.json").exists()
+    status, _, said = support.finish(start_training(synthetic_faces, killed, "--resume"), timeout=300)
+    assert status == 0, said
+    expected, found = (Checkpoint.load(folder / "age.json")[1].state_dict() for folder in (whole, killed))
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    histories = [pd.read_csv(folder / "age.history.csv").drop(columns="seconds") for folder in (whole, killed)]
+    pd.testing.assert_frame_equal(*histories)
+
+
+def test_a_killed_evaluation_leaves_nothing_that_is_taken_for_whole(tmp_path):
+    models, out = shutil.copytree(MODELS, tmp_path / "models"), tmp_path / "out"
+
+    def start() -> subprocess.Popen:
+        command = ["evaluate", "--data", support.COMPOSITES, "--models", models, "--output", out]
+        return support.facemtl(*command, cwd=tmp_path, OMP_NUM_THREADS="1")
+
+    status, _, said = support.finish(start(), timeout=300)
+    assert status == 0, said
+    whole = load_validation(out), load_metrics(out)
+    first = (out / METRICS_FILE).stat().st_mtime_ns
+    support.kill_once(start(), lambda: (out / METRICS_FILE).stat().st_mtime_ns > first, timeout=300)
+    assert not (out / PREDICTIONS_FILE).exists()
+    with pytest.raises(FaceMTLError, match="facemtl evaluate"):
+        load_validation(out)
+    for description in sorted(models.glob("*.json")):
+        Checkpoint.load(description)  # none is cut off
+    status, _, said = support.finish(start(), timeout=300)
+    assert status == 0, said
+    for before, after in zip(whole, (load_validation(out), load_metrics(out)), strict=True):
+        pd.testing.assert_frame_equal(before, after)
+
+
+# --------------------------------------------------------------------------------------------- a full disk
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)  # no file can become larger: as on a full disk
+from facemtl.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit to the size of files")
+@pytest.mark.parametrize("most", [100_000, 5_000_000], ids=["no room for decoded images", "no room for progress"])
+def test_a_full_disk_is_said_and_costs_nothing_but_time(most, synthetic_faces, tmp_path):
+    data, output = shutil.copytree(synthetic_faces, tmp_path / "faces"), tmp_path / "runs"
+    arguments = ["train", "--data", str(data), "--output", str(output), *TRAIN, "--stages", "32x2"]
+    command = [sys.executable, "-c", LIMITED, str(most), *arguments]
+    done = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and one_sentence(done.stderr), done.stderr
+    assert not [*output.glob("age.[jrs]*"), *output.glob(".*")]  # model, progress, anything half-written
+    status, _, said = support.finish(support.facemtl(*arguments, cwd=tmp_path), timeout=300)
+    assert status == 0, said
+    Checkpoint.load(output / "age.json")
+
+
+# ------------------------------------------------------------------------------- what the app needs is not there
+
+
+def start_app(tmp_path: Path, *arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "app.py", *arguments]
+    done = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stderr
+
+
+def test_a_taken_port_is_said(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        status, said = start_app(tmp_path, "--port", str(port))
+    assert status == 1 and one_sentence(said), said
+    assert str(port) in said and "--port" in said
+
+
+def swapped(models: Path) -> None:
+    shutil.copy(models / "race.safetensors", models / "age.safetensors")
+
+
+def cut_off(models: Path) -> None:
+    content = (models / "age.safetensors").read_bytes()
+    (models / "age.safetensors").write_bytes(content[: len(content) // 2])
+
+
+def gone(models: Path) -> None:
+    (models / "age.safetensors").unlink()
+
+
+@pytest.mark.parametrize("damage", [swapped, cut_off, gone, shutil.rmtree])
+def test_the_app_does_not_start_with_weights_that_are_not_whole(damage, tmp_path):
+    models = shutil.copytree(MODELS, tmp_path / "models")
+    damage(models)
+    status, said = start_app(tmp_path, "--models", str(models))
+    assert status == 1 and one_sentence(said), said
+    assert "age" in said or str(models) in said
