@@ -12,6 +12,7 @@ The modules, in reading order; each imports only from those above it:
     losses        several task losses -> one, in three ways
     detection     an image -> the faces in it, each with the crop that the models see
     prediction    Predictor: faces -> the predictions table that everything else reads
+    batch         many images -> CSV and JSON, in runs that go on after a kill and can be shared out
     evaluation    predictions -> metric tables with bootstrap intervals
     runs          what short trainings came to: seeds, weightings, recipes
     robustness    what is left of the metrics where a crop is shifted, turned, blurred ...

@@ -1,29 +1,24 @@
-"""python -m facemtl download | describe | train | evaluate | robustness | labels | cost | report | experiments | predict
+"""python -m facemtl download | describe | train | evaluate | robustness | labels | cost | report | experiments | predict | join
 
 Libraries that one command needs are imported by that command: `predict` starts without fastai.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pandas as pd
 from tqdm import tqdm
 
 from .data import VALIDATION, contradicting_copies, default_folder, download, read_files, read_folder, without_copies
 from .errors import FaceMTLError
 from .own_faces import csv_of, labelled_tasks
 from .tables import write_table
-from .tasks import TASKS, Classification, Task, task_named
-
-if TYPE_CHECKING:
-    from .detection import Face
+from .tasks import TASKS, Task, task_named
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 AMOUNTS = {  # of `Augmentation`
     "rotation": "degrees to either side", "scale": "relative change of size",
     "shift": "share of a side, in each direction", "light": "relative change of brightness, and of contrast",
@@ -137,11 +132,17 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the table")
     added.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
-    added = command(_predict, "predict", "Predictions of all models for images, as CSV.", data=False)
-    added.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="images, or folders of images")
-    added.add_argument("--csv", type=Path, metavar="OUT", help="the file to write; standard output if left out")
+    added = command(_predict, "predict", "Predictions of all models for images, as CSV or JSON.", data=False)
+    added.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="images, or folders that hold some")
+    added.add_argument("--csv", type=Path, metavar="OUT", help="the table to write; standard output without it and --json")
+    added.add_argument("--json", type=Path, metavar="OUT", help="the same with boxes, words, probabilities and errors")
     added.add_argument("--no-detect", action="store_true", help="take each image whole: it is a crop framed like UTKFace's")
+    added.add_argument("--shard", type=_shard, metavar="I/N", help="do only the I-th of N parts; `join` puts them together")
     added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
+
+    added = command(_join, "join", "Put the shards of `predict --shard` together, to what a single run writes.", data=False)
+    added.add_argument("--csv", type=Path, metavar="OUT", help="the table to write; its shards lie beside it")
+    added.add_argument("--json", type=Path, metavar="OUT", help="likewise")
     return parser
 
 
@@ -151,6 +152,16 @@ def _stage(text: str) -> tuple[int, int]:
         return int(size), int(epochs)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected SIZExEPOCHS such as 64x10, found {text!r}") from None
+
+
+def _shard(text: str) -> tuple[int, int]:
+    try:
+        number, count = map(int, text.split("/"))
+    except ValueError:
+        number = count = 0
+    if not 1 <= number <= count:
+        raise argparse.ArgumentTypeError(f"expected I/N such as 2/8, found {text!r}")
+    return number, count
 
 
 def _download(options: argparse.Namespace) -> None:
@@ -301,72 +312,48 @@ def _experiments(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from .prediction import BATCH_SIZE, Predictor
+    from . import batch
+    from .prediction import Predictor
 
-    files = list(_images(options.paths))
-    if not files:
-        raise FaceMTLError(
-            f"There are no images in {', '.join(map(str, options.paths))}. Images end in {', '.join(IMAGE_SUFFIXES)}."
-        )
+    images = batch.find_images(options.paths)
+    shard = batch.Shard(*(options.shard or (1, 1)))
+    tables = [table for table in (options.csv, options.json) if table]
+    if options.shard and not tables:
+        raise FaceMTLError("--shard keeps its work beside the table that will be joined. Name it with --csv or --json.")
+    for table in tables:  # better refused now than after the last image
+        batch.check_writable(table)
     predictor = Predictor.load(options.models)
-    is_new = options.csv and not options.csv.exists()
-    if options.csv:  # better refused now than after the last image
-        options.csv.parent.mkdir(parents=True, exist_ok=True)
-        options.csv.open("a").close()
-    tables, pending = [], []
+    with tempfile.TemporaryDirectory() as folder, _bar("Predicting", shard.n_images(len(images))) as bar:
 
-    def flush() -> None:
-        positions, numbers, crops = zip(*pending, strict=True)
-        tables.append(predictor.predict(crops, positions, numbers).table)
-        pending.clear()
-
-    n_failed = 0
-    with _bar("Predicting", len(files)) as bar:
-        for position, file in enumerate(files):  # by position: files of several folders may have the same name
-            try:
-                pending += [(position, i, face.crop) for i, face in enumerate(_faces(file, options.no_detect))]
-            except FaceMTLError as error:
-                n_failed += 1
-                bar.write(f"facemtl: {file.name}: {error}", file=sys.stderr)
-            if len(pending) >= BATCH_SIZE:
-                flush()
+        def report(record: dict) -> None:
+            if "error" in record:
+                bar.write(f"facemtl: {record['image']}: {record['error']}", file=sys.stderr)
             bar.update()
-    if pending:
-        flush()
+
+        printed = Path(folder) / "predictions.csv"
+        journal = shard.journal(tables[0] if tables else printed)
+        batch.predict(predictor, images, journal, shard, no_detect=options.no_detect, report=report)
+        bar.close()
+        if options.shard:
+            print(f"Wrote {journal}. When all shards are there, `join` makes the table of them.")
+            return
+        try:
+            words = batch.write_tables([journal], options.csv if tables else printed, options.json)
+        except FaceMTLError:
+            journal.unlink()  # there is nothing to go on with
+            raise
+        journal.unlink()
+        print(f"Wrote {words} to {' and '.join(map(str, tables))}" if tables else printed.read_text("utf-8").rstrip("\n"))
+
+
+def _join(options: argparse.Namespace) -> None:
+    from . import batch
+
+    tables = [table for table in (options.csv, options.json) if table]
     if not tables:
-        if is_new:
-            options.csv.unlink()
-        raise FaceMTLError(f"None of the {len(files)} images gave a prediction.")
-    result = pd.concat(tables, ignore_index=True)
-    n_read = result["image"].nunique()
-    result["image"] = result["image"].map(lambda position: files[position].name)
-    is_class = result["task"].map(lambda name: isinstance(task_named(name), Classification))
-    result["prediction"] = result["prediction"].map("{:.4f}".format).where(~is_class, result["prediction"].map("{:.0f}".format))
-    result.to_csv(options.csv or sys.stdout, index=False, float_format="%.4f", lineterminator="\n")
-    if options.csv:
-        print(
-            f"Wrote {len(result):,} rows of {n_read:,} images to {options.csv}"
-            + (f"; {n_failed:,} left out" if n_failed else "")
-        )
-
-
-def _images(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files named, and the images of the folders named, in order."""
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
-        else:
-            yield path
-
-
-def _faces(file: Path, no_detect: bool) -> "list[Face]":
-    from .detection import detect, open_image, whole
-
-    image = open_image(file)
-    faces = [whole(image)] if no_detect else detect(image)
-    if not faces:
-        raise FaceMTLError("no face found. If the image is a crop of a face, use --no-detect.")
-    return faces
+        raise FaceMTLError("Name the table with --csv or --json, as for the shards.")
+    words = batch.write_tables(batch.shards_beside(tables[0]), options.csv, options.json)
+    print(f"Wrote {words} to {' and '.join(map(str, tables))}")
 
 
 def _bar(title: str, total: int) -> tqdm:
