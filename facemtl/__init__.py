@@ -3,6 +3,7 @@
 The modules, in reading order; each imports only from those above it:
 
     errors        FaceMTLError, whose message is meant for the user
+    places        where the shipped files lie, in a checkout and once installed
     tables        CSV files that are written whole, and whose damage is said in plain words
     tasks         Classification and Regression: all that differs between gender, race and age
     own_faces     a CSV file of one's own faces -> paths and labels
@@ -24,8 +25,9 @@ The modules, in reading order; each imports only from those above it:
     augmentation  a batch of images -> the same, each changed in its own way
     training      TrainConfig -> Checkpoint, with fastai
     experiments   short trainings of one budget: seeds, learning rates, weightings, recipes
-    cli           python -m facemtl download | train | evaluate | predict ...
     ui            the Gradio app, one file per tab
+    serve         the app at an address
+    cli           python -m facemtl download | train | evaluate | predict | app ...
 """
 
 import importlib.util

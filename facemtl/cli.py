@@ -1,9 +1,10 @@
-"""python -m facemtl download | describe | train | evaluate | robustness | labels | cost | report | experiments | predict | join
+"""python -m facemtl COMMAND, or `facemtl COMMAND` once installed: download, train, evaluate, predict, app ...
 
 Libraries that one command needs are imported by that command: `predict` starts without fastai.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ from tqdm import tqdm
 from .data import VALIDATION, contradicting_copies, default_folder, download, read_files, read_folder, without_copies
 from .errors import FaceMTLError
 from .own_faces import csv_of, labelled_tasks
+from .places import ASSETS
 from .tables import write_table
 from .tasks import TASKS, Task, task_named
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 AMOUNTS = {  # of `Augmentation`
     "rotation": "degrees to either side", "scale": "relative change of size",
     "shift": "share of a side, in each direction", "light": "relative change of brightness, and of contrast",
@@ -143,6 +144,15 @@ def _parser() -> argparse.ArgumentParser:
     added = command(_join, "join", "Put the shards of `predict --shard` together, to what a single run writes.", data=False)
     added.add_argument("--csv", type=Path, metavar="OUT", help="the table to write; its shards lie beside it")
     added.add_argument("--json", type=Path, metavar="OUT", help="likewise")
+
+    added = command(_app, "app", "Compare three single-task models with one multi-task model, in the browser.")
+    added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
+    added.add_argument("--results", type=Path, default=ASSETS / "validation", help="the folder that `evaluate` wrote")
+    host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")  # set where the app runs as a Hugging Face Space
+    added.add_argument("--host", default=host, help="the address to listen on; 0.0.0.0 for all")
+    added.add_argument("--port", type=int, help="7860 if left out, or the next free one")
+    added.add_argument("--open", action="store_true", help="open the page in a browser, where there is a screen")
+    added.add_argument("--mcp", action="store_true", help="let language models ask, too, by MCP: needs gradio[mcp]")
     return parser
 
 
@@ -354,6 +364,13 @@ def _join(options: argparse.Namespace) -> None:
         raise FaceMTLError("Name the table with --csv or --json, as for the shards.")
     words = batch.write_tables(batch.shards_beside(tables[0]), options.csv, options.json)
     print(f"Wrote {words} to {' and '.join(map(str, tables))}")
+
+
+def _app(options: argparse.Namespace) -> None:
+    from .serve import make_app, serve
+
+    app = make_app(options.models, options.results, options.data)
+    serve(app, options.host, options.port, show=options.open, mcp=options.mcp)
 
 
 def _bar(title: str, total: int) -> tqdm:

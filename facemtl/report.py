@@ -11,6 +11,7 @@ import pandas as pd
 
 from . import cost, evaluation, label_noise, robustness
 from .errors import FaceMTLError
+from .places import ASSETS, ROOT
 from .prediction import APPROACHES, MULTI, SINGLE, Approach
 from .runs import (
     BASE,
@@ -29,9 +30,8 @@ from .runs import luck as spread_of_seeds
 from .tables import read_table
 from .tasks import TASKS, Metric, task_named
 
-_ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = tuple(_ROOT / name for name in ("README.md", "MODEL_CARD.md", "docs/experiments.md"))
-HISTORY_FILE = _ROOT / "assets" / "history" / "2018.csv"
+DOCUMENTS = tuple(ROOT / name for name in ("README.md", "MODEL_CARD.md", "docs/experiments.md"))
+HISTORY_FILE = ASSETS / "history" / "2018.csv"
 _JUDGED = {
     MULTI: "One model is better.",
     SINGLE: "Three are better.",

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import app
 from facemtl.cli import main
 from facemtl.data import VALIDATION, split_of
 from facemtl.evaluation import load_metrics, load_validation
 from facemtl.prediction import approach_of
+from facemtl.serve import make_app
 from facemtl.tasks import AGE, GENDER, RACE
 from facemtl.ui.faces import ANY, Wish
 from facemtl.ui.look import Look
@@ -59,7 +59,7 @@ def trained(faces) -> SimpleNamespace:
 
 def handlers_of(trained: SimpleNamespace) -> dict[str, Callable]:
     """Those of the app, once it has read the faces, by tab and name."""
-    demo = app.make_app(trained.models, trained.results, trained.data)
+    demo = make_app(trained.models, trained.results, trained.data)
     found = {f"{f.fn.__module__.split('.')[-1]}.{f.fn.__name__}": f.fn for f in demo.fns.values() if callable(f.fn)}
     asyncio.run(found["ui.on_wait"]())
     return found
@@ -177,8 +177,7 @@ def test_what_is_wrong_stops_every_command_before_its_work(faces, trained, tmp_p
         said = capfd.readouterr().err
         assert "line 3, age: found 'old'" in said and "line 4, file: found 'faces/nobody.jpg'" in said and said.count("\n") == 1
     assert not (tmp_path / "runs").exists()
-    monkeypatch.setattr("sys.argv", ["app.py", "--data", str(wrong)])
-    assert app.main() == 1
+    assert main(["app", "--data", str(wrong)]) == 1
     assert "line 3, age" in capfd.readouterr().err
 
 

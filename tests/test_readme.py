@@ -21,9 +21,9 @@ def test_the_two_commands_stand_at_the_top():
     assert README.index("make test") < 1500
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "-m facemtl" in c])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "-m facemtl" in c or c.startswith("facemtl ")])
 def test_commands_of_facemtl_are_understood(command):
-    arguments = shlex.split(command.split("-m facemtl", 1)[1])
+    arguments = shlex.split(command.split("facemtl", 1)[1])
     options = cli._parser().parse_args(arguments)
     assert callable(options.run)
 

@@ -1,0 +1,44 @@
+"""The app as a server: the shipped models and what was measured of them, at an address."""
+
+import os
+import sys
+from pathlib import Path
+
+from .errors import FaceMTLError
+from .evaluation import load_metrics, load_validation
+from .own_faces import labelled_tasks
+from .places import ASSETS, MODEL_CARD
+from .prediction import Predictor
+from .ui import build_app, launch_options
+
+
+def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = False) -> None:
+    """Serve until interrupted. With `show`, open the page in a browser, where there is a screen; with `mcp`, speak that too."""
+    has_screen = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    settings = launch_options(ASSETS / "style.css", mcp=mcp)
+    try:
+        app.launch(server_name=host, server_port=port, inbrowser=bool(show and has_screen), **settings)
+    except OSError as error:
+        raise FaceMTLError(f"the page cannot be served ({error}). Choose another --port or --host.") from error
+
+
+def make_app(models: Path, results: Path, data: Path):
+    """The app with the models of a folder, without the figures whose tables are not in `results`; faces are drawn from `data`."""
+    labelled_tasks(data)  # says what is wrong with a CSV of one's own; the faces themselves are read in the background
+    predictor = Predictor.load(models)
+    try:
+        table, metrics = load_validation(results), load_metrics(results)
+    except FaceMTLError as error:
+        print(f"facemtl: {error}", file=sys.stderr)
+        table = metrics = None
+    return build_app(
+        predictor,
+        table,
+        metrics,
+        models=models,
+        measured=results,
+        described=ASSETS / "dataset",
+        dataset=data,
+        composites=ASSETS / "faces",
+        model_card=MODEL_CARD,
+    )
