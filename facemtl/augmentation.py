@@ -33,13 +33,16 @@ class Augmentation:
                 raise FaceMTLError(f"{name} must be from 0 to {high}; found {value}.")
 
 
-def augment(images: Tensor, size: int, how: Augmentation) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> (B, 3, size, size) in [0, 1], each image changed in its own way."""
+def augment(images: Tensor, size: int, how: Augmentation, part: tuple[int, int] = (0, 1)) -> Tensor:
+    """(B, 3, H, W) in [0, 1] -> (B, 3, size, size) in [0, 1], each image changed in its own way.
+
+    `part` is which of how many equal parts of a batch these images are; they are changed as they are in the whole batch.
+    """
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return torch.empty(n, *shape, device=images.device).uniform_(low, high)
+        return torch.empty(count * n, *shape, device=images.device).uniform_(low, high)[number * n : (number + 1) * n]
 
-    n = len(images)
+    n, (number, count) = len(images), part
     if (enough := round(size * 1.125)) < images.shape[-1]:
         images = resize(images, enough)  # sampling a much larger image would alias
 

@@ -192,7 +192,7 @@ def _describe(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .training import TrainConfig, find_learning_rate, interrupted_config, train  # fastai takes seconds to import
+    from .training import TrainConfig, find_learning_rate, interrupted_config, is_first, train  # fastai takes seconds
 
     chosen = (
         "backbone", "pretrained", "start", "stages", "batch_size", "lr", "warmup", "weight_decay", "dropout",
@@ -209,8 +209,9 @@ def _train(options: argparse.Namespace) -> None:
     amounts = {name: value for name in AMOUNTS if (value := getattr(options, name)) is not None}
     given["augmentation"] = replace(config.augmentation, **amounts)
     config = replace(config, **given)
-    images, findings = read_folder(options.data, verify=True)
-    print(findings)
+    images, findings = read_folder(options.data, verify=True, progress=is_first())
+    if is_first():
+        print(findings)
     shared = {"cache": options.data.absolute().parent / "cache", "device": options.device}
     if options.lr_find:
         rate = find_learning_rate(config, images, **shared)

@@ -23,7 +23,7 @@ def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = F
 
 
 def make_app(models: Path, results: Path, data: Path):
-    """The app with the models of a folder, without the figures whose tables are not in `results`; faces are drawn from `data`."""
+    """The app with the models of a folder and faces of `data`; without the figures whose tables are not in `results`."""
     labelled_tasks(data)  # says what is wrong with a CSV of one's own; the faces themselves are read in the background
     predictor = Predictor.load(models)
     try:

@@ -210,15 +210,17 @@ def closed_port() -> int:
 # -------------------------------------------------------------------------------- child processes
 
 
+def inherited() -> dict[str, str]:
+    """The environment without what would change what is tested."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "FACEMTL_")) and not k.lower().endswith("_proxy")}
+
+
 def facemtl(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.Popen:
     """`python -m facemtl ...` as a process of its own."""
-    inherited = {
-        k: v for k, v in os.environ.items() if not k.startswith(("HF_", "FACEMTL_")) and not k.lower().endswith("_proxy")
-    }
     return subprocess.Popen(
         [sys.executable, "-m", "facemtl", *map(str, arguments)],
         cwd=cwd,
-        env={**inherited, "PYTHONPATH": str(ROOT), **environment},
+        env={**inherited(), "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

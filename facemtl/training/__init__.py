@@ -1,7 +1,8 @@
 """TrainConfig -> Checkpoint, with fastai.
 
 Images are decoded and resized once; batches are slices of one array, augmented together on the
-device. Everything random follows from (seed, epoch), so a resumed run equals an uninterrupted one.
+device. Everything random follows from (seed, epoch), so a resumed run equals an uninterrupted one. Several processes share
+each batch.
 """
 
 import tempfile
@@ -36,8 +37,9 @@ from .callbacks import (
 )
 from .config import TrainConfig
 from .loader import FaceLoader
+from .processes import Together, check_parts, is_first, own_device, part
 
-__all__ = ["TrainConfig", "find_learning_rate", "interrupted_config", "train"]
+__all__ = ["TrainConfig", "find_learning_rate", "interrupted_config", "is_first", "train"]
 
 
 def train(
@@ -59,15 +61,20 @@ def train(
     images that have none of the model's tasks are left out. After each epoch `<name>.resume.pt` holds all that `resume`
     needs; it is removed at the end, but for `keep_progress`, with which a finished training can be made longer. A resumed
     training continues as if never stopped; only the stages that lie ahead and the augmentation may be changed, and it is noted.
-    `cache` is a folder for decoded images.
+    `cache` is a folder for decoded images. Of several processes all return the checkpoint, and the first one writes.
     """
+    check_parts(config.batch_size)
     started = time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
     progress_file = output / f"{config.name}.resume.pt"
     if progress_file.exists() and not resume:
         raise FaceMTLError(f"{progress_file} is of an interrupted training. Go on with --resume, or delete it to start anew.")
     origin, trained = (None, None) if resume else _start(config)
-    learner = _learner(config, images, cache, _device(device), trained, is_new=not resume)
+    device = _device(device)
+    together = Together(device) if part()[1] > 1 else None
+    first_alone = together.first_alone if together else lambda work: work()
+    learner = first_alone(lambda: _learner(config, images, cache, device, trained, is_new=not resume))
+    progress = progress and is_first()
     keeper = KeepProgress(config, progress_file, output / f"{config.name}.history.csv", origin)
     if progress and learner.dls.device.type == "cpu":
         print(f"Training {config.name} on {torch.get_num_threads()} CPU threads, {_precision(learner.dls.device)}")
@@ -76,7 +83,12 @@ def train(
         print(f"Going on after {start_epoch} epochs with other {' and '.join(keeper.changed)} than before")
     with nullcontext() if progress else learner.no_bar():
         learner.fit_one_cycle(
-            len(config.sizes), config.lr, pct_start=config.warmup, wd=config.weight_decay, cbs=keeper, start_epoch=start_epoch
+            len(config.sizes),
+            config.lr,
+            pct_start=config.warmup,
+            wd=config.weight_decay,
+            cbs=[keeper, *([together] if together else [])],
+            start_epoch=start_epoch,
         )
     checkpoint = Checkpoint(
         name=config.name,
@@ -89,14 +101,18 @@ def train(
             "seconds": round(sum(row["seconds"] for row in keeper.rows)) + keeper.origin["training"].get("seconds", 0),
             "device": str(learner.dls.device),
             "precision": _precision(learner.dls.device),
+            "processes": part()[1],
             "earlier": keeper.earlier,
             "started_from": keeper.origin["training"],
             "loss_scales": {name: task_named(name).loss_scale for name in config.tasks},
         },
     )
-    checkpoint.save(output, learner.model)
-    if not keep_progress:
-        progress_file.unlink(missing_ok=True)
+    if is_first():
+        checkpoint.save(output, learner.model)
+        if not keep_progress:
+            progress_file.unlink(missing_ok=True)
+    if together:
+        together.accelerator.end_training()
     if progress:
         print(f"Wrote {output / config.name}.safetensors after {time.perf_counter() - started:,.0f} s")
     return checkpoint
@@ -113,6 +129,8 @@ def interrupted_config(config: TrainConfig, output: Path) -> TrainConfig:
 
 def find_learning_rate(config: TrainConfig, images: pd.DataFrame, *, cache: Path | None = None, device: str = "auto") -> float:
     """fastai's learning-rate finder (Smith, 2017): the 'valley' of the loss over growing rates."""
+    if part()[1] > 1:
+        raise FaceMTLError("The finder of learning rates runs in one process. Start it without `accelerate launch`.")
     learner = _learner(config, images, cache, _device(device), _start(config)[1])
     with tempfile.TemporaryDirectory() as folder:  # the finder keeps the weights on disk while it spoils them
         learner.path = Path(folder)
@@ -167,7 +185,7 @@ def _learner(
     if not len(calibration_images):
         raise FaceMTLError("There are no calibration images. Add images: a fifteenth of them is set aside by their content.")
     loaders = DataLoaders(
-        FaceLoader(decoded, targets, train_images, config.batch_size, seed=config.seed),
+        FaceLoader(decoded, targets, train_images, config.batch_size, seed=config.seed, part=part()),
         FaceLoader(decoded, targets, calibration_images, config.batch_size),
         device=device,
     )
@@ -235,6 +253,7 @@ def _check_sizes(model: FaceModel, config: TrainConfig) -> None:
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    name = own_device(name)
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

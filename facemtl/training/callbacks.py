@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from fastai.callback.core import Callback
 from fastai.learner import Learner, Metric
+from fastai.torch_core import get_model
 from torch import Tensor
 from torch.distributions import Beta
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -19,6 +20,7 @@ from ..models import FaceModel
 from ..tables import write_whole
 from ..tasks import Task
 from .config import TrainConfig
+from .processes import is_first
 
 
 class PrepareBatches(Callback):
@@ -36,7 +38,10 @@ class PrepareBatches(Callback):
 
     def before_batch(self):
         images = self.xb[0].float() / 255
-        images = augment(images, self.size, self.config.augmentation) if self.training else resize(images, self.size)
+        if self.training:
+            images = augment(images, self.size, self.config.augmentation, self.learn.dls.train.part)
+        else:
+            images = resize(images, self.size)
         if self.training and self.config.mixup:
             share = float(Beta(self.config.mixup, self.config.mixup).sample())
             images = images.lerp(images.flip(0), 1 - share)
@@ -156,7 +161,7 @@ class RunningMean(Callback):
             self.means[name].lerp_(value, 1 - decay)
 
     def _weights(self) -> dict[str, Tensor]:
-        return {name: value for name, value in self.learn.model.state_dict().items() if value.is_floating_point()}
+        return {name: value for name, value in get_model(self.learn.model).state_dict().items() if value.is_floating_point()}
 
     def _swap(self):
         for name, value in self._weights().items():
@@ -195,12 +200,14 @@ class KeepProgress(Callback):
         measured = dict(zip(names, (float(v) for v in self.recorder.values[-1]), strict=True))
         seconds = round(time.perf_counter() - self.started, 1)
         self.rows.append({"epoch": self.epoch + 1, "size": self.prepare_batches.size, **measured, "seconds": seconds})
+        if not is_first():
+            return
         before = self.origin["rows"]
         rows = before + [{**row, "epoch": len(before) + row["epoch"]} for row in self.rows]
         write_whole(self.history, pd.DataFrame(rows).to_csv(index=False, float_format="%.5g").encode())
         state = {
             "config": self.config.plain(),
-            "model": self.learn.model.state_dict(),
+            "model": get_model(self.learn.model).state_dict(),
             "optimizer": self._optimizer(),
             "loss": self.loss_func.state_dict(),
             "running_mean": [self.running_mean.steps, self.running_mean.means],
