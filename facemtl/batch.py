@@ -12,21 +12,18 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-import numpy as np
-
-from .detection import Face, detect, open_image, whole
+from .detection import Face, box_in_file, detect, open_image, whole
 from .errors import FaceMTLError
-from .prediction import COLUMNS, Predictor
-from .tasks import Classification, task_named
+from .prediction import COLUMNS, SMALL_BATCH, Predictor, in_words
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
 # Images per batch, and faces that a model sees at once. Which images share a batch does not depend on the shard, so neither
 # do the last digits of an answer; and with so few faces, matrix products come out as they do for a face alone.
-BATCH = 4
+BATCH = SMALL_BATCH
 
 
 @dataclass(frozen=True)
@@ -157,14 +154,15 @@ def _records(predictor: Predictor, images: Mapping[str, Path], no_detect: bool) 
             errors[name] = str(error)
         except Exception as error:  # whatever an odd file brings about, the others are not its victims
             errors[name] = f"This image cannot be used ({type(error).__name__}: {error})."
-    answers = iter(_answers(predictor, [face.crop for found in faces.values() for face in found]))
+    crops = [face.crop for found in faces.values() for face in found]
+    answers = iter(in_words(predictor.predict(crops, faces=range(len(crops)), batch_size=BATCH)))
     return [
         {"image": name, "error": errors[name]}
         if name in errors
         else {
             "image": name,
             "faces": [
-                {"face": i, "box": [float(v) for v in face.box], "score": face.score, "answers": next(answers)}
+                {"face": i, "box": face.box, "score": face.score, "answers": next(answers)}
                 for i, face in enumerate(faces[name])
             ],
         }
@@ -177,34 +175,7 @@ def _faces(file: Path, no_detect: bool) -> list[Face]:
     faces = [whole(image)] if no_detect else detect(image)
     if not faces:
         raise FaceMTLError("no face found. If the image is a crop of a face, use --no-detect.")
-    return faces
-
-
-def _answers(predictor: Predictor, crops: Sequence[np.ndarray]) -> Iterator[list[dict]]:
-    """For each crop what every model says of it, in numbers, all digits of them, and in words."""
-    for start in range(0, len(crops), BATCH):
-        some = crops[start : start + BATCH]
-        said = predictor.predict(some, faces=range(len(some)))
-        shares = {
-            key: dict(zip(g["label"], map(float, g["probability"]), strict=True))
-            for key, g in said.probabilities.groupby(["face", "model", "task"])
-        }
-        for face, rows in said.table.groupby("face"):
-            yield [_answer(row, shares[face, row.model, row.task]) for row in rows.itertuples()]
-
-
-def _answer(row, probabilities: dict[str, float]) -> dict:
-    """A row of the predictions table as JSON has it."""
-    task = task_named(row.task)
-    number = int if isinstance(task, Classification) else float
-    return {
-        "model": row.model,
-        "task": row.task,
-        "prediction": number(row.prediction),
-        "answer": task.words(row.prediction),
-        **{name: None if np.isnan(value := getattr(row, name)) else float(value) for name in ("confidence", "low", "high")},
-        "probabilities": probabilities,
-    }
+    return [replace(face, box=tuple(box_in_file(face, image))) for face in faces]
 
 
 # ---------------------------------------------------------------------------------------- journals

@@ -34,7 +34,7 @@ SMALL = 64  # px a side; the models see more than a hundred
 BLURRED = 0.022  # of `_detail`: less than 1 in 100 UTKFace crops, all of those blurred by 3 % of a side
 DARK, BRIGHT = 55, 200  # mean luminance, of 255; beyond are less than 1 in 100 UTKFace crops each
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large images are refused or reduced here, not warned of
-PIXEL_SIZE = "facemtl pixel size"  # in the `info` of an image
+PIXEL_SIZE = "facemtl pixel size"  # in the `info` of an image: the side of one of its pixels, in pixels of the file
 BORDER = 0.25  # of a side, added around images that a face may fill
 
 
@@ -102,7 +102,7 @@ def face_at(image: Image.Image, box: tuple[float, float, float, float], score: f
 def open_image(file: Path | BinaryIO) -> Image.Image:
     """An image file, upright and in RGB; of an animation, its first frame. FaceMTLError where it cannot be read.
 
-    A large JPEG is decoded at a fraction: `pixel_size` tells which.
+    A large JPEG is decoded at a fraction, which `box_in_file` knows.
     """
     formats = _formats()
     try:
@@ -128,9 +128,9 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
         raise FaceMTLError(_why_unreadable(file, formats)) from error
 
 
-def pixel_size(image: Image.Image) -> float:
-    """The side of a pixel of `open_image`'s result, in pixels of the file."""
-    return image.info.get(PIXEL_SIZE, 1.0)
+def box_in_file(face: Face, image: Image.Image) -> list[float]:
+    """The box of a face that was found in `open_image`'s result, in pixels of the upright file."""
+    return [image.info.get(PIXEL_SIZE, 1.0) * float(value) for value in face.box]
 
 
 @cache

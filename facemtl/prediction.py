@@ -153,22 +153,28 @@ def interpret(checkpoint: Checkpoint, task: Task, outputs: Tensor) -> tuple[Tens
     return probabilities, task.decode(probabilities, calibration.get("margin", 0.0))
 
 
-def in_words(predictions: Predictions) -> list[dict]:
-    """Each row of the table as it is told outside of Python: in words too, with the probability of every label or year."""
-    answers = []
-    shares = predictions.probabilities.groupby(["image", "face", "model", "task"])
+def in_words(predictions: Predictions) -> list[list[dict]]:
+    """By face, in their order, each row as it is told outside of Python: in words too, with the probability of every label."""
+    if predictions.table.empty:
+        return []
+    keys = ["image", "face", "model", "task"]
+    shares = {
+        key: dict(zip(found["label"], map(float, found["probability"]), strict=True))
+        for key, found in predictions.probabilities.groupby(keys)
+    }
+    faces: dict[tuple, list[dict]] = {}
     for row, approach in zip(predictions.table.itertuples(), approach_of(predictions.table), strict=True):
-        found = shares.get_group((row.image, row.face, row.model, row.task))
-        answers.append(
+        is_class = np.isnan(row.low)
+        faces.setdefault((row.image, row.face), []).append(
             {
-                "image": row.image, "face": row.face, "task": row.task, "approach": approach, "model": row.model,
-                "answer": task_named(row.task).words(row.prediction), "prediction": row.prediction,
-                "confidence": row.confidence,
-                "low": None if np.isnan(row.low) else row.low, "high": None if np.isnan(row.high) else row.high,
-                "probabilities": dict(zip(found["label"], found["probability"].astype(float), strict=True)),
+                "task": row.task, "approach": approach, "model": row.model,
+                "answer": task_named(row.task).words(row.prediction),
+                "prediction": int(row.prediction) if is_class else row.prediction, "confidence": row.confidence,
+                "low": None if is_class else row.low, "high": None if is_class else row.high,
+                "probabilities": shares[row.image, row.face, row.model, row.task],
             }
         )  # fmt: skip
-    return answers
+    return list(faces.values())
 
 
 def to_batch(crops: Sequence[np.ndarray], size: int) -> Tensor:

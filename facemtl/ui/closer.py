@@ -131,9 +131,7 @@ def as_json(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels
     """All that is predicted for a face, in numbers and in words."""
     predictions, names = predictor.predict([crop]), {task.name for task in tasks}
     answers = [
-        {**{key: value for key, value in answer.items() if key not in ("image", "face")}, "label": labels.get(answer["task"])}
-        for answer in in_words(predictions)
-        if answer["task"] in names
+        {**answer, "label": labels.get(answer["task"])} for answer in in_words(predictions)[0] if answer["task"] in names
     ]
     milliseconds = {name: round(1000 * s, 2) for name, s in predictor.by_approach(predictions.seconds).items()}
     content = {"note": cards.NOTE, "answers": answers, "milliseconds": milliseconds}

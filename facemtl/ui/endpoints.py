@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 import pandas as pd
 
-from ..detection import detect, open_image, pixel_size, weaknesses
+from ..detection import box_in_file, detect, open_image, weaknesses
 from ..errors import FaceMTLError
 from ..prediction import SMALL_BATCH, Predictor, in_words
 from ..tasks import AGE, GENDER, RACE, Classification
@@ -37,13 +37,11 @@ def predict(predictor: Predictor, photo: str | Path | None) -> dict[str, Any]:
     image = open_image(Path(photo))
     faces = detect(image)
     predictions = predictor.predict([face.crop for face in faces], faces=range(len(faces)), batch_size=SMALL_BATCH)
-    answers = _by_face(in_words(predictions) if faces else [])
-    scale = pixel_size(image)
     return {
         "note": cards.NOTE,
         "faces": [
-            {"box": [scale * v for v in face.box], "score": face.score, "poor": weaknesses(face), "answers": answers[i]}
-            for i, face in enumerate(faces)
+            {"box": box_in_file(face, image), "score": face.score, "poor": weaknesses(face), "answers": answers}
+            for face, answers in zip(faces, in_words(predictions), strict=True)
         ],
     }
 
@@ -66,15 +64,14 @@ def sample(predictor: Predictor, pool: FacePool, results: pd.DataFrame | None, n
         pool.learn(predictor, results)
     drawn = pool.draw(n, wish)
     predictions = predictor.predict([f.face.crop for f in drawn], faces=range(len(drawn)), batch_size=SMALL_BATCH)
-    answers = _by_face(in_words(predictions) if drawn else [])
     return {
         "note": cards.NOTE,
         "origin": pool.origin,
         "seed": wish.seed,
         "total": len(pool.select(wish)),
         "faces": [
-            {"labels": each.labels, "picture": cards.jpeg_url(each.face.crop)[0], "answers": answers[i]}
-            for i, each in enumerate(drawn)
+            {"labels": each.labels, "picture": cards.jpeg_url(each.face.crop)[0], "answers": answers}
+            for each, answers in zip(drawn, in_words(predictions), strict=True)
         ],
     }
 
@@ -146,10 +143,3 @@ def _place(name: str, value: object, choices: Sequence[str]) -> int:
     if value not in choices:
         raise FaceMTLError(f"{name} cannot be {str(value)[:20]!r}. Choose one of {', '.join(choices)}.")
     return choices.index(value)
-
-
-def _by_face(answers: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
-    found: dict[int, list[dict[str, Any]]] = {}
-    for answer in answers:
-        found.setdefault(answer["face"], []).append({k: v for k, v in answer.items() if k not in ("image", "face")})
-    return found

@@ -1,0 +1,34 @@
+"""One core behind all doors: the page, the endpoint and the command line give the same answers to the same photo."""
+
+import base64
+import json
+
+from gradio_client import Client, handle_file
+from playwright.sync_api import expect
+
+from facemtl import cli
+from tests.odd_files import scene
+
+
+def test_the_page_the_endpoint_and_the_command_line_say_the_same_to_the_last_digit(page, app, tmp_path):
+    photo = tmp_path / "photo.jpg"
+    scene((5000, 3600), (400, 900, 1700), (2800, 1300, 1500)).save(photo, quality=92)
+
+    told = Client(app, verbose=False).predict(handle_file(photo), api_name="/predict")["faces"]
+    assert len(told) == 2
+
+    assert cli.main(["predict", str(photo), "--json", str(tmp_path / "out.json")]) == 0
+    (image,) = json.loads((tmp_path / "out.json").read_text())
+    assert [face["answers"] for face in image["faces"]] == [face["answers"] for face in told]
+    assert [face["box"] for face in image["faces"]] == [face["box"] for face in told]
+
+    expect(page.locator("#answer")).to_contain_text("What it cost")
+    page.locator("#photo input[type=file]").set_input_files(photo)
+    for number, face in enumerate(told, start=1):
+        chosen = page.locator("#view").get_by_role("button", name=f"Face {number}", exact=True)
+        chosen.press("Enter")
+        expect(page.locator("#view")).to_contain_text(f"face {number} of 2")
+        page.get_by_role("button", name="Save the result").press("Enter")
+        link = page.get_by_role("link", name="Download all numbers (JSON)").get_attribute("href")
+        saved = json.loads(base64.b64decode(link.partition("base64,")[2]))["answers"]
+        assert [{key: value for key, value in answer.items() if key != "label"} for answer in saved] == face["answers"]
