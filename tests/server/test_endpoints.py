@@ -4,7 +4,9 @@ import ast
 import asyncio
 import base64
 import io
+import re
 
+import httpx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -135,6 +137,21 @@ def test_a_language_model_finds_just_these_and_gets_the_same(app, client):
     assert all(tool.description for tool in tools)
     assert sampled == client.predict(n=2, seed=7, api_name="/sample")
     assert predicted == client.predict(handle_file(file), api_name="/predict")
+
+
+def test_the_readme_tells_how(app, tmp_path, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (support.ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    scene((640, 480), (180, 90, 280)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("http://127.0.0.1:7860", app), {})
+    said = capsys.readouterr().out
+    assert "('age', 'multi', '" in said and "'group': 'female'" in said
+
+
+def test_plain_http_is_enough(app):
+    asked = httpx.post(f"{app}/gradio_api/call/metrics", json={"data": ["all"]}).json()
+    said = httpx.get(f"{app}/gradio_api/call/metrics/{asked['event_id']}").text
+    assert "event: complete" in said and '"task": "gender"' in said
 
 
 def test_a_photo_without_a_face_is_an_empty_list(client, tmp_path):
