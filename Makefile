@@ -6,7 +6,7 @@ BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint lock clean help
+.PHONY: run test lint audit lock clean help
 
 run: .venv/requirements.stamp  ## start the app and open its page
 	@$(BIN)/python app.py --open $(ARGS)
@@ -18,6 +18,9 @@ test: .venv/requirements-dev.stamp  ## run all tests, the browser tests in a Chr
 lint: .venv/requirements-dev.stamp  ## check style and formatting
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+audit: .venv/requirements-dev.stamp  ## look for known vulnerabilities of the pinned dependencies (asks PyPI)
+	@$(BIN)/pip-audit --requirement requirements.txt --no-deps --disable-pip --progress-spinner off
 
 lock: .venv/requirements-dev.stamp  ## pin the dependencies of pyproject.toml (ARGS=--upgrade: newer versions)
 	@$(COMPILE) pyproject.toml --output-file requirements.txt >/dev/null
