@@ -1,11 +1,13 @@
 """What goes wrong on real machines: processes die, disks fill up, ports are taken, files are damaged."""
 
+import os
 import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pandas as pd
 import pytest
 import torch
@@ -137,3 +139,23 @@ def test_the_app_does_not_start_with_weights_that_are_not_whole(damage, tmp_path
     status, said = start_app(tmp_path, "--models", str(models))
     assert status == 1 and one_sentence(said), said
     assert "age" in said or str(models) in said
+
+
+@pytest.mark.parametrize("missing", ["assets/faces", "assets/style.css", "assets/history", "assets/dataset", "MODEL_CARD.md"])
+def test_without_a_part_of_its_assets_the_app_serves_the_rest_or_says_what_is_missing(missing, tmp_path):
+    copy = tmp_path / "facemtl"
+    for name in ("facemtl", "assets"):
+        shutil.copytree(support.ROOT / name, copy / name, copy_function=os.symlink, ignore=shutil.ignore_patterns("*.py"))
+    for file in ["app.py", "MODEL_CARD.md", *(f.relative_to(support.ROOT) for f in support.ROOT.glob("facemtl/**/*.py"))]:
+        shutil.copy(support.ROOT / file, copy / file)
+    shutil.rmtree(copy / missing) if (copy / missing).is_dir() else (copy / missing).unlink()
+    log = tmp_path / "log.txt"
+    settings = {"FACEMTL_DATA": str(tmp_path / "no-dataset"), "PYTHONPATH": str(copy)}
+    try:
+        with support.running_app(log, environment=settings, cwd=copy) as address:
+            page = httpx.get(address, timeout=60)
+            assert page.status_code == 200 and Path(missing).name not in ("faces", "style.css", "MODEL_CARD.md")
+    except AssertionError:
+        assert one_sentence(log.read_text()), log.read_text()
+        assert Path(missing).name in log.read_text()
+    assert "Traceback" not in log.read_text()
