@@ -12,11 +12,13 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from .detection import Face, box_in_file, detect, open_image, whole
+import numpy as np
+
+from .detection import as_record, detect, open_image, whole
 from .errors import FaceMTLError
 from .prediction import COLUMNS, SMALL_BATCH, Predictor, in_words
 
@@ -73,7 +75,7 @@ def predict(
 ) -> None:
     """Write into `journal` what the models say of the shard's images; what it holds already is not done again.
 
-    `report` is told of each image's record: `image, error`, or `image, faces`, each with `face, box, score, answers`.
+    `report` is told of each image's record: `image, error`, or `image, faces`, each with `box, score, poor, answers`.
     An image that cannot be read or shows no face has an error, which stops nothing. Raises FaceMTLError where the journal is
     of a run with other images, models or options.
     """
@@ -123,10 +125,14 @@ def write_tables(journals: Sequence[Path], csv_file: Path | None, json_file: Pat
         raise FaceMTLError(f"None of the {len(n_faces)} images gave a prediction.")
     for file, write in ((csv_file, _write_csv), (json_file, _write_json)):
         if file:
-            partial = file.with_name(f".partial-{file.name}")
-            with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as opened:
-                write(_joined(journals), opened)
-            partial.replace(file)
+            partial = file.with_name(f".{file.name}.partial")
+            try:
+                with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as opened:
+                    write(_joined(journals), opened)
+                partial.replace(file)
+            except OSError:
+                partial.unlink(missing_ok=True)
+                raise
     failed = n_faces.count(0)
     words = f"{sum(n_faces):,} faces of {len(n_faces) - failed:,} images"
     return f"{words}; {failed:,} images left out" if failed else words
@@ -154,28 +160,23 @@ def _records(predictor: Predictor, images: Mapping[str, Path], no_detect: bool) 
             errors[name] = str(error)
         except Exception as error:  # whatever an odd file brings about, the others are not its victims
             errors[name] = f"This image cannot be used ({type(error).__name__}: {error})."
-    crops = [face.crop for found in faces.values() for face in found]
+    crops = [crop for found in faces.values() for crop, _ in found]
     answers = iter(in_words(predictor.predict(crops, faces=range(len(crops)), batch_size=BATCH)))
     return [
         {"image": name, "error": errors[name]}
         if name in errors
-        else {
-            "image": name,
-            "faces": [
-                {"face": i, "box": face.box, "score": face.score, "answers": next(answers)}
-                for i, face in enumerate(faces[name])
-            ],
-        }
+        else {"image": name, "faces": [{**told, "answers": next(answers)} for _, told in faces[name]]}
         for name in images
     ]
 
 
-def _faces(file: Path, no_detect: bool) -> list[Face]:
+def _faces(file: Path, no_detect: bool) -> list[tuple[np.ndarray, dict]]:
+    """The crop of each face, and what is told of it."""
     image = open_image(file)
     faces = [whole(image)] if no_detect else detect(image)
     if not faces:
         raise FaceMTLError("no face found. If the image is a crop of a face, use --no-detect.")
-    return [replace(face, box=tuple(box_in_file(face, image))) for face in faces]
+    return [(face.crop, as_record(face, image)) for face in faces]
 
 
 # ---------------------------------------------------------------------------------------- journals
@@ -275,9 +276,9 @@ def _write_csv(records: Iterator[dict], file: TextIO) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     for record in records:
-        for face in record.get("faces", ()):
+        for i, face in enumerate(record.get("faces", ())):
             for answer in face["answers"]:
-                row = {**answer, "image": record["image"], "face": face["face"]}
+                row = {**answer, "image": record["image"], "face": i}
                 writer.writerow([row[name] for name in COLUMNS])
 
 

@@ -102,7 +102,7 @@ def face_at(image: Image.Image, box: tuple[float, float, float, float], score: f
 def open_image(file: Path | BinaryIO) -> Image.Image:
     """An image file, upright and in RGB; of an animation, its first frame. FaceMTLError where it cannot be read.
 
-    A large JPEG is decoded at a fraction, which `box_in_file` knows.
+    A large JPEG is decoded at a fraction, which `as_record` knows.
     """
     formats = _formats()
     try:
@@ -128,9 +128,12 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
         raise FaceMTLError(_why_unreadable(file, formats)) from error
 
 
-def box_in_file(face: Face, image: Image.Image) -> list[float]:
-    """The box of a face that was found in `open_image`'s result, in pixels of the upright file."""
-    return [image.info.get(PIXEL_SIZE, 1.0) * float(value) for value in face.box]
+def as_record(face: Face, image: Image.Image) -> dict:
+    """What is told outside of Python of a face that was found in `open_image`'s result: its `box` in pixels of the upright
+    file, the detector's `score`, and why its crop is `poor`.
+    """
+    scale = image.info.get(PIXEL_SIZE, 1.0)
+    return {"box": [scale * float(value) for value in face.box], "score": face.score, "poor": weaknesses(face)}
 
 
 @cache

@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 import pandas as pd
 
-from ..detection import box_in_file, detect, open_image, weaknesses
+from ..detection import as_record, detect, open_image
 from ..errors import FaceMTLError
 from ..prediction import SMALL_BATCH, Predictor, in_words
 from ..tasks import AGE, GENDER, RACE, Classification
@@ -40,8 +40,7 @@ def predict(predictor: Predictor, photo: str | Path | None) -> dict[str, Any]:
     return {
         "note": cards.NOTE,
         "faces": [
-            {"box": box_in_file(face, image), "score": face.score, "poor": weaknesses(face), "answers": answers}
-            for face, answers in zip(faces, in_words(predictions), strict=True)
+            {**as_record(face, image), "answers": answers} for face, answers in zip(faces, in_words(predictions), strict=True)
         ],
     }
 

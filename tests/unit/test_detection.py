@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from facemtl import detection
-from facemtl.detection import LARGEST_CROP, Face, as_rgb, box_in_file, detect, face_at, open_image, weaknesses, whole
+from facemtl.detection import LARGEST_CROP, Face, as_record, as_rgb, detect, face_at, open_image, weaknesses, whole
 from facemtl.errors import FaceMTLError
 from tests import support
 from tests.odd_files import FACE, GRAY, ODD_FILES, PLACE, POSTSCRIPT, SIZE, composite, lying, mutated, saved, scene
@@ -235,8 +235,9 @@ def test_a_large_jpeg_is_reduced_and_says_by_how_much():
     opened = open_image(io.BytesIO(saved(scene((8000, 6000), (2000, 1000, 3000)), "JPEG")))
     assert opened.size == (4000, 3000)
     (face,) = detect(opened)
-    assert box_in_file(face, opened) == [2 * v for v in face.box]
-    assert iou(box_in_file(face, opened), square((2000, 1000, 3000))) > 0.6
+    told = as_record(face, opened)
+    assert told["box"] == [2 * v for v in face.box]
+    assert iou(told["box"], square((2000, 1000, 3000))) > 0.6
 
 
 def test_postscript_starts_no_other_program(monkeypatch):
