@@ -1,5 +1,6 @@
 """Real parts that several test files share: pictures, archives, a web server, child processes."""
 
+import asyncio
 import io
 import os
 import socket
@@ -9,7 +10,8 @@ import tarfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from http import HTTPStatus
@@ -246,6 +248,15 @@ def kill_once(process: subprocess.Popen, condition: Callable[[], bool], patience
     time.sleep(patience)
     process.kill()
     process.communicate(timeout=60)
+
+
+# ------------------------------------------------------------------------------------ asynchronous
+
+
+def finished(work: Coroutine):
+    """What it comes to, in a thread with a loop of its own: Playwright keeps one running in the main thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 # ---------------------------------------------------------------------------------------- browser

@@ -1,6 +1,5 @@
 """One's own faces, from a CSV with gaps to the app that answers, through the commands that README.md names."""
 
-import asyncio
 import contextlib
 import csv
 import io
@@ -61,7 +60,7 @@ def handlers_of(trained: SimpleNamespace) -> dict[str, Callable]:
     """Those of the app, once it has read the faces, by tab and name."""
     demo = make_app(trained.models, trained.results, trained.data)
     found = {f"{f.fn.__module__.split('.')[-1]}.{f.fn.__name__}": f.fn for f in demo.fns.values() if callable(f.fn)}
-    asyncio.run(found["ui.on_wait"]())
+    support.finished(found["ui.on_wait"]())
     return found
 
 

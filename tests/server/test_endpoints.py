@@ -1,7 +1,6 @@
 """The doors beside the browser: what programs ask the running app, and what it answers them."""
 
 import ast
-import asyncio
 import base64
 import io
 import re
@@ -132,7 +131,7 @@ def test_a_language_model_finds_just_these_and_gets_the_same(app, client):
             answers = [(await session.call_tool(tools[name].name, given)).content[0].text for name, given in asked]
             return list(tools.values()), *map(ast.literal_eval, answers)
 
-    tools, sampled, predicted = asyncio.run(ask())
+    tools, sampled, predicted = support.finished(ask())
     assert sorted(tool.name.split("_")[-1] for tool in tools) == ["metrics", "predict", "sample"]
     assert all(tool.description for tool in tools)
     assert sampled == client.predict(n=2, seed=7, api_name="/sample")
