@@ -48,10 +48,13 @@ class Person:
         self.random, self.session = random.Random(seed), f"person{seed}"
         self.photo: Path | None = None
 
-    async def stay(self, clicks: int) -> None:
+    async def stay(self, most: int) -> None:
+        """Until this person, or all together, have clicked enough."""
         # A page keeps this connection while it is open; when it closes, the server forgets the visitor.
         async with self.http.stream("GET", f"/gradio_api/heartbeat/{self.session}"):
-            for _ in range(clicks):
+            for _ in range(CLICKS):
+                if self.measured.n_clicks >= most:
+                    return
                 act = self.random.choices([self.upload, self.draw, self.choose, self.save], [4, 3, 2, 3 if self.photo else 0])[
                     0
                 ]
@@ -142,7 +145,7 @@ async def play(address: str, process: int, people: int, clicks: int) -> Measured
 
         async def one_after_another() -> None:
             while measured.n_clicks < clicks:
-                await Person(http, config, next(numbers), measured).stay(CLICKS)
+                await Person(http, config, next(numbers), measured).stay(clicks)
 
         async def watch() -> None:
             while True:

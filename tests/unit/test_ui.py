@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import fields, replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -774,8 +774,7 @@ def test_nobody_s_models_wait_for_faces_that_are_still_read(pool):
         await waiting
         return was_done
 
-    with ThreadPoolExecutor(1) as elsewhere:  # Playwright keeps a loop running in this thread
-        assert elsewhere.submit(lambda: asyncio.run(waits())).result() is False
+    assert support.finished(waits()) is False
     assert ready(reading) is pool
 
 
