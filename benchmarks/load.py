@@ -55,9 +55,8 @@ class Person:
             for _ in range(CLICKS):
                 if self.measured.n_clicks >= most:
                     return
-                act = self.random.choices([self.upload, self.draw, self.choose, self.save], [4, 3, 2, 3 if self.photo else 0])[
-                    0
-                ]
+                shares = {self.upload: 4, self.draw: 3, self.choose: 2, self.save: 3 if self.photo else 0}
+                (act,) = self.random.choices(list(shares), list(shares.values()))
                 started = time.perf_counter()
                 try:
                     await act()

@@ -21,6 +21,7 @@ import numpy as np
 from .detection import as_record, detect, open_image, whole
 from .errors import FaceMTLError
 from .prediction import COLUMNS, SMALL_BATCH, Predictor, in_words
+from .tables import written_whole
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
 # Images per batch, and faces that a model sees at once. Which images share a batch does not depend on the shard, so neither
@@ -125,14 +126,9 @@ def write_tables(journals: Sequence[Path], csv_file: Path | None, json_file: Pat
         raise FaceMTLError(f"None of the {len(n_faces)} images gave a prediction.")
     for file, write in ((csv_file, _write_csv), (json_file, _write_json)):
         if file:
-            partial = file.with_name(f".{file.name}.partial")
-            try:
-                with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as opened:
-                    write(_joined(journals), opened)
-                partial.replace(file)
-            except OSError:
-                partial.unlink(missing_ok=True)
-                raise
+            text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
+            with written_whole(file) as partial, partial.open("w", **text) as opened:
+                write(_joined(journals), opened)
     failed = n_faces.count(0)
     words = f"{sum(n_faces):,} faces of {len(n_faces) - failed:,} images"
     return f"{words}; {failed:,} images left out" if failed else words

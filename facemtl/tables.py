@@ -1,7 +1,8 @@
 """Files that are written whole or not at all, and tables in them, whose damage is said in plain words."""
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -9,15 +10,22 @@ import pandas as pd
 from .errors import FaceMTLError
 
 
-def write_whole(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all: whoever reads it meanwhile, or after a crash, finds the old one or the new one."""
+@contextmanager
+def written_whole(file: Path) -> Iterator[Path]:
+    """A path to write to, which then becomes `file`: its readers, also after a crash, find the old one or the new one."""
     partial = file.with_name(f".{file.name}.partial")
     try:
-        partial.write_bytes(content)
+        yield partial
         partial.replace(file)
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with written_whole(file) as partial:
+        partial.write_bytes(content)
 
 
 def write_table(table: pd.DataFrame, file: Path) -> None:
