@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -14,6 +15,7 @@ from facemtl.prediction import SMALL_BATCH, LoadedModel, Predictor
 from facemtl.tasks import TASKS, task_named
 from facemtl.ui import endpoints
 from tests import support
+from tests.odd_files import FACE, NO_FACE, ODD_FILES
 
 N_IMAGES = 21  # six batches, the last of one image
 
@@ -72,6 +74,22 @@ def test_images_are_found_below_folders_and_named_from_there(tmp_path):
     assert list(batch.find_images([tmp_path / "a" / "c"])) == ["x.jpg"]
     several = batch.find_images([tmp_path / "b", tmp_path / "a" / "c", tmp_path / "b" / "x.jpg"])  # one of them twice
     assert several == {"b/x.jpg": tmp_path / "b" / "x.jpg", "a/c/x.jpg": tmp_path / "a" / "c" / "x.jpg"}
+
+
+def test_any_file_is_answered_or_refused_in_a_sentence_and_none_stops_the_others(models, tmp_path):
+    for file in ODD_FILES:
+        (tmp_path / file.name).write_bytes(file.content)
+    given, told = [str(tmp_path / file.name) for file in ODD_FILES], tmp_path / "told.json"
+    assert cli.main(["predict", *given, "--models", str(models), "--json", str(told)]) == 0
+    records = {record["image"]: record for record in json.loads(told.read_text())}
+    assert list(records) == [file.name for file in ODD_FILES]
+    for file in ODD_FILES:
+        record = records[file.name]
+        if file.outcome == FACE:
+            assert len(record["faces"]) == 1, record
+        else:
+            refusal = "no face found" if file.outcome == NO_FACE else file.outcome
+            assert re.search(refusal, record["error"]) and "\n" not in record["error"], record
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 40])
