@@ -10,6 +10,7 @@ The modules, in reading order; each imports only from those above it:
     data          UTKFace: download, file names -> DataFrame, copies, split, decoded images; the same for one's own faces
     description   what is in UTKFace, as counts that may be passed on
     models        FaceModel: one backbone, one head per task; Checkpoint: its weights on disk
+    inference     a trained model -> one that gives the same answers sooner
     losses        several task losses -> one, in three ways
     detection     an image -> the faces in it, each with the crop that the models see
     prediction    Predictor: faces -> the predictions table that everything else reads
@@ -33,6 +34,7 @@ The modules, in reading order; each imports only from those above it:
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -61,4 +63,33 @@ def _declare_missing_operators() -> torch.library.Library | None:
         return library
 
 
+def _import_torchvision() -> None:
+    """Import torchvision without torch's compiler, which would take longer than all else together.
+
+    torchvision asks the compiler's package for one function, with which it pools the features of detection models. We have
+    none, so a stand-in serves while torchvision is imported; who pools such features later gets the real function's answer.
+    """
+    names = ["torch._dynamo", "torch._dynamo.utils"]
+    if any(name in sys.modules for name in names):
+        return
+
+    def is_compile_supported(device_type: str) -> bool:
+        from torch._dynamo.utils import is_compile_supported
+
+        return is_compile_supported(device_type)
+
+    package, utils = map(ModuleType, names)
+    package.__path__, utils.is_compile_supported = [], is_compile_supported
+    sys.modules.update(zip(names, (package, utils), strict=True))
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, AttributeError):  # a version that asks for more: let it have the real one
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
+
+
 _torchvision_operators = _declare_missing_operators()  # they live as long as this object
+_import_torchvision()

@@ -48,6 +48,7 @@ class FaceModel(nn.Module):
             {task.name: nn.Sequential(nn.Dropout(dropout), nn.Linear(n_features, task.n_outputs)) for task in tasks}
         )
         self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        self.n_parameters = sum(p.numel() for p in self.parameters())
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """RGB images (B, 3, H, W) with values in [0, 1] -> {task name: outputs (B, n_outputs)}."""
@@ -77,10 +78,6 @@ class FaceModel(nn.Module):
             raise FaceMTLError(
                 "The model to start from has another backbone. Name the --backbone that it was trained with, or a deeper one."
             ) from error
-
-    @property
-    def n_parameters(self) -> int:
-        return sum(p.numel() for p in self.parameters())
 
 
 def resnet10() -> ResNet:

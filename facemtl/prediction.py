@@ -8,7 +8,7 @@ task, label, probability`.
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import FaceMTLError
+from .inference import faster
 from .models import Checkpoint, FaceModel
 from .tasks import TASKS, Task, task_named
 
@@ -57,6 +58,10 @@ class LoadedModel:
     def approach(self) -> Approach:
         return SINGLE if self.name in self.checkpoint.tasks else MULTI
 
+    def faster(self) -> "LoadedModel":
+        """Itself, giving the same answers sooner."""
+        return replace(self, model=faster(self.model, self.checkpoint.image_size))
+
     def outputs(self, crops: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """Square uint8 crops of any size -> {task: outputs (N, n_outputs)}."""
         return self.outputs_of(to_batch(crops, self.checkpoint.image_size))
@@ -93,7 +98,7 @@ class Predictor:
             raise FaceMTLError(
                 f"There are no models in {folder}. Train them with `python -m facemtl train`, or name their folder."
             )
-        models = [LoadedModel(*Checkpoint.load(description)) for description in descriptions]
+        models = [LoadedModel(*Checkpoint.load(description)).faster() for description in descriptions]
         order = {task.name: position for position, task in enumerate(TASKS)}
         return cls(sorted(models, key=lambda m: (len(m.model.tasks), order.get(m.checkpoint.tasks[0], 0), m.name)))
 

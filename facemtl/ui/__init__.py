@@ -7,10 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from . import uploads
+from .quickly import import_gradio
 
 # Before gradio is imported: it reads these when it starts.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder())
+import_gradio()
 
 import gradio as gr
 import numpy as np

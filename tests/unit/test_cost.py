@@ -13,6 +13,7 @@ from torch import nn
 from facemtl import cost
 from facemtl.cost import ALL, costs, in_words, machine, multiply_adds, note
 from facemtl.errors import FaceMTLError
+from facemtl.models import Checkpoint
 from facemtl.prediction import APPROACHES, MULTI, SINGLE, LoadedModel, Predictor
 from tests import support
 
@@ -78,12 +79,13 @@ def test_multiply_adds_of_the_shipped_models(table, predictor):
         def note(layer, inputs, output, found=found):
             found.append(layer.weight.numel() * (output[0, 0].numel() if output.ndim == 4 else 1))
 
-        layers = [m for m in loaded.model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+        _, model = Checkpoint.load(MODELS / f"{loaded.name}.json")
+        layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
         hooks = [layer.register_forward_hook(note) for layer in layers]
         try:
             with torch.inference_mode():
                 size = loaded.checkpoint.image_size
-                loaded.model(torch.zeros(1, 3, size, size))
+                model(torch.zeros(1, 3, size, size))
         finally:
             for hook in hooks:
                 hook.remove()

@@ -1,0 +1,115 @@
+"""A trained model -> one that gives the same answers sooner, on a CPU.
+
+Batch normalisation is folded into the convolutions before it; their weights are laid out once as oneDNN wants them, where
+torch would do it again in each call; and activations and residual sums are computed while a convolution's result is still
+in the cache. For one face and its mirror image that takes a third of the time away.
+"""
+
+import copy
+import operator
+from contextlib import suppress
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.fx.experimental.optimization import fuse
+from torch.fx.passes.shape_prop import ShapeProp
+
+from .models import FaceModel
+
+TYPICAL_BATCH = 2  # images: a face and its mirror image; weights are laid out for it, and serve any other
+_SUMS = (operator.add, operator.iadd, torch.add)
+_RELUS = (F.relu, torch.relu)
+
+
+def faster(model: FaceModel, size: int) -> FaceModel:
+    """The model for inference alone, on images of `size` px a side; `model` itself where its backbone cannot be traced."""
+    try:
+        backbone = fuse(model.backbone.eval())
+    except Exception:  # tracing runs the backbone's own code with placeholders, which may raise anything
+        return model
+    with suppress(RuntimeError, AttributeError, NotImplementedError):  # a torch without oneDNN, or with another one
+        backbone = _packed(backbone, size)
+    found = copy.copy(model)
+    found._modules = {**model._modules, "backbone": backbone}
+    return found
+
+
+class PackedConvolution(nn.Module):
+    """A convolution whose weights are laid out for oneDNN, with what may follow it: a sum with another tensor, a ReLU."""
+
+    def __init__(self, convolution: nn.Conv2d, input_shape: list[int]):
+        super().__init__()
+        self.geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
+        weight = torch.ops.mkldnn._reorder_convolution_weight(convolution.weight.detach(), *self.geometry, input_shape)
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", None if convolution.bias is None else convolution.bias.detach())
+        self.activation = "none"
+
+    def forward(self, images: Tensor, summand: Tensor | None = None) -> Tensor:
+        """(B, C, H, W), and what is added to the result before the activation -> (B, C', H', W')."""
+        of_all = (self.weight, self.bias, *self.geometry)
+        if summand is None:
+            return torch.ops.mkldnn._convolution_pointwise(images, *of_all, self.activation, [], "")
+        activation = None if self.activation == "none" else self.activation
+        return torch.ops.mkldnn._convolution_pointwise.binary(images, summand, *of_all, "add", 1.0, activation, [], "")
+
+
+def _packed(traced: fx.GraphModule, size: int) -> fx.GraphModule:
+    """With a PackedConvolution for each convolution and what follows it. The module that is given stays as it is."""
+    example = torch.rand(TYPICAL_BATCH, 3, size, size, generator=torch.Generator().manual_seed(0))
+    example = example.contiguous(memory_format=torch.channels_last)
+    graph, modules = copy.deepcopy(traced.graph), dict(traced.named_modules())
+    packed = fx.GraphModule(traced, graph)
+    with torch.no_grad():
+        ShapeProp(packed).propagate(example)
+    convolutions = {}
+    for node in graph.nodes:
+        if node.op == "call_module" and type(modules[node.target]) is nn.Conv2d:
+            (images,) = node.args
+            convolution = PackedConvolution(modules[node.target], list(images.meta["tensor_meta"].shape))
+            packed.set_submodule(node.target, convolution)
+            convolutions[node] = convolution
+    _take_in_sums(graph, convolutions)
+    _take_in_activations(graph, convolutions, modules)
+    packed.recompile()
+    with torch.no_grad():
+        expected, found = traced(example), packed(example)
+    if not torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.std())):
+        raise RuntimeError("the packed model gives other answers")
+    return packed
+
+
+def _take_in_sums(graph: fx.Graph, convolutions: dict[fx.Node, PackedConvolution]) -> None:
+    """Let a convolution add what its result alone is added to, if that is known by then."""
+    for node in list(graph.nodes):
+        if node.op != "call_function" or node.target not in _SUMS or len(node.args) != 2 or node.kwargs:
+            continue
+        position = {other: i for i, other in enumerate(graph.nodes)}
+        if not all(isinstance(term, fx.Node) and _shape(term) == _shape(node) for term in node.args):
+            continue
+        first, last = sorted(node.args, key=position.__getitem__)
+        if last in convolutions and first is not last and len(last.users) == 1:
+            last.args = (*last.args, first)
+            _replace(node, last)
+
+
+def _take_in_activations(
+    graph: fx.Graph, convolutions: dict[fx.Node, PackedConvolution], modules: dict[str, nn.Module]
+) -> None:
+    for node in list(graph.nodes):
+        is_relu = (node.op == "call_module" and type(modules[node.target]) is nn.ReLU) or (
+            node.op == "call_function" and node.target in _RELUS
+        )
+        if is_relu and node.args[0] in convolutions and len(node.args[0].users) == 1:
+            convolutions[node.args[0]].activation = "relu"
+            _replace(node, node.args[0])
+
+
+def _shape(node: fx.Node) -> tuple[int, ...]:
+    return tuple(node.meta["tensor_meta"].shape)
+
+
+def _replace(node: fx.Node, by: fx.Node) -> None:
+    node.replace_all_uses_with(by)
+    node.graph.erase_node(node)
