@@ -16,6 +16,7 @@ import torch
 import torchvision
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.transforms.functional import normalize
 
@@ -207,10 +208,16 @@ class Checkpoint:
         return checkpoint, model.eval().to(memory_format=torch.channels_last)
 
 
+class _Undrawn(TorchFunctionMode):
+    """Layers keep whatever their memory holds: drawing random weights for them would take time."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
 def _unfilled(*args, **kwargs) -> FaceModel:
-    """A model that is to be given weights: drawing random ones first would take time."""
-    try:
-        with torch.device("meta"):
-            return FaceModel(*args, **kwargs)
-    except RuntimeError:  # some backbones, such as RegNet, compute their widths with tensors
+    """A model that is to be given weights."""
+    with _Undrawn():
         return FaceModel(*args, **kwargs)

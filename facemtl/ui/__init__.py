@@ -1,18 +1,13 @@
 """The Gradio app: build_app() and the options to launch it with. One file per tab."""
 
-import os
+from . import before, uploads  # noqa: F401
+
+# isort: split
+
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-
-from . import uploads
-from .quickly import import_gradio
-
-# Before gradio is imported: it reads these when it starts.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder())
-import_gradio()
 
 import gradio as gr
 import numpy as np
@@ -26,6 +21,7 @@ from ..prediction import Predictor
 from ..tasks import AGE
 from . import about, behind, cards, compare, endpoints, guess, random_faces, training, validation
 from . import dataset as dataset_
+from .answers import Answers
 from .faces import FacePool, Wish, wait
 from .headers import WithHeaders
 from .look import Look
@@ -75,6 +71,7 @@ def build_app(
     pool: Future[FacePool] = ThreadPoolExecutor(1, "faces").submit(FacePool.open, dataset, composites)
     records = None if results is None else track_records(results)
     averages = FacePool.of_composites(composites)
+    answers = Answers(predictor, results)
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         with gr.Row(elem_classes="header"):
             gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
@@ -84,14 +81,14 @@ def build_app(
             with gr.Tab("Compare", id="compare"):
                 shared = compare.build(predictor, records, pool, averages, _CHOOSE, hide)
             with gr.Tab("Random faces", id="random") as random_tab:
-                drawn = random_faces.build(predictor, results, pool, _CHOOSE, tabs, shared, hide)
+                drawn = random_faces.build(answers, pool, _CHOOSE, tabs, shared, hide)
             with gr.Tab("Guess", id="guess", visible=AGE in predictor.tasks) as guess_tab:
                 game = guess.build(predictor, pool)
             with gr.Tab("Validation", id="validation"):
                 if results is None:
                     gr.HTML(cards.message("No results yet", MISSING))
                 else:
-                    faces_of = partial(behind.build, predictor, pool, tabs=tabs, shared=shared, hide=hide, on_click=_CHOOSE)
+                    faces_of = partial(behind.build, answers, pool, tabs=tabs, shared=shared, hide=hide, on_click=_CHOOSE)
                     validation.build(results, metrics, hide, faces_of)
             with gr.Tab("Dataset", id="dataset") as dataset_tab:
                 dataset_.build(described, averages, dataset_tab)
@@ -103,7 +100,7 @@ def build_app(
             with gr.Tab("About", id="about"):
                 about.build(model_card)
 
-        endpoints.build(predictor, results, metrics, pool)
+        endpoints.build(answers, metrics, pool)
         unseen = gr.Plot(plots.blank(), visible=False)
         quiet = {**compare.MODEL_WORK, "show_progress": "hidden"}
 

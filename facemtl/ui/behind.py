@@ -9,9 +9,10 @@ import pandas as pd
 
 from .. import plots
 from ..evaluation import age_errors
-from ..prediction import APPROACHES, MULTI, SINGLE, Approach, Predictor, approach_of
+from ..prediction import APPROACHES, MULTI, SINGLE, Approach, approach_of
 from ..tasks import AGE, Classification, Task
 from . import cards, compare
+from .answers import Answers
 from .faces import CLASSES, FacePool, ready
 from .look import look_at_face
 from .random_faces import N_FACES, grid
@@ -160,7 +161,7 @@ KINDS = [*AGES, *OTHERS]
 
 
 def build(
-    predictor: Predictor,
+    answers: Answers,
     pool: "Future[FacePool]",
     chosen: Callable[[bool, tuple], pd.DataFrame],
     choice: gr.State,
@@ -186,7 +187,7 @@ def build(
             (AGES, "Age", "Show faces by age", []),
             (OTHERS, "Answered other than labelled", "Show faces by answer", ["sensitive"]),
         ):
-            choices = [(kind.title, KINDS.index(kind)) for kind in kinds if kind.task in predictor.tasks]
+            choices = [(kind.title, KINDS.index(kind)) for kind in kinds if kind.task in answers.predictor.tasks]
             if not choices:
                 continue
             with gr.Row(elem_classes=["toolbar", *css]):
@@ -229,7 +230,7 @@ def build(
         """All outputs, for what is on display."""
         some, n = ready(pool).of_images(found.on_sheet, N_FACES), found.n_sheets
         place = f" Page {found.sheet + 1} of {n}." if n > 1 else ""
-        html = grid(predictor, some, found.said + place, hidden, by_chance=False) if some else NONE_HERE
+        html = grid(answers, some, found.said + place, hidden, by_chance=False) if some else NONE_HERE
         return found, html, gr.Button(visible=n > 1)
 
     def on_more(found: Drawn, hidden: bool) -> tuple:

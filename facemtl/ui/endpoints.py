@@ -17,6 +17,7 @@ from ..errors import FaceMTLError
 from ..prediction import SMALL_BATCH, Predictor, in_words
 from ..tasks import AGE, GENDER, RACE, Classification
 from . import cards, compare
+from .answers import Answers
 from .faces import ANY, MAX_SEED, ORDERS, FacePool, Wish, ready
 
 MOST_FACES = 24  # in one answer
@@ -39,13 +40,11 @@ def predict(predictor: Predictor, photo: str | Path | None) -> dict[str, Any]:
     predictions = predictor.predict([face.crop for face in faces], faces=range(len(faces)), batch_size=SMALL_BATCH)
     return {
         "note": cards.NOTE,
-        "faces": [
-            {**as_record(face, image), "answers": answers} for face, answers in zip(faces, in_words(predictions), strict=True)
-        ],
+        "faces": [{**as_record(face, image), "answers": said} for face, said in zip(faces, in_words(predictions), strict=True)],
     }
 
 
-def sample(predictor: Predictor, pool: FacePool, results: pd.DataFrame | None, n: int, wish: Wish) -> dict[str, Any]:
+def sample(answers: Answers, pool: FacePool, n: int, wish: Wish) -> dict[str, Any]:
     """Labelled faces that no model was trained on, with what both approaches say of them."""
     limits = {
         "n": (n, 1, MOST_FACES),
@@ -60,17 +59,18 @@ def sample(predictor: Predictor, pool: FacePool, results: pd.DataFrame | None, n
         raise FaceMTLError(f"age_from must not be above age_to: {wish.low} is above {wish.high}.")
     _place("order", wish.order, [*ORDERS])
     if wish.needs_predictions:
-        pool.learn(predictor, results)
+        pool.learn(answers)
     drawn = pool.draw(n, wish)
-    predictions = predictor.predict([f.face.crop for f in drawn], faces=range(len(drawn)), batch_size=SMALL_BATCH)
+    crops = [each.face.crop for each in drawn]
+    predictions = answers.predictor.predict(crops, faces=range(len(drawn)), batch_size=SMALL_BATCH)
     return {
         "note": cards.NOTE,
         "origin": pool.origin,
         "seed": wish.seed,
         "total": len(pool.select(wish)),
         "faces": [
-            {"labels": each.labels, "picture": cards.jpeg_url(each.face.crop)[0], "answers": answers}
-            for each, answers in zip(drawn, in_words(predictions), strict=True)
+            {"labels": each.labels, "picture": cards.jpeg_url(each.face.crop)[0], "answers": said}
+            for each, said in zip(drawn, in_words(predictions), strict=True)
         ],
     }
 
@@ -84,7 +84,7 @@ def metrics_of(metrics: pd.DataFrame | None, by: str) -> list[dict[str, Any]]:
     return rows.replace({np.nan: None}).to_dict("records")
 
 
-def build(predictor: Predictor, results: pd.DataFrame | None, metrics: pd.DataFrame | None, pool: "Future[FacePool]") -> None:
+def build(answers: Answers, metrics: pd.DataFrame | None, pool: "Future[FacePool]") -> None:
     """The endpoints `/predict`, `/sample` and `/metrics`; nothing that is seen."""
     public = {**compare.MODEL_WORK, "api_visibility": "public"}
 
@@ -94,7 +94,7 @@ def build(predictor: Predictor, results: pd.DataFrame | None, metrics: pd.DataFr
         Parameters:
             photo: an image file with one face or several
         """
-        return predict(predictor, photo)
+        return predict(answers.predictor, photo)
 
     def ask_sample(
         n: int = 12,
@@ -117,7 +117,7 @@ def build(predictor: Predictor, results: pd.DataFrame | None, metrics: pd.DataFr
             order: by chance, the largest age errors first, or those first of which the two approaches say the most different
         """
         wish = Wish(seed, low=age_from, high=age_to, gender=_index(GENDER, gender), race=_index(RACE, race), order=order)
-        return sample(predictor, ready(pool), results, n, wish)
+        return sample(answers, ready(pool), n, wish)
 
     def ask_metrics(by: By = "all") -> list[dict[str, Any]]:
         """Accuracy and mean absolute error of three single-task models and of one multi-task model, with 95 % intervals.

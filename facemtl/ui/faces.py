@@ -15,8 +15,9 @@ from ..data import VALIDATION, read_folder
 from ..detection import Face, open_image, whole
 from ..errors import FaceMTLError
 from ..own_faces import csv_of
-from ..prediction import APPROACHES, MULTI, SINGLE, Predictor, approach_of
+from ..prediction import MULTI, SINGLE
 from ..tasks import AGE, TASKS, Classification, Task
+from .answers import Answers
 
 MAX_SEED = 999_999
 ANY = -1  # in place of a label's index
@@ -85,6 +86,7 @@ class LabelledFace:
 
     face: Face
     labels: dict[str, float]
+    image: str  # the first 16 digits of its file's hash
 
 
 class FacePool:
@@ -118,17 +120,11 @@ class FacePool:
             return "Composites: each is the average of eight faces with the same labels. Nobody here is real."
         return f"Drawn from {len(self.table):,} validation images of {self.name}, which no model was trained on."
 
-    def learn(self, predictor: Predictor, results: pd.DataFrame | None) -> None:
-        """Have all faces' predictions at hand: from the saved `results` where they are there, else made now, once."""
-        if self.predictions is not None:
-            return
-        names = self.table["sha256"].str[:16]
-        keys = pd.MultiIndex.from_product([[task.name for task in predictor.tasks], [a.name for a in APPROACHES]])
-        wide = None if results is None else _wide(results).reindex(names, columns=keys)
-        if wide is None or wide.isna().any(axis=None):  # where there is no label, results tell no prediction either
-            crops = [whole(open_image(Path(file))).crop for file in self.table["file"]]
-            wide = _wide(predictor.predict(crops, list(names)).table).reindex(names)
-        self.predictions = wide.reset_index(drop=True)
+    def learn(self, answers: Answers) -> None:
+        """Have all faces' predictions at hand, which takes long where they are neither saved nor remembered."""
+        if self.predictions is None:
+            crops = lambda positions: [whole(open_image(Path(self.table["file"][i]))).crop for i in positions]  # noqa: E731
+            self.predictions = answers.of(list(self.table["sha256"].str[:16]), crops).reset_index(drop=True)
 
     def select(self, wish: Wish, tasks: Sequence[Task] = TASKS) -> np.ndarray:
         """The rows of `table` that are as wished, in the wished order. Of `tasks` that are not shown nothing is asked."""
@@ -183,18 +179,13 @@ class FacePool:
             except FaceMTLError:
                 continue  # damaged or gone since the folder was read: there are others
             labels = {task.name: float(row[task.column]) for task in TASKS if pd.notna(row[task.column])}
-            drawn.append(LabelledFace(face, labels))
+            drawn.append(LabelledFace(face, labels, row["sha256"][:16]))
         return drawn
 
 
 def aged(ages: pd.Series, low: float, high: float) -> pd.Series:
     """Which of these ages are from `low` to `high`; without such a limit also those that are missing."""
     return ages.between(low, high) | (ages.isna() & (low <= AGE.low) & (high >= AGE.high))
-
-
-def _wide(table: pd.DataFrame) -> pd.DataFrame:
-    """A predictions table with a row per image and a column per (task, approach)."""
-    return table.assign(approach=approach_of(table)).pivot_table("prediction", "image", ["task", "approach"])
 
 
 def ready(pool: "Future[FacePool]") -> FacePool:

@@ -6,11 +6,13 @@ from dataclasses import replace
 from html import escape
 
 import gradio as gr
+import numpy as np
 import pandas as pd
 
-from ..prediction import APPROACHES, Predictor, approach_of
+from ..prediction import APPROACHES
 from ..tasks import AGE, Classification, Task
 from . import cards, compare
+from .answers import Answers
 from .faces import AGREEMENTS, ANY, CLASSES, MAX_SEED, ORDERS, FacePool, LabelledFace, Wish, new_seed, ready
 from .look import look_at_face
 
@@ -35,15 +37,14 @@ element.addEventListener('click', async (event) => {
 NOBODY = cards.message("No such face", "No face is like that. Widen the ages, or set a field back to “any”.")
 
 
-def grid(predictor: Predictor, faces: list[LabelledFace], origin: str, hide: bool = False, by_chance: bool = True) -> str:
+def grid(answers: Answers, faces: list[LabelledFace], origin: str, hide: bool = False, by_chance: bool = True) -> str:
     """A card for each face, which opens it in Compare; of faces drawn `by_chance` also the mean age error of both approaches.
 
     With `hide`, nothing is said of sensitive tasks.
     """
-    tasks = cards.shown(predictor.tasks, hide)
-    table = predictor.predict([f.face.crop for f in faces], faces=range(len(faces))).table
-    table = table.assign(approach=approach_of(table))
-    tiles = "".join(_tile(i, face, table[table["face"] == i], tasks) for i, face in enumerate(faces))
+    tasks = cards.shown(answers.predictor.tasks, hide)
+    table = answers.of([f.image for f in faces], lambda positions: [faces[i].face.crop for i in positions])
+    tiles = "".join(_tile(i, face, table.iloc[i].unstack(), tasks) for i, face in enumerate(faces))
     mean = f"{_summary(table, faces)} " if by_chance else ""
     return (
         f'{cards.legend()}<p class="note">{escape(origin)}</p><div class="faces">{tiles}</div>'
@@ -51,8 +52,8 @@ def grid(predictor: Predictor, faces: list[LabelledFace], origin: str, hide: boo
     )
 
 
-def _tile(index: int, face: LabelledFace, rows: pd.DataFrame, tasks: tuple[Task, ...]) -> str:
-    values = rows.pivot(index="task", columns="approach", values="prediction")
+def _tile(index: int, face: LabelledFace, values: pd.DataFrame, tasks: tuple[Task, ...]) -> str:
+    """`values` has a row per task and a column per approach."""
     said = "; ".join(f"{a.title}: {_spoken(tasks, values[a.name])}" for a in APPROACHES)
     truth = _spoken(tasks, face.labels)
     lines = "".join(
@@ -107,12 +108,11 @@ def _class_line(task: Task, label: float | None, predictions: pd.Series) -> str:
 
 def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:
     """The mean age error of both approaches; nothing where no age is known or asked."""
-    known = {i: face.labels[AGE.name] for i, face in enumerate(faces) if AGE.name in face.labels}
-    ages = table[(table["task"] == AGE.name) & table["face"].isin(known)]
-    if ages.empty:
+    known = [i for i, face in enumerate(faces) if AGE.name in face.labels]
+    if not known or AGE.name not in table:
         return ""
-    labels = ages["face"].map(known)
-    error = (ages["prediction"] - labels).abs().groupby(ages["approach"]).mean()
+    labels = np.array([faces[i].labels[AGE.name] for i in known])
+    error = table[AGE.name].iloc[known].sub(labels, axis=0).abs().mean()
     means = " and ".join(f"{error[a.name]:.1f} years by {a.short}" for a in APPROACHES)
     whose = "this face" if len(faces) == 1 else f"these {len(faces)} faces"
     whose += "" if len(known) == len(faces) else f" ({len(known)} have a label)"
@@ -120,8 +120,7 @@ def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:
 
 
 def build(
-    predictor: Predictor,
-    results: pd.DataFrame | None,
+    answers: Answers,
     pool: "Future[FacePool]",
     choose: str,
     tabs: gr.Tabs,
@@ -142,7 +141,7 @@ def build(
         wished = {
             name: gr.Number(
                 end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=92, scale=0,
-                visible=AGE in predictor.tasks,
+                visible=AGE in answers.predictor.tasks,
             )
             for (name, end), label in zip(ends.items(), (f"{AGE.title} from", f"{AGE.title} to"), strict=True)
         }  # fmt: skip
@@ -151,7 +150,7 @@ def build(
             css = ["sensitive"] if task.sensitive else []
             wished[task.name] = gr.Dropdown(
                 choices, value=ANY, label=task.title, min_width=112, scale=0, elem_classes=css,
-                visible=task in predictor.tasks,
+                visible=task in answers.predictor.tasks,
             )  # fmt: skip
         for name, label, known in (("agreement", "Answers", AGREEMENTS), ("order", "Order", ORDERS)):
             choices = [(words, key) for key, words in known.items()]
@@ -166,15 +165,15 @@ def build(
 
     def show(wish: Wish, hidden: bool) -> tuple:
         """All outputs, for the faces that `wish` asks for."""
-        source, tasks = ready(pool), cards.shown(predictor.tasks, hidden)
+        source, tasks = ready(pool), cards.shown(answers.predictor.tasks, hidden)
         if wish.needs_predictions:
-            source.learn(predictor, results)
+            source.learn(answers)
         total = len(source.select(wish, tasks))
         last = max(0, (total - 1) // N_FACES)
         wish = replace(wish, sheet=min(wish.sheet, last))
         found = source.draw(N_FACES, wish, tasks)
         limits = f" Only {said}: {total:,}." if (said := wish.said(tasks)) else ""
-        html = grid(predictor, found, source.origin + limits, hidden) if found else NOBODY
+        html = grid(answers, found, source.origin + limits, hidden) if found else NOBODY
         address = f'<a href="{escape(wish.query())}">{LINK}</a><button type="button" class="copy">Copy</button>'
         counted = f"Page {wish.sheet + 1} of {last + 1}, {total:,} face{'' if total == 1 else 's'}" if total else ""
         return (
@@ -204,7 +203,7 @@ def build(
 
     def open_face(wish: Wish | None, hidden: bool, event: gr.EventData) -> tuple:
         chosen = int(event.choice)
-        found = ready(pool).draw(N_FACES, wish, cards.shown(predictor.tasks, hidden)) if wish else []
+        found = ready(pool).draw(N_FACES, wish, cards.shown(answers.predictor.tasks, hidden)) if wish else []
         if not 0 <= chosen < len(found):
             raise gr.Error("This face is no longer on display. Press “New faces” and click again.", print_exception=False)
         return gr.Tabs(selected="compare"), *shared["show"](look_at_face(found[chosen]), hidden)

@@ -42,7 +42,9 @@ def test_shipped_models_give_the_same_answers(description, n):
     torch.testing.assert_close(answers(faster(model, checkpoint.image_size), images), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("backbone", ["resnet10d", "resnet18d", "resnet50", "regnet_x_400mf", "mobilenet_v3_small", "densenet121"])
+@pytest.mark.parametrize(
+    "backbone", ["resnet10d", "resnet18d", "resnet50", "regnet_x_400mf", "mobilenet_v3_small", "densenet121"]
+)
 def test_so_do_other_backbones(backbone):
     model, images = lived(backbone), torch.rand(3, 3, 64, 64)
     expected = answers(model, images)

@@ -21,13 +21,14 @@ from PIL import Image, ImageFilter
 from facemtl import plots
 from facemtl.detection import open_image, whole
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import age_groups, confusion, load_metrics, metric_tables, track_records
-from facemtl.prediction import APPROACHES, approach_of
+from facemtl.evaluation import age_groups, confusion, load_metrics, metric_tables, metrics_of, track_records
+from facemtl.prediction import APPROACHES, Predictor, approach_of
 from facemtl.runs import RUNS_FILE
 from facemtl.tables import write_table
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from facemtl.ui import about, behind, cards, closer, compare, guess, random_faces, training, validation
 from facemtl.ui import look as looks
+from facemtl.ui.answers import Answers
 from facemtl.ui.faces import ANY, MAX_SEED, FacePool, Wish, as_seed, ready, wait
 from tests import support
 
@@ -98,7 +99,7 @@ def test_all_faces_that_are_as_wished_and_no_others(pool, gender, race):
 
 
 def test_the_order_is_chance_only_where_nothing_else_is_wished(pool, predictor):
-    pool.learn(predictor, None)
+    pool.learn(Answers(predictor))
     table = predictor.predict([whole(open_image(Path(f))).crop for f in pool.table["file"]], list(pool.table["sha256"])).table
     ages = table[table["task"] == "age"].pivot(index="image", columns="model", values="prediction").loc[pool.table["sha256"]]
     errors = (ages.sub(pool.table["age"].to_numpy(), axis=0)).abs().mean(axis=1).to_numpy()
@@ -111,7 +112,7 @@ def test_the_order_is_chance_only_where_nothing_else_is_wished(pool, predictor):
 
 
 def test_agreeing_and_disagreeing_faces_are_all_faces(pool, predictor):
-    pool.learn(predictor, None)
+    pool.learn(Answers(predictor))
     agree, differ = (set(pool.select(Wish(3, agreement=agreement))) for agreement in ("agree", "differ"))
     assert agree and differ and not agree & differ and len(agree | differ) == len(pool.table)
     ages = pool.predictions["age"]
@@ -136,16 +137,47 @@ def test_pages_hold_every_face_once(pool):
     assert pages[-1] == []
 
 
-def test_saved_predictions_are_used_where_all_are_there(synthetic_faces, predictor, tmp_path):
-    pool = FacePool.open(synthetic_faces, support.COMPOSITES)
+def saved_results(pool) -> pd.DataFrame:
+    """What some evaluation saved of these faces: the multi-task model always said 1, the others 0."""
     rows = [
-        (key[:16], model, task.name, 1.0 if model == "multitask" else 0.0)
+        (key[:16], model, task.name, 1.0 if model == "multitask" else 0.0, 1.0)
         for key in pool.table["sha256"]
         for task in TASKS
         for model in (task.name, "multitask")
     ]
-    pool.learn(predictor, pd.DataFrame(rows, columns=["image", "model", "task", "prediction"]))
+    return pd.DataFrame(rows, columns=["image", "model", "task", "prediction", "target"])
+
+
+def test_saved_predictions_are_used_where_they_are_of_the_same_models(synthetic_faces, predictor):
+    pool, other = (FacePool.open(synthetic_faces, support.COMPOSITES) for _ in range(2))
+    saved = saved_results(pool)
+    measured = Predictor(replace(m, checkpoint=replace(m.checkpoint, metrics=metrics_of(m, saved))) for m in predictor.models)
+    pool.learn(Answers(measured, saved))
     assert (pool.predictions["age"]["multi"] == 1).all() and (pool.predictions["age"]["single"] == 0).all()
+    other.learn(Answers(predictor, saved))  # their checkpoints say that they were measured otherwise
+    assert len(other.predictions) == len(pool.predictions) and not other.predictions.equals(pool.predictions)
+
+
+def test_of_a_face_without_a_label_saved_predictions_say_too_little(synthetic_faces, predictor):
+    pool = FacePool.open(synthetic_faces, support.COMPOSITES)
+    saved = saved_results(pool)[1:]
+    measured = Predictor(replace(m, checkpoint=replace(m.checkpoint, metrics=metrics_of(m, saved))) for m in predictor.models)
+    pool.learn(Answers(measured, saved))
+    assert (pool.predictions["age"]["single"][1:] == 0).all() and pool.predictions["age"]["single"][0] > 0
+    assert pool.predictions.notna().all(axis=None)
+
+
+def test_a_face_is_looked_at_once_and_every_answer_is_its_own(pool, predictor, monkeypatch):
+    asked, predict = [], predictor.predict
+    monkeypatch.setattr(predictor, "predict", lambda crops, names: asked.extend(names) or predict(crops, names))
+    answers = Answers(predictor)
+    for seed in (1, 2, 1, 3):
+        faces = pool.draw(5, Wish(seed))
+        found = answers.of([f.image for f in faces], lambda positions, faces=faces: [faces[i].face.crop for i in positions])
+        table = predict([f.face.crop for f in faces], faces=range(5)).table
+        for row, approach in zip(table.itertuples(), approach_of(table), strict=True):
+            assert found.iloc[row.face][row.task, approach] == pytest.approx(row.prediction, abs=1e-3)
+    assert len(asked) == len(set(asked)) > 5
 
 
 @pytest.mark.parametrize(
@@ -467,7 +499,7 @@ def test_messages_are_escaped():
 
 def test_the_grid_shows_each_face_with_its_truth_and_both_predictions(predictor, pool):
     faces = pool.draw(6, Wish(11))
-    html = random_faces.grid(predictor, faces, pool.origin)
+    html = random_faces.grid(Answers(predictor), faces, pool.origin)
     assert html.count('class="tile"') == 6
     assert "omposite" in html
     table = predictor.predict([f.face.crop for f in faces], faces=range(6)).table.query("task == 'age'")
@@ -611,7 +643,7 @@ def test_what_is_sensitive_is_not_said_where_it_is_hidden(predictor, labelled, p
     look, face = looks.look_at_face(labelled), (labelled.face.crop, visible, labelled.labels)
     said = [
         compare.answer(predictor, looks.look_at_face(labelled), hide=True),
-        random_faces.grid(predictor, pool.draw(6, Wish(1)), "", hide=True),
+        random_faces.grid(Answers(predictor), pool.draw(6, Wish(1)), "", hide=True),
         last(closer.where_card(predictor, look, visible)),
         last(closer.steadiness_card(predictor, look, visible)),
         last(closer.faces_card(predictor, look, visible)),
@@ -824,7 +856,7 @@ def behind_figures(predictor, pool, mislabelled):
         shared = {"outputs": [], "show": lambda look, hidden: (look,)}
         by_race = mislabelled[mislabelled["image"].isin(mislabelled["image"].unique()[::2])]
         chosen = lambda hidden, values: by_race if "race" in values and not hidden else mislabelled  # noqa: E731
-        behind.build(predictor, opened, chosen, gr.State(()), tabs, shared, hide, "")
+        behind.build(Answers(predictor), opened, chosen, gr.State(()), tabs, shared, hide, "")
     return {f.fn.__name__: f.fn for f in demo.fns.values() if callable(f.fn)}, found
 
 
@@ -888,7 +920,7 @@ def test_faces_that_were_chosen_by_race_go_when_it_is_hidden(behind_figures):
 
 def test_what_is_sensitive_in_a_tile_can_be_hidden_by_the_page_itself(predictor, pool):
     """As where the server has forgotten what is on display."""
-    html = random_faces.grid(predictor, pool.draw(6, Wish(1)), "")
+    html = random_faces.grid(Answers(predictor), pool.draw(6, Wish(1)), "")
     left = re.sub(r'<span class="[^"]*sensitive[^"]*">(?:<span[^>]*>(?:<i[^>]*></i>|[^<])*</span>|[^<])*</span>', "", html)
     assert not re.search(r"\b(" + "|".join([*GENDER.labels, *RACE.labels]) + r")\b", text(left))
     assert "years" in left

@@ -1,0 +1,47 @@
+"""What both approaches say of the dataset's faces: each face is looked at once."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..evaluation import metrics_of
+from ..prediction import APPROACHES, BATCH_SIZE, Predictor, approach_of
+
+
+class Answers:
+    """The predictions of faces that are named: the saved `results`, where they are of these models, and what was asked for.
+
+    Crops are the same for everybody, and so are the answers: who draws a face that somebody has seen does not wait for
+    models. What a visitor uploads is never in here.
+    """
+
+    def __init__(self, predictor: Predictor, results: pd.DataFrame | None = None):
+        self.predictor = predictor
+        names = [[task.name for task in predictor.tasks], [a.name for a in APPROACHES]]
+        self._known = pd.DataFrame(columns=pd.MultiIndex.from_product(names), dtype=float)
+        if results is not None and are_results_of(predictor, results):
+            self._take(results)
+
+    def of(self, names: Sequence[str], crops: Callable[[list[int]], Sequence[np.ndarray]]) -> pd.DataFrame:
+        """A row per name, in their order, with a column per (task, approach); `crops` makes those of the given positions."""
+        missing = [i for i, name in enumerate(names) if name not in self._known.index]
+        for start in range(0, len(missing), BATCH_SIZE):
+            positions = missing[start : start + BATCH_SIZE]
+            self._take(self.predictor.predict(crops(positions), [names[i] for i in positions]).table)
+        return self._known.loc[list(names)]
+
+    def _take(self, table: pd.DataFrame) -> None:
+        """Remember those of whom it tells everything: of a face without some label, results lack that prediction."""
+        table = table.assign(approach=approach_of(table))
+        wide = table.pivot_table("prediction", "image", ["task", "approach"]).reindex(columns=self._known.columns).dropna()
+        self._known = pd.concat([self._known, wide]) if len(self._known) else wide
+
+
+def are_results_of(predictor: Predictor, results: pd.DataFrame) -> bool:
+    """Whether results that were saved are of these very models, whose descriptions note what was measured then."""
+    for loaded in predictor.models:
+        noted, found = loaded.checkpoint.metrics, metrics_of(loaded, results)
+        if noted.keys() != found.keys() or not np.allclose([*noted.values()], [*found.values()], atol=0.01):
+            return False
+    return True
