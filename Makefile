@@ -11,9 +11,9 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --cust
 run: .venv/requirements.stamp  ## start the app and open its page
 	@$(BIN)/python app.py --open $(ARGS)
 
-test: .venv/requirements-dev.stamp  ## run all tests, the browser tests in a Chromium
+test: .venv/requirements-dev.stamp  ## run all tests, on up to four cores, the browser tests in a Chromium
 	@sh tests/install_chromium.sh $(BIN)/python
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: .venv/requirements-dev.stamp  ## check style and formatting
 	@$(BIN)/ruff check .

@@ -26,6 +26,7 @@ The modules, in reading order; each imports only from those above it:
     augmentation  a batch of images -> the same, each changed in its own way
     training      TrainConfig -> Checkpoint, with fastai
     experiments   short trainings of one budget: seeds, learning rates, weightings, recipes
+    bench         how long things take on this machine
     ui            the Gradio app, one file per tab
     serve         the app at an address
     cli           python -m facemtl download | train | evaluate | predict | app ...

@@ -122,6 +122,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
     added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the table")
 
+    added = command(_bench, "bench", "Measure how long things take on this machine.")
+    added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
+    added.add_argument("--json", type=Path, metavar="OUT", help="write the figures into this file, too")
+
     added = command(_report, "report", "Write the measured tables into documents.", data=False)
     added.add_argument("files", nargs="*", type=Path, help="documents with marked tables; none: all that hold some")
     added.add_argument("--results", type=Path, default=ASSETS / "validation", help="the folder of the measured tables")
@@ -292,6 +296,19 @@ def _cost(options: argparse.Namespace) -> None:
     table = cost.costs(Predictor.load(options.models).require_pairs(), options.models)
     cost.save(table, options.output)
     print(table.drop(columns=list(cost.machine())).round(1).to_string(index=False))
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from . import bench
+
+    def report(row: dict) -> None:
+        print(f"{row['what']:<54}{row['median']:>9.1f} {row['unit']:<9} ({row['low']:.1f} to {row['high']:.1f})", flush=True)
+
+    table = bench.bench(options.models, options.data, report=report)
+    for what, ratio in bench.ratios(table).items():
+        print(f"{what:<54}{ratio:>9.2f}")
+    if options.json:
+        bench.save(table, options.json)
 
 
 def _report(options: argparse.Namespace) -> None:

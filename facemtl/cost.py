@@ -53,7 +53,7 @@ def costs(predictor: Predictor, folder: Path, n_faces: int = 1, repeats: int = 3
                 "approach": approach.name,
                 "parameters": sum(loaded.model.n_parameters for loaded in models),
                 "file_bytes": sum((folder / f"{loaded.name}.safetensors").stat().st_size for loaded in models),
-                "multiply_adds": sum(map(_multiply_adds_of, models)),
+                "multiply_adds": sum(map(multiply_adds_of, models)),
                 "milliseconds": median,
                 "milliseconds_low": low,
                 "milliseconds_high": high,
@@ -97,8 +97,8 @@ def _milliseconds(predictor: Predictor, n_faces: int, repeats: int) -> dict[str,
     return dict(zip([loaded.name for loaded in predictor.models], np.array(rounds[_WARM_UP:]).T, strict=True))
 
 
-def _multiply_adds_of(loaded: LoadedModel) -> int:
-    """Of a model as it was trained: layers of one that was made faster cannot be counted."""
+def multiply_adds_of(loaded: LoadedModel) -> int:
+    """`multiply_adds` of a model as it was trained: layers of one that was made faster cannot be counted."""
     checkpoint = loaded.checkpoint
     return multiply_adds(FaceModel(loaded.model.tasks, checkpoint.backbone).eval(), checkpoint.image_size)
 

@@ -1,0 +1,235 @@
+"""How long things take on this machine, in one run, beside the time that its arithmetic alone would take.
+
+Each row is a measurement that is repeated; repetitions of what is compared take turns, so that a disturbance hits all alike.
+"""
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from .cost import machine, multiply_adds_of
+from .data import TRAIN, read_folder
+from .detection import detect, open_image
+from .errors import FaceMTLError
+from .evaluation import CHIP_SIZE
+from .places import ASSETS
+from .prediction import APPROACHES, MULTI, LoadedModel, Predictor
+
+COLUMNS = ["what", "unit", "median", "low", "high", "n"]
+MEGAPIXELS = {0.3: (640, 480), 2: (1632, 1224), 12: (4000, 3000)}
+BATCHES = (1, 4, 16, 64, 256)
+_STARTS = 3
+_WARM_UP = 2  # repetitions that are not counted
+_PATIENCE = 300  # seconds until an app that does not answer is given up
+
+
+def bench(models: Path, data: Path, repeats: int = 15, report: Callable[[dict], None] = lambda row: None) -> pd.DataFrame:
+    """A row per measurement, with COLUMNS: what, unit, median and quartiles, and of how many repetitions.
+
+    `report` is told of each row as soon as it is there. Without UTKFace in `data`, training is measured on composites.
+    """
+    rows: list[dict] = []
+
+    def note(what: str, unit: str, values: np.ndarray) -> None:
+        low, median, high = np.percentile(values, [25, 50, 75])
+        rows.append(dict(zip(COLUMNS, (what, unit, median, low, high, len(values)), strict=True)))
+        report(rows[-1])
+
+    with tempfile.TemporaryDirectory() as folder:
+        photos = {mp: _photo(Path(folder) / f"{mp}.jpg", size) for mp, size in MEGAPIXELS.items()}
+        for measure in (_start_and_requests, _models, _photos, _training):
+            for found in measure(models, data, photos, repeats):
+                note(*found)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def ratios(table: pd.DataFrame) -> dict[str, float]:
+    """What is told of times that differ between machines: one measurement over another of the same run."""
+    median = table.set_index("what")["median"]
+    single, multi = (median[f"one face, {a.short}"] for a in APPROACHES)
+    found = {
+        "one model over three, one face": multi / single,
+        "one model over what its arithmetic takes": multi / median["the multiply-adds of one model at the matrix rate"],
+    }
+    if "training, facemtl" in median:
+        found["training, facemtl over fastai's stock pipeline"] = median["training, facemtl"] / median["training, fastai"]
+    return found
+
+
+def save(table: pd.DataFrame, file: Path) -> None:
+    """Write the table as JSON, with the machine that it holds for."""
+    rows = table.round({"median": 3, "low": 3, "high": 3}).to_dict("records")
+    found = {"machine": machine(), "ratios": {k: round(v, 3) for k, v in ratios(table).items()}, "measured": rows}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+# ----------------------------------------------------------------------------------------- what is measured
+
+Found = Iterator[tuple[str, str, np.ndarray]]  # what, unit, values
+
+
+def _start_and_requests(models: Path, data: Path, photos: Mapping[float, Path], repeats: int) -> Found:
+    seconds, memory = [], []
+    for _ in range(_STARTS - 1):
+        started = time.perf_counter()
+        with _app(models) as (_, process):
+            seconds.append(time.perf_counter() - started)
+            memory.append(_most_memory(process))
+    started = time.perf_counter()
+    with _app(models) as (address, process):
+        yield "python app.py to a served page", "s", np.array([*seconds, time.perf_counter() - started])
+        yield "memory of the app, once started", "MiB", np.array([*memory, _most_memory(process)])
+        client = Client(address, verbose=False)
+        ask = {
+            f"HTTP: a photo of {mp} megapixels to all answers": partial(client.predict, handle_file(file), api_name="/predict")
+            for mp, file in photos.items()
+        }
+        ask["HTTP: 24 random faces, all answers"] = partial(client.predict, n=24, api_name="/sample")
+        for name, values in _times(ask, repeats).items():
+            yield name, "ms", values
+        yield "memory of the app at most, after these requests", "MiB", np.array([_most_memory(process)])
+
+
+def _models(models: Path, data: Path, photos: Mapping[float, Path], repeats: int) -> Found:
+    for name, values in _times({"loading all weights": partial(Predictor.load, models)}, 3).items():
+        yield name, "ms", values
+    predictor = Predictor.load(models).require_pairs()
+    crops = list(np.random.default_rng(0).integers(0, 256, (max(BATCHES), CHIP_SIZE, CHIP_SIZE, 3), np.uint8))
+    sides = {a: [m for m in predictor.models if m.approach is a] for a in APPROACHES}
+    a_face = {f"one face, {a.short}": partial(_ask, found, crops[:1]) for a, found in sides.items()}
+    for name, values in _times(a_face, 2 * repeats).items():
+        yield name, "ms", values
+    size = max(m.checkpoint.image_size for m in predictor.models)
+    rate = _matrix_rate()
+    yield "matrix multiplication", "GFLOP/s", rate
+    needed = 2 * 2 * sum(map(multiply_adds_of, sides[MULTI]))  # two operations each; a face and its mirror image
+    yield "the multiply-adds of one model at the matrix rate", "ms", 1e-6 * needed / rate
+    for n in BATCHES:
+        some = {f"batches of {n} faces at {size} px, one model": partial(_ask, sides[MULTI], crops[:n])}
+        for name, values in _times(some, max(3, repeats // max(1, n // 16))).items():
+            yield name, "faces/s", 1000 * n / values
+    everything = {"validation, all models": partial(predictor.predict, crops)}
+    for name, values in _times(everything, 3).items():
+        yield name, "faces/s", 1000 * len(crops) / values
+
+
+def _photos(models: Path, data: Path, photos: Mapping[float, Path], repeats: int) -> Found:
+    for mp, file in photos.items():
+        image = open_image(file)
+        steps = {
+            f"decoding a photo of {mp} megapixels": partial(open_image, file),
+            f"finding the faces in a photo of {mp} megapixels": partial(detect, image),
+        }
+        for name, values in _times(steps, repeats).items():
+            yield name, "ms", values
+
+
+def _training(models: Path, data: Path, photos: Mapping[float, Path], repeats: int) -> Found:
+    from .training.stock import rates
+
+    try:
+        images, _ = read_folder(data, progress=False)
+    except FaceMTLError:
+        images, _ = read_folder(ASSETS / "faces", progress=False)
+    some = images[images["split"] == TRAIN].iloc[:1500]
+    if len(some) < 1000:  # as many files as it takes for a batch not to know the last one's
+        some = pd.concat([some] * -(-1000 // len(some)), ignore_index=True)
+    images = pd.concat([some, images[images["split"] != TRAIN]], ignore_index=True)
+    for name, values in rates(images, "resnet18", size=128, batch_size=64).items():
+        yield f"training, {name}", "images/s", values
+
+
+# ------------------------------------------------------------------------------------------------- how
+
+
+def _times(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, np.ndarray]:
+    """Milliseconds of each, (repeats,)."""
+    measured = []
+    for _ in range(_WARM_UP + repeats):
+        measured.append([])
+        for do in work.values():
+            started = time.perf_counter()
+            do()
+            measured[-1].append(1000 * (time.perf_counter() - started))
+    return dict(zip(work, np.array(measured[_WARM_UP:]).T, strict=True))
+
+
+def _ask(models: list[LoadedModel], crops: list[np.ndarray]) -> None:
+    for loaded in models:
+        loaded.outputs(crops)
+
+
+def _matrix_rate(side: int = 2048, repeats: int = 7) -> np.ndarray:
+    """Floating point operations a second of torch's own matrix multiplication, in 1e9."""
+    a, b = torch.rand(side, side), torch.rand(side, side)
+    (milliseconds,) = _times({"": partial(torch.matmul, a, b)}, repeats).values()
+    return 2 * side**3 / milliseconds / 1e6
+
+
+def _photo(file: Path, size: tuple[int, int]) -> Path:
+    """A photo of that size: a composite of which a third of the height is a face, before a noisy wall."""
+    rng = np.random.default_rng(0)
+    wall = rng.normal((118, 128, 138), 8, (size[1], size[0], 3)).clip(0, 255).astype(np.uint8)
+    photo, side = Image.fromarray(wall), round(0.45 * size[1])
+    with Image.open(sorted((ASSETS / "faces").glob("*.jpg"))[70]) as face:
+        photo.paste(face.resize((side, side)), (size[0] // 3, size[1] // 4))
+    photo.save(file, quality=92)
+    return file
+
+
+@contextmanager
+def _app(models: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """The app in a process of its own, without a dataset; its address, once its page is served."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
+        command = [sys.executable, "-m", "facemtl", "app", "--port", str(port), "--models", str(models.absolute())]
+        environment = {**os.environ, "FACEMTL_DATA": str(Path(folder, "no-dataset"))}
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            address, until = f"http://127.0.0.1:{port}", time.monotonic() + _PATIENCE
+            while not _answers(address):
+                if process.poll() is not None or time.monotonic() > until:
+                    log.seek(0)
+                    raise FaceMTLError(f"The app did not start: {log.read().decode(errors='replace')[-500:].strip()}")
+                time.sleep(0.02)
+            yield address, process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=30) as page:
+            return page.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _most_memory(process: subprocess.Popen) -> float:
+    """MiB that a process has had in memory at most; NaN where the system does not say so."""
+    try:
+        status = io.StringIO(Path(f"/proc/{process.pid}/status").read_text())
+    except OSError:
+        return float("nan")
+    return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))

@@ -1,0 +1,67 @@
+"""fastai's stock way to train on a folder of images, beside ours: how many images a second either learns from."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from fastai.callback.core import Callback, CancelFitException
+from fastai.learner import Learner
+from fastai.metrics import accuracy
+from fastai.vision.augment import Resize, aug_transforms
+from fastai.vision.data import ImageDataLoaders
+from fastai.vision.learner import vision_learner
+from torchvision.models import get_model_builder
+
+from ..data import TRAIN
+from ..tasks import GENDER
+from . import TrainConfig, _device, _learner
+
+SETTLING = 3  # batches that are not counted: workers start, memory is allocated
+
+
+class Pace(Callback):
+    """Notes when each training batch ends, and ends the training after `n_batches`."""
+
+    order = 100  # after all that a batch takes
+
+    def __init__(self, n_batches: int):
+        self.n_batches, self.ends = n_batches, []
+
+    def after_batch(self):
+        if self.training:
+            self.ends.append(time.perf_counter())
+            if len(self.ends) == self.n_batches:
+                raise CancelFitException
+
+
+def rates(images: pd.DataFrame, backbone: str, size: int, batch_size: int, n_batches: int = 10) -> dict[str, np.ndarray]:
+    """Images a second of each of `n_batches` training batches: ours, and those of fastai's stock pipeline.
+
+    Both learn to tell gender from the same files, with the same backbone, image size and batch size. `images` is the
+    table of `data.read_folder`.
+    """
+    config = TrainConfig(tasks=(GENDER.name,), backbone=backbone, pretrained=False, stages=((size, 1),), batch_size=batch_size)
+    ours = _learner(config, images, None, _device("cpu"))
+    return {
+        name: batch_size / _seconds_of_batches(learner, n_batches)
+        for name, learner in (("facemtl", ours), ("fastai", stock_learner(images, backbone, size, batch_size)))
+    }
+
+
+def stock_learner(images: pd.DataFrame, backbone: str, size: int, batch_size: int) -> Learner:
+    """As fastai's documentation begins: `ImageDataLoaders`, `aug_transforms`, `vision_learner`, in float32."""
+    chosen = images[images["split"] == TRAIN]
+    loaders = ImageDataLoaders.from_lists(
+        ".", list(map(Path, chosen["file"])), list(chosen[GENDER.column].map(GENDER.words)), valid_pct=0.1, seed=0,
+        item_tfms=Resize(size), batch_tfms=aug_transforms(), bs=batch_size, device="cpu",
+    )  # fmt: skip
+    return vision_learner(loaders, get_model_builder(backbone), pretrained=False, metrics=accuracy)
+
+
+def _seconds_of_batches(learner: Learner, n_batches: int) -> np.ndarray:
+    pace = Pace(SETTLING + n_batches)
+    n_epochs = -(-pace.n_batches // max(1, len(learner.dls.train)))
+    with learner.no_bar(), learner.no_logging():
+        learner.fit_one_cycle(n_epochs, cbs=[pace])
+    return np.diff(pace.ends[SETTLING - 1 :])
