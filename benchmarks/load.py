@@ -177,7 +177,7 @@ def report(measured: Measured, seconds: float, people: int) -> dict:
         print(f"{name:<10}{len(values):>6}{np.median(values):>10.2f}{np.quantile(values, 0.95):>8.2f}{max(values):>8.2f}")
     print(f"told a place in the queue: {len(measured.places)} times, up to {max(measured.places, default=0)} before them")
     print(
-        f"memory, MiB: {measured.memory[0][1]:.0f} at first, {at(0.25):.0f} after a quarter of the clicks, {at(1):.0f} at most"
+        f"memory, MiB: {measured.memory[0][1]:.0f} at first, {at(0.5):.0f} in the first half of the clicks, {at(1):.0f} at most"
     )
     print(f"threads at most: {measured.n_threads}")
     print(f"failed or mixed up: {sum(measured.failures.values())} {dict(measured.failures) or ''}")
@@ -186,7 +186,7 @@ def report(measured: Measured, seconds: float, people: int) -> dict:
         "median_s": {name: round(float(np.median(values)), 3) for name, values in measured.seconds.items()},
         "q95_s": {name: round(float(np.quantile(values, 0.95)), 3) for name, values in measured.seconds.items()},
         "longest_queue": max(measured.places, default=0), "threads": measured.n_threads,
-        "memory_mib": {"start": round(measured.memory[0][1]), "quarter": round(at(0.25)), "most": round(at(1))},
+        "memory_mib": {"start": round(measured.memory[0][1]), "half": round(at(0.5)), "most": round(at(1))},
         "failed": sum(measured.failures.values()),
     }  # fmt: skip
 

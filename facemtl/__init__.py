@@ -21,6 +21,7 @@ The modules, in reading order; each imports only from those above it:
     explanation   where covering a face changes the answer; how steady the answer is
     label_noise   what the models say of the labels
     cost          what an answer costs: parameters, multiply-adds, milliseconds
+    speed         what was measured of speed -> words and tables
     report        measured tables -> the tables of README and model card
     plots         tables -> plotly figures
     augmentation  a batch of images -> the same, each changed in its own way

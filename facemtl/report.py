@@ -4,12 +4,12 @@ A document holds a table between `<!-- begin: NAME -->` and `<!-- end: NAME -->`
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
-from . import cost, evaluation, label_noise, robustness
+from . import cost, evaluation, label_noise, robustness, speed
 from .errors import FaceMTLError
 from .places import ASSETS, ROOT
 from .prediction import APPROACHES, MULTI, SINGLE, Approach
@@ -27,10 +27,11 @@ from .runs import (
     summary,
 )
 from .runs import luck as spread_of_seeds
+from .tables import as_markdown as _table
 from .tables import read_table
 from .tasks import TASKS, Metric, task_named
 
-DOCUMENTS = tuple(ROOT / name for name in ("README.md", "MODEL_CARD.md", "docs/experiments.md"))
+DOCUMENTS = tuple(ROOT / name for name in ("README.md", "MODEL_CARD.md", "docs/experiments.md", "docs/performance.md"))
 HISTORY_FILE = ASSETS / "history" / "2018.csv"
 _JUDGED = {
     MULTI: "One model is better.",
@@ -350,6 +351,7 @@ SECTIONS: dict[str, Callable[[Path], str]] = {
     "answer": answer, "history": history, "luck": luck, "rates": rates, "recipes": recipes, "weightings": weightings,
     "search": search, "results": results, "groups": groups, "worst": worst, "confidence": confidence, "intervals": intervals,
     "perturbations": perturbations, "disputed": disputed, "copies": copies, "near-copies": near_copies, "costs": costs,
+    "performance": speed.performance, "load": speed.load,
 }  # fmt: skip
 _LABELS = "python -m facemtl labels"
 
@@ -371,8 +373,3 @@ def _approach(name: str) -> str:
 def _heading(name: str) -> str:
     metric = task_named(name).metric
     return f"{name} {metric.title.lower()}" if metric.unit == "%" else f"{name} {metric.name.upper()}"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)

@@ -1,7 +1,7 @@
 """Files that are written whole or not at all, and tables in them, whose damage is said in plain words."""
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,3 +49,9 @@ def read_table(file: Path, types: dict[str, type], command: str, gaps: Sequence[
         raise FaceMTLError(f"There is no {file.name} in {file.parent}. Make it with `{command}`.") from error
     except (OSError, EOFError, ValueError) as error:
         raise FaceMTLError(f"{file} is damaged. Make it again with `{command}`.") from error
+
+
+def as_markdown(columns: Sequence[str], rows: Iterable[Sequence]) -> str:
+    """A table of Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)

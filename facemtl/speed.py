@@ -1,0 +1,50 @@
+"""What was measured of speed, by `bench` and by benchmarks/load.py: from their files into words and tables."""
+
+import json
+from pathlib import Path
+
+from .errors import FaceMTLError
+from .tables import as_markdown
+
+PERFORMANCE_FILE, LOAD_FILE = "performance.json", "load.json"
+_CLICKS = {"upload": "an upload", "draw": "twelve random faces", "choose": "a choice of images", "save": "saving a result"}
+
+
+def performance(folder: Path) -> str:
+    """How long things took on one machine, and what that is in ratios."""
+    found = _noted(folder / PERFORMANCE_FILE, "python -m facemtl bench --json")
+    rows = [
+        [row["what"], f"{_short(row['median'])} {row['unit']}", f"{_short(row['low'])} to {_short(row['high'])}", row["n"]]
+        for row in found["measured"]
+    ]
+    measured = as_markdown(["what", "median", "quartiles", "times"], rows)
+    shares = as_markdown(["ratio, in the same run", ""], [[what, f"{ratio:.2f}"] for what, ratio in found["ratios"].items()])
+    machine = found["machine"]
+    return f"{measured}\n\n{shares}\n\nOn {machine['threads']} threads of {machine['processor']}, torch {machine['torch']}."
+
+
+def load(folder: Path) -> str:
+    """What it means for a visitor that many others are there, too."""
+    found = _noted(folder / LOAD_FILE, "python benchmarks/load.py --json")
+    rows = [[_CLICKS[name], f"{found['median_s'][name]:.1f} s", f"{found['q95_s'][name]:.1f} s"] for name in _CLICKS]
+    memory, seconds = found["memory_mib"], found["seconds"]
+    return (
+        f"{as_markdown(['click', 'median wait', '95 % wait no longer than'], rows)}\n\n"
+        f"{found['people']} people at once who hardly pause: {found['clicks']:,} clicks in {seconds / 60:.0f} minutes; "
+        f"{found['failed'] or 'none'} of them failed or were somebody else's answer; up to {found['longest_queue']} stood "
+        f"in the queue before one, who was told so. Memory: {memory['start']:,} MiB at first, {memory['half']:,} at most in the first half of the "
+        f"clicks, {memory['most']:,} at most in all; {found['threads']} threads at most."
+    )
+
+
+def _noted(file: Path, command: str) -> dict:
+    """A JSON file that a measurement wrote. Raises FaceMTLError where it is missing or damaged."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FaceMTLError(f"There is no whole {file.name} in {file.parent}. Make it with `{command} {file}`.") from error
+
+
+def _short(value: float) -> str:
+    """Three digits that mean something."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
