@@ -3,6 +3,8 @@
 import ctypes
 import os
 import sys
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from .ui import build_app, launch_options
 
 def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = False) -> None:
     """Serve until interrupted. With `show`, open the page in a browser, where there is a screen; with `mcp`, speak that too."""
-    _share_memory()
+    keep_memory_low()
     has_screen = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     settings = launch_options(ASSETS / "style.css", mcp=mcp)
     try:
@@ -47,13 +49,24 @@ def make_app(models: Path, results: Path, data: Path):
     )
 
 
-def _share_memory() -> None:
-    """Let all threads allocate from the same memory.
+def keep_memory_low(every: float = 5.0) -> threading.Thread | None:
+    """Give memory that nobody uses any more back to the system, again and again, where the C library is glibc.
 
-    The C library would give each of the server's threads, dozens under load, memory of its own, which keeps what the largest
-    batch needed that ever ran there. The models run one at a time, so none of it is needed twice.
+    By itself, it would keep what models freed, hundreds of megabytes under load, wherever something that is still used lies
+    above it; and it would give each of the server's threads, dozens under load, memory of its own to do so.
     """
-    if sys.platform == "linux":
-        m_arena_max = -8  # as malloc.h calls it; only glibc knows it
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).mallopt(m_arena_max, 2)
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        trim, set_option = library.malloc_trim, library.mallopt
+        m_arena_max = -8  # as malloc.h calls it
+        set_option(m_arena_max, 2)
+
+        def run() -> None:
+            while True:
+                trim(0)
+                time.sleep(every)
+
+        thread = threading.Thread(target=run, name="memory", daemon=True)
+        thread.start()
+        return thread
+    return None

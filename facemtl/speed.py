@@ -30,10 +30,10 @@ def load(folder: Path) -> str:
     memory, seconds = found["memory_mib"], found["seconds"]
     return (
         f"{as_markdown(['click', 'median wait', '95 % wait no longer than'], rows)}\n\n"
-        f"{found['people']} people at once who hardly pause: {found['clicks']:,} clicks in {seconds / 60:.0f} minutes; "
-        f"{found['failed'] or 'none'} of them failed or were somebody else's answer; up to {found['longest_queue']} stood "
-        f"in the queue before one, who was told so. Memory: {memory['start']:,} MiB at first, {memory['half']:,} at most in the first half of the "
-        f"clicks, {memory['most']:,} at most in all; {found['threads']} threads at most."
+        f"{found['people']} people at once who hardly pause: {found['clicks']:,} clicks in {seconds / 60:.0f} minutes. "
+        f"{found['failed'] or 'None'} of them failed or got somebody else's answer; up to {found['longest_queue']} stood "
+        f"before one, who was told so. Memory: {memory['start']:,} MiB at first, {memory['half']:,} at most in the first half "
+        f"of the clicks, {memory['most']:,} at most in all; {found['threads']} threads at most."
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from facemtl import data, evaluation
 from facemtl.prediction import Predictor
@@ -26,8 +27,13 @@ def synthetic_faces(tmp_path_factory) -> Path:
 def utkface(tmp_path_factory) -> Path:
     """The folder of UTKFace's real images. Read only."""
     if archive := os.environ.get("FACEMTL_TEST_ARCHIVE"):
-        folder = tmp_path_factory.mktemp("utkface") / "UTKFace"
-        data.unpack(Path(archive), folder)
+        shared = tmp_path_factory.getbasetemp()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            shared = shared.parent  # all workers'
+        folder = shared / "UTKFace"
+        with FileLock(shared / "UTKFace.lock"):
+            if not folder.exists():
+                data.unpack(Path(archive), folder)
         return folder
     folder = data.default_folder()
     if any(folder.glob("*.jpg")):
@@ -36,6 +42,12 @@ def utkface(tmp_path_factory) -> Path:
         "needs UTKFace: run `python -m facemtl download`, or set FACEMTL_DATA to its folder "
         "or FACEMTL_TEST_ARCHIVE to a UTKFace.tar.gz"
     )
+
+
+@pytest.fixture(scope="session")
+def utkface_images(utkface) -> pd.DataFrame:
+    """The table of UTKFace's real images, which takes a while to read."""
+    return data.read_folder(utkface, progress=False)[0]
 
 
 @pytest.fixture

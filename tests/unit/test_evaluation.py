@@ -280,10 +280,9 @@ def test_shipped_intervals_cover_what_they_claim(results):
         assert share == pytest.approx(INTERVAL, abs=0.025)
 
 
-def test_shipped_results_are_what_the_shipped_models_say(predictor, results, utkface):
+def test_shipped_results_are_what_the_shipped_models_say(predictor, results, utkface_images):
     """On about 120 of the real validation images."""
-    images, _ = read_folder(utkface, progress=False)
-    some = images[images["split"] == VALIDATION].iloc[::25]
+    some = utkface_images[utkface_images["split"] == VALIDATION].iloc[::25]
     again = evaluation.validate(predictor, some)
     shipped = results[results["image"].isin(again["image"])]
     assert len(again) == len(some) * 2 * len(TASKS) == len(shipped)
@@ -295,18 +294,17 @@ def test_shipped_results_are_what_the_shipped_models_say(predictor, results, utk
     assert np.allclose(both["confidence"], both["confidence_shipped"], atol=0.01)
 
 
-def test_no_shipped_result_is_of_a_calibration_image(results, utkface):
-    images, _ = read_folder(utkface, progress=False)
-    by_hash = images.set_index(images["sha256"].str[:16])["split"]
+def test_no_shipped_result_is_of_a_calibration_image(results, utkface_images):
+    by_hash = utkface_images.set_index(utkface_images["sha256"].str[:16])["split"]
     known = results["image"].drop_duplicates().map(by_hash).dropna()
     assert (known == VALIDATION).all()
     assert not set(by_hash[by_hash == CALIBRATION].index) & set(results["image"])
 
 
-def test_evaluation_from_start_to_end(predictor, utkface, tmp_path):
+def test_evaluation_from_start_to_end(predictor, utkface_images, tmp_path):
     """Calibration and validation on a few hundred real images write what the app reads."""
-    images, _ = read_folder(utkface, progress=False)
-    few = pd.concat([images[images["split"] == split].head(n) for split, n in ((VALIDATION, 80), (CALIBRATION, 60))])
+    parts = ((VALIDATION, 80), (CALIBRATION, 60))
+    few = pd.concat([utkface_images[utkface_images["split"] == split].head(n) for split, n in parts])
     seen = []
     calibrated = evaluation.calibrate(predictor, few, seen.append)
     assert sum(seen) == 60 * len(predictor.models)

@@ -498,11 +498,9 @@ def test_an_interrupted_training_is_not_overwritten_by_a_new_one(left_over, synt
 # ----------------------------------------------------------------------------------------- real images
 
 
-def test_training_on_real_images_learns_and_survives_an_interruption(utkface, tmp_path, monkeypatch):
-    images, _ = read_folder(utkface)
-    few = pd.concat(
-        [images[images["split"] == TRAIN].head(480), images[images["split"] == CALIBRATION].head(160)], ignore_index=True
-    )
+def test_training_on_real_images_learns_and_survives_an_interruption(utkface_images, tmp_path, monkeypatch):
+    parts = ((TRAIN, 480), (CALIBRATION, 160))
+    few = pd.concat([utkface_images[utkface_images["split"] == split].head(n) for split, n in parts], ignore_index=True)
     config = TrainConfig(backbone="resnet10", pretrained=False, stages=((32, 3), (48, 3)), batch_size=32, lr=3e-3, seed=1)
     calls = []
 
