@@ -53,7 +53,7 @@ def bench(models: Path, data: Path, repeats: int = 15, report: Callable[[dict], 
         report(rows[-1])
 
     with tempfile.TemporaryDirectory() as folder:
-        photos = {mp: _photo(Path(folder) / f"{mp}.jpg", size) for mp, size in MEGAPIXELS.items()}
+        photos = {mp: make_photo(Path(folder) / f"{mp}.jpg", size) for mp, size in MEGAPIXELS.items()}
         for measure in (_start_and_requests, _models, _photos, _training):
             for found in measure(models, data, photos, repeats):
                 note(*found)
@@ -90,11 +90,11 @@ def _start_and_requests(models: Path, data: Path, photos: Mapping[float, Path], 
     seconds, memory = [], []
     for _ in range(_STARTS - 1):
         started = time.perf_counter()
-        with _app(models) as (_, process):
+        with running_app(models) as (_, process):
             seconds.append(time.perf_counter() - started)
             memory.append(_most_memory(process))
     started = time.perf_counter()
-    with _app(models) as (address, process):
+    with running_app(models) as (address, process):
         yield "python app.py to a served page", "s", np.array([*seconds, time.perf_counter() - started])
         yield "memory of the app, once started", "MiB", np.array([*memory, _most_memory(process)])
         client = Client(address, verbose=False)
@@ -184,7 +184,7 @@ def _matrix_rate(side: int = 2048, repeats: int = 7) -> np.ndarray:
     return 2 * side**3 / milliseconds / 1e6
 
 
-def _photo(file: Path, size: tuple[int, int]) -> Path:
+def make_photo(file: Path, size: tuple[int, int]) -> Path:
     """A photo of that size: a composite of which a third of the height is a face, before a noisy wall."""
     rng = np.random.default_rng(0)
     wall = rng.normal((118, 128, 138), 8, (size[1], size[0], 3)).clip(0, 255).astype(np.uint8)
@@ -196,7 +196,7 @@ def _photo(file: Path, size: tuple[int, int]) -> Path:
 
 
 @contextmanager
-def _app(models: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+def running_app(models: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     """The app in a process of its own, without a dataset; its address, once its page is served."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
