@@ -1,5 +1,9 @@
-"""What one visitor waits for, in a browser: python benchmarks/page.py starts app and Chromium, and does what a person does."""
+"""What one visitor waits for, in a browser: python benchmarks/page.py starts app and Chromium, and does what a person does.
 
+With `--json FILE` the figures are written there, too.
+"""
+
+import json
 import shutil
 import sys
 import tempfile
@@ -17,45 +21,49 @@ from facemtl.bench import MEGAPIXELS, make_photo, running_app  # noqa: E402
 from tests.browser.conftest import ARGUMENTS, NAMES  # noqa: E402
 from tests.support import choose_tab  # noqa: E402
 
-ROUNDS = 12
-MARK = "where => document.querySelectorAll(`${where} .card, ${where} .tile`).forEach(e => e.dataset.old = 1)"
-RENEWED = """where => document.querySelector(`${where} .card, ${where} .tile`)
-    && !document.querySelector(`${where} [data-old]`)
-    && [...document.querySelectorAll(`${where} img`)].every(i => i.complete)"""
+ROUNDS, PAUSE = 12, 1500  # ms, in which nothing may be under way any more
+ANSWER, GRID = "#answer [data-spoken]", "#grid .tile .sr-only"
+SAID = "where => { const e = document.querySelector(where); return e && (e.dataset.spoken ?? e.textContent); }"
+# Another answer than before, with all of its pictures.
+RENEWED = f"""([where, before]) => ![null, before].includes(({SAID})(where))
+    && [...document.querySelector(where.split(' ')[0]).querySelectorAll('img')].every(image => image.complete)"""
 
 
-def waits(page: Page, where: str, act: Callable[[], None]) -> list[float]:
-    """Milliseconds from an action to what it changes, drawn, ROUNDS times after a first one."""
+def waits(page: Page, where: str, act: Callable[[int], None]) -> list[float]:
+    """Milliseconds from an action, which is told its number, to another answer on the page: ROUNDS times after a first one."""
     found = []
-    for _ in range(1 + ROUNDS):
-        page.evaluate(MARK, where)
+    for i in range(1 + ROUNDS):
+        before = page.evaluate(SAID, where)
         started = time.perf_counter()
-        act()
-        page.wait_for_function(RENEWED, arg=where, polling="raf")
+        act(i)
+        page.wait_for_function(RENEWED, arg=[where, before], polling="raf")
         found.append(1000 * (time.perf_counter() - started))
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(PAUSE)
     return found[1:]
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, running_app(ROOT / "assets" / "models") as (address, _):
-        photo = make_photo(Path(folder) / "photo.jpg", MEGAPIXELS[2])
+        photos = [make_photo(Path(folder) / f"{face}.jpg", MEGAPIXELS[2], face) for face in (20, 70)]
         with sync_playwright() as playwright:
             chromium = next(filter(None, map(shutil.which, NAMES)), None)
             browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.goto(address)
-            page.locator("#answer .card").first.wait_for(timeout=60_000)
+            page.locator(ANSWER).wait_for(state="attached", timeout=60_000)
+            page.wait_for_timeout(2 * PAUSE)
             inlet = page.locator("#photo input[type=file]")
-            found = {"a photo of 2 megapixels to all answers": waits(page, "#answer", lambda: inlet.set_input_files(photo))}
-            found["a random face"] = waits(page, "#answer", page.locator("#random-face").click)
+            found = {"a photo of 2 megapixels": waits(page, ANSWER, lambda i: inlet.set_input_files(photos[i % 2]))}
+            found["a random face"] = waits(page, ANSWER, lambda i: page.locator("#random-face").click())
             choose_tab(page, "Random faces")
             page.locator("#grid .tile").first.wait_for(timeout=60_000)
-            found["twelve random faces"] = waits(page, "#grid", page.locator("#new-faces").click)
+            found["twelve random faces"] = waits(page, GRID, lambda i: page.locator("#new-faces").click())
             browser.close()
-    for name, milliseconds in found.items():
-        low, median, high = np.percentile(milliseconds, [25, 50, 75])
+    quartiles = {name: np.percentile(milliseconds, [25, 50, 75]).round().tolist() for name, milliseconds in found.items()}
+    for name, (low, median, high) in quartiles.items():
         print(f"{name:<42}{median:>7.0f} ms ({low:.0f} to {high:.0f})")
+    if sys.argv[1:2] == ["--json"]:
+        Path(sys.argv[2]).write_text(json.dumps(quartiles, indent=2) + "\n")
 
 
 if __name__ == "__main__":

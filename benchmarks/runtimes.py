@@ -42,14 +42,16 @@ def folded(model: FaceModel, size: int) -> nn.Module:
 
 
 def scripted(model: FaceModel, size: int) -> nn.Module:
-    traced = torch.jit.trace(Joined(model), torch.rand(2, 3, size, size))
+    traced = torch.jit.trace(Joined(model).eval(), torch.rand(2, 3, size, size))
     return torch.jit.optimize_for_inference(torch.jit.freeze(traced))
 
 
 def openvino(model: FaceModel, size: int) -> Callable[[Tensor], Tensor]:
     import openvino
 
-    converted = openvino.convert_model(Joined(model), example_input=torch.rand(2, 3, size, size), input=[-1, 3, size, size])
+    converted = openvino.convert_model(
+        Joined(model).eval(), example_input=torch.rand(2, 3, size, size), input=[-1, 3, size, size]
+    )
     options = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(converted, "CPU", {"PERFORMANCE_HINT": "LATENCY", **options})
     return lambda images: torch.from_numpy(compiled(images.numpy())[0])

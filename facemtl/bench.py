@@ -184,12 +184,12 @@ def _matrix_rate(side: int = 2048, repeats: int = 7) -> np.ndarray:
     return 2 * side**3 / milliseconds / 1e6
 
 
-def make_photo(file: Path, size: tuple[int, int]) -> Path:
-    """A photo of that size: a composite of which a third of the height is a face, before a noisy wall."""
+def make_photo(file: Path, size: tuple[int, int], number: int = 70) -> Path:
+    """A photo of that size: the composite of that number, of which a third of the height is a face, before a noisy wall."""
     rng = np.random.default_rng(0)
     wall = rng.normal((118, 128, 138), 8, (size[1], size[0], 3)).clip(0, 255).astype(np.uint8)
     photo, side = Image.fromarray(wall), round(0.45 * size[1])
-    with Image.open(sorted((ASSETS / "faces").glob("*.jpg"))[70]) as face:
+    with Image.open(sorted((ASSETS / "faces").glob("*.jpg"))[number]) as face:
         photo.paste(face.resize((side, side)), (size[0] // 3, size[1] // 4))
     photo.save(file, quality=92)
     return file

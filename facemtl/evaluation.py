@@ -255,12 +255,13 @@ def track_records(table: pd.DataFrame) -> pd.DataFrame:
     return kinds.assign(value=scores).groupby(keys)["value"].agg(n="size", value="mean")
 
 
-def track_record(records: pd.DataFrame, predictions: pd.DataFrame, task: Task) -> dict[str, float]:
-    """By approach: the value for answers such as those to one face, but for kinds of fewer than FEW images."""
-    kinds = _kinds(predictions)
-    keys = kinds[kinds["task"] == task.name].itertuples(index=False)
-    found = {key.approach: records.loc[tuple(key)] for key in keys if tuple(key) in records.index}
-    return {approach: float(row["value"]) for approach, row in found.items() if row["n"] >= FEW}
+def track_record(records: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """By task and approach: the value for answers such as those to one face, but for kinds of fewer than FEW images."""
+    found: dict[str, dict[str, float]] = {name: {} for name in predictions["task"].unique()}
+    for key in _kinds(predictions).itertuples(index=False):
+        if tuple(key) in records.index and (row := records.loc[tuple(key)])["n"] >= FEW:
+            found[key.task][key.approach] = float(row["value"])
+    return found
 
 
 def _kinds(table: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from pathlib import Path
 from .errors import FaceMTLError
 from .tables import as_markdown
 
-PERFORMANCE_FILE, LOAD_FILE = "performance.json", "load.json"
+PERFORMANCE_FILE, PAGE_FILE, LOAD_FILE = "performance.json", "page.json", "load.json"
 _CLICKS = {"upload": "an upload", "draw": "twelve random faces", "choose": "a choice of images", "save": "saving a result"}
 
 
@@ -21,6 +21,13 @@ def performance(folder: Path) -> str:
     shares = as_markdown(["ratio, in the same run", ""], [[what, f"{ratio:.2f}"] for what, ratio in found["ratios"].items()])
     machine = found["machine"]
     return f"{measured}\n\n{shares}\n\nOn {machine['threads']} threads of {machine['processor']}, torch {machine['torch']}."
+
+
+def page(folder: Path) -> str:
+    """What one visitor waits for, seen from a browser."""
+    found = _noted(folder / PAGE_FILE, "python benchmarks/page.py --json")
+    rows = [[what, f"{median:.0f} ms", f"{low:.0f} to {high:.0f}"] for what, (low, median, high) in found.items()]
+    return as_markdown(["from the click to the answer on the page", "median", "quartiles"], rows)
 
 
 def load(folder: Path) -> str:

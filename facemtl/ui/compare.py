@@ -123,10 +123,11 @@ def answer(
     predictions = predictor.predict([look.face.crop])
     table, probabilities = _by_approach(predictions.table), _by_approach(predictions.probabilities)
     tasks, parts = cards.shown(predictor.tasks, hide), {}
+    known = {} if records is None or poor(look) else track_record(records, predictions.table)
     for task in tasks:
         rows = table[table["task"] == task.name]
         shares = probabilities[probabilities["task"] == task.name]
-        record = cards.record(task, {} if records is None or poor(look) else track_record(records, predictions.table, task))
+        record = cards.record(task, known.get(task.name, {}))
         parts[task] = cards.task_card(task, rows, shares, look.labels.get(task.name), record)
     wide = [html for task, html in parts.items() if not isinstance(task, Classification)]
     halves = [html for task, html in parts.items() if isinstance(task, Classification)]

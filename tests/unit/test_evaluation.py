@@ -343,9 +343,9 @@ def test_track_records_are_the_metrics_of_such_answers(results, approach):
 def test_rare_answers_have_no_record(results):
     one = results[results["image"] == results["image"].iloc[0]]
     records = track_records(results)
-    assert set(track_record(records, one, AGE)) == {"single", "multi"}
-    assert track_record(records.assign(n=FEW - 1), one, AGE) == {}
-    assert track_record(records.iloc[:0], one, AGE) == {}
+    assert set(track_record(records, one)[AGE.name]) == {"single", "multi"}
+    assert track_record(records.assign(n=FEW - 1), one)[AGE.name] == {}
+    assert track_record(records.iloc[:0], one)[AGE.name] == {}
 
 
 # -------------------------------------------------------------------------------------- missing labels
@@ -401,7 +401,7 @@ def test_models_without_ages_have_track_records(table):
     records = track_records(classes)
     one = classes[classes["image"] == classes["image"].iloc[0]]
     for task in (GENDER, RACE):
-        found = track_record(records, one, task)
+        found = track_record(records, one).get(task.name, {})
         for a in APPROACHES:
             answer = one[(approach_of(one) == a.name) & (one["task"] == task.name)]["prediction"].item()
             alike = classes[(approach_of(classes) == a.name) & (classes["task"] == task.name)].query("prediction == @answer")

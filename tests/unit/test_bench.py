@@ -1,0 +1,66 @@
+"""The benchmark measures what it says, and its tables say what was measured. How fast things are is no test's matter."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from facemtl import bench, speed
+from facemtl.data import read_folder
+from facemtl.detection import detect, open_image
+from facemtl.errors import FaceMTLError
+from facemtl.training.stock import rates
+from tests import support
+
+MODELS = support.ROOT / "assets" / "models"
+
+
+@pytest.mark.parametrize("megapixels", bench.MEGAPIXELS)
+def test_photos_have_their_size_and_one_face(megapixels, tmp_path):
+    width, height = bench.MEGAPIXELS[megapixels]
+    assert width * height / 1e6 == pytest.approx(megapixels, rel=0.05)
+    image = open_image(bench.make_photo(tmp_path / "photo.jpg", (width, height)))
+    assert len(detect(image)) == 1
+
+
+def test_models_and_photos_are_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "BATCHES", (1, 4))
+    photos = {0.3: bench.make_photo(tmp_path / "photo.jpg", (640, 480))}
+    measured = [
+        found for part in (bench._models, bench._photos) for found in part(MODELS, support.COMPOSITES, photos, repeats=1)
+    ]
+    assert all(len(values) and np.all(values > 0) for _, _, values in measured)
+    table = pd.DataFrame(
+        [(what, unit, *np.percentile(v, [50, 25, 75]), len(v)) for what, unit, v in measured], columns=bench.COLUMNS
+    )
+    found = bench.ratios(table)
+    assert 0 < found["one model over three, one face"] < 1
+    bench.save(table, tmp_path / speed.PERFORMANCE_FILE)
+    said = speed.performance(tmp_path)
+    assert all(what in said for what in table["what"]) and f"{found['one model over three, one face']:.2f}" in said
+
+
+def test_an_app_that_does_not_start_is_said(tmp_path):
+    with pytest.raises(FaceMTLError, match="no models"), bench.running_app(tmp_path):
+        pass
+
+
+def test_both_pipelines_learn_from_the_same_files(synthetic_faces):
+    images, _ = read_folder(synthetic_faces, progress=False)
+    found = rates(images, "resnet18", size=32, batch_size=16, n_batches=3)
+    assert set(found) == {"facemtl", "fastai"}
+    assert all(len(values) == 3 and (values > 0).all() for values in found.values())
+
+
+def test_what_was_not_measured_is_named_with_its_command(tmp_path):
+    (tmp_path / speed.LOAD_FILE).write_text("{")
+    for section, command in ((speed.performance, "facemtl bench"), (speed.page, "page.py"), (speed.load, "load.py")):
+        with pytest.raises(FaceMTLError, match=command):
+            section(tmp_path)
+
+
+def test_the_load_says_what_failed(tmp_path):
+    found = json.loads((support.ROOT / "assets" / "validation" / speed.LOAD_FILE).read_text())
+    (tmp_path / speed.LOAD_FILE).write_text(json.dumps({**found, "failed": 7}))
+    assert "7 of them failed" in speed.load(tmp_path)
