@@ -29,7 +29,7 @@ def faster(model: FaceModel, size: int) -> FaceModel:
         backbone = _folded(fx.symbolic_trace(model.backbone.eval()))
     except Exception:  # tracing runs the backbone's own code with placeholders, which may raise anything
         return model
-    with suppress(RuntimeError, AttributeError, NotImplementedError):  # a torch without oneDNN, or with another one
+    with suppress(Exception):  # a torch without oneDNN, or with another one; a convolution of an unusual kind
         backbone = _packed(backbone, size)
     found = copy.copy(model)
     found._modules = {**model._modules, "backbone": backbone}
@@ -82,11 +82,11 @@ def _packed(traced: fx.GraphModule, size: int) -> fx.GraphModule:
         ShapeProp(packed).propagate(example)
     convolutions = {}
     for node in graph.nodes:
-        if node.op == "call_module" and type(modules[node.target]) is nn.Conv2d:
+        module = modules.get(node.target) if node.op == "call_module" else None
+        if type(module) is nn.Conv2d and module.padding_mode == "zeros":
             (images,) = node.args
-            convolution = PackedConvolution(modules[node.target], list(images.meta["tensor_meta"].shape))
-            packed.set_submodule(node.target, convolution)
-            convolutions[node] = convolution
+            convolutions[node] = PackedConvolution(module, list(images.meta["tensor_meta"].shape))
+            packed.set_submodule(node.target, convolutions[node])
     _take_in_sums(graph, convolutions)
     _take_in_activations(graph, convolutions, modules)
     packed.recompile()

@@ -97,7 +97,19 @@ class Mutating(nn.Module):
         return (seen + kept).mean((2, 3))
 
 
-@pytest.mark.parametrize("backbone", [Untraceable, Mutating])
+class Unusual(nn.Module):
+    """Convolutions that are not packed: one that mirrors the border, one that says how it pads, one called by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.mirroring = nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect")
+        self.same = nn.Conv2d(3, 3, 3, padding="same")
+
+    def forward(self, images):
+        return self.same(input=self.mirroring(images)).mean((2, 3))
+
+
+@pytest.mark.parametrize("backbone", [Untraceable, Mutating, Unusual])
 def test_what_cannot_be_made_faster_still_gives_its_answers(backbone):
     model, images = FaceModel(TASKS, "resnet10").eval(), torch.rand(2, 3, 64, 64)
     model.backbone, model.heads = backbone(), nn.ModuleDict({"age": nn.Identity()})
