@@ -37,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FaceMTLError as error:
         print(f"facemtl: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:  # an image that only answers leaves out what trains
+        library = str(error.name).partition(".")[0]
+        print(f"facemtl: this needs {library}, which is not installed. pip install {library}", file=sys.stderr)
+        return 1
     except OSError as error:  # the disk is full, a folder may not be written ...
         print(f"facemtl: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 1
