@@ -12,8 +12,6 @@ import json
 import os
 import random
 import re
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +24,10 @@ import httpx
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from facemtl.bench import running_app  # noqa: E402
+
 PHOTOS = sorted((ROOT / "assets" / "faces").glob("*.jpg"))[::5]
 CLICKS = 10  # of a person
 
@@ -199,37 +201,18 @@ def main() -> int:
     options = parser.parse_args()
     global EXPECTED
     EXPECTED = expected()
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{(port := s.getsockname()[1])}"
-    with tempfile.TemporaryDirectory() as folder, open(Path(folder, "log"), "w+") as log:
-        settings = {**os.environ, "FACEMTL_DATA": str(Path(folder, "no-dataset")), "TMPDIR": folder}
-        command = [sys.executable, "app.py", "--port", str(port)]
-        app = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            while not _answers(address):
-                if app.poll() is not None:
-                    raise SystemExit(Path(folder, "log").read_text())
-                time.sleep(0.2)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log.txt")
+        with running_app(log=log) as (address, app):
             started = time.perf_counter()
             measured = asyncio.run(play(address, app.pid, options.people, options.clicks))
             figures = report(measured, time.perf_counter() - started, options.people)
-        finally:
-            app.terminate()
-            app.wait(30)
-        if "Traceback" in (said := Path(folder, "log").read_text()):
+        if "Traceback" in (said := log.read_text()):
             print(said[-3000:])
             figures["failed"] += 1
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
     return int(figures["failed"] > 0)
-
-
-def _answers(address: str) -> bool:
-    try:
-        return httpx.get(address, timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 if __name__ == "__main__":

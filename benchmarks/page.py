@@ -43,7 +43,7 @@ def waits(page: Page, where: str, act: Callable[[int], None]) -> list[float]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, running_app(ROOT / "assets" / "models") as (address, _):
+    with tempfile.TemporaryDirectory() as folder, running_app() as (address, _):
         photos = [make_photo(Path(folder) / f"{face}.jpg", MEGAPIXELS[2], face) for face in (20, 70)]
         with sync_playwright() as playwright:
             chromium = next(filter(None, map(shutil.which, NAMES)), None)

@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from facemtl.inference import _folded, faster  # noqa: E402
+from facemtl.cost import milliseconds  # noqa: E402
+from facemtl.inference import faster, folded  # noqa: E402
 from facemtl.models import Checkpoint, FaceModel  # noqa: E402
 
 BATCHES = (2, 8, 48)  # images: a face and its mirror image, four, a page
@@ -36,8 +38,8 @@ class Joined(nn.Module):
         return torch.cat([*self.model(images).values()], dim=1)
 
 
-def folded(model: FaceModel, size: int) -> nn.Module:
-    model.backbone = _folded(torch.fx.symbolic_trace(model.backbone))
+def without_normalisation(model: FaceModel, size: int) -> nn.Module:
+    model.backbone = folded(model.backbone)
     return Joined(model.to(memory_format=torch.channels_last))
 
 
@@ -59,7 +61,7 @@ def openvino(model: FaceModel, size: int) -> Callable[[Tensor], Tensor]:
 
 WAYS = {
     "torch": lambda model, size: Joined(model),
-    "torch, normalisation folded": folded,
+    "torch, normalisation folded": without_normalisation,
     "packed, as shipped": lambda model, size: Joined(faster(model, size)),
     "TorchScript": scripted,
     "OpenVINO": openvino,
@@ -80,16 +82,10 @@ def main() -> None:
         heads = "".join(f"{n} images ms".rjust(14) for n in BATCHES)
         print(f"{'':<30}{'ready s':>9}{heads}{'differs by':>13}")
         images = {n: torch.rand(n, 3, checkpoint.image_size, checkpoint.image_size) for n in BATCHES}
-        times = {name: {n: [] for n in BATCHES} for name in ready}
-        for n in BATCHES:
-            for _ in range(2 + ROUNDS):
-                for name, run in ready.items():
-                    started = time.perf_counter()
-                    run(images[n])
-                    times[name][n].append(1000 * (time.perf_counter() - started))
+        times = {n: milliseconds({name: partial(run, images[n]) for name, run in ready.items()}, ROUNDS) for n in BATCHES}
         expected = ready["torch"](images[48])
         for name, run in ready.items():
-            medians = "".join(f"{np.median(times[name][n][2:]):>14.1f}" for n in BATCHES)
+            medians = "".join(f"{np.median(times[n][name]):>14.1f}" for n in BATCHES)
             print(f"{name:<30}{making[name]:>9.2f}{medians}{float((run(images[48]) - expected).abs().max()):>13.1e}")
 
 

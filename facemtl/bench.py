@@ -1,6 +1,6 @@
 """How long things take on this machine, in one run, beside the time that its arithmetic alone would take.
 
-Each row is a measurement that is repeated; repetitions of what is compared take turns, so that a disturbance hits all alike.
+Each row is a measurement that is repeated; repetitions of what is compared take turns.
 """
 
 import io
@@ -11,32 +11,31 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from gradio_client import Client, handle_file
 from PIL import Image
 
-from .cost import machine, multiply_adds_of
+from .cost import machine, milliseconds, multiply_adds_of
 from .data import TRAIN, read_folder
 from .detection import detect, open_image
 from .errors import FaceMTLError
 from .evaluation import CHIP_SIZE
 from .places import ASSETS
 from .prediction import APPROACHES, MULTI, LoadedModel, Predictor
+from .tables import write_whole
 
 COLUMNS = ["what", "unit", "median", "low", "high", "n"]
 MEGAPIXELS = {0.3: (640, 480), 2: (1632, 1224), 12: (4000, 3000)}
 BATCHES = (1, 4, 16, 64, 256)
 _STARTS = 3
-_WARM_UP = 2  # repetitions that are not counted
 _PATIENCE = 300  # seconds until an app that does not answer is given up
 
 
@@ -54,9 +53,9 @@ def bench(models: Path, data: Path, repeats: int = 15, report: Callable[[dict], 
 
     with tempfile.TemporaryDirectory() as folder:
         photos = {mp: make_photo(Path(folder) / f"{mp}.jpg", size) for mp, size in MEGAPIXELS.items()}
-        for measure in (_start_and_requests, _models, _photos, _training):
-            for found in measure(models, data, photos, repeats):
-                note(*found)
+        app = chain(_start(models), _requests(models, photos, repeats))
+        for found in chain(app, _models(models, repeats), _photos(photos, repeats), _training(data)):
+            note(*found)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -78,7 +77,7 @@ def save(table: pd.DataFrame, file: Path) -> None:
     rows = table.round({"median": 3, "low": 3, "high": 3}).to_dict("records")
     found = {"machine": machine(), "ratios": {k: round(v, 3) for k, v in ratios(table).items()}, "measured": rows}
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_whole(file, (json.dumps(found, indent=2) + "\n").encode())
 
 
 # ----------------------------------------------------------------------------------------- what is measured
@@ -86,36 +85,40 @@ def save(table: pd.DataFrame, file: Path) -> None:
 Found = Iterator[tuple[str, str, np.ndarray]]  # what, unit, values
 
 
-def _start_and_requests(models: Path, data: Path, photos: Mapping[float, Path], repeats: int) -> Found:
+def _start(models: Path) -> Found:
     seconds, memory = [], []
-    for _ in range(_STARTS - 1):
+    for _ in range(_STARTS):
         started = time.perf_counter()
         with running_app(models) as (_, process):
             seconds.append(time.perf_counter() - started)
             memory.append(_most_memory(process))
-    started = time.perf_counter()
+    yield "python app.py to a served page", "s", np.array(seconds)
+    yield "memory of the app, once started", "MiB", np.array(memory)
+
+
+def _requests(models: Path, photos: Mapping[float, Path], repeats: int) -> Found:
+    from gradio_client import Client, handle_file
+
     with running_app(models) as (address, process):
-        yield "python app.py to a served page", "s", np.array([*seconds, time.perf_counter() - started])
-        yield "memory of the app, once started", "MiB", np.array([*memory, _most_memory(process)])
         client = Client(address, verbose=False)
         ask = {
             f"HTTP: a photo of {mp} megapixels to all answers": partial(client.predict, handle_file(file), api_name="/predict")
             for mp, file in photos.items()
         }
         ask["HTTP: 24 random faces, all answers"] = partial(client.predict, n=24, api_name="/sample")
-        for name, values in _times(ask, repeats).items():
+        for name, values in milliseconds(ask, repeats).items():
             yield name, "ms", values
         yield "memory of the app at most, after these requests", "MiB", np.array([_most_memory(process)])
 
 
-def _models(models: Path, data: Path, photos: Mapping[float, Path], repeats: int) -> Found:
-    for name, values in _times({"loading all weights": partial(Predictor.load, models)}, 3).items():
+def _models(models: Path, repeats: int) -> Found:
+    for name, values in milliseconds({"loading all weights": partial(Predictor.load, models)}, 3).items():
         yield name, "ms", values
     predictor = Predictor.load(models).require_pairs()
     crops = list(np.random.default_rng(0).integers(0, 256, (max(BATCHES), CHIP_SIZE, CHIP_SIZE, 3), np.uint8))
     sides = {a: [m for m in predictor.models if m.approach is a] for a in APPROACHES}
     a_face = {f"one face, {a.short}": partial(_ask, found, crops[:1]) for a, found in sides.items()}
-    for name, values in _times(a_face, 2 * repeats).items():
+    for name, values in milliseconds(a_face, 2 * repeats).items():
         yield name, "ms", values
     size = max(m.checkpoint.image_size for m in predictor.models)
     rate = _matrix_rate()
@@ -124,25 +127,25 @@ def _models(models: Path, data: Path, photos: Mapping[float, Path], repeats: int
     yield "the multiply-adds of one model at the matrix rate", "ms", 1e-6 * needed / rate
     for n in BATCHES:
         some = {f"batches of {n} faces at {size} px, one model": partial(_ask, sides[MULTI], crops[:n])}
-        for name, values in _times(some, max(3, repeats // max(1, n // 16))).items():
+        for name, values in milliseconds(some, max(3, repeats // max(1, n // 16))).items():
             yield name, "faces/s", 1000 * n / values
     everything = {"validation, all models": partial(predictor.predict, crops)}
-    for name, values in _times(everything, 3).items():
+    for name, values in milliseconds(everything, 3).items():
         yield name, "faces/s", 1000 * len(crops) / values
 
 
-def _photos(models: Path, data: Path, photos: Mapping[float, Path], repeats: int) -> Found:
+def _photos(photos: Mapping[float, Path], repeats: int) -> Found:
     for mp, file in photos.items():
         image = open_image(file)
         steps = {
             f"decoding a photo of {mp} megapixels": partial(open_image, file),
             f"finding the faces in a photo of {mp} megapixels": partial(detect, image),
         }
-        for name, values in _times(steps, repeats).items():
+        for name, values in milliseconds(steps, repeats).items():
             yield name, "ms", values
 
 
-def _training(models: Path, data: Path, photos: Mapping[float, Path], repeats: int) -> Found:
+def _training(data: Path) -> Found:
     from .training.stock import rates
 
     try:
@@ -160,18 +163,6 @@ def _training(models: Path, data: Path, photos: Mapping[float, Path], repeats: i
 # ------------------------------------------------------------------------------------------------- how
 
 
-def _times(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, np.ndarray]:
-    """Milliseconds of each, (repeats,)."""
-    measured = []
-    for _ in range(_WARM_UP + repeats):
-        measured.append([])
-        for do in work.values():
-            started = time.perf_counter()
-            do()
-            measured[-1].append(1000 * (time.perf_counter() - started))
-    return dict(zip(work, np.array(measured[_WARM_UP:]).T, strict=True))
-
-
 def _ask(models: list[LoadedModel], crops: list[np.ndarray]) -> None:
     for loaded in models:
         loaded.outputs(crops)
@@ -180,8 +171,8 @@ def _ask(models: list[LoadedModel], crops: list[np.ndarray]) -> None:
 def _matrix_rate(side: int = 2048, repeats: int = 7) -> np.ndarray:
     """Floating point operations a second of torch's own matrix multiplication, in 1e9."""
     a, b = torch.rand(side, side), torch.rand(side, side)
-    (milliseconds,) = _times({"": partial(torch.matmul, a, b)}, repeats).values()
-    return 2 * side**3 / milliseconds / 1e6
+    (times,) = milliseconds({"": partial(torch.matmul, a, b)}, repeats).values()
+    return 2 * side**3 / times / 1e6
 
 
 def make_photo(file: Path, size: tuple[int, int], number: int = 70) -> Path:
@@ -196,21 +187,24 @@ def make_photo(file: Path, size: tuple[int, int], number: int = 70) -> Path:
 
 
 @contextmanager
-def running_app(models: Path) -> Iterator[tuple[str, subprocess.Popen]]:
-    """The app in a process of its own, without a dataset; its address, once its page is served."""
+def running_app(models: Path = ASSETS / "models", log: Path | None = None) -> Iterator[tuple[str, subprocess.Popen]]:
+    """The app in a process of its own, without a dataset; its address, once its page is served. `log` takes what it says."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryDirectory() as folder:
+        log = log or Path(folder, "log.txt")
         command = [sys.executable, "-m", "facemtl", "app", "--port", str(port), "--models", str(models.absolute())]
-        environment = {**os.environ, "FACEMTL_DATA": str(Path(folder, "no-dataset"))}
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        environment = {**os.environ, "FACEMTL_DATA": str(Path(folder, "no-dataset")), "TMPDIR": folder}
+        with log.open("w") as said:  # from where the package lies, so that it is found also where it is not installed
+            process = subprocess.Popen(
+                command, cwd=Path(__file__).parent.parent, env=environment, stdout=said, stderr=subprocess.STDOUT
+            )
         try:
             address, until = f"http://127.0.0.1:{port}", time.monotonic() + _PATIENCE
-            while not _answers(address):
+            while not is_served(address):
                 if process.poll() is not None or time.monotonic() > until:
-                    log.seek(0)
-                    raise FaceMTLError(f"The app did not start: {log.read().decode(errors='replace')[-500:].strip()}")
+                    raise FaceMTLError(f"The app did not start: {log.read_text(errors='replace')[-500:].strip()}")
                 time.sleep(0.02)
             yield address, process
         finally:
@@ -218,11 +212,12 @@ def running_app(models: Path) -> Iterator[tuple[str, subprocess.Popen]]:
             process.wait(30)
 
 
-def _answers(address: str) -> bool:
+def is_served(address: str) -> bool:
+    """Whether a page is answered there."""
     try:
-        with urllib.request.urlopen(address, timeout=30) as page:
+        with urllib.request.urlopen(address, timeout=5) as page:
             return page.status == 200
-    except (urllib.error.URLError, OSError):
+    except OSError:
         return False
 
 

@@ -3,6 +3,8 @@
 import platform
 import re
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,16 +87,21 @@ def note(table: pd.DataFrame) -> str:
 
 
 def _milliseconds(predictor: Predictor, n_faces: int, repeats: int) -> dict[str, np.ndarray]:
-    """By model, how long each of its answers took, (repeats,). Models take turns, so that a disturbance hits all alike."""
+    """By model, how long each of its answers took, (repeats,)."""
     crops = list(np.random.default_rng(0).integers(0, 256, (n_faces, CHIP_SIZE, CHIP_SIZE, 3), np.uint8))
+    return milliseconds({loaded.name: partial(loaded.outputs, crops) for loaded in predictor.models}, repeats)
 
-    def measured(loaded: LoadedModel) -> float:
+
+def milliseconds(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, np.ndarray]:
+    """How long each took, (repeats,). They take turns, so that a disturbance hits all alike."""
+
+    def measured(do: Callable[[], object]) -> float:
         started = time.perf_counter()
-        loaded.outputs(crops)
+        do()
         return 1000 * (time.perf_counter() - started)
 
-    rounds = [[measured(loaded) for loaded in predictor.models] for _ in range(_WARM_UP + repeats)]
-    return dict(zip([loaded.name for loaded in predictor.models], np.array(rounds[_WARM_UP:]).T, strict=True))
+    rounds = [[measured(do) for do in work.values()] for _ in range(_WARM_UP + repeats)]
+    return dict(zip(work, np.array(rounds[_WARM_UP:]).T, strict=True))
 
 
 def multiply_adds_of(loaded: LoadedModel) -> int:

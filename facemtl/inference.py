@@ -26,7 +26,7 @@ _RELUS = (F.relu, torch.relu)
 def faster(model: FaceModel, size: int) -> FaceModel:
     """The model for inference alone, on images of `size` px a side; `model` itself where its backbone cannot be traced."""
     try:
-        backbone = _folded(fx.symbolic_trace(model.backbone.eval()))
+        backbone = folded(model.backbone.eval())
     except Exception:  # tracing runs the backbone's own code with placeholders, which may raise anything
         return model
     with suppress(Exception):  # a torch without oneDNN, or with another one; a convolution of an unusual kind
@@ -56,8 +56,9 @@ class PackedConvolution(nn.Module):
         return torch.ops.mkldnn._convolution_pointwise.binary(images, summand, *of_all, "add", 1.0, activation, [], "")
 
 
-def _folded(traced: fx.GraphModule) -> fx.GraphModule:
-    """With each batch normalisation folded into the convolution before it, where that convolution feeds nothing else."""
+def folded(backbone: nn.Module) -> fx.GraphModule:
+    """Traced, with each batch normalisation folded into the convolution before it, where that one feeds nothing else."""
+    traced = fx.symbolic_trace(backbone)
     modules, called = dict(traced.named_modules()), Counter(node.target for node in traced.graph.nodes)
     for node in list(traced.graph.nodes):
         if node.op != "call_module" or type(modules[node.target]) is not nn.BatchNorm2d or called[node.target] > 1:

@@ -27,8 +27,7 @@ from .runs import (
     summary,
 )
 from .runs import luck as spread_of_seeds
-from .tables import as_markdown as _table
-from .tables import read_table
+from .tables import as_markdown, read_table
 from .tasks import TASKS, Metric, task_named
 
 DOCUMENTS = tuple(ROOT / name for name in ("README.md", "MODEL_CARD.md", "docs/experiments.md", "docs/performance.md"))
@@ -71,7 +70,7 @@ def results(folder: Path) -> str:
         rows.append([f"{row.task}: {metric.title.lower()}", *values])
     value, low, high = evaluation.delta_m(evaluation.load_validation(folder))
     rows.append([_DELTA_M, "", "", f"{value:+.1f} %, {low:+.1f} to {high:+.1f}"])
-    return _table(["task", *_titles(), "difference, with its 95 % interval"], rows)
+    return as_markdown(["task", *_titles(), "difference, with its 95 % interval"], rows)
 
 
 def answer(folder: Path) -> str:
@@ -141,7 +140,7 @@ def history(folder: Path) -> str:
         rates = " / ".join(f"{rate:g}" for rate in part["learning_rate"])
         rows.append([approach.title.lower(), *words, rates])
     tasks = by.index.get_level_values("task").unique()
-    return _table(["2018", *map(_heading, tasks), "learning rates"], rows)
+    return as_markdown(["2018", *map(_heading, tasks), "learning rates"], rows)
 
 
 def load_history() -> pd.DataFrame:
@@ -163,7 +162,7 @@ def luck(folder: Path) -> str:
     if gain["seeds"]:
         told = [f"{gain['mean']:+.1f} % ± {gain['sd']:.1f}", *_of_luck(gain["t"], gain["p"])]
         rows.append([_DELTA_M, gain["seeds"], "", "", *told])
-    return _table(["task", "seeds", *_titles(), "difference", "in standard errors", "by luck alone"], rows)
+    return as_markdown(["task", "seeds", *_titles(), "difference", "in standard errors", "by luck alone"], rows)
 
 
 def _of_luck(t: float, p: float) -> list[str]:
@@ -179,7 +178,7 @@ def rates(folder: Path) -> str:
     for (model, task), part in runs.groupby(["model", "task"], sort=False):
         values = part.set_index("experiment")["value"]
         rows.append([model, task, *(task_named(task).metric.words(values[n]) if n in values else "" for n in names)])
-    return _table(["model", "task", *names], sorted(rows, key=lambda row: row[0] != row[1]))
+    return as_markdown(["model", "task", *names], sorted(rows, key=lambda row: row[0] != row[1]))
 
 
 def recipes(folder: Path) -> str:
@@ -198,7 +197,7 @@ def recipes(folder: Path) -> str:
             metric = task_named(name).metric
             cells.append(f"{metric.number(three)} / {metric.words(one)} ({metric.number(one - three, sign=True)})")
         rows.append([experiment, *cells, f"{delta_m_by_seed(runs, experiment).item():+.1f} %"])
-    return _table(["run", *(f"{_heading(task.name)}, three / one" for task in TASKS), "delta-m"], rows)
+    return as_markdown(["run", *(f"{_heading(task.name)}, three / one" for task in TASKS), "delta-m"], rows)
 
 
 def weightings(folder: Path) -> str:
@@ -211,7 +210,7 @@ def weightings(folder: Path) -> str:
             metric = task_named(task).metric
             cells.append(f"{metric.words(values.mean())} ± {metric.number(values.std())}")
         rows.append([name, part["seed"].nunique(), *cells])
-    return _table(["losses", "seeds", *map(_heading, found["task"].unique())], rows)
+    return as_markdown(["losses", "seeds", *map(_heading, found["task"].unique())], rows)
 
 
 def search(folder: Path) -> str:
@@ -228,7 +227,7 @@ def search(folder: Path) -> str:
             beside = f"± {metric.number(row.sd)}" if name == BASE else change
             cells.append(f"{metric.words(row.mean)} {beside}")
         rows.append([question, name, part["seeds"].iloc[0], *cells, f"{part['seconds'].iloc[0] / 60:.0f}"])
-    return _table(["question", "run", "seeds", *map(_heading, found["task"].unique()), "minutes"], rows)
+    return as_markdown(["question", "run", "seeds", *map(_heading, found["task"].unique()), "minutes"], rows)
 
 
 def groups(folder: Path) -> str:
@@ -240,7 +239,7 @@ def groups(folder: Path) -> str:
         cells = [" / ".join(_with_interval(row, task_named(t).metric, a) for a in APPROACHES) for t, row in tasks.iterrows()]
         few = f" (fewer than {evaluation.FEW})" if tasks["few"].any() else ""
         rows.append([by.replace("_", " "), group, f"{tasks['n'].iloc[0]:,}{few}", *cells])
-    return _table(["by", "group", "images", *(f"{_heading(t)}, three / one" for t in metrics["task"].unique())], rows)
+    return as_markdown(["by", "group", "images", *(f"{_heading(t)}, three / one" for t in metrics["task"].unique())], rows)
 
 
 def _with_interval(row: pd.Series, metric: Metric, approach: Approach) -> str:
@@ -258,7 +257,7 @@ def worst(folder: Path) -> str:
         ]
         for row in evaluation.worst_groups(evaluation.load_metrics(folder)).itertuples()
     ]  # fmt: skip
-    return _table(["task", "approach", "worst group", "images", "there", "95 % interval", "everybody"], rows)
+    return as_markdown(["task", "approach", "worst group", "images", "there", "95 % interval", "everybody"], rows)
 
 
 def confidence(folder: Path) -> str:
@@ -268,7 +267,7 @@ def confidence(folder: Path) -> str:
         rows.append(
             [row.task, _approach(row.approach), f"{row.confidence:.1f} %", f"{row.hits:.1f} %", f"{row.ece:.1f} points"]
         )
-    return _table(["task", "approach", "mean confidence", "came true", "calibration error (ECE)"], rows)
+    return as_markdown(["task", "approach", "mean confidence", "came true", "calibration error (ECE)"], rows)
 
 
 def intervals(folder: Path) -> str:
@@ -280,7 +279,7 @@ def intervals(folder: Path) -> str:
         by = part.set_index("approach")
         cells = [f"{by.at[a.name, 'coverage']:.0f} %, {by.at[a.name, 'width']:.1f} {task_named(task).unit}" for a in APPROACHES]
         rows.append([task, group, f"{by['n'].iloc[0]:,}", *cells])
-    return _table(["task", "group", "images", *(f"{a.title.lower()}: coverage, mean width" for a in APPROACHES)], rows)
+    return as_markdown(["task", "group", "images", *(f"{a.title.lower()}: coverage, mean width" for a in APPROACHES)], rows)
 
 
 def perturbations(folder: Path) -> str:
@@ -298,7 +297,7 @@ def perturbations(folder: Path) -> str:
             cells = [" / ".join(f"{part.at[(t, a.name), 'change']:+.1f}" for a in APPROACHES) for t in tasks]
             rows.append([p.title, f"{amount:g} {p.unit}", *cells])
     headings = [f"{_heading(t)}: {robustness.change_unit(task_named(t).metric)}" for t in tasks]
-    return _table(["change of the crop", "by", *headings], rows)
+    return as_markdown(["change of the crop", "by", *headings], rows)
 
 
 def disputed(folder: Path) -> str:
@@ -306,7 +305,7 @@ def disputed(folder: Path) -> str:
     types = {"task": str, **dict.fromkeys(["images", SINGLE.name, MULTI.name, "disputed"], int)}
     counts = read_table(folder / label_noise.COUNTS_FILE, types, _LABELS)
     rows = [[r.task, f"{r.images:,}", r.single, r.multi, r.disputed] for r in counts.itertuples()]
-    return _table(
+    return as_markdown(
         ["task", "images", *(f"contradicted by {a.title.lower()}" for a in APPROACHES), "by all, in the same way"], rows
     )
 
@@ -324,7 +323,7 @@ def copies(folder: Path) -> str:
         rows.append([row.task, _approach(row.approach), row.images, *near, *metrics, f"{row.same:.0f} %"])
     columns = ["task", "approach", "images", "answers one of the labels", "by chance", "metric, the label that suits best",
                "metric, mean over labels", "both approaches take the same side"]  # fmt: skip
-    return _table(columns, rows)
+    return as_markdown(columns, rows)
 
 
 def near_copies(folder: Path) -> str:
@@ -338,13 +337,13 @@ def near_copies(folder: Path) -> str:
         pairs = [f"{words(getattr(row, a.name))}, {words(getattr(row, f'{a.name}_without'))}" for a in APPROACHES]
         rows.append([row.task, f"{row.n:,}", f"{row.n - row.n_without:,}", *pairs])
     columns = ["task", "images", "with a near-copy", *(f"{title}: all, without them" for title in _titles())]
-    return _table(columns, rows)
+    return as_markdown(columns, rows)
 
 
 def costs(folder: Path) -> str:
     """What both approaches cost, measured in one run."""
     table = cost.load(folder)
-    return f"{_table(['', *_titles()], cost.in_words(table))}\n\n{cost.note(table)}"
+    return f"{as_markdown(['', *_titles()], cost.in_words(table))}\n\n{cost.note(table)}"
 
 
 SECTIONS: dict[str, Callable[[Path], str]] = {

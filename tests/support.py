@@ -9,7 +9,6 @@ import sys
 import tarfile
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from facemtl.bench import is_served
 from facemtl.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -286,18 +286,10 @@ def running_app(
     address = f"http://127.0.0.1:{port}"
     try:
         until = time.monotonic() + 120
-        while not _answers(address):
+        while not is_served(address):
             assert process.poll() is None and time.monotonic() < until, log.read_text()
             time.sleep(0.2)
         yield address
     finally:
         process.terminate()
         process.wait(30)
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as response:
-            return response.status == 200
-    except OSError:
-        return False

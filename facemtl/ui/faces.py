@@ -114,6 +114,11 @@ class FacePool:
         return cls(read_folder(folder, progress=False)[0], are_composites=True)
 
     @property
+    def names(self) -> list[str]:
+        """Of its images, in order, as results name them."""
+        return list(self.table["sha256"].str[:16])
+
+    @property
     def origin(self) -> str:
         """A sentence for the page."""
         if self.are_composites:
@@ -122,9 +127,12 @@ class FacePool:
 
     def learn(self, answers: Answers) -> None:
         """Have all faces' predictions at hand, which takes long where they are neither saved nor remembered."""
+
+        def crops(positions: list[int]) -> list[np.ndarray]:
+            return [whole(open_image(Path(self.table["file"][i]))).crop for i in positions]
+
         if self.predictions is None:
-            crops = lambda positions: [whole(open_image(Path(self.table["file"][i]))).crop for i in positions]  # noqa: E731
-            self.predictions = answers.of(list(self.table["sha256"].str[:16]), crops).reset_index(drop=True)
+            self.predictions = answers.of(self.names, crops).reset_index(drop=True)
 
     def select(self, wish: Wish, tasks: Sequence[Task] = TASKS) -> np.ndarray:
         """The rows of `table` that are as wished, in the wished order. Of `tasks` that are not shown nothing is asked."""
@@ -155,7 +163,7 @@ class FacePool:
 
     def of_images(self, images: Sequence[str], n: int) -> list[LabelledFace]:
         """The first `n` faces of these images, keyed by the first 16 digits of their hashes; what is not here is left out."""
-        positions = {key: i for i, key in enumerate(self.table["sha256"].str[:16])}
+        positions = {key: i for i, key in enumerate(self.names)}
         return self._read([positions[key] for key in images if key in positions], n)
 
     def labelled(self, task: Task) -> "FacePool":
@@ -165,7 +173,7 @@ class FacePool:
 
     def known(self, images: Sequence[str]) -> list[str]:
         """Those of these images that are here, in their order."""
-        here = set(self.table["sha256"].str[:16])
+        here = set(self.names)
         return [key for key in images if key in here]
 
     def _read(self, positions: Sequence[int], n: int) -> list[LabelledFace]:

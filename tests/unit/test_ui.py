@@ -148,10 +148,15 @@ def saved_results(pool) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["image", "model", "task", "prediction", "target"])
 
 
+def as_measured(predictor: Predictor, saved: pd.DataFrame) -> Predictor:
+    """The models, as if an evaluation of them had come to these results."""
+    return Predictor(replace(m, checkpoint=replace(m.checkpoint, metrics=metrics_of(m, saved))) for m in predictor.models)
+
+
 def test_saved_predictions_are_used_where_they_are_of_the_same_models(synthetic_faces, predictor):
     pool, other = (FacePool.open(synthetic_faces, support.COMPOSITES) for _ in range(2))
     saved = saved_results(pool)
-    measured = Predictor(replace(m, checkpoint=replace(m.checkpoint, metrics=metrics_of(m, saved))) for m in predictor.models)
+    measured = as_measured(predictor, saved)
     pool.learn(Answers(measured, saved))
     assert (pool.predictions["age"]["multi"] == 1).all() and (pool.predictions["age"]["single"] == 0).all()
     other.learn(Answers(predictor, saved))  # their checkpoints say that they were measured otherwise
@@ -161,7 +166,7 @@ def test_saved_predictions_are_used_where_they_are_of_the_same_models(synthetic_
 def test_of_a_face_without_a_label_saved_predictions_say_too_little(synthetic_faces, predictor):
     pool = FacePool.open(synthetic_faces, support.COMPOSITES)
     saved = saved_results(pool)[1:]
-    measured = Predictor(replace(m, checkpoint=replace(m.checkpoint, metrics=metrics_of(m, saved))) for m in predictor.models)
+    measured = as_measured(predictor, saved)
     pool.learn(Answers(measured, saved))
     assert (pool.predictions["age"]["single"][1:] == 0).all() and pool.predictions["age"]["single"][0] > 0
     assert pool.predictions.notna().all(axis=None)
