@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from .evaluation import load_metrics, load_validation
 from .own_faces import labelled_tasks
 from .places import ASSETS, MODEL_CARD
 from .prediction import Predictor
-from .ui import build_app, launch_options
 
 
 def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = False) -> None:
     """Serve until interrupted. With `show`, open the page in a browser, where there is a screen; with `mcp`, speak that too."""
+    from .ui import launch_options
+
     keep_memory_low()
     has_screen = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     settings = launch_options(ASSETS / "style.css", mcp=mcp)
@@ -30,7 +32,10 @@ def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = F
 def make_app(models: Path, results: Path, data: Path):
     """The app with the models of a folder and faces of `data`; without the figures whose tables are not in `results`."""
     labelled_tasks(data)  # says what is wrong with a CSV of one's own; the faces themselves are read in the background
-    predictor = Predictor.load(models)
+    with ThreadPoolExecutor(1, "models") as aside:
+        loading = aside.submit(Predictor.load, models)
+        from .ui import build_app  # with gradio, which takes about as long as the models
+    predictor = loading.result()
     try:
         table, metrics = load_validation(results), load_metrics(results)
     except FaceMTLError as error:

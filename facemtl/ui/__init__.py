@@ -19,7 +19,7 @@ from ..errors import FaceMTLError
 from ..evaluation import track_records
 from ..prediction import Predictor
 from ..tasks import AGE
-from . import about, behind, cards, compare, endpoints, guess, random_faces, training, validation
+from . import about, behind, cards, compare, endpoints, figures, guess, random_faces, training, validation
 from . import dataset as dataset_
 from .answers import Answers
 from .faces import FacePool, Wish, wait
@@ -72,6 +72,7 @@ def build_app(
     records = None if results is None else track_records(results)
     averages = FacePool.of_composites(composites)
     answers = Answers(predictor, results)
+    sheets: list[figures.Sheet] = []
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         with gr.Row(elem_classes="header"):
             gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
@@ -84,19 +85,19 @@ def build_app(
                 drawn = random_faces.build(answers, pool, _CHOOSE, tabs, shared, hide)
             with gr.Tab("Guess", id="guess", visible=AGE in predictor.tasks) as guess_tab:
                 game = guess.build(predictor, pool)
-            with gr.Tab("Validation", id="validation"):
+            with gr.Tab("Validation", id="validation") as validation_tab:
                 if results is None:
                     gr.HTML(cards.message("No results yet", MISSING))
                 else:
                     faces_of = partial(behind.build, answers, pool, tabs=tabs, shared=shared, hide=hide, on_click=_CHOOSE)
-                    validation.build(results, metrics, hide, faces_of)
+                    sheets.append(validation.build(results, metrics, hide, faces_of, validation_tab))
             with gr.Tab("Dataset", id="dataset") as dataset_tab:
-                dataset_.build(described, averages, dataset_tab)
-            with gr.Tab("Training", id="training"):
+                sheets.append(dataset_.build(described, averages, dataset_tab))
+            with gr.Tab("Training", id="training") as training_tab:
                 if results is None:
                     gr.HTML(cards.message("No results yet", MISSING))
                 else:
-                    training.build(predictor, models, metrics, measured)
+                    sheets.append(training.build(predictor, models, metrics, measured, training_tab))
             with gr.Tab("About", id="about"):
                 about.build(model_card)
 
@@ -121,6 +122,11 @@ def build_app(
         def on_first_game(played: guess.Game | None) -> tuple:
             return (gr.skip(),) * len(game["outputs"]) if played else game["start"]()
 
+        def draw_ahead() -> None:
+            """Once there is an answer to look at, what the first visitor of other tabs would wait for."""
+            for sheet in sheets:
+                _ = sheet.made
+
         def on_hide(hidden: bool, look: Look, wish: Wish | None) -> tuple:
             """The same faces again, with or without what is sensitive."""
             grid = drawn["show"](wish, hidden) if wish else (gr.skip(),) * len(drawn["outputs"])
@@ -137,6 +143,7 @@ def build_app(
         greeted = demo.load(compare.told(on_load), kept, shared["outputs"], **quiet)
         # An unseen figure, once there is an answer: the browser has what draws figures at hand when a tab needs it.
         greeted.then(None, None, unseen, js="() => ({__type__: 'update', visible: 'hidden'})")
+        greeted.then(draw_ahead, None, None, api_visibility="private", show_progress="hidden")
         hide.input(compare.told(on_hide), [hide, shared["state"], drawn["drawn"]], [kept, *filled], **quiet)
         hide.change(None, hide, None, js="(hidden) => { document.body.classList.toggle('hide-sensitive', hidden); }")
         for tab, handler, inputs, outputs in (
@@ -144,7 +151,7 @@ def build_app(
             (guess_tab, on_first_game, [game["game"]], game["outputs"]),
         ):
             tab.select(on_wait, None, None, **waiting).then(compare.told(handler), inputs, outputs, **quiet)
-    return demo.queue(default_concurrency_limit=4)
+    return demo
 
 
 def launch_options(style: Path, *, mcp: bool = False) -> dict:

@@ -1,6 +1,7 @@
 """Dataset: who is in UTKFace, and what is wrong with its labels."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -11,7 +12,7 @@ from ..detection import open_image, whole
 from ..errors import FaceMTLError
 from ..evaluation import band_names
 from ..tasks import AGE, GENDER, RACE
-from . import cards, compare, figures
+from . import cards, figures
 from .faces import FacePool
 
 BOXES = "Half of the faces are inside a box, nine tenths inside its whiskers; the line is the median."
@@ -90,25 +91,31 @@ def _thumb(row) -> str:
     return cards.picture(crop, said, size=THUMB)
 
 
-def build(described: Path, composites: FacePool, tab: gr.Tab) -> None:
-    """Drawn once, from tables in `described`; the averages when the tab is first seen."""
+def build(described: Path, composites: FacePool, tab: gr.Tab) -> figures.Sheet:
+    """Drawn once, from tables in `described`."""
+    sheet = figures.Sheet()
     try:
         counts, problems = description.load(described)
     except FaceMTLError as error:
         gr.HTML(cards.message("Not described yet", str(error)))
-        return
+        return sheet
     gr.HTML(overview(counts))
     with gr.Row(equal_height=True):
-        figures.card("How old are the faces?", plots.ages(counts), numbers_of_ages(counts))
-        figures.card("Who is in it, and who is not?", plots.people(counts), numbers_of_people(counts), is_sensitive=True)
+        sheet.card("How old are the faces?", partial(plots.ages, counts), partial(numbers_of_ages, counts))
+        sheet.card(
+            "Who is in it, and who is not?",
+            partial(plots.people, counts),
+            partial(numbers_of_people, counts),
+            is_sensitive=True,
+        )
     with gr.Row(equal_height=True):
         confounded = "Do ages differ between genders and races?"
-        figures.card(confounded, plots.ages_of_groups(counts), numbers_of_groups(counts), BOXES, is_sensitive=True)
+        sheet.card(
+            confounded, partial(plots.ages_of_groups, counts), partial(numbers_of_groups, counts), BOXES, is_sensitive=True
+        )
         with gr.Column(min_width=320):
             gr.HTML(problems_table(problems))
     averages = gr.HTML(cards.message("Drawing the averages", "One moment."), elem_id="atlas", elem_classes="sensitive")
-    drawn = gr.State(False)
-    tab.select(
-        compare.told(lambda is_drawn: (gr.skip(), True) if is_drawn else (atlas(composites), True)),
-        drawn, [averages, drawn], api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
+    sheet.later(averages, partial(atlas, composites))
+    sheet.when_seen(tab)
+    return sheet

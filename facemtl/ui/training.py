@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -117,8 +118,9 @@ def numbers_of_seeds(table: pd.DataFrame, by: str) -> str:
     return figures.numbers(table, columns)
 
 
-def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: Path) -> None:
+def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: Path, tab: gr.Tab) -> figures.Sheet:
     """Drawn once, from the saved `metrics` and other tables in `measured`: what is missing there is named in its place."""
+    sheet = figures.Sheet()
     with gr.Column(elem_classes="card answer"):
         gr.HTML('<h2 class="figure-title">One model in place of three: what is lost, what is gained?</h2>')
         _or_message(lambda: gr.Markdown(findings(measured), elem_id="findings"))
@@ -128,33 +130,33 @@ def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: P
     with gr.Row(equal_height=True):
         if AGE.name in set(metrics["task"]):
             errors = age_then_and_now(metrics)
-            said = figures.numbers(
-                errors, {"experiment": "Experiment", "approach": "Approach", "value": f"MAE ({AGE.unit})"}, 2
-            )
-            halved = "Does it halve the age error, as was once claimed?"
-            figures.card(halved, plots.then_and_now(errors), said, history_note(errors))
+            columns = {"experiment": "Experiment", "approach": "Approach", "value": f"MAE ({AGE.unit})"}
+            halved, said = "Does it halve the age error, as was once claimed?", partial(figures.numbers, errors, columns, 2)
+            sheet.card(halved, partial(plots.then_and_now, errors), said, history_note(errors))
         with gr.Column(elem_classes="card figure", min_width=320):
             _or_message(lambda: gr.HTML(costs_table(cost.load(measured)), elem_id="costs"))
-    _or_message(lambda: _lay_out_curves(predictor, models))
+    _or_message(lambda: _lay_out_curves(sheet, predictor, models))
     if (measured / runs.RUNS_FILE).exists():
-        _or_message(lambda: _lay_out_runs(runs.load_runs(measured)))
+        _or_message(lambda: _lay_out_runs(sheet, runs.load_runs(measured)))
     with gr.Column(elem_classes="card answer"):
         gr.HTML('<h2 class="figure-title">How do I train them on my own faces?</h2>')
         gr.Markdown(OWN_FACES, elem_id="own-faces")
+    sheet.when_seen(tab)
+    return sheet
 
 
-def _lay_out_curves(predictor: Predictor, models: Path) -> None:
+def _lay_out_curves(sheet: figures.Sheet, predictor: Predictor, models: Path) -> None:
     learned = runs.learning(predictor, models)
     if learned.empty:
         return
     with gr.Row(equal_height=True):
         for task in predictor.tasks:
-            title, figure = f"{task.title}: how was it learned?", plots.learning_curves(learned, task)
-            figures.card(title, figure, numbers_of_learning(learned, task), is_sensitive=task.sensitive)
+            title, draw = f"{task.title}: how was it learned?", partial(plots.learning_curves, learned, task)
+            sheet.card(title, draw, partial(numbers_of_learning, learned, task), is_sensitive=task.sensitive)
     gr.HTML(f'<p class="note">{CURVES}</p>')
 
 
-def _lay_out_runs(trainings: pd.DataFrame) -> None:
+def _lay_out_runs(sheet: figures.Sheet, trainings: pd.DataFrame) -> None:
     """What short trainings tell; of a question that they do not ask, nothing."""
     asked = {
         "approach": ("How much does the luck of a training change?", runs.by_approach(trainings)),
@@ -172,9 +174,8 @@ def _lay_out_runs(trainings: pd.DataFrame) -> None:
     with gr.Row(equal_height=True):
         for by, (title, table) in asked.items():
             if not table.empty:
-                drawing = plots.spread_over_seeds(table, by)
-                said = note if by == "approach" else weighed + note
-                figures.card(title, drawing, numbers_of_seeds(table, by), said, is_sensitive=True)
+                draw, said = partial(plots.spread_over_seeds, table, by), note if by == "approach" else weighed + note
+                sheet.card(title, draw, partial(numbers_of_seeds, table, by), said, is_sensitive=True)
 
 
 def _or_message(make) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import gradio as gr
 import pandas as pd
@@ -249,8 +249,10 @@ QUESTIONS = (
 )
 
 
-def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind: Callable[..., None]) -> None:
-    """Drawn at once for all images, from saved tables; neither dataset nor model is needed.
+def build(
+    table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind: Callable[..., None], tab: gr.Tab
+) -> figures.Sheet:
+    """Drawn for all images at first, from saved tables; neither dataset nor model is needed.
 
     `behind(chosen, choice)` lays out what shows the faces of the chosen images.
     """
@@ -276,12 +278,14 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind:
         apply = gr.Button("Show these images", scale=0, min_width=180)
         everybody = gr.Button("Show all", scale=0, min_width=100)
     head = gr.HTML(summary(whole.overall), elem_id="metrics")
-    drawn = []
+    sheet, drawn = figures.Sheet(), []
     for i in range(0, len(questions), 2):
         pair = questions[i : i + 2]
         css = ["sensitive"] if all(q.sensitive for q in pair) else []
         with gr.Row(equal_height=True, elem_classes=css):
-            drawn += [figures.card(q.title, q.draw(whole), q.numbers(whole), q.note, is_sensitive=q.sensitive) for q in pair]
+            for q in pair:
+                draw, said = partial(q.draw, whole), partial(q.numbers, whole)
+                drawn.append(sheet.card(q.title, draw, said, q.note, is_sensitive=q.sensitive))
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
 
     def show(view: View, name: str = BOTH) -> list:
@@ -312,7 +316,9 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind:
     choice = gr.State(everything)  # that which figures show, whatever the fields say meanwhile
     outputs = [head, *(each.plot for each in drawn), *(each.below for each in drawn), choice]
     # One after another, whichever of the events below it is: an older choice must not arrive after a newer one.
-    options = {"api_visibility": "private", "concurrency_id": "choice", "concurrency_limit": 1, "show_progress_on": head}
+    alone = {"concurrency_id": "choice", "concurrency_limit": 1}
+    sheet.when_seen(tab, **alone)
+    options = {"api_visibility": "private", **alone, "show_progress_on": head}
     fields = list(wished.values())
     submits = [field.submit for field in fields[:2]] + [field.input for field in (*fields[2:], approach)]
     # "always_last": who changes two fields in a hurry means both.
@@ -332,3 +338,4 @@ def build(table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind:
     )
     hide.input(compare.told(on_hide), [hide, approach, *fields], outputs, **options)
     behind(chosen, choice)
+    return sheet

@@ -26,7 +26,7 @@ from facemtl.prediction import APPROACHES, Predictor, approach_of
 from facemtl.runs import RUNS_FILE
 from facemtl.tables import write_table
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
-from facemtl.ui import about, behind, cards, closer, compare, guess, random_faces, training, validation
+from facemtl.ui import about, behind, cards, closer, compare, figures, guess, random_faces, training, validation
 from facemtl.ui import look as looks
 from facemtl.ui.answers import Answers
 from facemtl.ui.faces import ANY, MAX_SEED, FacePool, Wish, as_seed, ready, wait
@@ -965,11 +965,30 @@ def test_a_pool_finds_the_faces_of_images(pool):
 def test_a_damaged_history_costs_only_its_curves(predictor, tmp_path):
     for loaded in predictor.models:
         (tmp_path / f"{loaded.name}.history.csv").write_text("epoch,size\n1,")
-    with gr.Blocks() as demo:
-        training.build(predictor, tmp_path, load_metrics(MEASURED), MEASURED)
+    with gr.Blocks() as demo, gr.Tab() as tab:
+        training.build(predictor, tmp_path, load_metrics(MEASURED), MEASURED, tab)
     said = [block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)]
     assert any("Cannot be shown" in html and "history.csv" in html for html in said)
     assert any("What is multi-task learning?" in html for html in said)
+
+
+def test_figures_are_drawn_once_and_not_before_they_are_seen():
+    drawings = []
+
+    def draw():
+        drawings.append(plots.blank())
+        return drawings[-1]
+
+    with gr.Blocks() as demo, gr.Tab() as tab:
+        sheet = figures.Sheet()
+        card = sheet.card("How?", draw, lambda: "42", "A note")
+        sheet.when_seen(tab)
+    assert not drawings and card.plot.value is None
+    (select,) = demo.fns.values()
+    first, second = select.fn(False), select.fn(False)
+    assert len(drawings) == 1 and first == second
+    assert first[0] is True and first[1].type == "plotly" and "42" in first[2] and "A note" in first[2]
+    assert select.fn(True) == [True, gr.skip(), gr.skip()]
 
 
 @pytest.mark.parametrize("content", ["experiment,seed\nbase,", "", "\x00\x01"])
@@ -978,8 +997,8 @@ def test_damaged_trainings_are_named_and_stop_nothing(predictor, tmp_path, conte
         (tmp_path / file.name).symlink_to(file)
     (tmp_path / RUNS_FILE).unlink()
     (tmp_path / RUNS_FILE).write_text(content)
-    with gr.Blocks() as demo:
-        training.build(predictor, tmp_path, load_metrics(MEASURED), tmp_path)
+    with gr.Blocks() as demo, gr.Tab() as tab:
+        training.build(predictor, tmp_path, load_metrics(MEASURED), tmp_path, tab)
     said = [block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)]
     assert any("Cannot be shown" in html and RUNS_FILE in html for html in said)
     assert any("What is multi-task learning?" in html for html in said)
@@ -987,7 +1006,7 @@ def test_damaged_trainings_are_named_and_stop_nothing(predictor, tmp_path, conte
 
 def test_trainings_without_several_models_tell_nothing_of_luck(predictor, tmp_path):
     write_table(support.made_up_runs().query("experiment == 'uncertainty'"), tmp_path / RUNS_FILE)
-    with gr.Blocks() as demo:
-        training.build(predictor, tmp_path, load_metrics(MEASURED), tmp_path)
+    with gr.Blocks() as demo, gr.Tab() as tab:
+        training.build(predictor, tmp_path, load_metrics(MEASURED), tmp_path, tab)
     said = " ".join(block.value for block in demo.blocks.values() if isinstance(block, gr.HTML))
     assert "luck of a training" not in said and "how losses are weighed" in said
