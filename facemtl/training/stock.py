@@ -13,7 +13,7 @@ from fastai.vision.data import ImageDataLoaders
 from fastai.vision.learner import vision_learner
 from torchvision.models import get_model_builder
 
-from ..data import TRAIN
+from ..data import CALIBRATION, TRAIN
 from ..tasks import GENDER
 from . import TrainConfig, _device, _learner
 
@@ -50,10 +50,21 @@ def rates(images: pd.DataFrame, backbone: str, size: int, batch_size: int, n_bat
 
 
 def stock_learner(images: pd.DataFrame, backbone: str, size: int, batch_size: int) -> Learner:
-    """As fastai's documentation begins: `ImageDataLoaders`, `aug_transforms`, `vision_learner`, in float32."""
-    chosen = images[images["split"] == TRAIN]
-    loaders = ImageDataLoaders.from_lists(
-        ".", list(map(Path, chosen["file"])), list(chosen[GENDER.column].map(GENDER.words)), valid_pct=0.1, seed=0,
+    """As fastai's documentation begins: `ImageDataLoaders`, `aug_transforms`, `vision_learner`, in float32.
+
+    It learns from the images that ours learns from, and looks at those that ours looks at after each epoch.
+    """
+    chosen = images[images["split"].isin([TRAIN, CALIBRATION])]
+    files = [Path(file).absolute() for file in chosen["file"]]
+    table = pd.DataFrame(
+        {
+            "file": [str(file.relative_to(file.anchor)) for file in files],
+            "gender": chosen[GENDER.column].map(GENDER.words).to_numpy(),
+            "is_looked_at": (chosen["split"] == CALIBRATION).to_numpy(),
+        }
+    )
+    loaders = ImageDataLoaders.from_df(
+        table, files[0].anchor, fn_col="file", label_col="gender", valid_col="is_looked_at",
         item_tfms=Resize(size), batch_tfms=aug_transforms(), bs=batch_size, device="cpu",
     )  # fmt: skip
     return vision_learner(loaders, get_model_builder(backbone), pretrained=False, metrics=accuracy)
