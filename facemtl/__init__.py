@@ -16,6 +16,7 @@ The modules, in reading order; each imports only from those above it:
     prediction    Predictor: faces -> the predictions table that everything else reads
     batch         many images -> CSV and JSON, in runs that go on after a kill and can be shared out
     evaluation    predictions -> metric tables with bootstrap intervals
+    composites    what the models say of the composites, saved
     runs          what short trainings came to: seeds, weightings, recipes
     robustness    what is left of the metrics where a crop is shifted, turned, blurred ...
     explanation   where covering a face changes the answer; how steady the answer is

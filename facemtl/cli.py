@@ -240,7 +240,7 @@ def _utkface(data: Path) -> Path:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from . import evaluation
+    from . import composites, evaluation
     from .prediction import Predictor
 
     predictor = Predictor.load(options.models).require_pairs()
@@ -251,6 +251,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     with _bar("Validating", counts.get("validation", 0)) as bar:
         table = evaluation.validate(predictor, images, bar.update)
     evaluation.save_evaluation(predictor, table, options.output, options.models)
+    composites.save(composites.answers(predictor, ASSETS / "faces"), options.output)
     print(f"Wrote predictions and metrics of {table['image'].nunique():,} validation images to {options.output}")
     for row in evaluation.compare(table).itertuples():
         words = task_named(row.task).metric.words

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from starlette.middleware import Middleware
 
+from .. import composites as composites_
 from .. import plots
 from ..errors import FaceMTLError
 from ..evaluation import track_records
@@ -71,7 +72,7 @@ def build_app(
     pool: Future[FacePool] = ThreadPoolExecutor(1, "faces").submit(FacePool.open, dataset, composites)
     records = None if results is None else track_records(results)
     averages = FacePool.of_composites(composites)
-    answers = Answers(predictor, results)
+    answers = Answers(predictor, results, _answers_of_composites(measured, predictor))
     sheets: list[figures.Sheet] = []
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         with gr.Row(elem_classes="header"):
@@ -152,6 +153,14 @@ def build_app(
         ):
             tab.select(on_wait, None, None, **waiting).then(compare.told(handler), inputs, outputs, **quiet)
     return demo
+
+
+def _answers_of_composites(measured: Path, predictor: Predictor) -> pd.DataFrame | None:
+    """None where they are not saved: then composites are looked at when they are drawn."""
+    try:
+        return composites_.load(measured, predictor)
+    except FaceMTLError:
+        return None
 
 
 def launch_options(style: Path, *, mcp: bool = False) -> dict:

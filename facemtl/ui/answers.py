@@ -6,22 +6,28 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation import metrics_of
-from ..prediction import APPROACHES, BATCH_SIZE, Predictor, approach_of
+from ..prediction import APPROACHES, BATCH_SIZE, SMALL_BATCH, Predictor, approach_of, in_words
+
+KEEP = 1000  # faces whose answers are remembered with all probabilities, some 20 kB each
 
 
 class Answers:
-    """The predictions of faces that are named: the saved `results`, where they are of these models, and what was asked for.
+    """The predictions of faces that are named: the saved `results`, where they are of these models, those `of_composites`, and
+    what was asked for.
 
     Crops are the same for everybody, and so are the answers: who draws a face that somebody has seen does not wait for
     models. What a visitor uploads is never in here.
     """
 
-    def __init__(self, predictor: Predictor, results: pd.DataFrame | None = None):
+    def __init__(self, predictor: Predictor, results: pd.DataFrame | None = None, of_composites: pd.DataFrame | None = None):
         self.predictor = predictor
         names = [[task.name for task in predictor.tasks], [a.name for a in APPROACHES]]
         self._known = pd.DataFrame(columns=pd.MultiIndex.from_product(names), dtype=float)
+        self._in_words: dict[str, list[dict]] = {}
         if results is not None and are_results_of(predictor, results):
             self._take(results)
+        if of_composites is not None and len(of_composites):
+            self._take(of_composites)
 
     def of(self, names: Sequence[str], crops: Callable[[list[int]], Sequence[np.ndarray]]) -> pd.DataFrame:
         """A row per name, in their order, with a column per (task, approach); `crops` makes those of the given positions."""
@@ -30,6 +36,16 @@ class Answers:
             positions = missing[start : start + BATCH_SIZE]
             self._take(self.predictor.predict(crops(positions), [names[i] for i in positions]).table)
         return self._known.loc[list(names)]
+
+    def in_words(self, names: Sequence[str], crops: Callable[[list[int]], Sequence[np.ndarray]]) -> list[list[dict]]:
+        """As `prediction.in_words`, per name: with the probability of every label, which saved results do not hold."""
+        missing = [i for i, name in enumerate(names) if name not in self._in_words]
+        predictions = self.predictor.predict(crops(missing), faces=range(len(missing)), batch_size=SMALL_BATCH)
+        self._in_words.update(zip((names[i] for i in missing), in_words(predictions), strict=True))
+        found = [self._in_words[name] for name in names]
+        for name in list(self._in_words)[:-KEEP]:
+            del self._in_words[name]
+        return found
 
     def _take(self, table: pd.DataFrame) -> None:
         """Remember those of whom it tells everything: of a face without some label, results lack that prediction."""

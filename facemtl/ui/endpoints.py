@@ -61,8 +61,7 @@ def sample(answers: Answers, pool: FacePool, n: int, wish: Wish) -> dict[str, An
     if wish.needs_predictions:
         pool.learn(answers)
     drawn = pool.draw(n, wish)
-    crops = [each.face.crop for each in drawn]
-    predictions = answers.predictor.predict(crops, faces=range(len(drawn)), batch_size=SMALL_BATCH)
+    answered = answers.in_words([each.image for each in drawn], lambda positions: [drawn[i].face.crop for i in positions])
     return {
         "note": cards.NOTE,
         "origin": pool.origin,
@@ -70,7 +69,7 @@ def sample(answers: Answers, pool: FacePool, n: int, wish: Wish) -> dict[str, An
         "total": len(pool.select(wish)),
         "faces": [
             {"labels": each.labels, "picture": cards.jpeg_url(each.face.crop)[0], "answers": said}
-            for each, said in zip(drawn, in_words(predictions), strict=True)
+            for each, said in zip(drawn, answered, strict=True)
         ],
     }
 

@@ -1,0 +1,45 @@
+"""What the models say of the composites, saved: where there is no dataset everybody draws these faces, and nobody waits."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from .data import read_folder
+from .detection import open_image, whole
+from .prediction import LoadedModel, Predictor
+from .tables import read_table, write_table
+
+FILE = "composites.csv"
+_TYPES = {"image": str, "model": str, "task": str, "prediction": float, "made_by": str}
+
+
+def answers(predictor: Predictor, folder: Path, progress: Callable[[int], None] = lambda n: None) -> pd.DataFrame:
+    """The predictions table of all composites in a folder, and by which weights and calibration each row is `made_by`."""
+    images, _ = read_folder(folder, progress=False)
+    crops = [whole(open_image(Path(file))).crop for file in images["file"]]
+    table = predictor.predict(crops, images["sha256"].str[:16], progress=progress).table
+    return table.assign(made_by=table["model"].map(_makers(predictor)))[[*_TYPES]]
+
+
+def save(table: pd.DataFrame, folder: Path) -> None:
+    write_table(table.round({"prediction": 3}), folder / FILE)
+
+
+def load(folder: Path, predictor: Predictor) -> pd.DataFrame:
+    """What `save` wrote, without what other models said. Raises FaceMTLError where it is missing or damaged."""
+    table = read_table(folder / FILE, _TYPES, "python -m facemtl evaluate")
+    return table[table["made_by"] == table["model"].map(_makers(predictor))]
+
+
+def _makers(predictor: Predictor) -> dict[str, str]:
+    return {loaded.name: _maker(loaded) for loaded in predictor.models}
+
+
+def _maker(loaded: LoadedModel) -> str:
+    """Another one for other weights, and for another calibration of the same weights."""
+    checkpoint = loaded.checkpoint
+    described = json.dumps([checkpoint.sha256, checkpoint.calibration], sort_keys=True)
+    return hashlib.sha256(described.encode()).hexdigest()[:16]

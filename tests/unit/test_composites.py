@@ -1,0 +1,69 @@
+"""What is saved of the composites is what these models say of them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facemtl import composites
+from facemtl.detection import open_image, whole
+from facemtl.errors import FaceMTLError
+from facemtl.prediction import Predictor
+from facemtl.ui.answers import Answers
+from facemtl.ui.faces import FacePool
+from tests import support
+
+MEASURED = support.ROOT / "assets" / "validation"
+
+
+def with_checkpoint(predictor: Predictor, **changes) -> Predictor:
+    """The same models, of which one has another checkpoint."""
+    first, *others = predictor.models
+    return Predictor([replace(first, checkpoint=replace(first.checkpoint, **changes)), *others])
+
+
+def test_the_shipped_answers_are_of_the_shipped_models_and_of_all_composites(predictor):
+    table, pool = composites.load(MEASURED, predictor), FacePool.of_composites(support.COMPOSITES)
+    assert set(table["image"]) == set(pool.names)
+    assert (table.groupby("image").size() == 6).all()
+    some = pool.table.iloc[::40]
+    crops = [whole(open_image(Path(file))).crop for file in some["file"]]
+    fresh = predictor.predict(crops, some["sha256"].str[:16]).table
+    both = fresh.merge(table, on=["image", "model", "task"], suffixes=("", "_saved"))
+    assert len(both) == 6 * len(some)
+    assert np.abs(both["prediction"] - both["prediction_saved"]).max() < 0.02
+
+
+def test_nobody_asks_a_model_about_a_composite(predictor, monkeypatch):
+    pool, saved = FacePool.of_composites(support.COMPOSITES), composites.load(MEASURED, predictor)
+    monkeypatch.setattr(predictor, "predict", lambda *arguments, **options: pytest.fail("a model was asked"))
+    pool.learn(Answers(predictor, None, saved))
+    assert len(pool.predictions) == len(pool.table)
+
+
+@pytest.mark.parametrize("changes", [{"sha256": "0" * 64}, {"calibration": {}}])
+def test_other_models_do_not_take_over_what_these_said(predictor, changes):
+    other = with_checkpoint(predictor, **changes)
+    saved = composites.load(MEASURED, other)
+    assert set(saved["model"]) == {loaded.name for loaded in other.models[1:]}
+    name = FacePool.of_composites(support.COMPOSITES).names[0]
+    asked = []
+    Answers(other, None, saved).of([name], lambda positions: asked.extend(positions) or [np.zeros((8, 8, 3), np.uint8)])
+    assert asked == [0]
+
+
+def test_answers_of_wholly_other_models_are_none(predictor):
+    other = Predictor(replace(m, checkpoint=replace(m.checkpoint, sha256="0" * 64)) for m in predictor.models)
+    saved = composites.load(MEASURED, other)
+    assert saved.empty
+    Answers(other, None, saved)
+
+
+def test_what_is_saved_comes_back_and_damage_is_named(predictor, tmp_path):
+    table = composites.load(MEASURED, predictor)
+    composites.save(table, tmp_path)
+    assert composites.load(tmp_path, predictor).equals(table)
+    (tmp_path / composites.FILE).write_text("image,model\n1,")
+    with pytest.raises(FaceMTLError, match="facemtl evaluate"):
+        composites.load(tmp_path, predictor)
