@@ -4,7 +4,7 @@ Every metric is a mean over images of a per-image score. Both approaches are res
 images, which makes the interval of their difference a paired one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -153,7 +153,11 @@ def load_metrics(folder: Path) -> pd.DataFrame:
 
 def metric_tables(table: pd.DataFrame, n_resamples: int = N_RESAMPLES) -> pd.DataFrame:
     """`compare` for everybody and for each group, stacked, with `by, group` in front and `few`: are there under 30 images?"""
-    parts = [compare(rows, n_resamples).assign(by=by, group=group) for by, group, rows in _groups(table)]
+    scores = {task: paired_scores(table, task) for task in _tasks(table)}
+    parts = [
+        _compare({t: s[s.index.isin(rows["image"])] for t, s in scores.items()}, n_resamples).assign(by=by, group=group)
+        for by, group, rows in _groups(table)
+    ]
     stacked = pd.concat(parts, ignore_index=True)
     stacked["few"] = stacked["n"] < FEW
     return stacked[["by", "group", *(c for c in stacked if c not in ("by", "group"))]]
@@ -196,9 +200,12 @@ def compare(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0) 
     Columns: `task, metric, n`, then for each of `single`, `multi` and `difference` (multi minus
     single) the value and its `_low` and `_high`.
     """
+    return _compare({task: paired_scores(table, task) for task in _tasks(table)}, n_resamples, seed)
+
+
+def _compare(paired: Mapping[Task, pd.DataFrame], n_resamples: int, seed: int = 0) -> pd.DataFrame:
     rows = []
-    for task in _tasks(table):
-        scores = paired_scores(table, task)
+    for task, scores in ((task, found) for task, found in paired.items() if len(found)):
         values, resampled = scores.mean().to_numpy(), _bootstrap(scores.to_numpy(), n_resamples, seed)
         row = {"task": task.name, "metric": task.metric.name, "n": len(scores)}
         columns = [a.name for a in APPROACHES] + ["difference"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 
 import gradio as gr
 import pandas as pd
@@ -294,18 +294,28 @@ def build(
             drawings, below = [plots.only(drawing, one) for drawing in drawings], view.of(one)
         return [summary(view.overall), *drawings, *(question.below(below) for question in questions)]
 
-    def chosen(hidden: bool, values: tuple) -> pd.DataFrame:
-        """The rows of the images that are asked for; who hides a task does not choose by it either."""
+    def asked(hidden: bool, values: tuple) -> tuple:
+        """What is asked for: who hides a task does not choose by it either; an empty age is no limit."""
         low, high, *labels = values
-        ends = [AGE.low if low is None else low, AGE.high if high is None else high]
-        asked = {t.name: ANY if hidden and t.sensitive else v for t, v in zip(CLASSES, labels, strict=True)}
-        return select(table, *ends, asked)
+        ends = AGE.low if low is None else low, AGE.high if high is None else high
+        return *ends, *(ANY if hidden and t.sensitive else v for t, v in zip(CLASSES, labels, strict=True))
+
+    def chosen(hidden: bool, values: tuple) -> pd.DataFrame:
+        """The rows of the images that are asked for."""
+        low, high, *labels = asked(hidden, values)
+        return select(table, low, high, {t.name: v for t, v in zip(CLASSES, labels, strict=True)})
+
+    @lru_cache(maxsize=32)
+    def shown(name: str, *values: float | int) -> list:
+        """Many ask for the same."""
+        rows = chosen(False, values)
+        if rows.empty:
+            return [NOBODY, *[gr.skip()] * (len(outputs) - 2)]
+        return show(whole if len(rows) == len(table) else View(rows, metric_tables(rows)), name)
 
     def on_choice(hidden: bool, name: str, *values: float | int | None) -> list:
-        rows = chosen(hidden, values)
-        if rows.empty:
-            return [NOBODY, *[gr.skip()] * (len(outputs) - 1)]
-        return [*show(whole if len(rows) == len(table) else View(rows, metric_tables(rows)), name), values]
+        found = shown(name, *asked(hidden, values))
+        return [*found, gr.skip() if found[0] == NOBODY else values]
 
     def on_hide(hidden: bool, name: str, *values: float | int | None) -> list:
         """Only who has chosen by what is now hidden, or shown again, sees other images."""
@@ -331,7 +341,7 @@ def build(
         trigger_mode="always_last",
     )
     everybody.click(
-        compare.told(lambda: [*everything, BOTH, *show(whole), everything]),
+        compare.told(lambda: [*everything, BOTH, *shown(BOTH, *everything), everything]),
         None,
         [*fields, approach, *outputs],
         **options,
