@@ -40,6 +40,13 @@ def test_models_and_photos_are_measured(tmp_path, monkeypatch):
     assert saved["ratios"] == pytest.approx(found, abs=1e-3)
 
 
+def test_requests_are_answered_while_they_are_measured(tmp_path):
+    photos = {0.3: bench.make_photo(tmp_path / "photo.jpg", (640, 480))}
+    measured = {what: values for what, _, values in bench._requests(MODELS, photos, repeats=1)}
+    assert len(measured) == 5
+    assert all(len(values) and np.all(values > 0) for values in measured.values())
+
+
 def test_an_app_that_does_not_start_is_said(tmp_path):
     with pytest.raises(FaceMTLError, match="no models"), bench.running_app(tmp_path):
         pass
