@@ -13,7 +13,6 @@ from contextlib import suppress
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .models import FaceModel
@@ -80,13 +79,13 @@ def _packed(traced: fx.GraphModule, size: int) -> fx.GraphModule:
     graph, modules = copy.deepcopy(traced.graph), dict(traced.named_modules())
     packed = fx.GraphModule(traced, graph)
     with torch.no_grad():
-        ShapeProp(packed).propagate(example)
+        _NoteShapes(packed).run(example)
     convolutions = {}
     for node in graph.nodes:
         module = modules.get(node.target) if node.op == "call_module" else None
         if type(module) is nn.Conv2d and module.padding_mode == "zeros":
             (images,) = node.args
-            convolutions[node] = PackedConvolution(module, list(images.meta["tensor_meta"].shape))
+            convolutions[node] = PackedConvolution(module, list(_shape(images)))
             packed.set_submodule(node.target, convolutions[node])
     _take_in_sums(graph, convolutions)
     _take_in_activations(graph, convolutions, modules)
@@ -124,8 +123,17 @@ def _take_in_activations(
             _replace(node, node.args[0])
 
 
+class _NoteShapes(fx.Interpreter):
+    """As torch's own ShapeProp, which imports a computer algebra system and takes half a second for it."""
+
+    def run_node(self, node: fx.Node) -> object:
+        result = super().run_node(node)
+        node.meta["shape"] = tuple(result.shape) if isinstance(result, Tensor) else None
+        return result
+
+
 def _shape(node: fx.Node) -> tuple[int, ...]:
-    return tuple(node.meta["tensor_meta"].shape)
+    return node.meta["shape"]
 
 
 def _replace(node: fx.Node, by: fx.Node) -> None:

@@ -212,8 +212,8 @@ class _Undrawn(TorchFunctionMode):
     """Layers keep whatever their memory holds: drawing random weights for them would take time."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func in (Tensor.normal_, Tensor.uniform_):
-            return args[0]
+        if func in (Tensor.normal_, Tensor.uniform_, nn.init.kaiming_uniform_):
+            return args[0] if args else kwargs["tensor"]
         return func(*args, **(kwargs or {}))
 
 

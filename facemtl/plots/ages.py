@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 from ..evaluation import AGE_GROUPS
 from ..prediction import APPROACHES
 from ..tasks import AGE, INTERVAL
-from .style import COLORS, DASHES, INK, SOFT, SYMBOLS, TEMPLATE
+from .style import COLORS, DASHES, INK, SOFT, SYMBOLS, template
 
 SQUARE = 4  # years
 
@@ -44,7 +44,7 @@ def predicted_against_true(errors: pd.DataFrame, width: int = SQUARE) -> go.Figu
     figure.update_yaxes(range=[-2, end + 2], dtick=20)
     figure.update_yaxes(title_text=f"Predicted {AGE.axis.lower()}", col=1)
     figure.update_annotations(font_size=13)
-    return figure.update_layout(template=TEMPLATE)
+    return figure.update_layout(template=template())
 
 
 def error_distribution(errors: pd.DataFrame, width: float = 2.0, reach: float = 30.0) -> go.Figure:
@@ -63,7 +63,7 @@ def error_distribution(errors: pd.DataFrame, width: float = 2.0, reach: float = 
     figure.add_vline(x=0, line={"color": INK, "width": 1, "dash": "dot"})
     figure.update_xaxes(title_text=f"Predicted minus labelled {AGE.axis.lower()}")
     figure.update_yaxes(title_text="Share of images (%)", rangemode="tozero")
-    return figure.update_layout(template=TEMPLATE, hovermode="x unified")
+    return figure.update_layout(template=template(), hovermode="x unified")
 
 
 def error_by_age(groups: pd.DataFrame) -> go.Figure:
@@ -102,7 +102,7 @@ def _by_age(groups: pd.DataFrame, column: str, title: str, hover: str) -> go.Fig
         title_text=f"Labelled {AGE.axis.lower()}", tickvals=list(position.values()), ticktext=list(position), showgrid=False
     )
     figure.update_yaxes(title_text=title)
-    return figure.update_layout(template=TEMPLATE)
+    return figure.update_layout(template=template())
 
 
 def coverage_by_age(groups: pd.DataFrame) -> go.Figure:
@@ -123,7 +123,7 @@ def coverage_by_age(groups: pd.DataFrame) -> go.Figure:
         title_text=f"Labelled {AGE.axis.lower()}", tickvals=list(position.values()), ticktext=list(position), showgrid=False
     )
     figure.update_yaxes(title_text=f"Labels inside the {100 * INTERVAL:.0f} % interval (%)", range=[50, 102])
-    return figure.update_layout(template=TEMPLATE)
+    return figure.update_layout(template=template())
 
 
 def cumulative_score(scores: pd.DataFrame) -> go.Figure:
@@ -138,7 +138,7 @@ def cumulative_score(scores: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(title_text=f"At most so far off ({AGE.unit})", dtick=5)
     figure.update_yaxes(title_text="Share of images (%)", range=[0, 102])
-    return figure.update_layout(template=TEMPLATE, hovermode="x unified")
+    return figure.update_layout(template=template(), hovermode="x unified")
 
 
 def difference_by_age(metrics: pd.DataFrame) -> go.Figure:
@@ -163,4 +163,4 @@ def difference_by_age(metrics: pd.DataFrame) -> go.Figure:
         title_text=f"Labelled {AGE.axis.lower()}", tickvals=list(position.values()), ticktext=list(position), showgrid=False
     )
     figure.update_yaxes(title_text=f"← one better ({AGE.unit}) three better →")
-    return figure.update_layout(template=TEMPLATE)
+    return figure.update_layout(template=template())

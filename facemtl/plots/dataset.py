@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from ..description import HEAPED, LEVELS, age_quantiles, of_ages
 from ..tasks import AGE, GENDER, RACE
-from .style import SOFT, TEMPLATE
+from .style import SOFT, template
 
 SHADES = ("#5a6f8f", "#b0a18a")  # of the two genders
 HEAPED_SHADE = "#b3541e"
@@ -26,7 +26,7 @@ def ages(counts: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", dtick=20)
     figure.update_yaxes(title_text="Images", tickformat=",")
-    return figure.update_layout(template=TEMPLATE, bargap=0.1, barmode="overlay", uniformtext={"minsize": 8, "mode": "show"})
+    return figure.update_layout(template=template(), bargap=0.1, barmode="overlay", uniformtext={"minsize": 8, "mode": "show"})
 
 
 def people(counts: pd.DataFrame) -> go.Figure:
@@ -41,7 +41,7 @@ def people(counts: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(title_text="Images", tickformat=",", nticks=6)
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    return figure.update_layout(template=TEMPLATE, barmode="stack", legend_traceorder="normal")
+    return figure.update_layout(template=template(), barmode="stack", legend_traceorder="normal")
 
 
 def ages_of_groups(counts: pd.DataFrame) -> go.Figure:
@@ -54,4 +54,4 @@ def ages_of_groups(counts: pd.DataFrame) -> go.Figure:
     )  # fmt: skip
     figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", range=[-2, 92])
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    return figure.update_layout(template=TEMPLATE)
+    return figure.update_layout(template=template())

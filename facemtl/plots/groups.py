@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from ..prediction import APPROACHES
 from ..tasks import Task
-from .style import COLORS, SYMBOLS, TEMPLATE
+from .style import COLORS, SYMBOLS, template
 
 ROW = 34  # px; the height of a group
 
@@ -35,4 +35,4 @@ def metric_by_group(metrics: pd.DataFrame, task: Task) -> go.Figure:
     names = [f"{group} (few)" if few[group] else group for group in position]
     figure.update_xaxes(title_text=f"{task.metric.title} ({task.metric.unit})")
     figure.update_yaxes(tickvals=list(position.values()), ticktext=names, showgrid=False, range=[len(position) - 0.4, -0.6])
-    return figure.update_layout(template=TEMPLATE, height=110 + ROW * max(1, len(position)))
+    return figure.update_layout(template=template(), height=110 + ROW * max(1, len(position)))

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 from ..prediction import APPROACHES, approach_of
 from ..robustness import PERTURBATIONS, change_unit
 from ..tasks import Task
-from .style import COLORS, DASHES, SYMBOLS, TEMPLATE
+from .style import COLORS, DASHES, SYMBOLS, template
 
 PANEL = 190  # px; the height of one of several small panels, with its axis
 
@@ -43,4 +43,4 @@ def metric_by_perturbation(table: pd.DataFrame, task: Task) -> go.Figure:
         figure.update_xaxes(title_text=perturbation.axis, autorange=reverse, nticks=6, tickangle=0, **cell)
     figure.update_yaxes(nticks=5)
     figure.update_yaxes(title_text=f"{metric.title} ({metric.unit})", row=(n_rows + 1) // 2, col=1)
-    return figure.update_layout(template=TEMPLATE, height=PANEL * n_rows + 88)  # and the margins
+    return figure.update_layout(template=template(), height=PANEL * n_rows + 88)  # and the margins

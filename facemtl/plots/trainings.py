@@ -6,7 +6,7 @@ from plotly.subplots import make_subplots
 
 from ..prediction import APPROACHES, MULTI, SINGLE
 from ..tasks import AGE, TASKS, Task
-from .style import BETWEEN, COLORS, DASHES, SYMBOLS, TEMPLATE
+from .style import BETWEEN, COLORS, DASHES, SYMBOLS, template
 
 SPREAD = 215  # px; the height of one task's spread over seeds, with its axis
 
@@ -34,7 +34,7 @@ def then_and_now(errors: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(title_text=f"{metric.title} of {AGE.axis.lower()}", range=[0, 12])
     figure.update_yaxes(type="category", range=[errors["experiment"].nunique() - 0.4, -0.6], showgrid=False)
-    return figure.update_layout(template=TEMPLATE, height=260)
+    return figure.update_layout(template=template(), height=260)
 
 
 def learning_curves(learned: pd.DataFrame, task: Task) -> go.Figure:
@@ -49,7 +49,7 @@ def learning_curves(learned: pd.DataFrame, task: Task) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(title_text="Epoch")
     figure.update_yaxes(title_text=f"{metric.title} ({metric.unit})")
-    return figure.update_layout(template=TEMPLATE)
+    return figure.update_layout(template=template())
 
 
 def spread_over_seeds(table: pd.DataFrame, by: str) -> go.Figure:
@@ -79,4 +79,4 @@ def spread_over_seeds(table: pd.DataFrame, by: str) -> go.Figure:
         title = f"{task.title}: {task.metric.title.lower()},<br>in {task.metric.unit}; {better}"  # a telephone is narrow
         figure.update_xaxes(title_text=title, nticks=6, tickangle=0, row=i, col=1)
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    return figure.update_layout(template=TEMPLATE, height=SPREAD * n_rows, margin_t=12)
+    return figure.update_layout(template=template(), height=SPREAD * n_rows, margin_t=12)

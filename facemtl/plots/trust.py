@@ -6,7 +6,7 @@ from plotly.subplots import make_subplots
 
 from ..prediction import APPROACHES
 from ..tasks import Classification, Task
-from .style import COLORS, DASHES, INK, SYMBOLS, TEMPLATE
+from .style import COLORS, DASHES, INK, SYMBOLS, template
 
 FEWEST = 10
 
@@ -34,7 +34,7 @@ def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_yaxes(title_text="Label", col=1)
     figure.update_annotations(font_size=13)
-    return figure.update_layout(template=TEMPLATE, height=330)
+    return figure.update_layout(template=template(), height=330)
 
 
 def reliability_diagram(table: pd.DataFrame, task: Task) -> go.Figure:
@@ -57,4 +57,4 @@ def reliability_diagram(table: pd.DataFrame, task: Task) -> go.Figure:
     if table.empty:
         figure.add_annotation(text="Too few images to tell", x=50, y=50, showarrow=False)
     figure.update_yaxes(title_text="Came true (%)", range=[0, 102], dtick=20)
-    return figure.update_layout(template=TEMPLATE)
+    return figure.update_layout(template=template())
