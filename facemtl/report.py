@@ -350,7 +350,7 @@ SECTIONS: dict[str, Callable[[Path], str]] = {
     "answer": answer, "history": history, "luck": luck, "rates": rates, "recipes": recipes, "weightings": weightings,
     "search": search, "results": results, "groups": groups, "worst": worst, "confidence": confidence, "intervals": intervals,
     "perturbations": perturbations, "disputed": disputed, "copies": copies, "near-copies": near_copies, "costs": costs,
-    "performance": speed.performance, "page": speed.page, "load": speed.load,
+    "performance": speed.performance, "page": speed.page, "load": speed.load, "learning": speed.learning,
 }  # fmt: skip
 _LABELS = "python -m facemtl labels"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from .errors import FaceMTLError
 from .tables import as_markdown
 
-PERFORMANCE_FILE, PAGE_FILE, LOAD_FILE = "performance.json", "page.json", "load.json"
+PERFORMANCE_FILE, PAGE_FILE, LOAD_FILE, LEARNING_FILE = "performance.json", "page.json", "load.json", "learning.json"
 _CLICKS = {"upload": "an upload", "draw": "twelve random faces", "choose": "a choice of images", "save": "saving a result"}
 
 
@@ -28,6 +28,16 @@ def page(folder: Path) -> str:
     found = _noted(folder / PAGE_FILE, "python benchmarks/page.py --json")
     rows = [[what, f"{median:.0f} ms", f"{low:.0f} to {high:.0f}"] for what, (low, median, high) in found.items()]
     return as_markdown(["from the click to the answer on the page", "median", "quartiles"], rows)
+
+
+def learning(folder: Path) -> str:
+    """How long one and the same thing takes to learn, with this package and with fastai's stock pipeline."""
+    found = _noted(folder / LEARNING_FILE, "python benchmarks/learning.py --json")
+    rows = [
+        [name, f"{of['epochs']} at {of['size']} px", f"{of['seconds'] / 60:.1f} minutes", f"{100 * of['accuracy']:.1f} %"]
+        for name, of in found.items()
+    ]
+    return as_markdown(["pipeline", "epochs", "whole training", "accuracy of gender"], rows)
 
 
 def load(folder: Path) -> str:

@@ -5,6 +5,7 @@ from . import before, uploads  # noqa: F401
 # isort: split
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -125,8 +126,9 @@ def build_app(
 
         def draw_ahead() -> None:
             """Once there is an answer to look at, what the first visitor of other tabs would wait for."""
-            for sheet in sheets:
-                _ = sheet.made
+            with suppress(FaceMTLError):  # whoever opens the tab is told
+                for sheet in sheets:
+                    _ = sheet.made
 
         def on_hide(hidden: bool, look: Look, wish: Wish | None) -> tuple:
             """The same faces again, with or without what is sensitive."""

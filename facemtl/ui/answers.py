@@ -8,7 +8,7 @@ import pandas as pd
 from ..evaluation import metrics_of
 from ..prediction import APPROACHES, BATCH_SIZE, SMALL_BATCH, Predictor, approach_of, in_words
 
-KEEP = 1000  # faces whose answers are remembered with all probabilities, some 20 kB each
+KEEP = 1000  # faces whose answers are remembered with all probabilities, about 30 kB each
 
 
 class Answers:

@@ -61,7 +61,12 @@ def test_both_pipelines_learn_from_the_same_files(synthetic_faces):
 
 def test_what_was_not_measured_is_named_with_its_command(tmp_path):
     (tmp_path / speed.LOAD_FILE).write_text("{")
-    for section, command in ((speed.performance, "facemtl bench"), (speed.page, "page.py"), (speed.load, "load.py")):
+    for section, command in (
+        (speed.performance, "facemtl bench"),
+        (speed.page, "page.py"),
+        (speed.load, "load.py"),
+        (speed.learning, "learning.py"),
+    ):
         with pytest.raises(FaceMTLError, match=command):
             section(tmp_path)
 

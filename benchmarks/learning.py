@@ -1,4 +1,4 @@
-"""How long it takes to learn gender as well as fastai's stock pipeline does: python benchmarks/training.py --data UTKFACE
+"""How long it takes to learn gender as well as fastai's stock pipeline does: python benchmarks/learning.py --data UTKFACE
 
 One ResNet-18 learns it with `ImageDataLoaders` and `vision_learner` at 128 px, one with this package at 64 px, both from random
 weights and the same images. Told are the seconds of both, with all that a training takes, and the accuracy on the same reported
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     found = {name: learn(images) for name, learn in (("facemtl", ours), ("fastai", stock))}
     print(json.dumps(found, indent=1))
     if args.json:
-        write_whole(args.json, json.dumps(found, indent=1) + "\n")
+        write_whole(args.json, (json.dumps(found, indent=1) + "\n").encode())
 
 
 def ours(images: pd.DataFrame) -> dict[str, float]:
@@ -60,7 +60,7 @@ def ours(images: pd.DataFrame) -> dict[str, float]:
     reported = images[images["split"] == VALIDATION]
     crops = decode_images(reported["file"], checkpoint.image_size)
     answers = [model.outputs(batch)[GENDER.name].argmax(dim=1) for batch in np.array_split(crops, len(crops) // BATCH_SIZE)]
-    return _found(seconds, torch.cat(answers).numpy() == reported[GENDER.column].to_numpy())
+    return _found(RECIPE.sizes, seconds, torch.cat(answers).numpy() == reported[GENDER.column].to_numpy())
 
 
 def stock(images: pd.DataFrame) -> dict[str, float]:
@@ -71,11 +71,16 @@ def stock(images: pd.DataFrame) -> dict[str, float]:
     reported = images[images["split"] == VALIDATION]
     loader = learner.dls.test_dl([Path(file) for file in reported["file"]])
     answers = np.array(learner.dls.vocab)[learner.get_preds(dl=loader)[0].argmax(dim=1).numpy()]
-    return _found(seconds, answers == reported[GENDER.column].map(GENDER.words).to_numpy())
+    return _found([STOCK_SIZE] * STOCK_EPOCHS, seconds, answers == reported[GENDER.column].map(GENDER.words).to_numpy())
 
 
-def _found(seconds: float, is_right: np.ndarray) -> dict[str, float]:
-    return {"seconds": round(seconds, 1), "accuracy": round(float(is_right.mean()), 4)}
+def _found(sizes: list[int], seconds: float, is_right: np.ndarray) -> dict[str, float]:
+    return {
+        "epochs": len(sizes),
+        "size": max(sizes),
+        "seconds": round(seconds, 1),
+        "accuracy": round(float(is_right.mean()), 4),
+    }
 
 
 if __name__ == "__main__":
