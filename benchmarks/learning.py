@@ -45,10 +45,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="write what was measured to this file, too")
     args = parser.parse_args(arguments)
     images, _ = read_folder(args.data)
-    found = {name: learn(images) for name, learn in (("facemtl", ours), ("fastai", stock))}
-    print(json.dumps(found, indent=1))
-    if args.json:
-        write_whole(args.json, (json.dumps(found, indent=1) + "\n").encode())
+    found = {}
+    for name, learn in (("facemtl", ours), ("fastai", stock)):
+        found[name] = learn(images)
+        print(name, found[name])
+        if args.json:  # what is measured is not lost if the other one fails
+            write_whole(args.json, (json.dumps(found, indent=1) + "\n").encode())
 
 
 def ours(images: pd.DataFrame) -> dict[str, float]:
@@ -59,7 +61,8 @@ def ours(images: pd.DataFrame) -> dict[str, float]:
         model = LoadedModel(*Checkpoint.load(Path(folder, f"{checkpoint.name}.json")), mirrored=False)
     reported = images[images["split"] == VALIDATION]
     crops = decode_images(reported["file"], checkpoint.image_size)
-    answers = [model.outputs(batch)[GENDER.name].argmax(dim=1) for batch in np.array_split(crops, len(crops) // BATCH_SIZE)]
+    batches = [crops[start : start + BATCH_SIZE] for start in range(0, len(crops), BATCH_SIZE)]
+    answers = [model.outputs(batch)[GENDER.name].argmax(dim=1) for batch in batches]
     return _found(RECIPE.sizes, seconds, torch.cat(answers).numpy() == reported[GENDER.column].to_numpy())
 
 

@@ -18,7 +18,7 @@ from typing import TextIO
 
 import numpy as np
 
-from .detection import as_record, detect, open_image, whole
+from .detection import DETECTOR, as_record, detect, open_image, whole
 from .errors import FaceMTLError
 from .prediction import COLUMNS, SMALL_BATCH, Predictor, in_words
 from .tables import written_whole
@@ -194,6 +194,7 @@ def _asked(predictor: Predictor, images: Mapping[str, Path], shard: Shard, no_de
         "images": [len(images), listed.hexdigest()],
         "models": {loaded.name: loaded.checkpoint.sha256 for loaded in predictor.models},
         "no_detect": no_detect,
+        "detector": DETECTOR,
         "batch": BATCH,
         "shard": [shard.number, shard.count],
     }

@@ -105,17 +105,22 @@ def _start(models: Path) -> Found:
 def _requests(models: Path, photos: Mapping[float, Path], repeats: int) -> Found:
     with running_app(models) as (address, process), httpx.Client(base_url=f"{address}/gradio_api", timeout=_PATIENCE) as http:
 
+        def told(method: str, path: str, **request: object) -> httpx.Response:
+            try:
+                return http.request(method, path, **request).raise_for_status()
+            except httpx.HTTPError as error:
+                raise FaceMTLError(f"The app did not answer {path}: {error}") from error
+
         def ask(name: str, *values: object) -> None:
             """As any client may, and as a page does: in one session."""
-            asked = {"data": values, "session_hash": "bench"}
-            event = http.post(f"/call/{name}", json=asked).raise_for_status().json()["event_id"]
-            answer = http.get(f"/call/{name}/{event}").raise_for_status().text
+            event = told("POST", f"/call/{name}", json={"data": values, "session_hash": "bench"}).json()["event_id"]
+            answer = told("GET", f"/call/{name}/{event}").text
             if "event: complete" not in answer:
                 raise FaceMTLError(f"The app did not answer /{name}: {answer[:200]}")
 
         def predict(photo: Path) -> None:
             with photo.open("rb") as file:
-                (path,) = http.post("/upload", files={"files": file}).raise_for_status().json()
+                (path,) = told("POST", "/upload", files={"files": file}).json()
             ask("predict", {"path": path, "meta": {"_type": "gradio.FileData"}})
 
         steps = {f"HTTP: a photo of {mp} megapixels to all answers": partial(predict, file) for mp, file in photos.items()}

@@ -24,7 +24,8 @@ FRAME = 200 / 181  # side of the crop over side of dlib's box
 LONGEST_SIDE = 1000  # px; larger images are searched on a reduced copy
 SMALLEST_FACE = 80  # px; dlib's window
 LEAST_SCORE = 0.0  # of a face; dlib's own bar
-LEAST_ALONE = -0.1  # where no face reaches that: better a doubtful face than none, but none beside a certain one
+LEAST_ALONE = -0.1  # where no face reaches that, one that reaches this is better than none
+DETECTOR = f"dlib, gray, {LONGEST_SIDE} px, {LEAST_SCORE} or {LEAST_ALONE}"  # another one finds other faces
 # No other formats than these: some that Pillow knows start another program, or are read by code that nobody looks after.
 # With each, the most millions of pixels: HEIC and AVIF are what phones take, and of large JPEGs a part is decoded.
 MOST_MEGAPIXELS = {
@@ -51,7 +52,7 @@ class Face:
 
 
 def detect(image: Image.Image) -> list[Face]:
-    """All faces, largest first; none is an empty list.
+    """All faces, largest first; none is an empty list. Where there is no certain one, the best doubtful one.
 
     A square image that one face fills is taken whole: it is a crop already.
     """
@@ -61,7 +62,7 @@ def detect(image: Image.Image) -> list[Face]:
     found = [] if is_square else _search(image, border=0.0, least=LEAST_SCORE)
     if not found:  # a face that touches the edge is found only with a border around the image
         found = _search(image, border=BORDER, least=LEAST_ALONE)
-        found = [each for each in found if each[1] >= LEAST_SCORE] or found
+        found = [each for each in found if each[1] >= LEAST_SCORE] or sorted(found, key=lambda each: -each[1])[:1]
     faces = [replace(face_at(image, box, score), pose=pose) for box, score, pose in found]
     faces.sort(key=lambda face: face.box[2] - face.box[0], reverse=True)
     if is_square and faces and overlap(faces[0].box, (0, 0, width, height)) > 0.6:
@@ -78,6 +79,7 @@ def weaknesses(face: Face) -> list[str]:
         *(["blurred"] if _detail(face.crop) < BLURRED else []),
         *(["dark"] if light < DARK else ["too bright"] if light > BRIGHT else []),
         *([face.pose] if face.pose else []),
+        *(["perhaps no face"] if face.score is not None and face.score < LEAST_SCORE else []),
     ]
 
 

@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,10 +31,9 @@ def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = F
 def make_app(models: Path, results: Path, data: Path):
     """The app with the models of a folder and faces of `data`; without the figures whose tables are not in `results`."""
     labelled_tasks(data)  # says what is wrong with a CSV of one's own; the faces themselves are read in the background
-    with ThreadPoolExecutor(1, "models") as aside:
-        loading = aside.submit(Predictor.load, models)
-        from .ui import build_app  # with gradio, which takes about as long as the models
-    predictor = loading.result()
+    predictor = Predictor.load(models)
+    from .ui import build_app  # not before: it takes the memory that loading the models has left
+
     try:
         table, metrics = load_validation(results), load_metrics(results)
     except FaceMTLError as error:

@@ -1,4 +1,4 @@
-"""What was measured of speed, by `bench` and by benchmarks/load.py: from their files into words and tables."""
+"""What was measured of speed, by `bench` and by the scripts in benchmarks/: from their files into words and tables."""
 
 import json
 from pathlib import Path

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,6 +63,17 @@ def handlers_of(trained: SimpleNamespace) -> dict[str, Callable]:
     found = {f"{f.fn.__module__.split('.')[-1]}.{f.fn.__name__}": f.fn for f in demo.fns.values() if callable(f.fn)}
     support.finished(found["ui.on_wait"]())
     return found
+
+
+def test_every_figure_of_own_faces_can_be_drawn(trained):
+    demo = make_app(trained.models, trained.results, trained.data)
+    seen = [f for f in demo.fns.values() if getattr(f.fn, "__name__", "") in ("fill", "on_sight")]
+    assert len(seen) == 3  # Validation, Dataset and Training
+    for event in seen:
+        filled = event.fn(*([False] + [getattr(field, "value", None) for field in event.inputs[1:]]))
+        plots = [value for value, part in zip(filled, event.outputs, strict=True) if isinstance(part, gr.Plot)]
+        assert plots and all(value.type == "plotly" for value in plots)
+        assert not any("Cannot be shown" in str(value) for value in filled)
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,9 @@ from . import before, uploads  # noqa: F401
 
 # isort: split
 
+import sys
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..errors import FaceMTLError
 from ..evaluation import track_records
 from ..prediction import Predictor
 from ..tasks import AGE
-from . import about, behind, cards, compare, endpoints, figures, guess, random_faces, training, validation
+from . import about, behind, cards, compare, endpoints, guess, random_faces, training, validation
 from . import dataset as dataset_
 from .answers import Answers
 from .faces import FacePool, Wish, wait
@@ -74,7 +75,7 @@ def build_app(
     records = None if results is None else track_records(results)
     averages = FacePool.of_composites(composites)
     answers = Answers(predictor, results, _answers_of_composites(measured, predictor))
-    sheets: list[figures.Sheet] = []
+    ahead: list[Callable[[], object]] = []
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         with gr.Row(elem_classes="header"):
             gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
@@ -92,14 +93,14 @@ def build_app(
                     gr.HTML(cards.message("No results yet", MISSING))
                 else:
                     faces_of = partial(behind.build, answers, pool, tabs=tabs, shared=shared, hide=hide, on_click=_CHOOSE)
-                    sheets.append(validation.build(results, metrics, hide, faces_of, validation_tab))
+                    ahead.append(validation.build(results, metrics, hide, faces_of, validation_tab))
             with gr.Tab("Dataset", id="dataset") as dataset_tab:
-                sheets.append(dataset_.build(described, averages, dataset_tab))
+                ahead.append(dataset_.build(described, averages, dataset_tab))
             with gr.Tab("Training", id="training") as training_tab:
                 if results is None:
                     gr.HTML(cards.message("No results yet", MISSING))
                 else:
-                    sheets.append(training.build(predictor, models, metrics, measured, training_tab))
+                    ahead.append(training.build(predictor, models, metrics, measured, training_tab))
             with gr.Tab("About", id="about"):
                 about.build(model_card)
 
@@ -126,9 +127,8 @@ def build_app(
 
         def draw_ahead() -> None:
             """Once there is an answer to look at, what the first visitor of other tabs would wait for."""
-            with suppress(FaceMTLError):  # whoever opens the tab is told
-                for sheet in sheets:
-                    _ = sheet.made
+            for draw in ahead:
+                draw()
 
         def on_hide(hidden: bool, look: Look, wish: Wish | None) -> tuple:
             """The same faces again, with or without what is sensitive."""
@@ -161,7 +161,8 @@ def _answers_of_composites(measured: Path, predictor: Predictor) -> pd.DataFrame
     """None where they are not saved: then composites are looked at when they are drawn."""
     try:
         return composites_.load(measured, predictor)
-    except FaceMTLError:
+    except FaceMTLError as error:
+        print(f"facemtl: {error}", file=sys.stderr)
         return None
 
 

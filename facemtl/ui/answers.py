@@ -1,4 +1,4 @@
-"""What both approaches say of the dataset's faces: each face is looked at once."""
+"""What both approaches say of the dataset's faces, whom nobody has to wait for twice."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,6 +1,7 @@
 """Dataset: who is in UTKFace, and what is wrong with its labels."""
 
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -91,14 +92,14 @@ def _thumb(row) -> str:
     return cards.picture(crop, said, size=THUMB)
 
 
-def build(described: Path, composites: FacePool, tab: gr.Tab) -> figures.Sheet:
-    """Drawn once, from tables in `described`."""
+def build(described: Path, composites: FacePool, tab: gr.Tab) -> Callable[[], object]:
+    """Drawn once, from tables in `described`. Returns what draws ahead of the first visitor."""
     sheet = figures.Sheet()
     try:
         counts, problems = description.load(described)
     except FaceMTLError as error:
         gr.HTML(cards.message("Not described yet", str(error)))
-        return sheet
+        return sheet.made
     gr.HTML(overview(counts))
     with gr.Row(equal_height=True):
         sheet.card("How old are the faces?", partial(plots.ages, counts), partial(numbers_of_ages, counts))
@@ -116,6 +117,6 @@ def build(described: Path, composites: FacePool, tab: gr.Tab) -> figures.Sheet:
         with gr.Column(min_width=320):
             gr.HTML(problems_table(problems))
     averages = gr.HTML(cards.message("Drawing the averages", "One moment."), elem_id="atlas", elem_classes="sensitive")
-    sheet.later(averages, partial(atlas, composites))
+    sheet.later([averages], lambda: [atlas(composites)])
     sheet.when_seen(tab)
-    return sheet
+    return sheet.made

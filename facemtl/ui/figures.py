@@ -1,14 +1,16 @@
 """A figure on a page: a card whose title is the question that it answers, with its numbers below."""
 
+import sys
+import threading
+import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 
 import gradio as gr
 import pandas as pd
 
+from ..errors import FaceMTLError
 from ..prediction import APPROACHES
-from . import cards, compare
+from . import cards
 
 # Gradio's columns have no role of their own: a screen reader should say what it meets by the question that is answered.
 _NAMED = """
@@ -16,55 +18,67 @@ const card = element.closest('.figure');
 card?.setAttribute('role', 'figure');
 card?.setAttribute('aria-label', element.textContent.trim());
 """
-
-
 WAITING = '<p class="note">One moment.</p>'
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """The two parts of a card that a later choice may replace."""
-
-    plot: gr.Plot
-    below: gr.HTML
+def card(title: str, is_sensitive: bool = False) -> list[gr.components.Component]:
+    """Lay out a figure that is drawn later: its plot, and what stands below it."""
+    with gr.Column(elem_classes=["card", "figure", *(["sensitive"] if is_sensitive else [])], min_width=320):
+        gr.HTML(f'<h2 class="figure-title">{title}</h2>', js_on_load=_NAMED)
+        return [gr.Plot(show_label=False, label=title, container=False), gr.HTML(WAITING)]
 
 
 class Sheet:
     """What a tab shows once it is first seen: made once, for everybody, and not sent to who never looks at it."""
 
     def __init__(self):
-        self._later: list[tuple[gr.components.Component, Callable[[], object]]] = []
+        self._parts: list[tuple[list[gr.components.Component], Callable[[], list]]] = []
+        self._made: list[object] | None = None
+        self._making = threading.Lock()
 
-    def later(self, component: gr.components.Component, make: Callable[[], object]) -> None:
-        """Fill the component with what `make` returns."""
-        self._later.append((component, make))
+    @property
+    def components(self) -> list[gr.components.Component]:
+        return [component for components, _ in self._parts for component in components]
+
+    def later(self, components: list[gr.components.Component], make: Callable[[], list]) -> None:
+        """Fill them with what `make` returns. The last one is HTML."""
+        self._parts.append((components, make))
 
     def card(
         self, title: str, draw: Callable[[], object], numbers: Callable[[], str], note: str = "", is_sensitive: bool = False
-    ) -> Drawn:
+    ) -> None:
         """Lay out one figure, to be drawn by `draw`; `numbers` makes the HTML of its table."""
-        css = ["card", "figure", *(["sensitive"] if is_sensitive else [])]
-        with gr.Column(elem_classes=css, min_width=320):
-            gr.HTML(f'<h2 class="figure-title">{title}</h2>', js_on_load=_NAMED)
-            drawn = Drawn(gr.Plot(show_label=False, label=title, container=False), gr.HTML(WAITING))
-        self.later(drawn.plot, draw)
-        self.later(drawn.below, lambda: below(numbers(), note))
-        return drawn
+        self.later(card(title, is_sensitive), lambda: [draw(), below(numbers(), note)])
 
-    @cached_property
     def made(self) -> list[object]:
-        """As the browser gets it."""
-        return [component.postprocess(make()) for component, make in self._later]
+        """What fills the `components`, as the browser gets it."""
+        with self._making:
+            if self._made is None:
+                self._made = [value for part in self._parts for value in made(*part)]
+            return self._made
 
-    def when_seen(self, tab: gr.Tab, **options) -> None:
-        """Fill what is laid out so far when the tab is first selected; `options` are those of the event."""
-        seen, shown = gr.State(False), [component for component, _ in self._later]
+    def when_seen(self, tab: gr.Tab) -> None:
+        """Fill what is laid out so far when the tab is first selected."""
+        seen, components = gr.State(False), self.components
 
         def fill(has_seen: bool) -> list[object]:
-            return [True, *([gr.skip()] * len(shown) if has_seen else self.made)]
+            return [True, *([gr.skip()] * len(components) if has_seen else self.made())]
 
-        hidden = {"api_visibility": "private", "show_progress": "hidden"}
-        tab.select(compare.told(fill), seen, [seen, *shown], **hidden | options)
+        tab.select(fill, seen, [seen, *components], api_visibility="private", show_progress="hidden")
+
+
+def made(components: list[gr.components.Component], make: Callable[[], list]) -> list[object]:
+    """What `make` returns, as the browser gets it: who keeps that need not draw it again for the next visitor.
+
+    Where nothing can be made, the last component, which is HTML, says why; other parts of the page are as they are.
+    """
+    try:
+        return [component.postprocess(value) for component, value in zip(components, make(), strict=True)]
+    except Exception as error:
+        if not isinstance(error, FaceMTLError):
+            traceback.print_exc(file=sys.stderr)
+        why = str(error) if isinstance(error, FaceMTLError) else "Something is wrong here. The log of the server says what."
+        return [*[None] * (len(components) - 1), cards.message("Cannot be shown", why)]
 
 
 def below(numbers: str, note: str = "") -> str:

@@ -1,7 +1,7 @@
 """Training: what came out of training the four models, what it cost, and what was claimed before."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -118,8 +118,11 @@ def numbers_of_seeds(table: pd.DataFrame, by: str) -> str:
     return figures.numbers(table, columns)
 
 
-def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: Path, tab: gr.Tab) -> figures.Sheet:
-    """Drawn once, from the saved `metrics` and other tables in `measured`: what is missing there is named in its place."""
+def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: Path, tab: gr.Tab) -> Callable[[], object]:
+    """Drawn once, from the saved `metrics` and other tables in `measured`: what is missing there is named in its place.
+
+    Returns what draws ahead of the first visitor.
+    """
     sheet = figures.Sheet()
     with gr.Column(elem_classes="card answer"):
         gr.HTML('<h2 class="figure-title">One model in place of three: what is lost, what is gained?</h2>')
@@ -142,7 +145,7 @@ def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: P
         gr.HTML('<h2 class="figure-title">How do I train them on my own faces?</h2>')
         gr.Markdown(OWN_FACES, elem_id="own-faces")
     sheet.when_seen(tab)
-    return sheet
+    return sheet.made
 
 
 def _lay_out_curves(sheet: figures.Sheet, predictor: Predictor, models: Path) -> None:

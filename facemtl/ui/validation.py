@@ -249,12 +249,19 @@ QUESTIONS = (
 )
 
 
+def _figure(question: Question, view: View, approach: Approach | None) -> list:
+    """The figure and what stands below it; of one approach alone where it is given."""
+    if approach is None:
+        return [question.figure(view), question.below(view)]
+    return [plots.only(question.figure(view), approach), question.below(view.of(approach))]
+
+
 def build(
     table: pd.DataFrame, metrics: pd.DataFrame, hide: gr.Checkbox, behind: Callable[..., None], tab: gr.Tab
-) -> figures.Sheet:
+) -> Callable[[], object]:
     """Drawn for all images at first, from saved tables; neither dataset nor model is needed.
 
-    `behind(chosen, choice)` lays out what shows the faces of the chosen images.
+    `behind(chosen, choice)` lays out what shows the faces of the chosen images. Returns what draws ahead of the first visitor.
     """
     whole = View(table, metrics)
     tasks = [task_named(name) for name in table["task"].unique()]
@@ -278,21 +285,13 @@ def build(
         apply = gr.Button("Show these images", scale=0, min_width=180)
         everybody = gr.Button("Show all", scale=0, min_width=100)
     head = gr.HTML(summary(whole.overall), elem_id="metrics")
-    sheet, drawn = figures.Sheet(), []
+    drawn: list[list[gr.components.Component]] = []
     for i in range(0, len(questions), 2):
         pair = questions[i : i + 2]
         css = ["sensitive"] if all(q.sensitive for q in pair) else []
         with gr.Row(equal_height=True, elem_classes=css):
-            for q in pair:
-                draw, said = partial(q.draw, whole), partial(q.numbers, whole)
-                drawn.append(sheet.card(q.title, draw, said, q.note, is_sensitive=q.sensitive))
+            drawn += [figures.card(q.title, q.sensitive) for q in pair]
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
-
-    def show(view: View, name: str = BOTH) -> list:
-        drawings, below = [question.figure(view) for question in questions], view
-        for one in (a for a in APPROACHES if a.name == name):
-            drawings, below = [plots.only(drawing, one) for drawing in drawings], view.of(one)
-        return [summary(view.overall), *drawings, *(question.below(below) for question in questions)]
 
     def asked(hidden: bool, values: tuple) -> tuple:
         """What is asked for: who hides a task does not choose by it either; an empty age is no limit."""
@@ -307,15 +306,23 @@ def build(
 
     @lru_cache(maxsize=32)
     def shown(name: str, *values: float | int) -> list:
-        """Many ask for the same."""
+        """All outputs but the choice itself. Many ask for the same."""
         rows = chosen(False, values)
         if rows.empty:
             return [NOBODY, *[gr.skip()] * (len(outputs) - 2)]
-        return show(whole if len(rows) == len(table) else View(rows, metric_tables(rows)), name)
+        view = whole if len(rows) == len(table) else View(rows, metric_tables(rows))
+        sent = figures.made([head], lambda: [summary(view.overall)])
+        for question, parts in zip(questions, drawn, strict=True):
+            sent += figures.made(parts, partial(_figure, question, view, next((a for a in APPROACHES if a.name == name), None)))
+        return sent
 
     def on_choice(hidden: bool, name: str, *values: float | int | None) -> list:
         found = shown(name, *asked(hidden, values))
         return [*found, gr.skip() if found[0] == NOBODY else values]
+
+    def on_sight(has_seen: bool, *asked_for) -> list:
+        """What is asked for: everything, but for who comes back after the server has forgotten what was seen."""
+        return [True, *([gr.skip()] * len(outputs) if has_seen else on_choice(*asked_for))]
 
     def on_hide(hidden: bool, name: str, *values: float | int | None) -> list:
         """Only who has chosen by what is now hidden, or shown again, sees other images."""
@@ -324,12 +331,15 @@ def build(
 
     everything = (AGE.low, AGE.high, *[ANY] * len(CLASSES))
     choice = gr.State(everything)  # that which figures show, whatever the fields say meanwhile
-    outputs = [head, *(each.plot for each in drawn), *(each.below for each in drawn), choice]
+    outputs = [head, *(part for parts in drawn for part in parts), choice]
     # One after another, whichever of the events below it is: an older choice must not arrive after a newer one.
-    alone = {"concurrency_id": "choice", "concurrency_limit": 1}
-    sheet.when_seen(tab, **alone)
-    options = {"api_visibility": "private", **alone, "show_progress_on": head}
-    fields = list(wished.values())
+    options = {"api_visibility": "private", "concurrency_id": "choice", "concurrency_limit": 1, "show_progress_on": head}
+    fields, seen = list(wished.values()), gr.State(False)
+    # Not one after another with those: it is known before it is asked for, and need not wait for what others choose.
+    tab.select(
+        compare.told(on_sight), [seen, hide, approach, *fields], [seen, *outputs],
+        api_visibility="private", show_progress="hidden",
+    )  # fmt: skip
     submits = [field.submit for field in fields[:2]] + [field.input for field in (*fields[2:], approach)]
     # "always_last": who changes two fields in a hurry means both.
     gr.on(
@@ -348,4 +358,4 @@ def build(
     )
     hide.input(compare.told(on_hide), [hide, approach, *fields], outputs, **options)
     behind(chosen, choice)
-    return sheet
+    return partial(shown, BOTH, *everything)

@@ -9,7 +9,8 @@ import pytest
 from facemtl import composites
 from facemtl.detection import open_image, whole
 from facemtl.errors import FaceMTLError
-from facemtl.prediction import Predictor
+from facemtl.prediction import Predictor, in_words
+from facemtl.ui import answers
 from facemtl.ui.answers import Answers
 from facemtl.ui.faces import FacePool
 from tests import support
@@ -67,3 +68,27 @@ def test_what_is_saved_comes_back_and_damage_is_named(predictor, tmp_path):
     (tmp_path / composites.FILE).write_text("image,model\n1,")
     with pytest.raises(FaceMTLError, match="facemtl evaluate"):
         composites.load(tmp_path, predictor)
+
+
+def test_answers_in_words_are_remembered_and_those_of_a_fresh_look(predictor, monkeypatch):
+    pool = FacePool.of_composites(support.COMPOSITES)
+    faces = pool.of_images(pool.names[:6], 6)
+    names, asked, predict = [face.image for face in faces], [], predictor.predict
+    monkeypatch.setattr(predictor, "predict", lambda crops, **options: asked.append(len(crops)) or predict(crops, **options))
+    remembered = Answers(predictor)
+    found = remembered.in_words(names, lambda positions: [faces[i].face.crop for i in positions])
+    again = remembered.in_words(names[::-1], lambda positions: [faces[i].face.crop for i in positions])
+    assert asked == [6, 0] and again == found[::-1]
+    for face, said in zip(faces, found, strict=True):
+        fresh = in_words(predict([face.face.crop]))[0]
+        assert [row["answer"] for row in said] == [row["answer"] for row in fresh]
+        assert [row["confidence"] for row in said] == pytest.approx([row["confidence"] for row in fresh], abs=1e-5)
+
+
+def test_no_more_faces_are_remembered_than_meant(predictor, monkeypatch):
+    monkeypatch.setattr(answers, "KEEP", 3)
+    pool = FacePool.of_composites(support.COMPOSITES)
+    faces = pool.of_images(pool.names[:5], 5)
+    remembered = Answers(predictor)
+    found = remembered.in_words([f.image for f in faces], lambda positions: [faces[i].face.crop for i in positions])
+    assert len(found) == 5 and len(remembered._in_words) == 3

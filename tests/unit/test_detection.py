@@ -104,6 +104,21 @@ def test_where_there_is_no_face_the_list_is_empty(image):
     assert detect(image) == []
 
 
+@pytest.mark.parametrize(
+    ("scores", "taken"), [([0.5, -0.05], [0.5]), ([-0.05, -0.02], [-0.02]), ([-0.2], []), ([0.3, 0.1], [0.3, 0.1])]
+)
+def test_a_doubtful_face_is_taken_where_there_is_no_certain_one_and_told(monkeypatch, scores, taken):
+    boxes = [(10.0 + 150 * i, 10.0, 110.0 + 150 * i, 110.0) for i in range(len(scores))]
+
+    def search(image, border, least):
+        return [(box, score, "") for box, score in zip(boxes, scores, strict=True) if score >= least]
+
+    monkeypatch.setattr(detection, "_search", search)
+    faces = detect(composite(0).resize((400, 300)))
+    assert [face.score for face in faces] == taken
+    assert all(("perhaps no face" in weaknesses(face)) == (face.score < 0) for face in faces)
+
+
 # -------------------------------------------------------------------------------------------- cropping
 
 

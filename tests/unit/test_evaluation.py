@@ -110,6 +110,14 @@ def test_groups_add_up(table):
                 assert weighted == pytest.approx(everything.at[task, approach])
 
 
+def test_a_group_is_compared_as_if_there_were_no_other(table):
+    tables = metric_tables(table)
+    for by, task in ((GENDER.name, GENDER), (RACE.name, RACE)):
+        alone = compare(table[table[task.name] == 1])
+        among = tables[(tables["by"] == by) & (tables["group"] == task.words(1))][alone.columns]
+        pd.testing.assert_frame_equal(among.reset_index(drop=True), alone)
+
+
 def test_groups_of_few_images_are_marked(table):
     tables = metric_tables(table)
     assert tables["few"].any() and not tables["few"].all()
