@@ -48,9 +48,9 @@ def main(arguments: list[str] | None = None) -> None:
     found = {}
     for name, learn in (("facemtl", ours), ("fastai", stock)):
         found[name] = learn(images)
-        print(name, found[name])
-        if args.json:  # what is measured is not lost if the other one fails
-            write_whole(args.json, (json.dumps(found, indent=1) + "\n").encode())
+        print(name, found[name], flush=True)
+    if args.json:
+        write_whole(args.json, (json.dumps(found, indent=1) + "\n").encode())
 
 
 def ours(images: pd.DataFrame) -> dict[str, float]:
