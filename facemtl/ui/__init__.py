@@ -5,9 +5,10 @@ from . import before, uploads  # noqa: F401
 # isort: split
 
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,6 +34,7 @@ TITLE = "facemtl"
 QUESTION = "One face, one question: does one multi-task model see as much as three single-task models?"
 HIDE = "Hide gender and race"
 MISSING = "Make them with `python -m facemtl evaluate`, then start the app again."
+DRAW_AHEAD = 2.0  # seconds after the first visitor has come
 KEEP_VISITORS = 200  # of whom the server remembers what they look at
 MAX_FILE_SIZE = "30mb"
 
@@ -108,8 +110,16 @@ def build_app(
         unseen = gr.Plot(plots.blank(), visible=False)
         quiet = {**compare.MODEL_WORK, "show_progress": "hidden"}
 
+        @cache
+        def draw_ahead() -> None:
+            """What the first visitor of other tabs would wait for, once there is an answer to look at."""
+            timer = threading.Timer(DRAW_AHEAD, lambda: [draw() for draw in ahead])
+            timer.daemon = True
+            timer.start()
+
         def on_load(hidden: bool) -> tuple:
             """A random face shows at once what the page is for."""
+            draw_ahead()
             return shared["on_random"](Look(), bool(hidden))
 
         async def on_wait() -> None:
@@ -124,11 +134,6 @@ def build_app(
 
         def on_first_game(played: guess.Game | None) -> tuple:
             return (gr.skip(),) * len(game["outputs"]) if played else game["start"]()
-
-        def draw_ahead() -> None:
-            """Once there is an answer to look at, what the first visitor of other tabs would wait for."""
-            for draw in ahead:
-                draw()
 
         def on_hide(hidden: bool, look: Look, wish: Wish | None) -> tuple:
             """The same faces again, with or without what is sensitive."""
@@ -146,7 +151,6 @@ def build_app(
         greeted = demo.load(compare.told(on_load), kept, shared["outputs"], **quiet)
         # An unseen figure, once there is an answer: the browser has what draws figures at hand when a tab needs it.
         greeted.then(None, None, unseen, js="() => ({__type__: 'update', visible: 'hidden'})")
-        greeted.then(draw_ahead, None, None, api_visibility="private", show_progress="hidden")
         hide.input(compare.told(on_hide), [hide, shared["state"], drawn["drawn"]], [kept, *filled], **quiet)
         hide.change(None, hide, None, js="(hidden) => { document.body.classList.toggle('hide-sensitive', hidden); }")
         for tab, handler, inputs, outputs in (

@@ -223,13 +223,15 @@ def _regression_badge(task: Regression, predictions: pd.Series, label: float | N
 @task_card.register
 def _(task: Classification, rows: pd.DataFrame, probabilities: pd.DataFrame, label: float | None, record: str = "") -> str:
     bars = []
+    share_of = {a: probabilities.loc[a.name].set_index("label")["probability"].to_dict() for a in APPROACHES}
+    answer_of = {a: int(rows.loc[a.name].prediction) for a in APPROACHES}
     for position, name in enumerate(task.labels):
         is_label = label is not None and int(label) == position
         tag = '<em class="tag">label</em>' if is_label else ""
         pair = ""
         for approach in APPROACHES:
-            share = float(probabilities.loc[approach.name].set_index("label").at[name, "probability"])
-            best = " best" if int(rows.loc[approach.name].prediction) == position else ""
+            share = share_of[approach][name]
+            best = " best" if answer_of[approach] == position else ""
             spoken = f"{escape(name)}, {approach.title}: {100 * share:.0f} %"
             pair += (
                 f'<div class="bar-row"><div class="bar" role="img" aria-label="{spoken}">'

@@ -1,6 +1,7 @@
 """What a visitor is looking at: a photo or a face of the dataset, the faces in it, and which one is chosen."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -48,13 +49,21 @@ class Look:
 def look_at_file(path: str | Path) -> Look:
     """Find the faces in an image file. FaceMTLError where it cannot be read."""
     image = open_image(Path(path))
-    faces = tuple(detect(image))
+    with ThreadPoolExecutor(1) as aside:  # one core searches faces, and leaves the others free
+        reduced = aside.submit(_reduced, image)
+        faces = tuple(detect(image))
+        shown, kept = reduced.result()
+    look = Look(shown, shown.shape[1] / image.width, kept, faces, found=faces)
+    return look if faces else replace(look, centre=whole(image))
+
+
+def _reduced(image: Image.Image) -> tuple[np.ndarray, bytes]:
+    """What is shown and what is kept of a photo."""
     shown, kept, content = image.copy(), image.copy(), io.BytesIO()
-    shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.BILINEAR)
+    shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.BILINEAR, reducing_gap=1)
     kept.thumbnail((KEPT_SIDE, KEPT_SIDE), Image.Resampling.BILINEAR)
     kept.save(content, "JPEG", quality=92)
-    look = Look(np.asarray(shown), shown.width / image.width, content.getvalue(), faces, found=faces)
-    return look if faces else replace(look, centre=whole(image))
+    return np.asarray(shown), content.getvalue()
 
 
 def look_at_face(labelled: LabelledFace) -> Look:

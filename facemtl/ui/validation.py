@@ -1,5 +1,6 @@
 """Validation: where and by how much each approach errs, on images that no model was trained on."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -305,8 +306,7 @@ def build(
         return select(table, low, high, {t.name: v for t, v in zip(CLASSES, labels, strict=True)})
 
     @lru_cache(maxsize=32)
-    def shown(name: str, *values: float | int) -> list:
-        """All outputs but the choice itself. Many ask for the same."""
+    def draw(name: str, *values: float | int) -> list:
         rows = chosen(False, values)
         if rows.empty:
             return [NOBODY, *[gr.skip()] * (len(outputs) - 2)]
@@ -315,6 +315,13 @@ def build(
         for question, parts in zip(questions, drawn, strict=True):
             sent += figures.made(parts, partial(_figure, question, view, next((a for a in APPROACHES if a.name == name), None)))
         return sent
+
+    drawing = threading.Lock()
+
+    def shown(name: str, *values: float | int) -> list:
+        """All outputs but the choice itself. Many ask for the same, some at the same time."""
+        with drawing:
+            return draw(name, *values)
 
     def on_choice(hidden: bool, name: str, *values: float | int | None) -> list:
         found = shown(name, *asked(hidden, values))
