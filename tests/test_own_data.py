@@ -165,6 +165,10 @@ def test_validation_chooses_among_labelled_and_unlabelled_images(handlers, faces
         assert f"{n} validation images" in text(head) and is_sound(head)
         assert all(is_sound(below) for below in rest if isinstance(below, str))
     assert "No such image" in on_choice(False, "both", 0, 116, ANY, 2)[0]
+    # Who comes back after the server has forgotten what was seen finds what was chosen, not everything.
+    chosen, on_sight = on_choice(False, "both", 0, 116, 1, ANY), handlers["validation.on_sight"]
+    assert on_sight(False, False, "both", 0, 116, 1, ANY) == [True, *chosen]
+    assert all(value == gr.skip() for value in on_sight(True, False, "both", 0, 116, 1, ANY)[1:])
 
 
 def test_other_commands_work_or_say_that_they_do_not(faces, trained, capfd):
