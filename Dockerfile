@@ -7,7 +7,7 @@ COPY requirements.txt ./
 # From this index torch comes without CUDA, which is most of its size.
 RUN pip install --no-deps --index-url https://download.pytorch.org/whl/cpu $(grep -oE '^torch(vision)?==[0-9.]+' requirements.txt)
 # What answers and shows; fastai, which only trains, brings as much again.
-RUN pip install --constraint requirements.txt dlib-bin filelock gradio huggingface-hub numpy pandas pillow plotly safetensors scipy torch torchvision tqdm
+RUN pip install --constraint requirements.txt dlib-bin filelock gradio httpx huggingface-hub numpy pandas pillow plotly safetensors scipy torch torchvision tqdm
 COPY pyproject.toml LICENSE MODEL_CARD.md ./
 COPY assets assets
 COPY facemtl facemtl

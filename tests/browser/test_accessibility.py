@@ -9,7 +9,7 @@ from tests.support import choose_tab
 LOOKS = [{"width": 1440, "scheme": "light"}, {"width": 390, "scheme": "dark"}]
 READY = {
     "Compare": "#answer .cost", "Random faces": ".tile", "Guess": "#guess-face img", "Validation": ".js-plotly-plot .main-svg",
-    "Dataset": "#atlas img", "Training": "#findings", "About": "#model-card table[tabindex]",
+    "Dataset": "#atlas img", "Training": ".js-plotly-plot .main-svg", "About": "#model-card table[tabindex]",
 }  # fmt: skip
 
 
