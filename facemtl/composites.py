@@ -2,25 +2,24 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from .data import read_folder
 from .detection import open_image, whole
-from .prediction import LoadedModel, Predictor
+from .prediction import Predictor
 from .tables import read_table, write_table
 
 FILE = "composites.csv"
 _TYPES = {"image": str, "model": str, "task": str, "prediction": float, "made_by": str}
 
 
-def answers(predictor: Predictor, folder: Path, progress: Callable[[int], None] = lambda n: None) -> pd.DataFrame:
+def answers(predictor: Predictor, folder: Path) -> pd.DataFrame:
     """The predictions table of all composites in a folder, and by which weights and calibration each row is `made_by`."""
     images, _ = read_folder(folder, progress=False)
     crops = [whole(open_image(Path(file))).crop for file in images["file"]]
-    table = predictor.predict(crops, images["sha256"].str[:16], progress=progress).table
+    table = predictor.predict(crops, images["sha256"].str[:16]).table
     return table.assign(made_by=table["model"].map(_makers(predictor)))[[*_TYPES]]
 
 
@@ -35,11 +34,6 @@ def load(folder: Path, predictor: Predictor) -> pd.DataFrame:
 
 
 def _makers(predictor: Predictor) -> dict[str, str]:
-    return {loaded.name: _maker(loaded) for loaded in predictor.models}
-
-
-def _maker(loaded: LoadedModel) -> str:
-    """Another one for other weights, and for another calibration of the same weights."""
-    checkpoint = loaded.checkpoint
-    described = json.dumps([checkpoint.sha256, checkpoint.calibration], sort_keys=True)
-    return hashlib.sha256(described.encode()).hexdigest()[:16]
+    """By model, what differs for other weights, and for another calibration of the same weights."""
+    described = {m.name: json.dumps([m.checkpoint.sha256, m.checkpoint.calibration], sort_keys=True) for m in predictor.models}
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in described.items()}

@@ -311,9 +311,10 @@ def build(
         if rows.empty:
             return [NOBODY, *[gr.skip()] * (len(outputs) - 2)]
         view = whole if len(rows) == len(table) else View(rows, metric_tables(rows))
+        one = next((a for a in APPROACHES if a.name == name), None)
         sent = figures.made([head], lambda: [summary(view.overall)])
         for question, parts in zip(questions, drawn, strict=True):
-            sent += figures.made(parts, partial(_figure, question, view, next((a for a in APPROACHES if a.name == name), None)))
+            sent += figures.made(parts, partial(_figure, question, view, one))
         return sent
 
     drawing = threading.Lock()
