@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
 from .errors import FaceMTLError
@@ -365,7 +365,8 @@ def load_image(file: str | Path, size: int) -> np.ndarray:
 def as_rgb(image: Image.Image) -> Image.Image:
     """Upright and in three channels; what is transparent becomes white."""
     with suppress(Exception):  # damaged metadata, which Pillow rewrites as a whole: then the image stays as it lies
-        image = ImageOps.exif_transpose(image)
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would be copied
+            image = ImageOps.exif_transpose(image)
     image.load()
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -7,10 +7,12 @@ centre and, on average, 181 px a side.
 
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 import dlib
@@ -25,7 +27,7 @@ LONGEST_SIDE = 1000  # px; larger images are searched on a reduced copy
 SMALLEST_FACE = 80  # px; dlib's window
 LEAST_SCORE = 0.0  # of a face; dlib's own bar
 LEAST_ALONE = -0.1  # where no face reaches that, one that reaches this is better than none
-DETECTOR = f"dlib, gray, {LONGEST_SIDE} px, {LEAST_SCORE} or {LEAST_ALONE}"  # another one finds other faces
+DETECTOR = f"dlib, gray, two at once, {LONGEST_SIDE} px, {LEAST_SCORE} or {LEAST_ALONE}"  # another one finds other faces
 # No other formats than these: some that Pillow knows start another program, or are read by code that nobody looks after.
 # With each, the most millions of pixels: HEIC and AVIF are what phones take, and of large JPEGs a part is decoded.
 MOST_MEGAPIXELS = {
@@ -95,13 +97,16 @@ def face_at(image: Image.Image, box: tuple[float, float, float, float], score: f
     """The face in a square `box` of an upright RGB image; where it reaches beyond the image, the image is reflected."""
     left, top, right, bottom = (round(v) for v in box)
     side = max(2, right - left, bottom - top)
+    box = (left, top, left + side, top + side)
     rows = _reflected(np.arange(top, top + side), image.height)
     columns = _reflected(np.arange(left, left + side), image.width)
-    part = image.crop((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))  # not the whole photo again
-    crop = np.asarray(part)[rows[:, None] - rows.min(), columns[None, :] - columns.min()]
+    part = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+    crop = image.crop(part)  # not the whole photo again
+    if part != box:
+        crop = Image.fromarray(np.asarray(crop)[rows[:, None] - rows.min(), columns[None, :] - columns.min()])
     if side > LARGEST_CROP:
-        crop = np.asarray(Image.fromarray(crop).resize((LARGEST_CROP, LARGEST_CROP), Image.Resampling.BILINEAR, reducing_gap=3))
-    return Face((left, top, left + side, top + side), score, np.ascontiguousarray(crop))
+        crop = crop.resize((LARGEST_CROP, LARGEST_CROP), Image.Resampling.BILINEAR, reducing_gap=3)
+    return Face(box, score, np.array(crop))
 
 
 def open_image(file: Path | BinaryIO) -> Image.Image:
@@ -116,7 +121,8 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
             most = MOST_MEGAPIXELS["JPEG" if image.format == "MPO" else image.format]  # several photos in one JPEG
             if width * height > most * 10**6:
                 raise _too_large(most)
-            image.draft("RGB", (2 * LONGEST_SIDE, 2 * LONGEST_SIDE))
+            enough = 2 * LONGEST_SIDE / max(width, height)
+            image.draft("RGB", (int(enough * width), int(enough * height)))
             size = width / image.width
             image = as_rgb(image)
             image.info[PIXEL_SIZE] = size
@@ -191,19 +197,64 @@ def _search(image: Image.Image, border: float, least: float) -> list[tuple[tuple
     small = image.convert("L").resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BILINEAR)
     pad = round(border * max(small.size))
     pixels = np.pad(np.asarray(small), pad, mode="edge")
-    rectangles, scores, filters = _detector().run(pixels, 0, least)
     boxes = []
-    for rectangle, score, which in zip(rectangles, scores, filters, strict=True):
-        x = ((rectangle.left() + rectangle.right() + 1) / 2 - pad) / scale
-        y = ((rectangle.top() + rectangle.bottom() + 1) / 2 - pad) / scale
-        half = (rectangle.width() + rectangle.height()) / 4 * FRAME / scale
-        boxes.append(((x - half, y - half, x + half, y + half), float(score), POSES[int(which)]))
+    for (left, top, right, bottom), score, which in _scan(pixels, least):
+        x, y = ((left + right) / 2 - pad) / scale, ((top + bottom) / 2 - pad) / scale
+        half = (right - left + bottom - top) / 4 * FRAME / scale
+        boxes.append(((x - half, y - half, x + half, y + half), score, POSES[which]))
     return boxes
 
 
+def _scan(pixels: np.ndarray, least: float) -> list[tuple[tuple[float, float, float, float], float, int]]:
+    """What dlib's detector finds in a gray image, in its half of the time: (box, score, number of the filter), best first.
+
+    dlib searches a pyramid of images, each of 5/6 the side of the one before. The first two take as long as all others:
+    they are searched in a thread of their own, which dlib lets run beside Python's.
+    """
+    largest, whole = _detectors()
+    if min(pixels.shape) < 4 * SMALLEST_FACE:  # not worth a thread
+        return _listed(whole.run(pixels, 0, least))
+    with _ONE_SEARCH, ThreadPoolExecutor(1) as aside:
+        first_two = aside.submit(largest.run, pixels, 0, least)
+        third = pixels
+        for _ in range(2):
+            third = dlib.resize_image(third, *(5 * side // 6 for side in third.shape))
+        found = [*_listed(whole.run(third, 0, least), scale=36 / 25, shift=0.66), *_listed(first_two.result())]
+    kept = []
+    for each in sorted(found, key=lambda each: -each[1]):
+        if not any(_is_same(each[0], other[0]) for other in kept):
+            kept.append(each)
+    return kept
+
+
+def _listed(found: tuple, scale: float = 1.0, shift: float = 0.0) -> list[tuple[tuple[float, float, float, float], float, int]]:
+    """The result of dlib's `run`, of whose rectangles the last pixels are a part; scaled and shifted as dlib does it."""
+    ends = ((scale * np.array((r.left(), r.top(), r.right(), r.bottom())) + shift + (0, 0, 1, 1)).tolist() for r in found[0])
+    return [(tuple(box), float(score), int(which)) for box, score, which in zip(ends, *found[1:], strict=True)]
+
+
+def _is_same(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Two boxes are of one face, by the bounds of dlib's detector: they share much, or one holds most of the other."""
+    shared = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    return overlap(a, b) > 0.33 or shared > 0.789 * smaller
+
+
+_ONE_SEARCH = Lock()  # dlib's detectors keep the pyramid that they search
+
+
 @cache
-def _detector() -> "dlib.fhog_object_detector":
-    return dlib.get_frontal_face_detector()
+def _detectors() -> tuple["dlib.fhog_object_detector", "dlib.fhog_object_detector"]:
+    """dlib's detector for the first two images of a pyramid, and the one for all.
+
+    dlib has no call to limit them, but writes the limit down: 1000, in two bytes. Were it written otherwise,
+    both would search all: slower, with the same result.
+    """
+    whole = dlib.get_frontal_face_detector()
+    (written,) = whole.__getstate__()
+    largest = dlib.fhog_object_detector.__new__(dlib.fhog_object_detector)
+    largest.__setstate__((written.replace(b"\x02\xe8\x03", b"\x01\x02", 1),))
+    return largest, whole
 
 
 def _reflected(positions: np.ndarray, length: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from .faces import LabelledFace
 
 SHOWN_SIDE = 640  # px; photos are shown no larger
 KEPT_SIDE = 2000  # px; from a copy of this size crops are corrected
+KEPT_BYTES = 10**6  # a file that is no larger is kept as it came
 STEP, GROWTH = 0.08, 0.2  # of the crop's side: how far a step moves it, and how much larger one makes it
 # How a crop may be corrected: by how many steps it goes to the right, goes down, and grows.
 STEPS = {
@@ -26,7 +27,7 @@ class Look:
 
     photo: np.ndarray | None = None  # uint8 (H, W, 3), reduced, to be shown
     scale: float = 1.0  # pixels of `photo` per pixel of the original
-    kept: bytes = b""  # the photo as a JPEG of at most KEPT_SIDE; empty where `photo` is all there is
+    kept: bytes = b""  # the file, or the photo as a JPEG of at most KEPT_SIDE; empty where `photo` is all there is
     faces: tuple[Face, ...] = ()
     chosen: int = 0
     found: tuple[Face, ...] = ()  # as they were before any correction
@@ -50,17 +51,20 @@ def look_at_file(path: str | Path) -> Look:
     """Find the faces in an image file. FaceMTLError where it cannot be read."""
     image = open_image(Path(path))
     with ThreadPoolExecutor(1) as aside:  # one core searches faces, and leaves the others free
-        reduced = aside.submit(_reduced, image)
+        reduced = aside.submit(_reduced, image, Path(path))
         faces = tuple(detect(image))
         shown, kept = reduced.result()
     look = Look(shown, shown.shape[1] / image.width, kept, faces, found=faces)
     return look if faces else replace(look, centre=whole(image))
 
 
-def _reduced(image: Image.Image) -> tuple[np.ndarray, bytes]:
+def _reduced(image: Image.Image, file: Path) -> tuple[np.ndarray, bytes]:
     """What is shown and what is kept of a photo."""
-    shown, kept, content = image.copy(), image.copy(), io.BytesIO()
+    shown = image.copy()
     shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.BILINEAR, reducing_gap=1)
+    if file.stat().st_size <= KEPT_BYTES:
+        return np.asarray(shown), file.read_bytes()
+    kept, content = image.copy(), io.BytesIO()
     kept.thumbnail((KEPT_SIDE, KEPT_SIDE), Image.Resampling.BILINEAR)
     kept.save(content, "JPEG", quality=92)
     return np.asarray(shown), content.getvalue()
@@ -112,7 +116,7 @@ def place(look: Look, at: object) -> Look:
 def _framed(look: Look, x: float, y: float, side: float) -> Look:
     """With the chosen crop around (x, y), in pixels of the original."""
     half = side / 2
-    image = Image.open(io.BytesIO(look.kept)) if look.kept else Image.fromarray(look.photo)
+    image = open_image(io.BytesIO(look.kept)) if look.kept else Image.fromarray(look.photo)
     scale = image.width / look.photo.shape[1] * look.scale  # pixels of `image` per pixel of the original
     width, height = image.width / scale, image.height / scale
     if not (0 < x < width and 0 < y < height and half * scale >= 8 and half <= max(width, height)):

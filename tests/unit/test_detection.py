@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import dlib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -51,6 +52,31 @@ def test_the_frame_does_not_depend_on_the_size_of_the_photo(width):
     canvas = scene((1000, 700), (300, 200, 300)).resize((width, round(700 * scale)))
     (face,) = detect(canvas)
     assert iou([v / scale for v in face.box], square((300, 200, 300))) > 0.6
+
+
+def test_searching_in_two_threads_finds_what_dlib_finds():
+    """Faces of all sizes, side by side and inside each other, on a noisy wall."""
+    chance, found = np.random.default_rng(0), 0
+    for size in ((1000, 800), (640, 1000), (330, 400)):
+        image = Image.fromarray(chance.integers(60, 120, size[::-1], np.uint8))
+        for number, side in enumerate((110, 150, 220, 300) * 2):
+            left, top = (int(chance.integers(0, length - side)) for length in size)
+            image.paste(composite(number % 7).convert("L").resize((side, side)), (left, top))
+        pixels = np.asarray(image)
+        expected = detection._listed(dlib.get_frontal_face_detector().run(pixels, 0, -0.1))
+        scanned = detection._scan(pixels, -0.1)
+        assert [each[1:] for each in scanned] == [(pytest.approx(score, abs=1e-6), which) for _, score, which in expected]
+        for each, other in zip(scanned, expected, strict=True):
+            assert np.abs(np.subtract(each[0], other[0])).max() < 1.3  # dlib's own boxes are whole pixels
+        found += len(scanned)
+    assert found > 10
+
+
+def test_dlib_can_be_limited_to_the_first_images_of_its_pyramid():
+    """Else both threads would search them all: slower, not wrong."""
+    largest, whole = detection._detectors()
+    pixels = np.asarray(scene((1000, 700), (300, 200, 400)).convert("L"))
+    assert not largest.run(pixels, 0, 0.0)[0] and whole.run(pixels, 0, 0.0)[0]
 
 
 def test_two_faces_are_two_the_largest_first():
@@ -248,10 +274,10 @@ def test_any_small_image_comes_back_with_its_size_and_each_face_inside(width, he
 
 def test_a_large_jpeg_is_reduced_and_says_by_how_much():
     opened = open_image(io.BytesIO(saved(scene((8000, 6000), (2000, 1000, 3000)), "JPEG")))
-    assert opened.size == (4000, 3000)
+    assert opened.size == (2000, 1500)
     (face,) = detect(opened)
     told = as_record(face, opened)
-    assert told["box"] == [2 * v for v in face.box]
+    assert told["box"] == [4 * v for v in face.box]
     assert iou(told["box"], square((2000, 1000, 3000))) > 0.6
 
 

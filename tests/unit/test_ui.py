@@ -31,6 +31,7 @@ from facemtl.ui import look as looks
 from facemtl.ui.answers import Answers
 from facemtl.ui.faces import ANY, MAX_SEED, FacePool, Wish, as_seed, ready, wait
 from tests import support
+from tests.odd_files import lying
 
 MEASURED = support.ROOT / "assets" / "validation"
 
@@ -350,12 +351,17 @@ def test_a_box_tells_where_it_lies(predictor, photo):
     assert len(at) == 2
 
 
-def test_a_corrected_crop_is_that_part_of_the_photo(tmp_path):
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("kept_bytes", [looks.KEPT_BYTES, 0])
+def test_a_corrected_crop_is_that_part_of_the_photo(tmp_path, monkeypatch, kept_bytes, orientation):
     """Colours tell where a pixel comes from: red grows to the right, green downwards."""
+    monkeypatch.setattr(looks, "KEPT_BYTES", kept_bytes)
     ramp = np.linspace(0, 255, 800).astype(np.uint8)
     pixels = np.stack([np.tile(ramp, (800, 1)), np.tile(ramp[:, None], (1, 800)), np.full((800, 800), 90, np.uint8)], axis=-1)
-    Image.fromarray(pixels[:500]).save(tmp_path / "ramp.png")
+    image, exif = lying(Image.fromarray(pixels[:500]), orientation)
+    image.save(tmp_path / "ramp.png", exif=exif)
     look = looks.take_centre(looks.look_at_file(tmp_path / "ramp.png"))
+    assert (look.kept == (tmp_path / "ramp.png").read_bytes()) == bool(kept_bytes)
     for step in ("Tighter", "Tighter", "Tighter", "Right", "Down"):
         look = looks.correct(look, step)
     left, top, right, bottom = look.face.box
