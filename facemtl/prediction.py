@@ -80,7 +80,7 @@ class Predictions:
 
     table: pd.DataFrame
     probabilities: pd.DataFrame
-    seconds: dict[str, float]  # by model: resizing, the model itself and its mirror image
+    seconds: dict[str, float]  # by model, for faces and their mirror images; without resizing, which is done once for all
 
 
 class Predictor:
@@ -134,10 +134,12 @@ class Predictor:
         faces = list(faces) if faces is not None else [0] * len(crops)
         tables, probabilities, seconds = [], [], {loaded.name: 0.0 for loaded in self.models}
         for start in range(0, len(crops), batch_size):
-            batch = slice(start, start + batch_size)
+            batch, resized = slice(start, start + batch_size), {}
             for loaded in self.models:
+                if (size := loaded.checkpoint.image_size) not in resized:  # mostly all models' is the same
+                    resized[size] = to_batch(crops[batch], size)
                 started = time.perf_counter()
-                outputs = loaded.outputs(crops[batch])
+                outputs = loaded.outputs_of(resized[size])
                 seconds[loaded.name] += time.perf_counter() - started
                 for task in loaded.model.tasks:
                     p, decoded = interpret(loaded.checkpoint, task, outputs[task.name])

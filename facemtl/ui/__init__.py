@@ -157,7 +157,8 @@ def build_app(
             (random_tab, on_first_sight, [drawn["drawn"], hide], drawn["outputs"]),
             (guess_tab, on_first_game, [game["game"]], game["outputs"]),
         ):
-            tab.select(on_wait, None, None, **waiting).then(compare.told(handler), inputs, outputs, **quiet)
+            seen = tab.select(on_wait, None, None, **waiting)
+            seen.then(compare.told(handler), inputs, outputs, **compare.SHOW_FACES, show_progress="hidden")
     return demo
 
 

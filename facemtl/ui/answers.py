@@ -1,6 +1,7 @@
 """What both approaches say of the dataset's faces, whom nobody has to wait for twice."""
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ class Answers:
         names = [[task.name for task in predictor.tasks], [a.name for a in APPROACHES]]
         self._known = pd.DataFrame(columns=pd.MultiIndex.from_product(names), dtype=float)
         self._in_words: dict[str, list[dict]] = {}
+        self._taking = Lock()  # two queues of events ask for faces
         if results is not None and are_results_of(predictor, results):
             self._take(results)
         if of_composites is not None and len(of_composites):
@@ -51,7 +53,9 @@ class Answers:
         """Remember those of whom it tells everything: of a face without some label, results lack that prediction."""
         table = table.assign(approach=approach_of(table))
         wide = table.pivot_table("prediction", "image", ["task", "approach"]).reindex(columns=self._known.columns).dropna()
-        self._known = pd.concat([self._known, wide]) if len(self._known) else wide
+        with self._taking:
+            new = wide[~wide.index.isin(self._known.index)]
+            self._known = pd.concat([self._known, new]) if len(self._known) else new
 
 
 def are_results_of(predictor: Predictor, results: pd.DataFrame) -> bool:

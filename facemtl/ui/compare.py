@@ -30,6 +30,8 @@ KEEP_STATE = 600  # seconds that the server remembers what an idle visitor looks
 
 # For every event that runs a model, in any tab: one at a time, and no public endpoint.
 MODEL_WORK = {"api_visibility": "private", "concurrency_id": "models", "concurrency_limit": 1}
+# For every event that shows faces of the dataset, whose answers are mostly known: they do not wait behind photos.
+SHOW_FACES = {"api_visibility": "private", "concurrency_id": "faces", "concurrency_limit": 1}
 
 # What is asked for below the answer comes into view, once it is drawn.
 IN_VIEW = """() => {
