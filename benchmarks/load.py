@@ -72,9 +72,8 @@ class Person:
         photo = self.random.choice(PHOTOS)
         sent = await self.http.post("/gradio_api/upload", files={"files": (photo.name, photo.read_bytes(), "image/jpeg")})
         (path,) = sent.json()
-        await self.event("on photo", [{"path": path, "meta": {"_type": "gradio.FileData"}}])
+        answer = json.dumps(await self.event("on_file", [f"{time.time()} {path}", False]))
         self.photo = photo
-        answer = json.dumps(await self.event("on_file", [None, False]))
         assert "What it cost" in answer, "no answer to an upload"
 
     async def draw(self) -> None:

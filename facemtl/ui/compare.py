@@ -1,6 +1,5 @@
 """Compare: one face, and what both approaches think of it."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -33,6 +32,9 @@ MODEL_WORK = {"api_visibility": "private", "concurrency_id": "models", "concurre
 # For every event that shows faces of the dataset, whose answers are mostly known: they do not wait behind photos.
 SHOW_FACES = {"api_visibility": "private", "concurrency_id": "faces", "concurrency_limit": 1}
 
+# A photo that has arrived: the inlet is emptied before anybody looks at it, so that the next one can already be dropped. All
+# in the browser, for a question to the server takes as long as a model; the time lets the same photo come twice.
+TAKE_IN = "(photo, before) => [photo ? `${performance.now()} ${photo.path}` : before, null]"
 # What is asked for below the answer comes into view, once it is drawn.
 IN_VIEW = """() => {
     setTimeout(() => document.getElementById('closer')?.scrollIntoView({behavior: 'smooth', block: 'nearest'}), 150);
@@ -277,9 +279,10 @@ def build(
             gr.Row(visible=has_face), gr.Button(visible=len(look.faces) > 1), "",
         )  # fmt: skip
 
-    def on_file(arrived: tuple[str, float], hidden: bool) -> tuple:
+    def on_file(arrived: str, hidden: bool) -> tuple:
+        _, _, path = arrived.partition(" ")
         try:
-            return show(look_at_file(arrived[0]), hidden)
+            return show(look_at_file(_uploaded(path)), hidden)
         except FaceMTLError as error:
             shown = list(show(Look(), hidden))
             shown[2] = cards.message("This file cannot be used", str(error))
@@ -299,12 +302,8 @@ def build(
 
     outputs = [state, shown, cards_, centre, correction, tools, everybody, closer_]
     quiet = {**MODEL_WORK, "show_progress_on": cards_}
-    # The inlet is emptied before the photo is looked at, so that the next one can already be dropped.
-    arrived = gr.State(time_to_live=KEEP_STATE)
-    inlet.change(
-        lambda path: ((path, time.monotonic()), None) if path else (gr.skip(), gr.skip()),
-        inlet, [arrived, inlet], show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+    arrived = gr.Textbox(visible="hidden")
+    inlet.change(None, [inlet, arrived], [arrived, inlet], js=TAKE_IN)
     arrived.change(told(on_file), [arrived, hide], outputs, trigger_mode="always_last", **quiet)
     random.click(told(on_random), [state, hide], outputs, **quiet)
     centre.click(after(take_centre), [state, hide], outputs, **quiet)
