@@ -205,7 +205,7 @@ def _boxes(look: Look) -> str:
 
 def _uploaded(path: str) -> str:
     """The path itself; gr.Error where it is not of an upload: a client can name any file of the server."""
-    if not Path(path).resolve().is_relative_to(uploads.folder().resolve()):
+    if "\0" in path or not Path(path).resolve().is_relative_to(uploads.folder().resolve()):
         raise gr.Error("This file was not uploaded. Send it once more.", print_exception=False)
     return path
 
@@ -279,8 +279,8 @@ def build(
             gr.Row(visible=has_face), gr.Button(visible=len(look.faces) > 1), "",
         )  # fmt: skip
 
-    def on_file(arrived: str, hidden: bool) -> tuple:
-        _, _, path = arrived.partition(" ")
+    def on_file(arrived: str | None, hidden: bool) -> tuple:
+        _, _, path = (arrived or "").partition(" ")
         try:
             return show(look_at_file(_uploaded(path)), hidden)
         except FaceMTLError as error:

@@ -74,6 +74,15 @@ def test_an_uploaded_photo_is_answered_and_its_faces_can_be_chosen(page, photo):
     expect(view.get_by_role("button", name="Face 3")).to_have_attribute("aria-pressed", "true")
 
 
+def test_the_same_photo_may_come_twice_and_the_inlet_is_empty_for_it(page, photo):
+    for _ in range(2):
+        upload(page, photo)
+        expect(page.locator("#view")).to_contain_text("face 1 of 3")
+        expect(page.locator("#photo")).to_contain_text("Drop a photo here")
+        page.get_by_role("button", name="Random face").click()
+        expect(page.locator("#view")).not_to_contain_text("face 1 of 3")
+
+
 def test_all_faces_of_a_photo_can_be_put_into_a_table(page, photo):
     expect(page.get_by_role("button", name="All faces in a table")).to_be_hidden()
     upload(page, photo)

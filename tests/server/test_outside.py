@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.load import Measured, Person
 from facemtl.ui.headers import HEADERS
 from tests import support
 
@@ -64,6 +65,17 @@ def test_a_path_that_was_not_uploaded_is_not_read(http, path):
         said = call(http, "predict", [photo])
         assert "complete" not in said.split("\n")[0], said
         assert "root:" not in said and not tells_secrets(said.replace(path, ""))
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", str(support.composites(3)[1]), "../README.md", "", "\0"])
+def test_a_page_cannot_show_a_file_that_was_not_uploaded(http, path):
+    person = Person(http, http.get("/config").json(), 0, Measured())
+    arrived = f"1 {path}" if path else None
+    asked = {"data": [arrived, False], "fn_index": person.number("on_file"), "session_hash": person.session}
+    assert http.post("/gradio_api/queue/join", json=asked).status_code == HTTPStatus.OK
+    said = http.get("/gradio_api/queue/data", params={"session_hash": person.session}).text
+    assert "This file was not uploaded" in said and "What it cost" not in said
+    assert not tells_secrets(said.replace(path, "") if path else said)
 
 
 def test_the_server_fetches_nothing_from_its_own_network(http, loopback):

@@ -1,0 +1,27 @@
+"""Several visitors at once, who click as a browser does."""
+
+import asyncio
+
+import httpx
+
+from benchmarks.load import Measured, Person
+from tests import support
+
+
+def test_who_draws_faces_does_not_wait_for_somebody_s_photo(app):
+    """Composites' answers are saved, so that nobody asks a model."""
+
+    async def drawn_while_models_work() -> bool:
+        async with httpx.AsyncClient(base_url=app, timeout=120) as http:
+            config = (await http.get("/config")).json()
+            one, other = (Person(http, config, number, Measured()) for number in range(2))
+            await one.upload()
+            looking = asyncio.ensure_future(one.event("on where", [None, False]))
+            while len(one.measured.places) < 2:  # the second place in the queue of the models, after the photo's
+                await asyncio.sleep(0.01)
+            await other.draw()
+            was_done = looking.done()
+            assert "<img" in str(await looking)
+            return not was_done
+
+    assert support.finished(drawn_while_models_work())
