@@ -144,13 +144,13 @@ class Predictor:
                 for task in loaded.model.tasks:
                     p, decoded = interpret(loaded.checkpoint, task, outputs[task.name])
                     keys = {"image": images[batch], "face": faces[batch], "model": loaded.name, "task": task.name}
-                    tables.append(pd.DataFrame({**keys, **{name: value.numpy() for name, value in decoded.items()}}))
+                    tables.append(keys | {name: value.numpy() for name, value in decoded.items()})
                     probabilities.append(_tidy(keys, task, p))
             progress(len(crops[batch]))
         if not tables:
             return Predictions(pd.DataFrame(columns=COLUMNS), pd.DataFrame(), seconds)
-        table = pd.concat(tables).sort_values(["image", "face"], kind="stable", ignore_index=True)
-        return Predictions(table[COLUMNS], pd.concat(probabilities, ignore_index=True), seconds)
+        table = _stacked(tables).sort_values(["image", "face"], kind="stable", ignore_index=True)
+        return Predictions(table[COLUMNS], _stacked(probabilities), seconds)
 
 
 def interpret(checkpoint: Checkpoint, task: Task, outputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -201,8 +201,27 @@ def approach_of(table: pd.DataFrame) -> pd.Series:
     return pd.Series(np.where(table["model"] == table["task"], SINGLE.name, MULTI.name), index=table.index)
 
 
-def _tidy(keys: dict, task: Task, probabilities: Tensor) -> pd.DataFrame:
+def _tidy(keys: dict, task: Task, probabilities: Tensor) -> dict:
     n, k = probabilities.shape
-    repeated = {name: np.repeat(value, k) if isinstance(value, list) else value for name, value in keys.items()}
-    labels = np.tile([str(b) for b in task.bins], n)
-    return pd.DataFrame({**repeated, "label": labels, "probability": probabilities.flatten().numpy()})
+    repeated = {name: np.repeat(_column(value), k) if isinstance(value, list) else value for name, value in keys.items()}
+    labels = np.tile(_column([str(b) for b in task.bins]), n)
+    return {**repeated, "label": labels, "probability": probabilities.flatten().numpy()}
+
+
+def _stacked(parts: Sequence[dict]) -> pd.DataFrame:
+    """One table of many, which as tables of their own would take longer than a model: dicts of columns, the last ones arrays.
+
+    What is the same for a whole part is a single value.
+    """
+    lengths = [len([*part.values()][-1]) for part in parts]
+    columns = {}
+    for name in parts[0]:
+        values = [_column(part[name]) for part in parts]
+        columns[name] = np.concatenate([v if v.ndim else np.repeat(v, n) for v, n in zip(values, lengths, strict=True)])
+    return pd.DataFrame(columns)
+
+
+def _column(values: object) -> np.ndarray:
+    """Words stay Python's own."""
+    array = np.asarray(values)
+    return array.astype(object) if array.dtype.kind == "U" else array
