@@ -364,10 +364,10 @@ def load_image(file: str | Path, size: int) -> np.ndarray:
 
 def as_rgb(image: Image.Image) -> Image.Image:
     """Upright and in three channels; what is transparent becomes white."""
+    image.load()  # metadata may also follow the pixels
     with suppress(Exception):  # damaged metadata, which Pillow rewrites as a whole: then the image stays as it lies
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would be copied
             image = ImageOps.exif_transpose(image)
-    image.load()
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -122,7 +122,7 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
             if width * height > most * 10**6:
                 raise _too_large(most)
             enough = 2 * LONGEST_SIDE / max(width, height)
-            image.draft("RGB", (int(enough * width), int(enough * height)))
+            image.draft("RGB", (max(1, int(enough * width)), max(1, int(enough * height))))
             size = width / image.width
             image = as_rgb(image)
             image.info[PIXEL_SIZE] = size
@@ -206,15 +206,15 @@ def _search(image: Image.Image, border: float, least: float) -> list[tuple[tuple
 
 
 def _scan(pixels: np.ndarray, least: float) -> list[tuple[tuple[float, float, float, float], float, int]]:
-    """What dlib's detector finds in a gray image, in its half of the time: (box, score, number of the filter), best first.
+    """What dlib's detector finds in a gray image, in about half its time: (box, score, number of the filter), best first.
 
     dlib searches a pyramid of images, each of 5/6 the side of the one before. The first two take as long as all others:
     they are searched in a thread of their own, which dlib lets run beside Python's.
     """
     largest, whole = _detectors()
-    if min(pixels.shape) < 4 * SMALLEST_FACE:  # not worth a thread
-        return _listed(whole.run(pixels, 0, least))
     with _ONE_SEARCH, ThreadPoolExecutor(1) as aside:
+        if min(pixels.shape) < 4 * SMALLEST_FACE:  # not worth a thread
+            return _listed(whole.run(pixels, 0, least))
         first_two = aside.submit(largest.run, pixels, 0, least)
         third = pixels
         for _ in range(2):
@@ -234,10 +234,11 @@ def _listed(found: tuple, scale: float = 1.0, shift: float = 0.0) -> list[tuple[
 
 
 def _is_same(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    """Two boxes are of one face, by the bounds of dlib's detector: they share much, or one holds most of the other."""
+    """Two boxes are of one face, as dlib's detector judges it: what they share is much of the box around both, or of one."""
     shared = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    around = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
     smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
-    return overlap(a, b) > 0.33 or shared > 0.789 * smaller
+    return shared > 0.330 * around or shared > 0.789 * smaller
 
 
 _ONE_SEARCH = Lock()  # dlib's detectors keep the pyramid that they search

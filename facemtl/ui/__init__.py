@@ -108,7 +108,7 @@ def build_app(
 
         endpoints.build(answers, metrics, pool)
         unseen = gr.Plot(plots.blank(), visible=False)
-        quiet = {**compare.MODEL_WORK, "show_progress": "hidden"}
+        quiet, faces_quiet = ({**work, "show_progress": "hidden"} for work in (compare.MODEL_WORK, compare.SHOW_FACES))
 
         @cache
         def draw_ahead() -> None:
@@ -135,30 +135,32 @@ def build_app(
         def on_first_game(played: guess.Game | None) -> tuple:
             return (gr.skip(),) * len(game["outputs"]) if played else game["start"]()
 
-        def on_hide(hidden: bool, look: Look, wish: Wish | None) -> tuple:
-            """The same faces again, with or without what is sensitive."""
-            grid = drawn["show"](wish, hidden) if wish else (gr.skip(),) * len(drawn["outputs"])
-            return hidden, *shared["show"](look, hidden), *grid
+        def on_hide(hidden: bool, look: Look) -> tuple:
+            """The same face again, with or without what is sensitive."""
+            return hidden, *shared["show"](look, hidden)
+
+        def on_hide_grid(hidden: bool, wish: Wish | None) -> tuple:
+            return drawn["show"](wish, hidden) if wish else (gr.skip(),) * len(drawn["outputs"])
 
         def forget(request: gr.Request) -> None:
             demo.state_holder.session_data.pop(request.session_hash, None)
 
         demo.unload(forget)
-        filled = [*shared["outputs"], *drawn["outputs"]]
         waiting = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
         demo.load(None, kept, hide, js="(hidden) => Boolean(hidden)")  # at once: what a visitor clicks meanwhile must hold
         demo.load(None, None, tabs, js=_TAB_OF_LINK)
         greeted = demo.load(compare.told(on_load), kept, shared["outputs"], **quiet)
         # An unseen figure, once there is an answer: the browser has what draws figures at hand when a tab needs it.
         greeted.then(None, None, unseen, js="() => ({__type__: 'update', visible: 'hidden'})")
-        hide.input(compare.told(on_hide), [hide, shared["state"], drawn["drawn"]], [kept, *filled], **quiet)
+        hide.input(compare.told(on_hide), [hide, shared["state"]], [kept, *shared["outputs"]], **quiet)
+        hide.input(compare.told(on_hide_grid), [hide, drawn["drawn"]], drawn["outputs"], **faces_quiet)
         hide.change(None, hide, None, js="(hidden) => { document.body.classList.toggle('hide-sensitive', hidden); }")
         for tab, handler, inputs, outputs in (
             (random_tab, on_first_sight, [drawn["drawn"], hide], drawn["outputs"]),
             (guess_tab, on_first_game, [game["game"]], game["outputs"]),
         ):
             seen = tab.select(on_wait, None, None, **waiting)
-            seen.then(compare.told(handler), inputs, outputs, **compare.SHOW_FACES, show_progress="hidden")
+            seen.then(compare.told(handler), inputs, outputs, **faces_quiet)
     return demo
 
 

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial, wraps
 from pathlib import Path
 
@@ -19,17 +20,14 @@ from . import cards, closer, uploads
 from .faces import FacePool, Wish, new_seed
 from .look import SHOWN_SIDE, STEPS, Look, choose, correct, look_at_face, look_at_file, place, reset, take_centre
 
-# The file as it came, so that one place reads it or says why it cannot; Gradio's own way is an error without words.
-# Set on the class, because Gradio makes new instances while it runs, and a subclass makes it write stub files here.
-gr.Image.preprocess = lambda self, payload: _uploaded(payload.path) if payload and payload.path else None
-
 FAR_OFF = 0.3  # intersection over union of a corrected crop with the one that was found
 N_TIMINGS = 15  # faces whose median time is told
+LONGEST_PATH = 4096  # of an uploaded file
 KEEP_STATE = 600  # seconds that the server remembers what an idle visitor looks at
 
-# For every event that runs a model, in any tab: one at a time, and no public endpoint.
+# For every event that runs a model for a visitor's own face, in any tab: one at a time, and no public endpoint.
 MODEL_WORK = {"api_visibility": "private", "concurrency_id": "models", "concurrency_limit": 1}
-# For every event that shows faces of the dataset, whose answers are mostly known: they do not wait behind photos.
+# For every event that shows faces of the dataset: mostly their answers are known, so they do not wait behind photos.
 SHOW_FACES = {"api_visibility": "private", "concurrency_id": "faces", "concurrency_limit": 1}
 
 # A photo that has arrived: the inlet is emptied before anybody looks at it, so that the next one can already be dropped. All
@@ -203,11 +201,12 @@ def _boxes(look: Look) -> str:
     return cards.picture(look.photo, "Your photo", SHOWN_SIDE) + "".join(buttons)
 
 
-def _uploaded(path: str) -> str:
+def uploaded(path: str) -> str:
     """The path itself; gr.Error where it is not of an upload: a client can name any file of the server."""
-    if "\0" in path or not Path(path).resolve().is_relative_to(uploads.folder().resolve()):
-        raise gr.Error("This file was not uploaded. Send it once more.", print_exception=False)
-    return path
+    with suppress(ValueError, OSError):  # what cannot be a path
+        if len(path) <= LONGEST_PATH and Path(path).resolve().is_relative_to(uploads.folder().resolve()):
+            return path
+    raise gr.Error("This file was not uploaded. Send it once more.", print_exception=False)
 
 
 def told(handler: Callable) -> Callable:
@@ -282,7 +281,7 @@ def build(
     def on_file(arrived: str | None, hidden: bool) -> tuple:
         _, _, path = (arrived or "").partition(" ")
         try:
-            return show(look_at_file(_uploaded(path)), hidden)
+            return show(look_at_file(uploaded(path)), hidden)
         except FaceMTLError as error:
             shown = list(show(Look(), hidden))
             shown[2] = cards.message("This file cannot be used", str(error))

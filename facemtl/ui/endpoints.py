@@ -22,6 +22,10 @@ from .faces import ANY, MAX_SEED, ORDERS, FacePool, Wish, ready
 
 MOST_FACES = 24  # in one answer
 
+# The file as it came, so that one place reads it or says why it cannot; Gradio's own way is an error without words.
+# Set on the class, because Gradio makes new instances while it runs, and a subclass makes it write stub files here.
+gr.Image.preprocess = lambda self, payload: compare.uploaded(payload.path) if payload and payload.path else None
+
 # Types and docstrings of what may be called are what a client is told.
 Gender, Race = (Literal[("any", *task.labels)] for task in (GENDER, RACE))
 Order = Literal[tuple(ORDERS)]

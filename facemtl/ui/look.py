@@ -2,6 +2,7 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from .faces import LabelledFace
 
 SHOWN_SIDE = 640  # px; photos are shown no larger
 KEPT_SIDE = 2000  # px; from a copy of this size crops are corrected
-KEPT_BYTES = 10**6  # a file that is no larger is kept as it came
+KEPT_BYTES = 10**6  # a file that is no larger, and of no more pixels a side, is kept as it came
 STEP, GROWTH = 0.08, 0.2  # of the crop's side: how far a step moves it, and how much larger one makes it
 # How a crop may be corrected: by how many steps it goes to the right, goes down, and grows.
 STEPS = {
@@ -23,10 +24,10 @@ STEPS = {
 
 @dataclass(frozen=True)
 class Look:
-    """It lives in the server's memory alone, and not for long. Boxes of faces are in pixels of the original photo."""
+    """It lives in the server's memory alone, and not for long. Boxes of faces are in pixels of the photo as it was opened."""
 
     photo: np.ndarray | None = None  # uint8 (H, W, 3), reduced, to be shown
-    scale: float = 1.0  # pixels of `photo` per pixel of the original
+    scale: float = 1.0  # pixels of `photo` per pixel as it was opened
     kept: bytes = b""  # the file, or the photo as a JPEG of at most KEPT_SIDE; empty where `photo` is all there is
     faces: tuple[Face, ...] = ()
     chosen: int = 0
@@ -50,7 +51,7 @@ class Look:
 def look_at_file(path: str | Path) -> Look:
     """Find the faces in an image file. FaceMTLError where it cannot be read."""
     image = open_image(Path(path))
-    with ThreadPoolExecutor(1) as aside:  # one core searches faces, and leaves the others free
+    with ThreadPoolExecutor(1) as aside:
         reduced = aside.submit(_reduced, image, Path(path))
         faces = tuple(detect(image))
         shown, kept = reduced.result()
@@ -62,8 +63,9 @@ def _reduced(image: Image.Image, file: Path) -> tuple[np.ndarray, bytes]:
     """What is shown and what is kept of a photo."""
     shown = image.copy()
     shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.BILINEAR, reducing_gap=1)
-    if file.stat().st_size <= KEPT_BYTES:
-        return np.asarray(shown), file.read_bytes()
+    with suppress(OSError):  # deleted meanwhile, for it came some time ago
+        if max(image.size) <= KEPT_SIDE and file.stat().st_size <= KEPT_BYTES:
+            return np.asarray(shown), file.read_bytes()
     kept, content = image.copy(), io.BytesIO()
     kept.thumbnail((KEPT_SIDE, KEPT_SIDE), Image.Resampling.BILINEAR)
     kept.save(content, "JPEG", quality=92)

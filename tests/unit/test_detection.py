@@ -281,6 +281,10 @@ def test_a_large_jpeg_is_reduced_and_says_by_how_much():
     assert iou(told["box"], square((2000, 1000, 3000))) > 0.6
 
 
+def test_a_large_jpeg_that_is_thin_is_opened():
+    assert open_image(io.BytesIO(saved(Image.new("RGB", (8000, 3), GRAY), "JPEG"))).height in (1, 2, 3)
+
+
 def test_postscript_starts_no_other_program(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
     assert not understood(POSTSCRIPT)

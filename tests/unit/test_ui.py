@@ -369,6 +369,13 @@ def test_a_corrected_crop_is_that_part_of_the_photo(tmp_path, monkeypatch, kept_
         assert value == pytest.approx(255 * expected / 800, abs=2)
 
 
+def test_of_a_large_photo_no_more_is_kept_than_corrections_need(tmp_path):
+    """However small its file: reading it anew takes as long as it has pixels."""
+    Image.new("RGB", (3000, 2400), "gray").save(tmp_path / "plain.png")
+    look = looks.look_at_file(tmp_path / "plain.png")
+    assert max(open_image(io.BytesIO(look.kept)).size) == looks.KEPT_SIDE
+
+
 @pytest.mark.parametrize("step", looks.STEPS)
 def test_a_crop_never_leaves_its_photo(photo, step):
     look = looks.look_at_file(photo)
