@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
-from scipy.special import stdtr, stdtrit
+import scipy  # special functions are imported where they are first called: it takes a while
 
 from .prediction import MULTI, SINGLE, Predictor, approach_of
 from .tables import read_table
@@ -64,7 +64,8 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         seconds=("seconds", "mean"),
     )
     found = found.reset_index().join(spread, on=keys)
-    found["luck"] = stdtrit(found["base_seeds"] - 1, 1 - BEYOND_LUCK / 2) * found["base_sd"] * (2 / found["seeds"]) ** 0.5
+    bar = scipy.special.stdtrit(found["base_seeds"] - 1, 1 - BEYOND_LUCK / 2)
+    found["luck"] = bar * found["base_sd"] * (2 / found["seeds"]) ** 0.5
     return found.drop(columns=["base_seeds", "base_sd"])
 
 
@@ -101,7 +102,7 @@ def luck(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _by_luck(t: float, freedom: float) -> float:
     """The probability that Student's t, of so many degrees of freedom, is as far from 0."""
-    return float(2 * stdtr(freedom, -abs(t)))
+    return float(2 * scipy.special.stdtr(freedom, -abs(t)))
 
 
 def delta_m_by_seed(runs: pd.DataFrame, experiment: str = BASE) -> pd.Series:
