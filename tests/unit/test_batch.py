@@ -185,8 +185,8 @@ def kill_midway(folder, models, target) -> bytes:
 
 def count_predicted(monkeypatch) -> list[int]:
     """How many crops models are asked about from now on, call by call."""
-    asked, outputs = [], LoadedModel.outputs
-    monkeypatch.setattr(LoadedModel, "outputs", lambda self, crops: asked.append(len(crops)) or outputs(self, crops))
+    asked, outputs_of = [], LoadedModel.outputs_of
+    monkeypatch.setattr(LoadedModel, "outputs_of", lambda self, images: asked.append(len(images)) or outputs_of(self, images))
     return asked
 
 
