@@ -235,10 +235,9 @@ def _listed(found: tuple, scale: float = 1.0, shift: float = 0.0) -> list[tuple[
 
 def _is_same(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     """Two boxes are of one face, as dlib's detector judges it: what they share is much of the box around both, or of one."""
-    shared = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    shared = _shared(a, b)
     around = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
-    smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
-    return shared > 0.330 * around or shared > 0.789 * smaller
+    return shared > 0.330 * around or shared > 0.789 * min(_area(a), _area(b))
 
 
 _ONE_SEARCH = Lock()  # dlib's detectors keep the pyramid that they search
@@ -269,9 +268,14 @@ def _reflected(positions: np.ndarray, length: int) -> np.ndarray:
 
 def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     """Intersection over union of two boxes."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    area = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
-    return width * height / (sum(area) - width * height)
+    shared = _shared(a, b)
+    return shared / (_area(a) + _area(b) - shared) if shared else 0.0
+
+
+def _shared(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """The area of what two boxes have in common."""
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _area(box: tuple[float, ...]) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])

@@ -143,7 +143,9 @@ class Predictor:
                 seconds[loaded.name] += time.perf_counter() - started
                 for task in loaded.model.tasks:
                     p, decoded = interpret(loaded.checkpoint, task, outputs[task.name])
-                    keys = {"image": images[batch], "face": faces[batch], "model": loaded.name, "task": task.name}
+                    n = len(crops[batch])
+                    names = {"model": [loaded.name] * n, "task": [task.name] * n}
+                    keys = {"image": images[batch], "face": faces[batch], **names}
                     tables.append(keys | {name: value.numpy() for name, value in decoded.items()})
                     probabilities.append(_tidy(keys, task, p))
             progress(len(crops[batch]))
@@ -203,22 +205,14 @@ def approach_of(table: pd.DataFrame) -> pd.Series:
 
 def _tidy(keys: dict, task: Task, probabilities: Tensor) -> dict:
     n, k = probabilities.shape
-    repeated = {name: np.repeat(_column(value), k) if isinstance(value, list) else value for name, value in keys.items()}
+    repeated = {name: np.repeat(_column(values), k) for name, values in keys.items()}
     labels = np.tile(_column([str(b) for b in task.bins]), n)
     return {**repeated, "label": labels, "probability": probabilities.flatten().numpy()}
 
 
 def _stacked(parts: Sequence[dict]) -> pd.DataFrame:
-    """One table of many, which as tables of their own would take longer than a model: dicts of columns, the last ones arrays.
-
-    What is the same for a whole part is a single value.
-    """
-    lengths = [len([*part.values()][-1]) for part in parts]
-    columns = {}
-    for name in parts[0]:
-        values = [_column(part[name]) for part in parts]
-        columns[name] = np.concatenate([v if v.ndim else np.repeat(v, n) for v, n in zip(values, lengths, strict=True)])
-    return pd.DataFrame(columns)
+    """One table of many, given as dicts of columns: as tables of their own they would take longer than a model."""
+    return pd.DataFrame({name: np.concatenate([_column(part[name]) for part in parts]) for name in parts[0]})
 
 
 def _column(values: object) -> np.ndarray:

@@ -28,7 +28,7 @@ KEEP_STATE = 600  # seconds that the server remembers what an idle visitor looks
 # For every event that runs a model for a visitor's own face, in any tab: one at a time, and no public endpoint.
 MODEL_WORK = {"api_visibility": "private", "concurrency_id": "models", "concurrency_limit": 1}
 # For every event that shows faces of the dataset: mostly their answers are known, so they do not wait behind photos.
-SHOW_FACES = {"api_visibility": "private", "concurrency_id": "faces", "concurrency_limit": 1}
+SHOW_FACES = {**MODEL_WORK, "concurrency_id": "faces"}
 
 # A photo that has arrived: the inlet is emptied before anybody looks at it, so that the next one can already be dropped. All
 # in the browser, for a question to the server takes as long as a model; the time lets the same photo come twice.
