@@ -2,10 +2,11 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Without these Chromium asks its maker's hosts for things that no page asked for.
@@ -44,7 +45,13 @@ def look(request) -> dict:
 
 
 @pytest.fixture
-def page(browser, app, look) -> Iterator[Page]:
+def answers() -> set[Request]:
+    """The streams of answers that the page waits for."""
+    return set()
+
+
+@pytest.fixture
+def page(browser, app, look, answers) -> Iterator[Page]:
     """A page of the app that fails the test on any console error or request to another host."""
     page = browser.new_page(viewport={"width": look["width"], "height": 900}, color_scheme=look["scheme"])
     page.set_default_timeout(PATIENCE)
@@ -53,10 +60,27 @@ def page(browser, app, look) -> Iterator[Page]:
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda request: faults.append(request.url) if _is_elsewhere(request.url, app) else None)
+    page.on("request", lambda request: answers.add(request) if "/queue/data" in request.url else None)
+    for end in ("requestfinished", "requestfailed"):
+        page.on(end, lambda request: answers.discard(request))
     page.goto(f"{app}/?__theme={look['scheme']}")
     yield page
     page.close()
     assert not faults
+
+
+@pytest.fixture
+def settle(page, answers) -> Callable[[], None]:
+    """Wait until the page waits for no answer: gradio reports an error for each one that is cut off by leaving a page."""
+
+    def wait() -> None:
+        until = time.monotonic() + PATIENCE / 1000
+        page.wait_for_timeout(100)  # what was just clicked has asked by then
+        while answers:
+            assert time.monotonic() < until, [request.url for request in answers]
+            page.wait_for_timeout(50)
+
+    return wait
 
 
 def _is_elsewhere(url: str, app: str) -> bool:

@@ -14,12 +14,6 @@ def open_tab(page: Page) -> None:
     expect(faces(page)).to_have_count(12)
 
 
-def go(page: Page, address: str) -> None:
-    """To another address, once the face that greets visitors is there: a page that still waits for it would complain."""
-    expect(page.locator("#answer")).to_contain_text("What it cost")
-    page.goto(address)
-
-
 def spoken(page: Page) -> list[str]:
     return [face.locator(".sr-only").text_content() for face in faces(page).all()]
 
@@ -43,14 +37,15 @@ def test_new_faces_are_others(page):
     assert spoken(page) != old
 
 
-def test_a_seed_can_be_typed_and_its_link_shared(page, app):
+def test_a_seed_can_be_typed_and_its_link_shared(page, app, settle):
     open_tab(page)
     page.get_by_label("Seed").fill("4711")
     page.get_by_role("button", name="Show this seed").click()
     link = page.get_by_role("link", name="Link to these faces")
     expect(link).to_have_attribute("href", "?seed=4711")
     first = spoken(page)
-    go(page, f"{app}/{link.get_attribute('href')}")
+    settle()
+    page.goto(f"{app}/{link.get_attribute('href')}")
     expect(faces(page)).to_have_count(12)
     expect(page.get_by_label("Seed")).to_have_value("4711")
     assert spoken(page) == first
@@ -73,12 +68,13 @@ def test_where_a_page_may_not_write_to_the_clipboard_the_address_bar_has_the_lin
     assert page.url == f"{app}/?seed={page.get_by_label('Seed').input_value()}"
 
 
-def test_a_link_to_a_later_page_opens_that_page(page, app):
+def test_a_link_to_a_later_page_opens_that_page(page, app, settle):
     open_tab(page)
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_text("Page 2 of")).to_be_visible()
     second = spoken(page)
-    go(page, f"{app}/{page.get_by_role('link', name='Link to these faces').get_attribute('href')}")
+    settle()
+    page.goto(f"{app}/{page.get_by_role('link', name='Link to these faces').get_attribute('href')}")
     expect(page.get_by_text("Page 2 of")).to_be_visible()
     assert spoken(page) == second
 
