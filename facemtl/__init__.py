@@ -34,12 +34,16 @@ The modules, in reading order; each imports only from those above it:
     cli           python -m facemtl download | train | evaluate | predict | app ...
 """
 
+import gc
 import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
 
-import torch
+_collects = gc.isenabled()
+gc.disable()  # modules stay: looking for garbage again and again while they are imported finds none, and takes its time
+
+import torch  # noqa: E402
 
 __version__ = "0.1.0"
 
@@ -96,3 +100,5 @@ def _import_torchvision() -> None:
 
 _torchvision_operators = _declare_missing_operators()  # they live as long as this object
 _import_torchvision()
+if _collects:
+    gc.enable()

@@ -1,11 +1,13 @@
 """The app as a server: the shipped models and what was measured of them, at an address."""
 
 import ctypes
+import gc
 import os
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import FaceMTLError
@@ -13,6 +15,22 @@ from .evaluation import load_metrics, load_validation
 from .own_faces import labelled_tasks
 from .places import ASSETS, MODEL_CARD
 from .prediction import Predictor
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Let Python look for no garbage in what is made here, now or later: it stays.
+
+    A start makes a million objects; looking through them again and again takes a seventh of it, and holds up visitors later.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if collects:
+            gc.enable()
 
 
 def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = False) -> None:
@@ -28,6 +46,7 @@ def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = F
         raise FaceMTLError(f"the page cannot be served ({error}). Choose another --port or --host.") from error
 
 
+@uncollected()
 def make_app(models: Path, results: Path, data: Path):
     """The app with the models of a folder and faces of `data`; without the figures whose tables are not in `results`."""
     labelled_tasks(data)  # says what is wrong with a CSV of one's own; the faces themselves are read in the background

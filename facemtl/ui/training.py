@@ -126,7 +126,8 @@ def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: P
     sheet = figures.Sheet()
     with gr.Column(elem_classes="card answer"):
         gr.HTML('<h2 class="figure-title">One model in place of three: what is lost, what is gained?</h2>')
-        _or_message(lambda: gr.Markdown(findings(measured), elem_id="findings"))
+        # Later: it takes special functions, whose library takes a while to be imported.
+        sheet.later([gr.Markdown(figures.WAITING, elem_id="findings")], lambda: [findings(measured)])
     with gr.Column(elem_classes="card"):
         drawings = "".join(architecture(approach, predictor.tasks) for approach in APPROACHES)
         gr.HTML(f'<h2 class="figure-title">What is multi-task learning?</h2><div class="architectures">{drawings}</div>{WHAT}')

@@ -26,6 +26,7 @@ def check(page: Page, anything: bool) -> None:
     for tab, place in (("Compare", "#answer"), ("Validation", "#metrics"), ("Training", "#findings")):
         support.choose_tab(page, tab)
         expect(page.locator(place)).to_be_visible()
+        expect(page.locator(place)).not_to_contain_text("One moment")
         assert bool(SENSITIVE.search(page.locator(place).inner_text())) is anything, tab
 
 

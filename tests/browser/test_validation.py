@@ -130,7 +130,7 @@ def test_every_tab_fits_the_window(page, look):
     expect(page.locator("#answer")).to_contain_text("What it cost")
     for tab, ready in (
         ("Compare", "#answer .cost"), ("Random faces", ".tile"), ("Validation", ".js-plotly-plot .main-svg"),
-        ("Guess", "#guess-face img"), ("Training", "#findings"), ("About", "#model-card"),
+        ("Guess", "#guess-face img"), ("Training", "#findings li"), ("About", "#model-card"),
     ):  # fmt: skip
         choose_tab(page, tab)
         expect(page.locator(ready).filter(visible=True).first).to_be_visible()

@@ -1,10 +1,12 @@
-"""The server's memory goes back to the system."""
+"""The server's memory: what is freed goes back to the system, what stays is not looked through for garbage."""
 
+import gc
 import subprocess
 import sys
 
 import pytest
 
+from facemtl.serve import uncollected
 from tests import support
 
 SCRIPT = """
@@ -31,3 +33,27 @@ if keep_memory_low(every=0.1):
 def test_what_was_freed_below_something_that_is_used_is_given_back():
     done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=support.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_is_looked_for_as_before_once_an_app_is_made_or_cannot_be(collects):
+    before = gc.isenabled()
+    try:
+        gc.enable() if collects else gc.disable()
+        with uncollected():
+            made = [[] for _ in range(10)]
+            assert not gc.isenabled()
+        assert gc.isenabled() is collects
+        assert gc.get_freeze_count() >= len(made)
+        with pytest.raises(ZeroDivisionError), uncollected():
+            1 / 0  # noqa: B018
+        assert gc.isenabled() is collects
+    finally:
+        gc.unfreeze()
+        gc.enable() if before else gc.disable()
+
+
+def test_importing_leaves_the_collector_as_it_was():
+    for switch in ("enable", "disable"):
+        script = f"import gc; gc.{switch}(); import facemtl; assert gc.isenabled() is {switch == 'enable'}"
+        subprocess.run([sys.executable, "-c", script], cwd=support.ROOT, check=True)
