@@ -392,7 +392,7 @@ def _join(options: argparse.Namespace) -> None:
 def _app(options: argparse.Namespace) -> None:
     from .serve import make_app, serve
 
-    app = make_app(options.models, options.results, options.data)
+    app = make_app(options.models, options.results, options.data, mcp=options.mcp)
     serve(app, options.host, options.port, show=options.open, mcp=options.mcp)
 
 

@@ -74,7 +74,7 @@ def results(folder: Path) -> str:
 
 
 def answer(folder: Path) -> str:
-    """What came out, in sentences that need no statistics to be read."""
+    """What came out, in sentences that need no statistics to be read; of costs and seeds, where they were measured."""
     overall = evaluation.load_metrics(folder)
     overall = overall[overall["by"] == "all"]
     lines, won = [], []
@@ -83,9 +83,10 @@ def answer(folder: Path) -> str:
         said = metric.sentence.format(single=metric.words(row.single), multi=metric.words(row.multi))
         lines.append(f"- **{row.task.capitalize()}:** {said}. {_JUDGED[better]}")
         won += [better]
-    by = cost.load(folder).query(f"model == '{cost.ALL}'").set_index("approach")
-    shares = [100 * by.at[MULTI.name, c] / by.at[SINGLE.name, c] for c in ("parameters", "milliseconds")]
-    lines.append(f"- **Cost:** one model has {shares[0]:.0f} % of the parameters and takes {shares[1]:.0f} % of the time.")
+    if (folder / cost.COSTS_FILE).exists():
+        by = cost.load(folder).query(f"model == '{cost.ALL}'").set_index("approach")
+        shares = [100 * by.at[MULTI.name, c] / by.at[SINGLE.name, c] for c in ("parameters", "milliseconds")]
+        lines.append(f"- **Cost:** one model has {shares[0]:.0f} % of the parameters and takes {shares[1]:.0f} % of the time.")
     most = "up to " if overall["n"].nunique() > 1 else ""
     asked = f"Trained alike, on the same faces, and then asked about {most}{overall['n'].max():,} others:"
     paragraphs = [asked, "\n".join(lines), f"**{_VERDICTS[MULTI in won, SINGLE in won]}**"]

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from .errors import FaceMTLError
@@ -46,12 +46,28 @@ def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = F
         raise FaceMTLError(f"the page cannot be served ({error}). Choose another --port or --host.") from error
 
 
+@contextmanager
+def _as_if_missing(module: str) -> Iterator[None]:
+    """Importing the module fails meanwhile, unless it was imported before."""
+    sys.modules.setdefault(module, None)
+    try:
+        yield
+    finally:
+        if sys.modules[module] is None:
+            del sys.modules[module]
+
+
 @uncollected()
-def make_app(models: Path, results: Path, data: Path):
-    """The app with the models of a folder and faces of `data`; without the figures whose tables are not in `results`."""
+def make_app(models: Path, results: Path, data: Path, *, mcp: bool = False):
+    """The app with the models of a folder and faces of `data`; without the figures whose tables are not in `results`.
+
+    What speaks MCP is left out of the process, where nothing else has imported it, unless `serve` is to be given `mcp`, too.
+    """
     labelled_tasks(data)  # says what is wrong with a CSV of one's own; the faces themselves are read in the background
     predictor = Predictor.load(models)
-    from .ui import build_app  # not before: it takes the memory that loading the models has left
+    # Not before: it takes the memory that loading the models has left. MCP takes 0.3 s of its imports.
+    with nullcontext() if mcp else _as_if_missing("mcp"):
+        from .ui import build_app
 
     try:
         table, metrics = load_validation(results), load_metrics(results)
