@@ -240,6 +240,11 @@ def _is_same(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return shared > 0.330 * around or shared > 0.789 * min(_area(a), _area(b))
 
 
+def prepare() -> None:
+    """Load the detector, for which the first search would have to wait."""
+    _detectors()
+
+
 _ONE_SEARCH = Lock()  # dlib's detectors keep the pyramid that they search
 
 

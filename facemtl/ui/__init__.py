@@ -18,7 +18,7 @@ import pandas as pd
 from starlette.middleware import Middleware
 
 from .. import composites as composites_
-from .. import plots
+from .. import detection, plots
 from ..errors import FaceMTLError
 from ..evaluation import track_records
 from ..prediction import Predictor
@@ -77,7 +77,7 @@ def build_app(
     records = None if results is None else track_records(results)
     averages = FacePool.of_composites(composites)
     answers = Answers(predictor, results, _answers_of_composites(measured, predictor))
-    ahead: list[Callable[[], object]] = []
+    ahead: list[Callable[[], object]] = [detection.prepare]
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         with gr.Row(elem_classes="header"):
             gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
@@ -112,7 +112,7 @@ def build_app(
 
         @cache
         def draw_ahead() -> None:
-            """What the first visitor of other tabs would wait for, once there is an answer to look at."""
+            """What the first visitor would wait for later, once there is an answer to look at."""
             timer = threading.Timer(DRAW_AHEAD, lambda: [draw() for draw in ahead])
             timer.daemon = True
             timer.start()
