@@ -300,7 +300,7 @@ def build(
         return told(lambda look, hidden: show(change(look), hidden))
 
     outputs = [state, shown, cards_, centre, correction, tools, everybody, closer_]
-    quiet = {**MODEL_WORK, "show_progress_on": cards_}
+    quiet = {**MODEL_WORK, **cards.waiting_at(cards_)}
     arrived = gr.Textbox(visible="hidden")
     inlet.change(None, [inlet, arrived], [arrived, inlet], js=TAKE_IN)
     arrived.change(told(on_file), [arrived, hide], outputs, trigger_mode="always_last", **quiet)
