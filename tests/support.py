@@ -238,7 +238,7 @@ def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str, s
     return process.returncode, out, err
 
 
-def kill_once(process: subprocess.Popen, condition: Callable[[], bool], patience: float = 0, timeout: float = 120) -> None:
+def kill_once(process: subprocess.Popen, condition: Callable[[], bool], patience: float = 0, timeout: float = 300) -> None:
     """Kill a process in mid-work, `patience` seconds after `condition` holds. It gets no chance to clean up."""
     until = time.monotonic() + timeout
     while not condition():
@@ -265,6 +265,7 @@ def finished(work: Coroutine):
 def choose_tab(page, name: str) -> None:
     """Click a tab of the app, which on a narrow window may be in the menu of those that do not fit."""
     page.get_by_role("tab").filter(visible=True).first.wait_for()
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # which fit is known then
     tab = page.get_by_role("tab", name=name, exact=True)
     if tab.filter(visible=True).count():
         tab.click()
@@ -285,7 +286,7 @@ def running_app(
         process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}"
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while not is_served(address):
             assert process.poll() is None and time.monotonic() < until, log.read_text()
             time.sleep(0.2)

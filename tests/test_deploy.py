@@ -74,7 +74,7 @@ def address(installed, tmp_path_factory) -> Iterator[str]:
         command = [installed / "facemtl", "app", "--port", str(port)]
         process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=log, stderr=subprocess.STDOUT)
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while "Running on" not in (log := (folder / "log.txt").read_text()):
             assert process.poll() is None and time.monotonic() < until, log
             time.sleep(0.2)

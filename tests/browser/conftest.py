@@ -46,7 +46,7 @@ def look(request) -> dict:
 
 @pytest.fixture
 def answers() -> set[Request]:
-    """The streams of answers that the page waits for."""
+    """What the page has asked and waits for: a place in the queue, then the stream of answers."""
     return set()
 
 
@@ -60,7 +60,7 @@ def page(browser, app, look, answers) -> Iterator[Page]:
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda request: faults.append(request.url) if _is_elsewhere(request.url, app) else None)
-    page.on("request", lambda request: answers.add(request) if "/queue/data" in request.url else None)
+    page.on("request", lambda request: answers.add(request) if "/queue/" in request.url else None)
     for end in ("requestfinished", "requestfailed"):
         page.on(end, lambda request: answers.discard(request))
     page.goto(f"{app}/?__theme={look['scheme']}")
@@ -74,11 +74,11 @@ def settle(page, answers) -> Callable[[], None]:
     """Wait until the page waits for no answer: gradio reports an error for each one that is cut off by leaving a page."""
 
     def wait() -> None:
-        until = time.monotonic() + PATIENCE / 1000
-        page.wait_for_timeout(100)  # what was just clicked has asked by then
-        while answers:
+        until, quiet = time.monotonic() + PATIENCE / 1000, 0
+        while quiet < 10:  # half a second: a click asks a moment later, and one request follows another
             assert time.monotonic() < until, [request.url for request in answers]
             page.wait_for_timeout(50)
+            quiet = 0 if answers else quiet + 1
 
     return wait
 

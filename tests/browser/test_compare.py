@@ -270,6 +270,7 @@ def test_nothing_jumps_while_a_page_loads(page, app, settle):
     expect(answer(page)).to_contain_text("What it cost")
     assert page.evaluate("window.allJumps()") < 0.1
     other = page.context.browser.new_page()
+    other.set_default_timeout(60_000)
     other.goto(app)
     expect(answer(other)).to_contain_text("What it cost")
     other.get_by_role("button", name="Where does it look?").click()

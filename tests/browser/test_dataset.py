@@ -34,7 +34,7 @@ def test_the_averages_are_shown_and_said(page):
     pictures = page.locator("#atlas img")
     expect(pictures).to_have_count(len(support.composites()))
     expect(page.get_by_alt_text("Composite: female, Asian, 1 year")).to_be_visible()
-    assert all(pictures.evaluate_all("all => all.map((one) => one.naturalWidth > 40)"))
+    page.wait_for_function("[...document.querySelectorAll('#atlas img')].every((one) => one.naturalWidth > 40)")
 
 
 def test_what_is_sensitive_can_be_hidden(page):

@@ -14,7 +14,7 @@ def test_the_page_the_endpoint_and_the_command_line_say_the_same_to_the_last_dig
     photo = tmp_path / "photo.jpg"
     scene((5000, 3600), (400, 900, 1700), (2800, 1300, 1500)).save(photo, quality=92)
 
-    told = Client(app, verbose=False).predict(handle_file(photo), api_name="/predict")["faces"]
+    told = Client(app, verbose=False, httpx_kwargs={"timeout": 60}).predict(handle_file(photo), api_name="/predict")["faces"]
     assert len(told) == 2
 
     assert cli.main(["predict", str(photo), "--json", str(tmp_path / "out.json")]) == 0
@@ -26,7 +26,8 @@ def test_the_page_the_endpoint_and_the_command_line_say_the_same_to_the_last_dig
     page.locator("#photo input[type=file]").set_input_files(photo)
     for number, face in enumerate(told, start=1):
         chosen = page.locator("#view").get_by_role("button", name=f"Face {number}", exact=True)
-        chosen.press("Enter")
+        if number > 1:  # the first is chosen already
+            chosen.press("Enter")
         expect(page.locator("#view")).to_contain_text(f"face {number} of 2")
         page.get_by_role("button", name="Save the result").press("Enter")
         link = page.get_by_role("link", name="Download all numbers (JSON)").get_attribute("href")

@@ -132,6 +132,7 @@ def test_faces_can_be_chosen_and_the_choice_is_in_the_link(page, app, browser):
     assert all("label female" in name for name in spoken(page))
     shown = spoken(page)
     somebody = browser.new_page()
+    somebody.set_default_timeout(60_000)
     somebody.goto(f"{app}/{page.get_by_role('link', name='Link to these faces').get_attribute('href')}")
     expect(faces(somebody).first).to_be_visible()
     assert spoken(somebody) == shown

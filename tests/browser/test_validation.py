@@ -104,7 +104,7 @@ def test_a_click_on_a_cell_asks_for_its_faces(page):
     cell = figure_of(page, "Gender: what is taken for what?").locator(".nsewdrag").first
     cell.scroll_into_view_if_needed()
     box = cell.bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4)
+    cell.click(position={"x": box["width"] / 4, "y": box["height"] / 4})
     expect(page.locator("#behind")).to_contain_text("UTKFace is not installed here")
     expect(page.locator("#behind")).to_be_in_viewport()
     page.get_by_role("button", name="Back to the figure").click()

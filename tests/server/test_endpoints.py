@@ -22,7 +22,7 @@ from tests.odd_files import FACE, NO_FACE, ODD_FILES, scene
 
 @pytest.fixture(scope="module")
 def client(app) -> Client:
-    return Client(app, verbose=False)
+    return Client(app, verbose=False, httpx_kwargs={"timeout": 60})
 
 
 @pytest.fixture
@@ -148,8 +148,8 @@ def test_the_readme_tells_how(app, tmp_path, monkeypatch, capsys):
 
 
 def test_plain_http_is_enough(app):
-    asked = httpx.post(f"{app}/gradio_api/call/metrics", json={"data": ["all"]}).json()
-    said = httpx.get(f"{app}/gradio_api/call/metrics/{asked['event_id']}").text
+    asked = httpx.post(f"{app}/gradio_api/call/metrics", json={"data": ["all"]}, timeout=60).json()
+    said = httpx.get(f"{app}/gradio_api/call/metrics/{asked['event_id']}", timeout=60).text
     assert "event: complete" in said and '"task": "gender"' in said
 
 

@@ -111,7 +111,7 @@ def launch(synthetic_faces, tmp_path_factory) -> Callable:
         command = [*launcher, "--main_process_port", str(support.closed_port()), *(["-m", "facemtl"] if module else [script])]
         command += ["train", "--data", synthetic_faces, "--output", output, *arguments]
         environment = {**support.inherited(), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(support.ROOT), **environment}
-        options = {"cwd": output.parent, "capture_output": True, "text": True, "timeout": 300}
+        options = {"cwd": output.parent, "capture_output": True, "text": True, "timeout": 600}
         done = subprocess.run([*map(str, command)], env=environment, **options)
         return done.returncode, done.stdout + done.stderr
 
