@@ -41,7 +41,7 @@ class Sheet:
         return [component for components, _ in self._parts for component in components]
 
     def later(self, components: list[gr.components.Component], make: Callable[[], list]) -> None:
-        """Fill them with what `make` returns. The last one is HTML."""
+        """Fill them with what `make` returns. The last one takes HTML, as Markdown does, too."""
         self._parts.append((components, make))
 
     def card(
