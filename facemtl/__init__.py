@@ -37,18 +37,27 @@ The modules, in reading order; each imports only from those above it:
 import gc
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-
-_collects = gc.isenabled()
-gc.disable()  # modules stay: looking for garbage again and again while they are imported finds none, and takes its time
-
-import torch  # noqa: E402
 
 __version__ = "0.1.0"
 
 
-def _declare_missing_operators() -> torch.library.Library | None:
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Let Python look for no garbage meanwhile, where all that is made stays, as modules do: again and again, it finds none."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _declare_missing_operators() -> "torch.library.Library | None":
     """Let torchvision be imported beside a torch build that its compiled operators do not match.
 
     torchvision's Linux wheels are compiled against a CUDA build of torch. Beside a CPU build the
@@ -98,7 +107,8 @@ def _import_torchvision() -> None:
             sys.modules.pop(name, None)
 
 
-_torchvision_operators = _declare_missing_operators()  # they live as long as this object
-_import_torchvision()
-if _collects:
-    gc.enable()
+with uncollected():
+    import torch
+
+    _torchvision_operators = _declare_missing_operators()  # they live as long as this object
+    _import_torchvision()

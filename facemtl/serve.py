@@ -10,27 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from . import uncollected
 from .errors import FaceMTLError
 from .evaluation import load_metrics, load_validation
 from .own_faces import labelled_tasks
 from .places import ASSETS, MODEL_CARD
 from .prediction import Predictor
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Let Python look for no garbage in what is made here, now or later: it stays.
-
-    A start makes a million objects; looking through them again and again takes a seventh of it, and holds up visitors later.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        if collects:
-            gc.enable()
 
 
 def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = False) -> None:
@@ -57,7 +42,7 @@ def _as_if_missing(module: str) -> Iterator[None]:
             del sys.modules[module]
 
 
-@uncollected()
+@uncollected()  # a start makes a million objects that stay: looking through them takes a seventh of it
 def make_app(models: Path, results: Path, data: Path, *, mcp: bool = False):
     """The app with the models of a folder and faces of `data`; without the figures whose tables are not in `results`.
 
@@ -74,7 +59,7 @@ def make_app(models: Path, results: Path, data: Path, *, mcp: bool = False):
     except FaceMTLError as error:
         print(f"facemtl: {error}", file=sys.stderr)
         table = metrics = None
-    return build_app(
+    app = build_app(
         predictor,
         table,
         metrics,
@@ -85,6 +70,8 @@ def make_app(models: Path, results: Path, data: Path, *, mcp: bool = False):
         composites=ASSETS / "faces",
         model_card=MODEL_CARD,
     )
+    gc.freeze()  # nor is what stays looked through later, while visitors wait
+    return app
 
 
 def keep_memory_low(every: float = 5.0) -> threading.Thread | None:

@@ -251,7 +251,7 @@ def build(
         return gr.Tabs(selected="compare"), *shared["show"](look_at_face(some[number]), hidden)
 
     outputs = [drawn, faces, more]
-    quiet = {**compare.SHOW_FACES, **cards.waiting_at(faces)}
+    quiet = {**compare.SHOW_FACES, **compare.waiting_at(faces)}
     for which, button in offered:
         button.click(compare.told(on_show), [which, hide, choice], outputs, **quiet)
     shown = picked.click(compare.told(on_pick), [hide, choice], outputs, **quiet)
@@ -259,6 +259,6 @@ def build(
     more.click(compare.told(on_more), [drawn, hide], outputs, **quiet).then(None, None, None, js=_TO_FACES)
     hide.input(compare.told(on_hide), [drawn, hide], outputs, **quiet)
     opened = faces.click(
-        compare.told(open_face), [drawn, hide], [tabs, *shared["outputs"]], **cards.waiting_at(faces), **compare.MODEL_WORK
+        compare.told(open_face), [drawn, hide], [tabs, *shared["outputs"]], **compare.waiting_at(faces), **compare.MODEL_WORK
     )
     opened.then(None, None, None, js=compare.TO_TOP)

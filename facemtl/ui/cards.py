@@ -34,11 +34,6 @@ def shown(tasks: Iterable[Task], hide: bool) -> tuple[Task, ...]:
     return tuple(task for task in tasks if not (hide and task.sensitive))
 
 
-def waiting_at(component: object) -> dict[str, object]:
-    """For an event: while it works, the component that will show the result fades, once it has taken a while."""
-    return {"show_progress": "minimal", "show_progress_on": component}
-
-
 def legend(with_label: bool = True) -> str:
     keys = "".join(f"<span>{mark(a)}{a.title}</span>" for a in APPROACHES)
     label = '<span><i class="mark label" aria-hidden="true"></i>Label</span>' if with_label else ""

@@ -102,6 +102,11 @@ FORGOTTEN = cards.message(
 )
 
 
+def waiting_at(component: gr.components.Component) -> dict[str, object]:
+    """For an event: while it works, the component that will show the result fades, once it has taken a while."""
+    return {"show_progress": "minimal", "show_progress_on": component}
+
+
 def answer(
     predictor: Predictor,
     look: Look,
@@ -300,7 +305,7 @@ def build(
         return told(lambda look, hidden: show(change(look), hidden))
 
     outputs = [state, shown, cards_, centre, correction, tools, everybody, closer_]
-    quiet = {**MODEL_WORK, **cards.waiting_at(cards_)}
+    quiet = {**MODEL_WORK, **waiting_at(cards_)}
     arrived = gr.Textbox(visible="hidden")
     inlet.change(None, [inlet, arrived], [arrived, inlet], js=TAKE_IN)
     arrived.change(told(on_file), [arrived, hide], outputs, trigger_mode="always_last", **quiet)

@@ -175,7 +175,7 @@ def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
         return start() if game is None or game.is_over else show(replace(game, is_open=False))
 
     outputs = [game, shown, guess, say, on, said, points]
-    quiet = cards.waiting_at(said)
+    quiet = compare.waiting_at(said)
     guessed = say.click(compare.told(on_guess), [game, guess], outputs, **compare.MODEL_WORK, **quiet)
     guessed.then(None, None, None, js=_TO_ANSWER)
     on.click(compare.told(on_next), game, outputs, **compare.SHOW_FACES, **quiet).then(None, None, None, js=_TO_GUESS)

@@ -209,7 +209,7 @@ def build(
         return gr.Tabs(selected="compare"), *shared["show"](look_at_face(found[chosen]), hidden)
 
     outputs = [drawn, seed, *wished.values(), faces, link, place, back, forth, choice]
-    quiet = {**compare.SHOW_FACES, **cards.waiting_at(faces)}
+    quiet = {**compare.SHOW_FACES, **compare.waiting_at(faces)}
     numbers, dropdowns = [*wished.values()][:2], [*wished.values()][2:]
     changed = [again.click, these.click, seed.submit, *(n.submit for n in numbers), *(d.input for d in dropdowns)]
     last = {"trigger_mode": "always_last"}  # who changes two fields in a hurry means both
@@ -218,7 +218,7 @@ def build(
     back.click(turn(-1), [drawn, hide], outputs, **quiet)
     forth.click(turn(1), [drawn, hide], outputs, **quiet)
     opened = faces.click(
-        compare.told(open_face), [drawn, hide], [tabs, *shared["outputs"]], **cards.waiting_at(faces), **compare.MODEL_WORK
+        compare.told(open_face), [drawn, hide], [tabs, *shared["outputs"]], **compare.waiting_at(faces), **compare.MODEL_WORK
     )
     opened.then(None, None, None, js=compare.TO_TOP)
     return {"drawn": drawn, "outputs": outputs, "draw": draw, "show": show}

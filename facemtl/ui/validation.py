@@ -341,7 +341,7 @@ def build(
     choice = gr.State(everything)  # that which figures show, whatever the fields say meanwhile
     outputs = [head, *(part for parts in drawn for part in parts), choice]
     # One after another, whichever of the events below it is: an older choice must not arrive after a newer one.
-    options = {"api_visibility": "private", "concurrency_id": "choice", "concurrency_limit": 1, **cards.waiting_at(head)}
+    options = {"api_visibility": "private", "concurrency_id": "choice", "concurrency_limit": 1, **compare.waiting_at(head)}
     fields, seen = list(wished.values()), gr.State(False)
     # Not one after another with those: it is known before it is asked for, and need not wait for what others choose.
     tab.select(

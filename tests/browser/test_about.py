@@ -30,6 +30,7 @@ def test_its_contents_lead_to_each_part(page):
 
 def test_no_link_leads_nowhere(page):
     support.choose_tab(page, "About")
+    expect(page.locator("#model-card")).to_be_visible()
     expect(page.locator("#model-card a").first).to_be_attached()
     links = page.locator("#model-card a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
     assert links and all(link.startswith("https://") for link in links)

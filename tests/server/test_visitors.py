@@ -17,9 +17,8 @@ def test_who_draws_faces_does_not_wait_for_somebody_s_photo(app):
             one, other = (Person(http, config, number, Measured()) for number in range(2))
             await one.upload()
             looking = asyncio.ensure_future(one.event("on where", [None, False]))
-            while (
-                len(one.measured.places) < 2 and not looking.done()
-            ):  # the second place in the queue of the models, after the photo's
+            # Until it has the second place in the queue of the models, after the photo's.
+            while len(one.measured.places) < 2 and not looking.done():
                 await asyncio.sleep(0.01)
             await other.draw()
             was_done = looking.done()
