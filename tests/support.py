@@ -274,6 +274,17 @@ def choose_tab(page, name: str) -> None:
         page.locator(".overflow-dropdown").get_by_role("button", name=name, exact=True).click()
 
 
+def reopened(page, address: str):
+    """The address in another page of the same browser, in place of this one.
+
+    Gradio may keep a stream of answers open when none is on its way, and reports an error where one navigates away from it.
+    """
+    another = page.context.new_page()
+    page.close()
+    another.goto(address)
+    return another
+
+
 @contextmanager
 def running_app(
     log: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({}), cwd: Path = ROOT

@@ -2,11 +2,10 @@
 
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Without these Chromium asks its maker's hosts for things that no page asked for.
@@ -45,42 +44,20 @@ def look(request) -> dict:
 
 
 @pytest.fixture
-def answers() -> set[Request]:
-    """What the page has asked and waits for: a place in the queue, then the stream of answers."""
-    return set()
-
-
-@pytest.fixture
-def page(browser, app, look, answers) -> Iterator[Page]:
-    """A page of the app that fails the test on any console error or request to another host."""
-    page = browser.new_page(viewport={"width": look["width"], "height": 900}, color_scheme=look["scheme"])
-    page.set_default_timeout(PATIENCE)
+def page(browser, app, look) -> Iterator[Page]:
+    """A page of the app; the test fails on any console error or request to another host, also in others of its context."""
+    context = browser.new_context(viewport={"width": look["width"], "height": 900}, color_scheme=look["scheme"])
+    context.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
     faults = []
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda request: faults.append(request.url) if _is_elsewhere(request.url, app) else None)
-    page.on("request", lambda request: answers.add(request) if "/queue/" in request.url else None)
-    for end in ("requestfinished", "requestfailed"):
-        page.on(end, lambda request: answers.discard(request))
+    context.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    context.on("weberror", lambda error: faults.append(str(error.error)))
+    context.on("request", lambda request: faults.append(request.url) if _is_elsewhere(request.url, app) else None)
+    page = context.new_page()
     page.goto(f"{app}/?__theme={look['scheme']}")
     yield page
-    page.close()
+    context.close()
     assert not faults
-
-
-@pytest.fixture
-def settle(page, answers) -> Callable[[], None]:
-    """Wait until the page waits for no answer: gradio reports an error for each one that is cut off by leaving a page."""
-
-    def wait() -> None:
-        until, quiet = time.monotonic() + PATIENCE / 1000, 0
-        while quiet < 10:  # half a second: a click asks a moment later, and one request follows another
-            assert time.monotonic() < until, [request.url for request in answers]
-            page.wait_for_timeout(50)
-            quiet = 0 if answers else quiet + 1
-
-    return wait
 
 
 def _is_elsewhere(url: str, app: str) -> bool:

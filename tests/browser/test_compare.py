@@ -261,11 +261,10 @@ window.allJumps = () => new Promise((done) => requestAnimationFrame(() => reques
 @pytest.mark.parametrize(
     "look", [{"width": w, "scheme": "light"} for w in (1440, 390)], indirect=True, ids=lambda v: v["width"]
 )
-def test_nothing_jumps_while_a_page_loads(page, app, settle):
+def test_nothing_jumps_while_a_page_loads(page, app):
     """Cumulative layout shift below 0.1, which web.dev calls good; also where another visitor keeps the models busy."""
     expect(answer(page)).to_contain_text("What it cost")  # else that answer would keep the next page waiting
     page.add_init_script(JUMPS)
-    settle()
     page.goto(app)
     expect(answer(page)).to_contain_text("What it cost")
     assert page.evaluate("window.allJumps()") < 0.1
@@ -275,12 +274,10 @@ def test_nothing_jumps_while_a_page_loads(page, app, settle):
     expect(answer(other)).to_contain_text("What it cost")
     other.get_by_role("button", name="Where does it look?").click()
     expect(closer(other)).to_contain_text("One moment")
-    settle()
     page.goto(app)
     expect(answer(page)).to_contain_text("What it cost")
     other.close()
     assert page.evaluate("window.allJumps()") < 0.1
-    settle()
     page.goto(f"{app}/?seed=12")
     expect(page.locator(".tile")).to_have_count(12)
     assert page.evaluate("window.allJumps()") < 0.1

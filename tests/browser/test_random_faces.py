@@ -4,6 +4,8 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from tests import support
+
 
 def faces(page: Page):
     return page.get_by_role("button", name=re.compile(r"^Face \d+, label"))
@@ -37,15 +39,14 @@ def test_new_faces_are_others(page):
     assert spoken(page) != old
 
 
-def test_a_seed_can_be_typed_and_its_link_shared(page, app, settle):
+def test_a_seed_can_be_typed_and_its_link_shared(page, app):
     open_tab(page)
     page.get_by_label("Seed").fill("4711")
     page.get_by_role("button", name="Show this seed").click()
     link = page.get_by_role("link", name="Link to these faces")
     expect(link).to_have_attribute("href", "?seed=4711")
     first = spoken(page)
-    settle()
-    page.goto(f"{app}/{link.get_attribute('href')}")
+    page = support.reopened(page, f"{app}/{link.get_attribute('href')}")
     expect(faces(page)).to_have_count(12)
     expect(page.get_by_label("Seed")).to_have_value("4711")
     assert spoken(page) == first
@@ -68,13 +69,12 @@ def test_where_a_page_may_not_write_to_the_clipboard_the_address_bar_has_the_lin
     assert page.url == f"{app}/?seed={page.get_by_label('Seed').input_value()}"
 
 
-def test_a_link_to_a_later_page_opens_that_page(page, app, settle):
+def test_a_link_to_a_later_page_opens_that_page(page, app):
     open_tab(page)
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_text("Page 2 of")).to_be_visible()
     second = spoken(page)
-    settle()
-    page.goto(f"{app}/{page.get_by_role('link', name='Link to these faces').get_attribute('href')}")
+    page = support.reopened(page, f"{app}/{page.get_by_role('link', name='Link to these faces').get_attribute('href')}")
     expect(page.get_by_text("Page 2 of")).to_be_visible()
     assert spoken(page) == second
 
