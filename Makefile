@@ -35,7 +35,8 @@ help:
 
 .venv/%.stamp: %.txt | $(BIN)/pip
 	@echo "Installing $< into .venv; the first time this takes a few minutes ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true  # as pip would, but on all cores; some are for other Pythons
 	@touch $@
 
 # pip is the last thing that `venv` writes: without it, an earlier attempt was interrupted.
