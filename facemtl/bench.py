@@ -57,7 +57,7 @@ def bench(models: Path, data: Path, repeats: int = 15, report: Callable[[dict], 
     with tempfile.TemporaryDirectory() as folder:
         photos = {mp: make_photo(Path(folder) / f"{mp}.jpg", size) for mp, size in MEGAPIXELS.items()}
         app = chain(_start(models), _requests(models, photos, repeats))
-        for found in chain(app, _models(models, repeats), _photos(photos, repeats), _training(data)):
+        for found in chain(app, _models(models, repeats), _photos(photos, repeats), _training(models, data)):
             note(*found)
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -175,7 +175,8 @@ def _photos(photos: Mapping[float, Path], repeats: int) -> Found:
             yield name, "ms", values
 
 
-def _training(data: Path) -> Found:
+def _training(models: Path, data: Path) -> Found:
+    """With the backbone and the image size of the models."""
     from .training.stock import rates
 
     try:
@@ -186,7 +187,8 @@ def _training(data: Path) -> Found:
     if len(some) < 1000:  # as many files as it takes for a batch not to know the last one's
         some = pd.concat([some] * -(-1000 // len(some)), ignore_index=True)
     images = pd.concat([some, images[images["split"] != TRAIN]], ignore_index=True)
-    backbone, size = "resnet18", 128
+    checkpoint = Predictor.load(models).models[0].checkpoint
+    backbone, size = checkpoint.backbone, checkpoint.image_size
     for name, values in rates(images, backbone, size, batch_size=64).items():
         yield f"training, {name}", "images/s", values
     needed = 3 * 2 * multiply_adds(FaceModel((GENDER,), backbone).eval(), size)  # forwards, and backwards twice as much

@@ -14,6 +14,7 @@ from fastai.vision.learner import vision_learner
 from torchvision.models import get_model_builder
 
 from ..data import CALIBRATION, TRAIN
+from ..models import OWN_BACKBONES
 from ..tasks import GENDER
 from . import TrainConfig, _device, _learner
 
@@ -67,7 +68,10 @@ def stock_learner(images: pd.DataFrame, backbone: str, size: int, batch_size: in
         table, files[0].anchor, fn_col="file", label_col="gender", valid_col="is_looked_at",
         item_tfms=Resize(size), batch_tfms=aug_transforms(), bs=batch_size, device="cpu",
     )  # fmt: skip
-    return vision_learner(loaders, get_model_builder(backbone), pretrained=False, metrics=accuracy)
+    own = OWN_BACKBONES.get(backbone)
+    return vision_learner(
+        loaders, (lambda **_: own()) if own else get_model_builder(backbone), pretrained=False, metrics=accuracy
+    )
 
 
 def _seconds_of_batches(learner: Learner, n_batches: int) -> np.ndarray:

@@ -54,9 +54,10 @@ def test_an_app_that_does_not_start_is_said(tmp_path):
         pass
 
 
-def test_both_pipelines_learn_from_the_same_files(synthetic_faces):
+@pytest.mark.parametrize("backbone", ["resnet10d", "resnet18"])
+def test_both_pipelines_learn_from_the_same_files(synthetic_faces, backbone):
     images, _ = read_folder(synthetic_faces, progress=False)
-    found = rates(images, "resnet18", size=32, batch_size=16, n_batches=3)
+    found = rates(images, backbone, size=32, batch_size=16, n_batches=3)
     assert set(found) == {"facemtl", "fastai"}
     assert all(len(values) == 3 and (values > 0).all() for values in found.values())
 
