@@ -29,7 +29,7 @@ from .data import TRAIN, read_folder
 from .detection import detect, open_image
 from .errors import FaceMTLError
 from .evaluation import CHIP_SIZE
-from .models import FaceModel
+from .models import Checkpoint, FaceModel
 from .places import ASSETS
 from .prediction import APPROACHES, MULTI, LoadedModel, Predictor
 from .tables import write_whole
@@ -187,7 +187,7 @@ def _training(models: Path, data: Path) -> Found:
     if len(some) < 1000:  # as many files as it takes for a batch not to know the last one's
         some = pd.concat([some] * -(-1000 // len(some)), ignore_index=True)
     images = pd.concat([some, images[images["split"] != TRAIN]], ignore_index=True)
-    checkpoint = Predictor.load(models).models[0].checkpoint
+    checkpoint, _ = Checkpoint.load(min(models.glob("*.json")))
     backbone, size = checkpoint.backbone, checkpoint.image_size
     for name, values in rates(images, backbone, size, batch_size=64).items():
         yield f"training, {name}", "images/s", values

@@ -39,7 +39,7 @@ def test_a_training_killed_again_and_again_ends_as_if_never_stopped(synthetic_fa
     assert status == 0, said
     progress = killed / "age.resume.pt"
     support.kill_once(start_training(synthetic_faces, killed), progress.exists)
-    for patience in (0, 0.3):  # while an epoch is trained, or its progress is written
+    for patience in (0, 0.15, 0.4):  # while an epoch is trained, or its progress is written
         before = progress.stat().st_mtime_ns
         process = start_training(synthetic_faces, killed, "--resume")
         support.kill_once(process, lambda before=before: progress.stat().st_mtime_ns > before, patience=patience)

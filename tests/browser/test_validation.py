@@ -121,7 +121,7 @@ def test_who_hides_gender_does_not_choose_by_it(page, results):
     expect(page.locator("#metrics")).to_contain_text(f"{results['image'].nunique():,} validation images")
 
 
-LOOKS = [{"width": 1440, "scheme": "light"}, {"width": 768, "scheme": "dark"}, {"width": 390, "scheme": "light"}]
+LOOKS = [{"width": w, "scheme": s} for w in (1440, 768, 390) for s in ("light", "dark")]
 
 
 @pytest.mark.parametrize("look", LOOKS, indirect=True, ids=lambda v: f"{v['width']}-{v['scheme']}")

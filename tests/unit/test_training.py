@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 import torch
 from fastai.callback.core import Callback, CancelFitException
-from torch import nn
 
 from facemtl import training
 from facemtl.augmentation import Augmentation
@@ -39,17 +38,10 @@ ARGUMENTS = [
 MODEL = "multitask"
 
 
-def small() -> nn.Module:
-    """What all backbones have, convolutions, batch normalisation and a linear layer, in a hundredth of the time."""
-    layers = [nn.Conv2d(3, 16, 5, stride=2, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
-    layers += [nn.Conv2d(16, 32, 3, stride=2, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(2)]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(128, 10))
-
-
 @pytest.fixture(scope="module", autouse=True)
 def small_backbone():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(OWN_BACKBONES, "small", small)
+        patch.setitem(OWN_BACKBONES, "small", support.small_backbone)
         yield
 
 
@@ -421,7 +413,7 @@ def test_an_older_file_is_resumed_with_the_defaults_of_younger_settings(left_ove
     torch.save(state, file)
     assert resume(left_over, synthetic_faces, "--sigma", "4") == 1
     assert "(sigma)" in capsys.readouterr().err
-    assert resume(left_over, synthetic_faces, "--stages", "32x4") == 0
+    assert resume(left_over, synthetic_faces) == 0
 
 
 def test_a_resumed_training_fetches_no_weights_that_it_would_overwrite(images, tmp_path, monkeypatch):
@@ -516,7 +508,7 @@ def test_an_interrupted_training_is_not_overwritten_by_a_new_one(left_over, synt
 def test_training_on_real_images_learns_and_survives_an_interruption(utkface_images, tmp_path, monkeypatch):
     parts = ((TRAIN, 480), (CALIBRATION, 160))
     few = pd.concat([utkface_images[utkface_images["split"] == split].head(n) for split, n in parts], ignore_index=True)
-    config = replace(TINY, stages=((32, 3), (48, 3)), lr=3e-3, seed=1)
+    config = replace(TINY, backbone="resnet10", stages=((32, 3), (48, 3)), lr=3e-3, seed=1)
     calls = []
 
     def stops_before_the_third(keeper):
