@@ -1,4 +1,4 @@
-"""The README's commands exist, its files are there, and its numbers are those that were measured."""
+"""The README's commands exist, and those of docs; its files are there, and its numbers are those that were measured."""
 
 import re
 import shlex
@@ -12,8 +12,15 @@ from facemtl.tasks import task_named
 from tests.support import ROOT
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(?:sh|console)\n(.*?)```", README, re.DOTALL)
-COMMANDS = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+
+
+def _commands(text: str) -> list[str]:
+    blocks = re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL)
+    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+COMMANDS = _commands(README)
+COMMANDS_OF_DOCS = [command for file in sorted((ROOT / "docs").glob("*.md")) for command in _commands(file.read_text())]
 
 
 def test_the_two_commands_stand_at_the_top():
@@ -21,7 +28,7 @@ def test_the_two_commands_stand_at_the_top():
     assert README.index("make test") < 1500
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "-m facemtl" in c or c.startswith("facemtl ")])
+@pytest.mark.parametrize("command", [c for c in COMMANDS + COMMANDS_OF_DOCS if "-m facemtl" in c or c.startswith("facemtl ")])
 def test_commands_of_facemtl_are_understood(command):
     arguments = shlex.split(command.split("facemtl", 1)[1])
     options = cli._parser().parse_args(arguments)
