@@ -62,23 +62,29 @@ class FaceModel(nn.Module):
 
         The own backbone may have more residual blocks per stage. Those begin as the identity (their last normalisation
         scales by 0), so that the deeper backbone at first gives the features of the trained one
-        (Net2Net, Chen et al., ICLR 2016). FaceMTLError where the backbone is another one.
+        (Net2Net, Chen et al., ICLR 2016). It may have fewer, and begins without those that it lacks: a residual network
+        bends under that, and a few epochs mend it (Veit et al., NeurIPS 2016). FaceMTLError where it is another one.
         """
-        known = dict(trained.backbone.named_modules())
-        for name, block in self.backbone.named_modules():
-            if isinstance(block, BasicBlock) and name not in known:
-                nn.init.zeros_(block.bn2.weight)
-        own, state = self.backbone.state_dict(), trained.backbone.state_dict()
-        added = [name for name in own if name.rpartition(".")[0] not in known]
+        own, known = _residual_blocks(self.backbone), _residual_blocks(trained.backbone)
+        added, left_out = (tuple(f"{name}." for name in names) for names in (own.keys() - known, known.keys() - own))
+        for name in own.keys() - known:
+            nn.init.zeros_(own[name].bn2.weight)
+        taken = {name: value for name, value in trained.backbone.state_dict().items() if not name.startswith(left_out)}
+        kept = {name: value for name, value in self.backbone.state_dict().items() if name.startswith(added)}
         try:
-            self.backbone.load_state_dict({**state, **{name: own[name] for name in added}})
+            self.backbone.load_state_dict({**taken, **kept})
             for name, head in self.heads.items():
                 if name in trained.heads:
                     head.load_state_dict(trained.heads[name].state_dict())
         except RuntimeError as error:
             raise FaceMTLError(
-                "The model to start from has another backbone. Name the --backbone that it was trained with, or a deeper one."
+                "The model to start from has another backbone. Name the --backbone that it was trained with, or one that has "
+                "more or fewer blocks."
             ) from error
+
+
+def _residual_blocks(backbone: nn.Module) -> dict[str, BasicBlock]:
+    return {name: module for name, module in backbone.named_modules() if isinstance(module, BasicBlock)}
 
 
 def resnet10() -> ResNet:

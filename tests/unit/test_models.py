@@ -131,6 +131,22 @@ def test_the_blocks_that_a_deeper_model_adds_learn():
     assert all(stage[1].bn2.weight.grad.any() for stage in (model.backbone.layer1, model.backbone.layer4))
 
 
+def test_a_shallower_model_starts_with_the_blocks_that_both_have():
+    trained, model = seen_data(FaceModel(TASKS, "resnet18")), FaceModel(TASKS, "resnet10")
+    model.start_from(trained)
+    known, own = trained.state_dict(), model.state_dict()
+    assert own.keys() < known.keys() and all(torch.equal(own[name], known[name]) for name in own)
+
+
+def test_a_shallower_model_starts_with_the_answers_of_a_deeper_one_that_it_grew_into():
+    shallow, deeper, again = seen_data(FaceModel(TASKS, "resnet10")), FaceModel(TASKS, "resnet18"), FaceModel(TASKS, "resnet10")
+    deeper.start_from(shallow)
+    again.start_from(deeper)
+    with torch.no_grad():
+        expected, found = shallow(IMAGES), again.eval()(IMAGES)
+    assert all(torch.equal(expected[task.name], found[task.name]) for task in TASKS)
+
+
 def test_a_model_starts_with_the_heads_of_the_tasks_that_both_have():
     trained, model = seen_data(FaceModel((GENDER, AGE), "resnet10")), FaceModel((RACE, AGE), "resnet10")
     own = model.heads["race"][1].weight.clone()
@@ -141,7 +157,7 @@ def test_a_model_starts_with_the_heads_of_the_tasks_that_both_have():
 
 @pytest.mark.parametrize(
     ("backbone", "of"),
-    [("resnet50", "resnet18"), ("resnet10", "resnet18"), ("resnet18", "mobilenet_v3_small"), ("resnet18d", "resnet10")],
+    [("resnet50", "resnet18"), ("resnet10", "resnet50"), ("resnet18", "mobilenet_v3_small"), ("resnet18d", "resnet10")],
 )
 def test_a_model_does_not_start_from_another_backbone(backbone, of):
     with pytest.raises(FaceMTLError, match="--backbone"):
