@@ -27,15 +27,22 @@ new MutationObserver(reach).observe(document.body, {childList: true, subtree: tr
 reach();
 """
 
+# The contents are there before all of the text is: who is quicker is led there as soon as it is.
 _TO_HEADING = """
+let wanted;
+const lead = () => {
+    const heading = document.querySelector(`#model-card .part-${wanted} h2`);
+    if (!heading) return requestAnimationFrame(lead);
+    heading.tabIndex = -1;
+    heading.focus({preventScroll: true});
+    heading.scrollIntoView({behavior: 'smooth'});
+};
 element.addEventListener('click', (event) => {
     const chosen = event.target.closest('[data-heading]');
     if (!chosen) return;
     event.preventDefault();
-    const heading = document.querySelector(`#model-card .part-${chosen.dataset.heading} h2`);
-    heading.tabIndex = -1;
-    heading.focus({preventScroll: true});
-    heading.scrollIntoView({behavior: 'smooth'});
+    wanted = chosen.dataset.heading;
+    lead();
 });
 """
 
