@@ -1,8 +1,8 @@
 """How long it takes to learn gender as well as fastai's stock pipeline does: python benchmarks/learning.py --data UTKFACE
 
-One ResNet-18 learns it with `ImageDataLoaders` and `vision_learner` at 128 px, one with this package at 64 px, both from random
-weights and the same images. Told are the seconds of both, with all that a training takes, and the accuracy on the same reported
-images, without their mirror images.
+One ResNet of ten layers, as shipped, learns it with `ImageDataLoaders` and `vision_learner` at 128 px, one with this package at
+64 px, both from random weights and the same images. Told are the seconds of both, with all that a training takes, and the
+accuracy on the same reported images, without their mirror images.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from facemtl.tasks import GENDER  # noqa: E402
 from facemtl.training import TrainConfig, train  # noqa: E402
 from facemtl.training.stock import stock_learner  # noqa: E402
 
-BACKBONE, BATCH_SIZE, STOCK_SIZE, STOCK_EPOCHS = "resnet18", 64, 128, 4
+BACKBONE, BATCH_SIZE, STOCK_SIZE, STOCK_EPOCHS = "resnet10", 64, 128, 4
 RECIPE = TrainConfig(
     tasks=(GENDER.name,),
     backbone=BACKBONE,
@@ -63,7 +63,8 @@ def ours(images: pd.DataFrame) -> dict[str, float]:
     crops = decode_images(reported["file"], checkpoint.image_size)
     batches = [crops[start : start + BATCH_SIZE] for start in range(0, len(crops), BATCH_SIZE)]
     answers = [model.outputs(batch)[GENDER.name].argmax(dim=1) for batch in batches]
-    return _found(RECIPE.sizes, seconds, torch.cat(answers).numpy() == reported[GENDER.column].to_numpy())
+    is_right = torch.cat(answers).numpy() == reported[GENDER.column].to_numpy()
+    return _found(RECIPE.sizes, checkpoint.training["precision"], seconds, is_right)
 
 
 def stock(images: pd.DataFrame) -> dict[str, float]:
@@ -74,13 +75,15 @@ def stock(images: pd.DataFrame) -> dict[str, float]:
     reported = images[images["split"] == VALIDATION]
     loader = learner.dls.test_dl([Path(file) for file in reported["file"]])
     answers = np.array(learner.dls.vocab)[learner.get_preds(dl=loader)[0].argmax(dim=1).numpy()]
-    return _found([STOCK_SIZE] * STOCK_EPOCHS, seconds, answers == reported[GENDER.column].map(GENDER.words).to_numpy())
+    is_right = answers == reported[GENDER.column].map(GENDER.words).to_numpy()
+    return _found([STOCK_SIZE] * STOCK_EPOCHS, "float32", seconds, is_right)
 
 
-def _found(sizes: list[int], seconds: float, is_right: np.ndarray) -> dict[str, float]:
+def _found(sizes: list[int], precision: str, seconds: float, is_right: np.ndarray) -> dict[str, float]:
     return {
         "epochs": len(sizes),
         "size": max(sizes),
+        "precision": precision,
         "seconds": round(seconds, 1),
         "accuracy": round(float(is_right.mean()), 4),
     }

@@ -177,6 +177,7 @@ def _photos(photos: Mapping[float, Path], repeats: int) -> Found:
 
 def _training(models: Path, data: Path) -> Found:
     """With the backbone and the image size of the models."""
+    from .training import precision
     from .training.stock import rates
 
     try:
@@ -192,7 +193,11 @@ def _training(models: Path, data: Path) -> Found:
     for name, values in rates(images, backbone, size, batch_size=64).items():
         yield f"training, {name}", "images/s", values
     needed = 3 * 2 * multiply_adds(FaceModel((GENDER,), backbone).eval(), size)  # forwards, and backwards twice as much
-    yield "training, at the matrix rate", "images/s", 1e9 * _matrix_rate() / needed
+    arithmetic = precision(torch.device("cpu"))
+    rate = _matrix_rate(getattr(torch, arithmetic))
+    if arithmetic != "float32":
+        yield f"matrix multiplication in {arithmetic}, as facemtl trains", "GFLOP/s", rate
+    yield "training, at the matrix rate", "images/s", 1e9 * rate / needed
 
 
 # ------------------------------------------------------------------------------------------------- how
@@ -203,9 +208,9 @@ def _ask(models: list[LoadedModel], crops: list[np.ndarray]) -> None:
         loaded.outputs(crops)
 
 
-def _matrix_rate(side: int = 2048, repeats: int = 7) -> np.ndarray:
+def _matrix_rate(arithmetic: torch.dtype = torch.float32, side: int = 2048, repeats: int = 7) -> np.ndarray:
     """Floating point operations a second of torch's own matrix multiplication, in 1e9."""
-    a, b = torch.rand(side, side), torch.rand(side, side)
+    a, b = torch.rand(side, side, dtype=arithmetic), torch.rand(side, side, dtype=arithmetic)
     (times,) = milliseconds({"": partial(torch.matmul, a, b)}, repeats).values()
     return 2 * side**3 / times / 1e6
 

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import urllib.error
+from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,15 @@ class FaceModel(nn.Module):
         The own backbone may have more residual blocks per stage. Those begin as the identity (their last normalisation
         scales by 0), so that the deeper backbone at first gives the features of the trained one
         (Net2Net, Chen et al., ICLR 2016). It may have fewer, and begins without those that it lacks: a residual network
-        bends under that, and a few epochs mend it (Veit et al., NeurIPS 2016). FaceMTLError where it is another one.
+        bends under that, and a few epochs mend it (Veit et al., NeurIPS 2016). A ResNet-D may start from a plain ResNet, with a
+        stem of its own. FaceMTLError where it is another one.
         """
         own, known = _residual_blocks(self.backbone), _residual_blocks(trained.backbone)
         added, left_out = (tuple(f"{name}." for name in names) for names in (own.keys() - known, known.keys() - own))
         for name in own.keys() - known:
             nn.init.zeros_(own[name].bn2.weight)
+        if _is_resnet_d(self.backbone) and not _is_resnet_d(trained.backbone):
+            added, left_out = (*added, "conv1."), (*left_out, "conv1.")
         taken = {name: value for name, value in trained.backbone.state_dict().items() if not name.startswith(left_out)}
         kept = {name: value for name, value in self.backbone.state_dict().items() if name.startswith(added)}
         try:
@@ -78,9 +82,13 @@ class FaceModel(nn.Module):
                     head.load_state_dict(trained.heads[name].state_dict())
         except RuntimeError as error:
             raise FaceMTLError(
-                "The model to start from has another backbone. Name the --backbone that it was trained with, or one that has "
-                "more or fewer blocks."
+                "The model to start from has another backbone. Name the --backbone that it was trained with, or a ResNet that "
+                "has more or fewer of the same blocks."
             ) from error
+
+
+def _is_resnet_d(backbone: nn.Module) -> bool:
+    return isinstance(backbone, ResNet) and isinstance(backbone.conv1, nn.Sequential)
 
 
 def _residual_blocks(backbone: nn.Module) -> dict[str, BasicBlock]:
@@ -98,7 +106,7 @@ def resnet10d() -> ResNet:
 
 
 def resnet18d() -> ResNet:
-    """ResNet-18 as ResNet-D; it can start from a trained resnet10d."""
+    """ResNet-18 as ResNet-D."""
     return _as_resnet_d(torchvision.models.resnet18(weights=None))
 
 
@@ -112,7 +120,9 @@ def _as_resnet_d(model: ResNet) -> ResNet:
     for stage in (model.layer2, model.layer3, model.layer4):
         convolution, norm = stage[0].downsample
         convolution.stride = (1, 1)  # halving by the mean of each four, where a stride would see one of them
-        stage[0].downsample = nn.Sequential(nn.AvgPool2d(2, ceil_mode=True), convolution, norm)
+        # Its weights keep the names that they have in a plain ResNet.
+        parts = {"pool": nn.AvgPool2d(2, ceil_mode=True), "0": convolution, "1": norm}
+        stage[0].downsample = nn.Sequential(OrderedDict(parts))
     for module in model.conv1.modules():
         if isinstance(module, nn.Conv2d):  # as torchvision begins all others
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -34,10 +34,13 @@ def learning(folder: Path) -> str:
     """How long one and the same thing takes to learn, with this package and with fastai's stock pipeline."""
     found = _noted(folder / LEARNING_FILE, "python benchmarks/learning.py --json")
     rows = [
-        [name, f"{of['epochs']} at {of['size']} px", f"{of['seconds'] / 60:.1f} minutes", f"{100 * of['accuracy']:.1f} %"]
+        [
+            *(name, f"{of['epochs']} at {of['size']} px", of["precision"]),
+            *(f"{of['seconds'] / 60:.1f} minutes", f"{100 * of['accuracy']:.1f} %"),
+        ]
         for name, of in found.items()
     ]
-    table = as_markdown(["pipeline", "epochs", "whole training", "accuracy of gender"], rows)
+    table = as_markdown(["pipeline", "epochs", "arithmetic", "whole training", "accuracy of gender"], rows)
     ours, stock = found.values()
     return f"{table}\n\nfacemtl took {ours['seconds'] / stock['seconds']:.2f} of the time."
 

@@ -77,7 +77,7 @@ def train(
     progress = progress and is_first()
     keeper = KeepProgress(config, progress_file, output / f"{config.name}.history.csv", origin)
     if progress and learner.dls.device.type == "cpu":
-        print(f"Training {config.name} on {torch.get_num_threads()} CPU threads, {_precision(learner.dls.device)}")
+        print(f"Training {config.name} on {torch.get_num_threads()} CPU threads, {precision(learner.dls.device)}")
     start_epoch = keeper.restore(learner) if resume else 0
     if progress and keeper.changed:
         print(f"Going on after {start_epoch} epochs with other {' and '.join(keeper.changed)} than before")
@@ -100,7 +100,7 @@ def train(
             "images": len(learner.dls.train.indices),
             "seconds": round(sum(row["seconds"] for row in keeper.rows)) + keeper.origin["training"].get("seconds", 0),
             "device": str(learner.dls.device),
-            "precision": _precision(learner.dls.device),
+            "precision": precision(learner.dls.device),
             "processes": part()[1],
             "earlier": keeper.earlier,
             "started_from": keeper.origin["training"],
@@ -170,7 +170,7 @@ def _learner(
     for each in (model, *(teacher for teacher, _ in teachers)):
         each.to(device=device, memory_format=torch.channels_last)
         # Only the model runs in bfloat16; losses and metrics stay in float32.
-        each.forward = torch.autocast(device.type, torch.bfloat16, enabled=_precision(device) == "bfloat16")(each.forward)
+        each.forward = torch.autocast(device.type, torch.bfloat16, enabled=precision(device) == "bfloat16")(each.forward)
     # Stored an eighth larger than seen, so that shift, scale and rotation have pixels to draw from.
     decoded = torch.from_numpy(decode_images(images["file"], round(max(config.sizes) * 1.125), cache))
     targets = {task.name: torch.tensor(images[task.column].to_numpy(np.float32)) for task in tasks}
@@ -261,7 +261,7 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _precision(device: torch.device) -> str:
+def precision(device: torch.device) -> str:
     """bfloat16 where the hardware multiplies it faster than float32."""
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -147,6 +147,17 @@ def test_a_shallower_model_starts_with_the_answers_of_a_deeper_one_that_it_grew_
     assert all(torch.equal(expected[task.name], found[task.name]) for task in TASKS)
 
 
+def test_a_resnet_d_starts_from_a_plain_resnet_with_a_stem_of_its_own():
+    trained, model = seen_data(FaceModel(TASKS, "resnet18")), FaceModel(TASKS, "resnet10d")
+    stem = model.backbone.conv1[0].weight.clone()
+    model.start_from(trained)
+    known, own = trained.state_dict(), model.state_dict()
+    assert {name for name in own if name not in known} == {name for name in own if "backbone.conv1." in name}
+    assert all(torch.equal(own[name], known[name]) for name in own if name in known)
+    assert torch.equal(model.backbone.conv1[0].weight, stem)
+    assert model.eval()(IMAGES)["age"].isfinite().all()
+
+
 def test_a_model_starts_with_the_heads_of_the_tasks_that_both_have():
     trained, model = seen_data(FaceModel((GENDER, AGE), "resnet10")), FaceModel((RACE, AGE), "resnet10")
     own = model.heads["race"][1].weight.clone()
@@ -157,7 +168,7 @@ def test_a_model_starts_with_the_heads_of_the_tasks_that_both_have():
 
 @pytest.mark.parametrize(
     ("backbone", "of"),
-    [("resnet50", "resnet18"), ("resnet10", "resnet50"), ("resnet18", "mobilenet_v3_small"), ("resnet18d", "resnet10")],
+    [("resnet50", "resnet18"), ("resnet10", "resnet50"), ("resnet18", "mobilenet_v3_small"), ("resnet10", "resnet18d")],
 )
 def test_a_model_does_not_start_from_another_backbone(backbone, of):
     with pytest.raises(FaceMTLError, match="--backbone"):
