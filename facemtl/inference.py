@@ -23,16 +23,27 @@ _RELUS = (F.relu, torch.relu)
 
 
 def faster(model: FaceModel, size: int) -> FaceModel:
-    """The model for inference alone, on images of `size` px a side; `model` itself where its backbone cannot be traced."""
-    try:
-        backbone = folded(model.backbone.eval())
-    except Exception:  # tracing runs the backbone's own code with placeholders, which may raise anything
-        return model
-    with suppress(Exception):  # a torch without oneDNN, or with another one; a convolution of an unusual kind
+    """The model for inference alone, on images of `size` px a side; with its own backbone where that cannot be traced."""
+    backbone = model.backbone.eval()
+    with suppress(Exception):  # tracing runs the backbone's own code with placeholders, which may raise anything
+        backbone = folded(backbone)
+        # What may fail here: a torch without oneDNN, or with another one; a convolution of an unusual kind.
         backbone = _packed(backbone, size)
+    heads = nn.ModuleDict({name: WideHead(head) for name, head in model.heads.items()})
     found = copy.copy(model)
-    found._modules = {**model._modules, "backbone": backbone}
+    found._modules = {**model._modules, "backbone": backbone, "heads": heads}
     return found
+
+
+class WideHead(nn.Module):
+    """A head that counts in float64: which faces share a batch changes the order of its sums, and so float32's last digits."""
+
+    def __init__(self, head: nn.Module):
+        super().__init__()
+        self.head = copy.deepcopy(head).eval().double()
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.head(features.double()).float()
 
 
 class PackedConvolution(nn.Module):

@@ -42,6 +42,17 @@ def test_shipped_models_give_the_same_answers(description, n):
     torch.testing.assert_close(answers(faster(model, checkpoint.image_size), images), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("description", MODELS, ids=lambda file: file.stem)
+def test_heads_answer_to_the_last_digit_what_they_answer_alone(description):
+    checkpoint, model = Checkpoint.load(description)
+    features = torch.rand(24, model.heads[checkpoint.tasks[0]][-1].in_features, generator=torch.Generator().manual_seed(0))
+    for head in faster(model, checkpoint.image_size).heads.values():
+        with torch.inference_mode():
+            alone = torch.cat([head(one[None]) for one in features])
+            for n in (2, 3, 8, 24):
+                assert torch.equal(torch.cat([head(some) for some in features.split(n)]), alone)
+
+
 @pytest.mark.parametrize(
     "backbone", ["resnet10d", "resnet18d", "resnet50", "regnet_x_400mf", "mobilenet_v3_small", "densenet121"]
 )

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from facemtl import cli, models
+from facemtl import cli, models, training
 from facemtl.augmentation import Augmentation, augment
 from facemtl.errors import FaceMTLError
 from facemtl.training import processes
@@ -75,20 +75,21 @@ def test_the_finder_of_learning_rates_is_not_for_several(monkeypatch, synthetic_
 
 # ------------------------------------------------------------------------------------ two processes
 
-# What makes two processes differ from one is left out: dropout, which draws by the size of a part, and batch normalisation,
-# which on CPUs sees only a part.
+# What makes two processes differ from one is left out: dropout, which draws by the size of a part, batch normalisation, which
+# on CPUs sees only a part, and bfloat16, whose three digits show the order of a sum.
 SAME = [*ARGUMENTS, "--backbone", "plain", "--dropout", "0"]
 SCRIPT = """
 import os, sys
-from facemtl import cli, models
+from facemtl import cli, models, training
 from facemtl.training.callbacks import KeepProgress
-from tests.unit.test_processes import plain
+from tests.unit.test_processes import in_float32, plain
 
 def before_batch(self):
     if self.epoch == 1:
         os._exit(3)
 
 models.OWN_BACKBONES["plain"] = plain
+training.precision = in_float32
 if "STOP" in os.environ:  # ends in the second epoch, with no chance to clean up
     KeepProgress.before_batch = before_batch
 sys.exit(cli.main())
@@ -97,6 +98,10 @@ sys.exit(cli.main())
 
 def plain() -> nn.Module:
     return support.small_backbone(nn.Identity)
+
+
+def in_float32(device: torch.device) -> str:
+    return "float32"
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +145,8 @@ def history(output: Path) -> pd.DataFrame:
     return pd.read_csv(output / f"{MODEL}.history.csv").drop(columns="seconds")
 
 
-def test_two_processes_stopped_and_resumed_end_where_one_does(launch, alone, tmp_path):
+def test_two_processes_stopped_and_resumed_end_where_one_does(launch, alone, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "precision", in_float32)
     output = tmp_path / "two"
     status, said = launch(output, *SAME, STOP="1")
     assert status != 0 and (output / f"{MODEL}.resume.pt").is_file(), said
