@@ -112,7 +112,7 @@ def train(
         if not keep_progress:
             progress_file.unlink(missing_ok=True)
     if together:
-        together.accelerator.end_training()
+        together.end()
     if progress:
         print(f"Wrote {output / config.name}.safetensors after {time.perf_counter() - started:,.0f} s")
     return checkpoint

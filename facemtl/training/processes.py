@@ -6,6 +6,7 @@ process and several without mixup and dropout, which stay within a part, where n
 normalisation sees whole batches, as it does on GPUs.
 """
 
+import importlib
 import os
 from collections.abc import Callable
 from typing import TypeVar
@@ -53,6 +54,9 @@ class Together(DistributedTrainer):
     """fastai's way of training in several processes, for loaders that know their part."""
 
     def __init__(self, device: torch.device):
+        # The default arguments of that module are what the group of processes is when it is imported, by torch itself sooner
+        # or later. Imported after the group was made, they hold it for ever, and its threads with it (see `end`).
+        importlib.import_module("torch.distributed.nn.functional")
         # Statistics of batch normalisation are those of whole batches only where torch can exchange them: on GPUs.
         super().__init__(sync_bn=device.type == "cuda", cpu=device.type == "cpu")
 
@@ -64,6 +68,14 @@ class Together(DistributedTrainer):
     def before_step(self):
         for parameter in self.loss_func.parameters():  # they are not the model's, whose gradients are averaged already
             parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
+
+    def end(self) -> None:
+        """Part from the others, and end the threads that exchange gradients: any left while Python ends can abort the process.
+
+        The model that was wrapped for several processes is let go first, for it holds them.
+        """
+        self.accelerator.free_memory()
+        self.accelerator.end_training()
 
     def _wrap_dl(self, loader):
         return loader

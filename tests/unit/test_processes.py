@@ -80,6 +80,7 @@ def test_the_finder_of_learning_rates_is_not_for_several(monkeypatch, synthetic_
 SAME = [*ARGUMENTS, "--backbone", "plain", "--dropout", "0"]
 SCRIPT = """
 import os, sys
+from pathlib import Path
 from facemtl import cli, models, training
 from facemtl.training.callbacks import KeepProgress
 from tests.unit.test_processes import in_float32, plain
@@ -92,7 +93,9 @@ models.OWN_BACKBONES["plain"] = plain
 training.precision = in_float32
 if "STOP" in os.environ:  # ends in the second epoch, with no chance to clean up
     KeepProgress.before_batch = before_batch
-sys.exit(cli.main())
+status = cli.main()
+threads = [file.read_text() for file in Path("/proc/self/task").glob("*/comm")]
+sys.exit(f"These threads are left: {threads}" if any("gloo" in name for name in threads) else status)
 """
 
 
