@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="facemtl", description="Three single-task models and one multi-task model on faces.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(run, name: str, summary: str, data: bool = True) -> argparse.ArgumentParser:
+    def command(run, name: str, summary: str, data: bool = True, models: bool = False) -> argparse.ArgumentParser:
         added = commands.add_parser(
             name, help=summary, description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
         if data:
             faces = "the folder of UTKFace's images, or a CSV file of your own, or a folder with a labels.csv"
             added.add_argument("--data", type=Path, default=default_folder(), help=faces)
+        if models:
+            added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
         return added
 
     added = command(_download, "download", "Fetch UTKFace, and say what is in it.")
@@ -104,30 +106,26 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--seed", type=int)
     added.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
-    added = command(_evaluate, "evaluate", "Run the models over the validation images; write what the app shows.")
-    added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
+    added = command(_evaluate, "evaluate", "Run the models over the validation images; write what the app shows.", models=True)
     added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for predictions and metrics")
+    kinds = "calibration: only say how good the models are on the images that calibrate, to choose models by"
+    added.add_argument("--split", choices=["validation", "calibration"], default="validation", help=kinds)
 
-    added = command(_robustness, "robustness", "Measure what is left where crops are shifted, turned, blurred ...")
-    added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
+    added = command(_robustness, "robustness", "Measure what is left where crops are shifted, turned, blurred ...", models=True)
     added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the table")
     added.add_argument("--images", type=int, default=600, help="how many validation images")
 
-    added = command(
-        _labels, "labels", "List the labels that all models contradict; count with which of contradictory labels they side."
-    )
-    added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
+    summary = "List the labels that all models contradict; count with which of contradictory labels they side."
+    added = command(_labels, "labels", summary, models=True)
     added.add_argument("--results", type=Path, default=ASSETS / "validation", help="the folder of `evaluate`'s predictions")
     added.add_argument(
         "--output", type=Path, default=Path("runs") / "labels", help="the folder for the list, which may not be passed on"
     )
 
-    added = command(_cost, "cost", "Measure what an answer costs, three models against one.", data=False)
-    added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
+    added = command(_cost, "cost", "Measure what an answer costs, three models against one.", data=False, models=True)
     added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the table")
 
-    added = command(_bench, "bench", "Measure how long things take on this machine.")
-    added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
+    added = command(_bench, "bench", "Measure how long things take on this machine.", models=True)
     added.add_argument("--json", type=Path, metavar="OUT", help="write the figures into this file, too")
 
     added = command(_report, "report", "Write the measured tables into documents.", data=False)
@@ -141,20 +139,18 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the table")
     added.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
-    added = command(_predict, "predict", "Predictions of all models for images, as CSV or JSON.", data=False)
+    added = command(_predict, "predict", "Predictions of all models for images, as CSV or JSON.", data=False, models=True)
     added.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="images, or folders that hold some")
     added.add_argument("--csv", type=Path, metavar="OUT", help="the table to write; standard output without it and --json")
     added.add_argument("--json", type=Path, metavar="OUT", help="the same with boxes, words, probabilities and errors")
     added.add_argument("--no-detect", action="store_true", help="take each image whole: it is a crop framed like UTKFace's")
     added.add_argument("--shard", type=_shard, metavar="I/N", help="do only the I-th of N parts; `join` puts them together")
-    added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
 
     added = command(_join, "join", "Put the shards of `predict --shard` together, to what a single run writes.", data=False)
     added.add_argument("--csv", type=Path, metavar="OUT", help="the table to write; its shards lie beside it")
     added.add_argument("--json", type=Path, metavar="OUT", help="likewise")
 
-    added = command(_app, "app", "Compare three single-task models with one multi-task model, in the browser.")
-    added.add_argument("--models", type=Path, default=ASSETS / "models", help="the folder of trained models")
+    added = command(_app, "app", "Compare three single-task models with one multi-task model, in the browser.", models=True)
     added.add_argument("--results", type=Path, default=ASSETS / "validation", help="the folder that `evaluate` wrote")
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")  # set where the app runs as a Hugging Face Space
     added.add_argument("--host", default=host, help="the address to listen on; 0.0.0.0 for all")
@@ -246,13 +242,15 @@ def _evaluate(options: argparse.Namespace) -> None:
     predictor = Predictor.load(options.models).require_pairs()
     images, _ = read_folder(options.data, verify=True)
     counts = images["split"].value_counts()
-    with _bar("Calibrating", counts.get("calibration", 0) * len(predictor.models)) as bar:
-        predictor = evaluation.calibrate(predictor, images, bar.update)
-    with _bar("Validating", counts.get("validation", 0)) as bar:
-        table = evaluation.validate(predictor, images, bar.update)
-    evaluation.save_evaluation(predictor, table, options.output, options.models)
-    composites.save(composites.answers(predictor, ASSETS / "faces"), options.output)
-    print(f"Wrote predictions and metrics of {table['image'].nunique():,} validation images to {options.output}")
+    if is_reported := options.split == VALIDATION:
+        with _bar("Calibrating", counts.get("calibration", 0) * len(predictor.models)) as bar:
+            predictor = evaluation.calibrate(predictor, images, bar.update)
+    with _bar("Validating", counts.get(options.split, 0)) as bar:
+        table = evaluation.validate(predictor, images, bar.update, options.split)
+    if is_reported:
+        evaluation.save_evaluation(predictor, table, options.output, options.models)
+        composites.save(composites.answers(predictor, ASSETS / "faces"), options.output)
+        print(f"Wrote predictions and metrics of {table['image'].nunique():,} validation images to {options.output}")
     for row in evaluation.compare(table).itertuples():
         words = task_named(row.task).metric.words
         print(

@@ -52,13 +52,12 @@ def calibrate(predictor: Predictor, images: pd.DataFrame, progress: Callable[[in
     calibrated = []
     for loaded in predictor.models:
         outputs = _outputs(loaded, crops, progress)
-        fitted = {}
+        calibration = dict(loaded.checkpoint.calibration)
         for task in loaded.model.tasks:
             labels = torch.tensor(held_out[task.column].to_numpy())
             if len(known := (~labels.isnan()).nonzero()[:, 0]):
-                fitted[task.name] = task.calibrate(outputs[task.name][known], labels[known])
-        checkpoint = replace(loaded.checkpoint, calibration=loaded.checkpoint.calibration | fitted)
-        calibrated.append(LoadedModel(checkpoint, loaded.model))
+                calibration[task.name] = task.calibrate(outputs[task.name][known], labels[known])
+        calibrated.append(LoadedModel(replace(loaded.checkpoint, calibration=calibration), loaded.model))
     return Predictor(calibrated)
 
 
@@ -70,19 +69,20 @@ def _outputs(loaded: LoadedModel, crops: list[np.ndarray], progress: Callable[[i
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
-def validate(predictor: Predictor, images: pd.DataFrame, progress: Callable[[int], None] = lambda n: None) -> pd.DataFrame:
-    """The predictions table of the validation split, with `target, gender, race, age_group`.
+def validate(
+    predictor: Predictor, images: pd.DataFrame, progress: Callable[[int], None] = lambda n: None, split: str = VALIDATION
+) -> pd.DataFrame:
+    """The predictions table of the validation split, or of another, with `target, gender, race, age_group`.
 
     Images are named by the first 16 digits of their hash: nothing tells which file they are.
     """
-    reported = images[images["split"] == VALIDATION]
+    reported = images[images["split"] == split].assign(image=lambda table: table["sha256"].str[:16])
     if reported.empty:
-        raise FaceMTLError("There are no validation images. Use the whole dataset.")
-    reported = reported.assign(image=reported["sha256"].str[:16])
+        raise FaceMTLError(f"There are no {split} images. Use the whole dataset.")
     crops = [load_image(file, CHIP_SIZE) for file in reported["file"]]
     table = with_targets(predictor.predict(crops, reported["image"], progress=progress).table, reported)
     if table.empty:
-        raise FaceMTLError(f"No validation image has a label of {' or '.join(task.name for task in predictor.tasks)}.")
+        raise FaceMTLError(f"No {split} image has a label of {' or '.join(task.name for task in predictor.tasks)}.")
     return table
 
 

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from facemtl import cli, cost
+from facemtl.data import CALIBRATION, load_image, read_folder
 from facemtl.detection import detect, open_image, whole
-from facemtl.evaluation import METRICS_FILE, load_validation
+from facemtl.evaluation import CHIP_SIZE, METRICS_FILE, load_validation, with_targets
 from facemtl.prediction import COLUMNS
-from facemtl.tasks import TASKS
+from facemtl.tasks import AGE, TASKS
 from tests import support
 
 MODELS = support.ROOT / "assets" / "models"
@@ -133,6 +134,26 @@ def test_evaluate_writes_what_the_app_reads(utkface, tmp_path, capsys):
         assert any(line.startswith(task.name) and "difference" in line for line in said.splitlines())
     assert load_validation(out)["image"].nunique() > 30
     assert (out / METRICS_FILE).is_file()
+
+
+def test_evaluate_says_how_good_models_are_on_the_calibration_images_and_writes_nothing(utkface, predictor, tmp_path, capsys):
+    """What experiments.md tells of them is what this says; the images that are reported on stay unseen."""
+    few, out = tmp_path / "few", tmp_path / "out"
+    few.mkdir()
+    images, _ = read_folder(utkface, progress=False)
+    calibration = images[images["split"] == CALIBRATION]
+    for file in calibration["file"][:60]:
+        shutil.copy(file, few)
+    before = {file.name: file.read_bytes() for file in MODELS.iterdir()}
+    assert cli.main(["evaluate", "--split", "calibration", "--data", str(few), "--output", str(out)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said] == [task.name for task in TASKS]
+    assert not out.exists() and before == {file.name: file.read_bytes() for file in MODELS.iterdir()}
+    labels = calibration[:60].assign(image=calibration["sha256"].str[:16])
+    crops = [load_image(file, CHIP_SIZE) for file in labels["file"]]
+    answers = with_targets(predictor.predict(crops, labels["image"]).table, labels)
+    errors = (answers["prediction"] - answers["target"]).abs()[answers["task"] == AGE.name]
+    assert AGE.metric.words(errors.groupby(answers["model"]).mean()["multitask"]) in said[-1]
 
 
 def test_evaluate_without_a_pair_of_models_is_refused_before_the_work(tmp_path, capsys):
