@@ -108,8 +108,8 @@ def _parser() -> argparse.ArgumentParser:
 
     added = command(_evaluate, "evaluate", "Run the models over the validation images; write what the app shows.", models=True)
     added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for predictions and metrics")
-    kinds = "calibration: only say how good the models are on the images that calibrate, to choose models by"
-    added.add_argument("--split", choices=["validation", "calibration"], default="validation", help=kinds)
+    meaning = "calibration: only say how good the models are on the images that calibrate, to choose models by"
+    added.add_argument("--split", choices=["validation", "calibration"], default="validation", help=meaning)
 
     added = command(_robustness, "robustness", "Measure what is left where crops are shifted, turned, blurred ...", models=True)
     added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the table")
