@@ -33,11 +33,20 @@ SHOW_FACES = {**MODEL_WORK, "concurrency_id": "faces"}
 # A photo that has arrived: the inlet is emptied before anybody looks at it, so that the next one can already be dropped. All
 # in the browser, for a question to the server takes as long as a model; the time lets the same photo come twice.
 TAKE_IN = "(photo, before) => [photo ? `${performance.now()} ${photo.path}` : before, null]"
-# What is asked for below the answer comes into view, once it is drawn.
-IN_VIEW = """() => {
-    setTimeout(() => document.getElementById('closer')?.scrollIntoView({behavior: 'smooth', block: 'nearest'}), 150);
+# What is asked for below the answer comes into view. Nothing moves below the pointer until a double click has ended, or its
+# second half would hit another button: the page waits, and stays as long as it is when a short card takes a long one's place.
+_SHOW_CLOSER = "closer.scrollIntoView({behavior: 'smooth', block: 'nearest'});"
+ON_ASKED = f"""() => {{
+    const closer = document.getElementById('closer');
+    closer.style.minHeight = `${{closer.offsetHeight}}px`;
+    setTimeout(() => {{ {_SHOW_CLOSER} }}, 500);
     return [];
-}"""
+}}"""
+ON_MADE = f"""() => {{
+    const closer = document.getElementById('closer');
+    setTimeout(() => {{ closer.style.minHeight = ''; {_SHOW_CLOSER} }}, 500);
+    return [];
+}}"""
 TO_TOP = "() => { window.scrollTo({top: 0}); return []; }"  # where the face stands that another tab has opened
 # A screen reader says each new answer, in short; the region that speaks must outlive the cards.
 SPOKEN = """
@@ -359,9 +368,9 @@ def build(
         (save, closer.save_card, "Drawing the result."),
         (everybody, closer.faces_card, "Asking all models about every face."),
     ):
+        button.click(None, None, None, js=ON_ASKED)  # first: what is registered after an event waits for its end
         made = button.click(of_face(make, doing), [state, hide], closer_, **work)
-        made.then(None, None, None, js=IN_VIEW)
-        button.click(None, None, None, js=IN_VIEW)
+        made.then(None, None, None, js=ON_MADE)
     stop = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     closer_.click(on_stop, None, closer_, **stop)  # "Stop" is all there is to click in it
     return {"state": state, "outputs": outputs, "show": show, "on_random": on_random}
