@@ -320,6 +320,9 @@ def test_where_it_looks_is_shown_on_demand(page):
         for approach in APPROACHES:
             expect(closer(page).get_by_alt_text(re.compile(f"^{task.title}, {approach.title}: "))).to_be_visible()
     expect(closer(page)).to_contain_text("occlusion sensitivity")
+    for width in (1440, 920, 768, 390):  # all maps are of one size, whatever the words below them
+        page.set_viewport_size({"width": width, "height": 900})
+        assert len({round(image.bounding_box()["width"]) for image in closer(page).get_by_role("img").all()}) == 1
 
 
 def test_how_steady_it_is_is_shown_on_demand_and_goes_with_its_face(page):
