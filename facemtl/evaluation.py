@@ -76,11 +76,11 @@ def validate(
 
     Images are named by the first 16 digits of their hash: nothing tells which file they are.
     """
-    reported = images[images["split"] == split].assign(image=lambda table: table["sha256"].str[:16])
-    if reported.empty:
+    chosen = images[images["split"] == split].assign(image=lambda table: table["sha256"].str[:16])
+    if chosen.empty:
         raise FaceMTLError(f"There are no {split} images. Use the whole dataset.")
-    crops = [load_image(file, CHIP_SIZE) for file in reported["file"]]
-    table = with_targets(predictor.predict(crops, reported["image"], progress=progress).table, reported)
+    crops = [load_image(file, CHIP_SIZE) for file in chosen["file"]]
+    table = with_targets(predictor.predict(crops, chosen["image"], progress=progress).table, chosen)
     if table.empty:
         raise FaceMTLError(f"No {split} image has a label of {' or '.join(task.name for task in predictor.tasks)}.")
     return table
