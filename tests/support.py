@@ -284,6 +284,23 @@ def choose_tab(page, name: str) -> None:
         page.locator(".overflow-dropdown").get_by_role("button", name=name, exact=True).click()
 
 
+def listen(page, selector: str) -> None:
+    """From now on, `wait_to_hear` knows each text of an element: also what has gone again before anybody could look."""
+    page.evaluate(
+        """(selector) => {
+            const element = document.querySelector(selector);
+            window.said = [];
+            new MutationObserver(() => window.said.push(element.textContent))
+                .observe(element, {childList: true, subtree: true, characterData: true});
+        }""",
+        selector,
+    )
+
+
+def wait_to_hear(page, words: str) -> None:
+    page.wait_for_function("(words) => window.said.some((text) => text.includes(words))", arg=words)
+
+
 def reopened(page, address: str):
     """The address in another page of the same browser, in place of this one.
 

@@ -52,11 +52,19 @@ def test_a_seed_can_be_typed_and_its_link_shared(page, app):
     assert spoken(page) == first
 
 
+def copy(page: Page) -> None:
+    """What the button says then, it says for three seconds."""
+    button = page.get_by_role("button", name="Copy", exact=True)
+    expect(button).to_be_visible()
+    support.listen(page, ".copy")
+    button.click()
+
+
 def test_the_link_can_be_copied(page, app):
     open_tab(page)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.get_by_role("button", name="Copy", exact=True).click()
-    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copy(page)
+    support.wait_to_hear(page, "Copied")
     seed = page.get_by_label("Seed").input_value()
     assert page.evaluate("navigator.clipboard.readText()") == f"{app}/?seed={seed}"
 
@@ -64,8 +72,8 @@ def test_the_link_can_be_copied(page, app):
 def test_where_a_page_may_not_write_to_the_clipboard_the_address_bar_has_the_link(page, app):
     open_tab(page)
     page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(); }")
-    page.get_by_role("button", name="Copy", exact=True).click()
-    expect(page.get_by_role("button", name="Copy it from the address bar")).to_be_visible()
+    copy(page)
+    support.wait_to_hear(page, "Copy it from the address bar")
     assert page.url == f"{app}/?seed={page.get_by_label('Seed').input_value()}"
 
 
