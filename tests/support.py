@@ -314,12 +314,16 @@ def reopened(page, address: str):
 
 @contextmanager
 def running_app(
-    log: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({}), cwd: Path = ROOT
+    log: Path,
+    *arguments: str,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    cwd: Path = ROOT,
+    program: tuple[str, ...] = ("app.py",),
 ) -> Iterator[str]:
     """`python app.py` in a process of its own that writes into `log`; its address, once it answers."""
     port = closed_port()
     with log.open("w") as output:
-        command = [sys.executable, "app.py", "--port", str(port), *arguments]
+        command = [sys.executable, *program, "--port", str(port), *arguments]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
         process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}"
