@@ -3,12 +3,12 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --custom-compile-command 'make lock' $(ARGS)
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: run test lint audit lock clean help
 
-run: .venv/requirements.stamp  ## start the app and open its page
+run: .venv/requirements-app.stamp  ## start the app and open its page
 	@$(BIN)/python app.py --open $(ARGS)
 
 test: .venv/requirements-dev.stamp  ## run all tests, on up to four cores, the browser tests in a Chromium
@@ -23,7 +23,8 @@ audit: .venv/requirements-dev.stamp  ## look for known vulnerabilities of the pi
 	@$(BIN)/pip-audit --requirement requirements.txt --no-deps --disable-pip --progress-spinner off
 
 lock: .venv/requirements-dev.stamp  ## pin the dependencies of pyproject.toml (ARGS=--upgrade: newer versions)
-	@$(COMPILE) pyproject.toml --output-file requirements.txt >/dev/null
+	@$(COMPILE) pyproject.toml --extra train --output-file requirements.txt >/dev/null
+	@$(COMPILE) pyproject.toml --constraint requirements.txt --output-file requirements-app.txt >/dev/null
 	@$(COMPILE) pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt >/dev/null
 
 clean:  ## remove .venv and caches; data, runs and assets stay
@@ -34,16 +35,17 @@ help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
 
 .venv/%.stamp: %.txt | $(BIN)/pip
-	@echo "Installing $< into .venv; the first time this takes a few minutes ..."
+	@echo "Installing $< into .venv ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
-	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true  # as pip would, but on all cores; some are for other Pythons
+	@# As pip would, but on all cores, and not the libraries' own tests; some files are for other Pythons.
+	@$(BIN)/python -m compileall -q -j 0 -x '/(tests?|pip|setuptools)/' .venv/lib >/dev/null || true
 	@touch $@
 
 # pip is the last thing that `venv` writes: without it, an earlier attempt was interrupted.
 $(BIN)/pip:
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.10 to 3.13." >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
-	  { echo "facemtl needs Python 3.10 to 3.13, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 to 3.13." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "facemtl needs Python 3.11 to 3.13, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
 	    "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) cannot create virtual environments." \

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,15 +17,7 @@ from .data import VALIDATION, contradicting_copies, default_folder, download, re
 from .errors import FaceMTLError
 from .own_faces import csv_of, labelled_tasks
 from .places import ASSETS
-from .tables import write_table
 from .tasks import TASKS, Task, task_named
-
-AMOUNTS = {  # of `Augmentation`
-    "rotation": "degrees to either side", "scale": "relative change of size",
-    "shift": "share of a side, in each direction", "light": "relative change of brightness, and of contrast",
-    "tint": "relative change of each colour", "gray": "share of images made gray",
-    "blur": "share of images blurred", "erase": "share of images that lose a patch",
-}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,32 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     added.add_argument("--output", type=Path, default=Path("runs"), help="the folder for weights, history and progress")
     added.add_argument("--resume", action="store_true", help="go on where an interrupted training stopped")
-    added.add_argument("--keep-progress", action="store_true", help="let a finished training be resumed, with more --stages")
     added.add_argument("--lr-find", action="store_true", help="only suggest a learning rate")
-    added.add_argument("--backbone", help="a torchvision classification model, resnet10, resnet10d or resnet18d")
-    added.add_argument(
-        "--no-pretrained", dest="pretrained", action="store_const", const=False, help="start from random weights"
-    )
-    added.add_argument("--start", metavar="FILE", help="the .json file of a trained model: start from its weights")
-    added.add_argument("--stages", nargs="+", type=_stage, metavar="SIZExEPOCHS", help="such as 64x10 96x10 128x4")
-    added.add_argument("--batch-size", type=int)
-    added.add_argument("--lr", type=float, help="the peak of the one-cycle schedule")
-    added.add_argument("--warmup", type=float, help="share of the schedule in which the rate rises to its peak")
-    added.add_argument("--weight-decay", type=float)
-    added.add_argument("--dropout", type=float)
-    for name, meaning in AMOUNTS.items():
-        added.add_argument(f"--{name}", type=float, help=f"augmentation: {meaning}")
-    added.add_argument("--mixup", type=float, help="alpha of the Beta distribution that two images are mixed by")
-    added.add_argument("--label-smoothing", type=float)
-    added.add_argument("--sigma", type=float, help="of the Gaussian around an age that is learned, in years")
-    added.add_argument("--weighting", help="how several losses become one: fixed, equal or uncertainty")
-    added.add_argument(
-        "--teachers", nargs="+", metavar="FILE", help=".json files of trained models: learn their mean answer too"
-    )
-    added.add_argument("--teacher-weight", type=float, help="of the teachers in each loss; the labels have the rest")
-    added.add_argument("--sam", type=float, help="radius of sharpness-aware minimisation: flatter minima for twice the time")
-    added.add_argument("--ema", type=float, help="decay per step of the running mean of the weights that is kept")
-    added.add_argument("--seed", type=int)
+    _add_settings(added)
     added.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
     added = command(_evaluate, "evaluate", "Run the models over the validation images; write what the app shows.", models=True)
@@ -111,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     meaning = "calibration: only say how good the models are on the images that calibrate, to choose models by"
     added.add_argument("--split", choices=["validation", "calibration"], default="validation", help=meaning)
 
-    added = command(_robustness, "robustness", "Measure what is left where crops are shifted, turned, blurred ...", models=True)
+    added = command(_robustness, "robustness", "Measure the models on shifted, turned, blurred, dark ... crops.", models=True)
     added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the table")
     added.add_argument("--images", type=int, default=600, help="how many validation images")
 
@@ -131,13 +99,6 @@ def _parser() -> argparse.ArgumentParser:
     added = command(_report, "report", "Write the measured tables into documents.", data=False)
     added.add_argument("files", nargs="*", type=Path, help="documents with marked tables; none: all that hold some")
     added.add_argument("--results", type=Path, default=ASSETS / "validation", help="the folder of the measured tables")
-
-    added = command(_experiments, "experiments", "Train what short experiments need; write what they measured.")
-    added.add_argument("names", nargs="*", metavar="NAME", help="experiments, or all; none: only write what is measured")
-    added.add_argument("--tasks", choices=["all", *(t.name for t in TASKS)], help="the model of this task alone, or of all")
-    added.add_argument("--runs", type=Path, default=Path("runs") / "experiments", help="the folder for the trainings")
-    added.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the table")
-    added.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
     added = command(_predict, "predict", "Predictions of all models for images, as CSV or JSON.", data=False, models=True)
     added.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="images, or folders that hold some")
@@ -160,12 +121,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _stage(text: str) -> tuple[int, int]:
-    try:
-        size, epochs = text.split("x")
-        return int(size), int(epochs)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected SIZExEPOCHS such as 64x10, found {text!r}") from None
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """An option for each setting of `TrainConfig` and `Augmentation`; without it the recipe's value holds."""
+    from .training.config import Augmentation, TrainConfig
+
+    for kind in (TrainConfig, Augmentation):
+        for setting in fields(kind):
+            if meaning := setting.metadata.get("help"):
+                name = setting.name.replace("_", "-")
+                if isinstance(setting.default, bool):
+                    off = {"dest": setting.name, "action": "store_const", "const": False, "help": f"do not {meaning}"}
+                    parser.add_argument(f"--no-{name}", **off)
+                else:
+                    parser.add_argument(f"--{name}", type=type(setting.default), help=f"{meaning} (recipe: {setting.default})")
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -196,32 +164,28 @@ def _describe(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .training import TrainConfig, find_learning_rate, interrupted_config, is_first, train  # fastai takes seconds
+    from .training.train import TrainConfig, find_learning_rate, interrupted_config, train  # fastai takes seconds
 
-    chosen = (
-        "backbone", "pretrained", "start", "stages", "batch_size", "lr", "warmup", "weight_decay", "dropout",
-        "mixup", "label_smoothing", "sigma", "weighting", "teachers", "teacher_weight", "ema", "sam", "seed",
-    )  # fmt: skip
-    given = {name: value for name in chosen if (value := getattr(options, name)) is not None}
-    given |= {name: tuple(given[name]) for name in ("stages", "teachers") if name in given}
     tasks = _chosen(options.tasks, labelled_tasks(options.data))
     if "all" in options.tasks and len(tasks) < len(TASKS):
         print(f"All that there are labels for: {', '.join(tasks)}")
     config = TrainConfig(tasks=tasks)
     if options.resume:
         config = interrupted_config(config, options.output)  # what is not said anew stays as it was
-    amounts = {name: value for name in AMOUNTS if (value := getattr(options, name)) is not None}
-    given["augmentation"] = replace(config.augmentation, **amounts)
-    config = replace(config, **given)
-    images, findings = read_folder(options.data, verify=True, progress=is_first())
-    if is_first():
-        print(findings)
+
+    def given(settings) -> dict:
+        names = [setting.name for setting in fields(settings) if "help" in setting.metadata]
+        return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+    config = replace(config, augmentation=replace(config.augmentation, **given(config.augmentation)), **given(config))
+    images, findings = read_folder(options.data, verify=True)
+    print(findings)
     shared = {"cache": options.data.absolute().parent / "cache", "device": options.device}
     if options.lr_find:
         rate = find_learning_rate(config, images, **shared)
         print(f"Suggested learning rate: {rate:.1e} (use it with --lr {rate:.1e})")
     else:
-        train(config, images, options.output, resume=options.resume, keep_progress=options.keep_progress, **shared)
+        train(config, images, options.output, resume=options.resume, **shared)
 
 
 def _chosen(names: Sequence[str], labelled: Sequence[Task] = TASKS) -> tuple[str, ...]:
@@ -237,7 +201,7 @@ def _utkface(data: Path) -> Path:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from . import composites, evaluation
-    from .prediction import Predictor
+    from .inference.predictor import Predictor
 
     predictor = Predictor.load(options.models).require_pairs()
     images, _ = read_folder(options.data, verify=True)
@@ -260,7 +224,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _robustness(options: argparse.Namespace) -> None:
-    from .prediction import Predictor
+    from .inference.predictor import Predictor
     from .robustness import passes, robustness, save_robustness
 
     predictor = Predictor.load(options.models).require_pairs()
@@ -268,13 +232,13 @@ def _robustness(options: argparse.Namespace) -> None:
     with _bar("Perturbing", passes() * min(options.images, int((images["split"] == VALIDATION).sum()))) as bar:
         table = robustness(predictor, images, options.images, bar.update)
     save_robustness(table, options.output)
-    print(f"Wrote how the models bear {passes() - 1} changes of {table['n'].max():,} crops to {options.output}")
+    print(f"Wrote the metrics under {passes() - 1} changes of {table['n'].max():,} crops to {options.output}")
 
 
 def _labels(options: argparse.Namespace) -> None:
     from . import label_noise
     from .evaluation import load_validation
-    from .prediction import Predictor
+    from .inference.predictor import Predictor
 
     table = load_validation(options.results)
     predictor = Predictor.load(options.models).require_pairs()
@@ -294,7 +258,7 @@ def _labels(options: argparse.Namespace) -> None:
 
 def _cost(options: argparse.Namespace) -> None:
     from . import cost
-    from .prediction import Predictor
+    from .inference.predictor import Predictor
 
     table = cost.costs(Predictor.load(options.models).require_pairs(), options.models)
     cost.save(table, options.output)
@@ -322,29 +286,9 @@ def _report(options: argparse.Namespace) -> None:
         print(f"Wrote the tables of {file.name}")
 
 
-def _experiments(options: argparse.Namespace) -> None:
-    from . import experiments
-    from .runs import RUNS_FILE, summary
-
-    wanted = experiments.EXPERIMENTS if "all" in options.names else [experiments.experiment_named(n) for n in options.names]
-    if wanted:
-        images, _ = read_folder(options.data)
-    for experiment in wanted:
-        experiments.run(
-            experiment, images, options.runs, tasks=_chosen([options.tasks]), say=print,
-            cache=options.data.absolute().parent / "cache", device=options.device,
-        )  # fmt: skip
-    made = experiments.collect(options.runs)
-    if made.empty:
-        raise FaceMTLError(f"There are no measured trainings in {options.runs}. Name experiments to run, or all.")
-    runs = experiments.merged(made, options.output)
-    write_table(runs, options.output / RUNS_FILE)
-    print(summary(runs).drop(columns="question").round(2).to_string(index=False))
-
-
 def _predict(options: argparse.Namespace) -> None:
-    from . import batch
-    from .prediction import Predictor
+    from .inference import batch
+    from .inference.predictor import Predictor
 
     images = batch.find_images(options.paths)
     shard = batch.Shard(*(options.shard or (1, 1)))
@@ -378,7 +322,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _join(options: argparse.Namespace) -> None:
-    from . import batch
+    from .inference import batch
 
     tables = [table for table in (options.csv, options.json) if table]
     if not tables:
@@ -390,7 +334,7 @@ def _join(options: argparse.Namespace) -> None:
 def _app(options: argparse.Namespace) -> None:
     from .serve import make_app, serve
 
-    app = make_app(options.models, options.results, options.data, mcp=options.mcp)
+    app = make_app(options.models, options.results, options.data)
     serve(app, options.host, options.port, show=options.open, mcp=options.mcp)
 
 

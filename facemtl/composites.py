@@ -1,18 +1,16 @@
-"""What the models say of the composites, saved: where there is no dataset everybody draws these faces, and nobody waits."""
+"""A cache of predictions for the composites, which everybody draws where there is no dataset."""
 
-import hashlib
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from .data import read_folder
 from .detection import open_image, whole
-from .prediction import Predictor
+from .inference.predictor import Predictor
 from .tables import read_table, write_table
 
 FILE = "composites.csv"
-_TYPES = {"image": str, "model": str, "task": str, "prediction": float, "made_by": str}
+_TYPES = {"image": str, "model": str, "approach": str, "task": str, "prediction": float, "made_by": str}
 
 
 def answers(predictor: Predictor, folder: Path) -> pd.DataFrame:
@@ -34,6 +32,4 @@ def load(folder: Path, predictor: Predictor) -> pd.DataFrame:
 
 
 def _makers(predictor: Predictor) -> dict[str, str]:
-    """By model, what differs for other weights, and for another calibration of the same weights."""
-    described = {m.name: json.dumps([m.checkpoint.sha256, m.checkpoint.calibration], sort_keys=True) for m in predictor.models}
-    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in described.items()}
+    return {loaded.name: loaded.info.fingerprint for loaded in predictor.models}

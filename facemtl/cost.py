@@ -1,4 +1,7 @@
-"""What an answer costs: parameters, file size, multiply-adds, milliseconds and seconds of training, per model and approach."""
+"""What an answer costs: parameters, file size, multiply-adds, milliseconds and seconds of training.
+
+Per model and per approach.
+"""
 
 import platform
 import re
@@ -9,60 +12,67 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from .evaluation import CHIP_SIZE
-from .models import FaceModel
-from .prediction import APPROACHES, LoadedModel, Predictor
+from .inference.predictor import APPROACHES, RUNTIME, Predictor, threads, to_batch
+from .models.model_file import SUFFIX
 from .tables import read_table, write_table
 
 COSTS_FILE = "costs.csv"
 ALL = "all"  # stands in column `model` for all models of an approach together
-_WARM_UP = 3  # rounds that are not measured: the first ones allocate memory and choose kernels
+_WARM_UP = 3  # rounds that are not measured: the first ones allocate memory
 _TYPES = {
     "model": str, "approach": str, "parameters": int, "file_bytes": int, "multiply_adds": int,
     "milliseconds": float, "milliseconds_low": float, "milliseconds_high": float,
-    "processor": str, "threads": int, "torch": str, "device": str,
+    "processor": str, "threads": int, "runtime": str,
 }  # fmt: skip
 
 
-def costs(predictor: Predictor, folder: Path, n_faces: int = 1, repeats: int = 30) -> pd.DataFrame:
+def costs(predictor: Predictor, folder: Path, repeats: int = 30) -> pd.DataFrame:
     """A row per model and then, with `model` "all", a row per approach: what its models cost together.
 
     Columns:
 
     - `model, approach`
     - `parameters`: learned numbers, without the running statistics of batch normalisation
-    - `file_bytes`: of the weights in `folder`, where the predictor was loaded from
+    - `file_bytes`: of the model file in `folder`, where the predictor was loaded from
     - `multiply_adds`: of one pass of one face; an answer takes two, of the face and of its mirror image
-    - `milliseconds, milliseconds_low, milliseconds_high`: median and quartiles, over `repeats`, of the time from
-      `n_faces` crops in one batch to their outputs: resizing, the model, the mirror images
-    - `training_seconds`: as the checkpoint notes them; NaN where one does not
-    - `processor, threads, torch, device`: `machine`'s, which the milliseconds hold for
+    - `milliseconds, milliseconds_low, milliseconds_high`: median and quartiles, over `repeats`, of the
+      time from a crop of the model's size to its outputs: the model, for the crop and its mirror image
+    - `training_seconds`: as the model file notes them; NaN where one does not
+    - `processor, threads, runtime`: `machine`'s, which the milliseconds hold for
     """
-    times = _milliseconds(predictor, n_faces, repeats)
-    answers = [(loaded.name, loaded.approach, [loaded]) for loaded in predictor.models]
+    from .inference.arithmetic import multiply_adds
+
+    crop = np.random.default_rng(0).integers(0, 256, (CHIP_SIZE, CHIP_SIZE, 3), np.uint8)
+    times = milliseconds(
+        {m.name: partial(m.logits, to_batch([crop], m.info.size)) for m in predictor.models}, repeats
+    )
+    counted = {m.name: multiply_adds(_file(folder, m.name).read_bytes(), m.info) for m in predictor.models}
+    answers = [(m.name, m.approach, [m]) for m in predictor.models]
     answers += [(ALL, a, found) for a in APPROACHES if (found := [m for m in predictor.models if m.approach is a])]
     rows = []
     for name, approach, models in answers:
         # Rounds are summed before their median is taken: the sum of medians is not the median of sums.
-        low, median, high = np.percentile(sum(times[loaded.name] for loaded in models), [25, 50, 75])
+        low, median, high = np.percentile(sum(times[m.name] for m in models), [25, 50, 75])
         rows.append(
             {
                 "model": name,
                 "approach": approach.name,
-                "parameters": sum(loaded.model.n_parameters for loaded in models),
-                "file_bytes": sum((folder / f"{loaded.name}.safetensors").stat().st_size for loaded in models),
-                "multiply_adds": sum(map(multiply_adds_of, models)),
+                "parameters": sum(m.info.parameters for m in models),
+                "file_bytes": sum(_file(folder, m.name).stat().st_size for m in models),
+                "multiply_adds": sum(counted[m.name] for m in models),
                 "milliseconds": median,
                 "milliseconds_low": low,
                 "milliseconds_high": high,
-                "training_seconds": sum(loaded.checkpoint.training.get("seconds", np.nan) for loaded in models),
+                "training_seconds": sum(m.info.training.get("seconds", np.nan) for m in models),
             }
         )
     return pd.DataFrame(rows).assign(**machine())
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}{SUFFIX}"
 
 
 def in_words(table: pd.DataFrame) -> list[tuple[str, ...]]:
@@ -70,7 +80,7 @@ def in_words(table: pd.DataFrame) -> list[tuple[str, ...]]:
     by = table[table["model"] == ALL].set_index("approach")
     said = {
         "parameters": lambda r: f"{r.parameters / 1e6:.1f} million",
-        "weights on disk": lambda r: f"{r.file_bytes / 1e6:.1f} MB",
+        "model files": lambda r: f"{r.file_bytes / 1e6:.1f} MB",
         "multiply-adds for one face": lambda r: f"{r.multiply_adds / 1e9:.2f} billion",
         "one face, with its mirror image": lambda r: (
             f"{r.milliseconds:.0f} ms ({r.milliseconds_low:.0f} to {r.milliseconds_high:.0f})"
@@ -83,13 +93,7 @@ def in_words(table: pd.DataFrame) -> list[tuple[str, ...]]:
 def note(table: pd.DataFrame) -> str:
     """What the milliseconds hold for."""
     first = table.iloc[0]
-    return f"Milliseconds: medians and quartiles on {first.threads} threads of {first.processor}, torch {first.torch}."
-
-
-def _milliseconds(predictor: Predictor, n_faces: int, repeats: int) -> dict[str, np.ndarray]:
-    """By model, how long each of its answers took, (repeats,)."""
-    crops = list(np.random.default_rng(0).integers(0, 256, (n_faces, CHIP_SIZE, CHIP_SIZE, 3), np.uint8))
-    return milliseconds({loaded.name: partial(loaded.outputs, crops) for loaded in predictor.models}, repeats)
+    return f"Milliseconds: medians and quartiles on {first.threads} threads of {first.processor}, {first.runtime}."
 
 
 def milliseconds(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, np.ndarray]:
@@ -104,30 +108,9 @@ def milliseconds(work: Mapping[str, Callable[[], object]], repeats: int) -> dict
     return dict(zip(work, np.array(rounds[_WARM_UP:]).T, strict=True))
 
 
-def multiply_adds_of(loaded: LoadedModel) -> int:
-    """`multiply_adds` of a model as it was trained: layers of one that was made faster cannot be counted."""
-    checkpoint = loaded.checkpoint
-    return multiply_adds(FaceModel(loaded.model.tasks, checkpoint.backbone).eval(), checkpoint.image_size)
-
-
-def multiply_adds(model: nn.Module, size: int) -> int:
-    """Multiplications, each with its addition, in the convolutions and linear layers for one image (1, 3, size, size).
-
-    Normalisation, activations and pooling are not counted, as is usual.
-    """
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, 3, size, size))
-    return counter.get_total_flops() // 2
-
-
 def machine() -> dict[str, str | int]:
-    """What times hold for, in general terms: `processor`, `threads` used, `torch`'s version and `device`."""
-    return {
-        "processor": _processor(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "device": "cpu",  # where `Predictor` keeps all models
-    }
+    """What times hold for, in general terms: `processor`, `threads` used, and `runtime` with its version."""
+    return {"processor": _processor(), "threads": threads(), "runtime": RUNTIME}
 
 
 def _processor() -> str:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from .data import CALIBRATION, VALIDATION, load_image
 from .errors import FaceMTLError
-from .prediction import APPROACHES, BATCH_SIZE, MULTI, SINGLE, Approach, LoadedModel, Predictor, approach_of
+from .inference.predictor import APPROACHES, MULTI, SINGLE, Approach, LoadedModel, Predictor, to_batch
+from .models.model_file import SUFFIX, rewrite_info
 from .tables import read_table, write_table
 from .tasks import AGE, GENDER, RACE, TASKS, Task, task_named
 
@@ -34,7 +34,7 @@ NO_LABEL = -1.0  # in place of a label's index
 FEW = 30  # a group of fewer images is marked: its figures are mostly luck
 PREDICTIONS_FILE, METRICS_FILE, TRUST_FILE = "predictions.csv.gz", "metrics.csv", "trust.csv"
 _TYPES = {
-    "image": str, "model": str, "task": str, "age_group": str,
+    "image": str, "model": str, "approach": str, "task": str, "age_group": str,
     "prediction": float, "confidence": float, "target": float, "gender": float, "race": float,
 }  # fmt: skip
 _GROUPS = ("gender", "race", "age_group")  # of an image without that label there is none
@@ -51,22 +51,24 @@ def calibrate(predictor: Predictor, images: pd.DataFrame, progress: Callable[[in
     crops = [load_image(file, CHIP_SIZE) for file in held_out["file"]]
     calibrated = []
     for loaded in predictor.models:
-        outputs = _outputs(loaded, crops, progress)
-        calibration = dict(loaded.checkpoint.calibration)
-        for task in loaded.model.tasks:
-            labels = torch.tensor(held_out[task.column].to_numpy())
-            if len(known := (~labels.isnan()).nonzero()[:, 0]):
-                calibration[task.name] = task.calibrate(outputs[task.name][known], labels[known])
-        calibrated.append(LoadedModel(replace(loaded.checkpoint, calibration=calibration), loaded.model))
+        logits = _logits(loaded, crops, progress)
+        calibration = dict(loaded.info.calibration)
+        for task in loaded.tasks:
+            labels = held_out[task.column].to_numpy(float)
+            known = ~np.isnan(labels)
+            if known.any():
+                calibration[task.name] = task.calibrate(logits[task.name][known], labels[known])
+        calibrated.append(replace(loaded, info=replace(loaded.info, calibration=calibration)))
     return Predictor(calibrated)
 
 
-def _outputs(loaded: LoadedModel, crops: list[np.ndarray], progress: Callable[[int], None]) -> dict[str, torch.Tensor]:
-    batches = []
-    for start in range(0, len(crops), BATCH_SIZE):
-        batches.append(loaded.outputs(crops[start : start + BATCH_SIZE]))
-        progress(len(crops[start : start + BATCH_SIZE]))
-    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+def _logits(loaded: LoadedModel, crops: list[np.ndarray], progress: Callable[[int], None]) -> dict[str, np.ndarray]:
+    """Crops -> {task: logits (N, n_outputs)}."""
+    found = []
+    for crop in crops:
+        found.append(loaded.logits(to_batch([crop], loaded.info.size)))
+        progress(1)
+    return {task.name: np.concatenate([each[task.name] for each in found]) for task in loaded.tasks}
 
 
 def validate(
@@ -109,14 +111,13 @@ def age_groups(ages: pd.Series) -> pd.Series:
 
 
 def save_evaluation(predictor: Predictor, table: pd.DataFrame, folder: Path, models: Path) -> None:
-    """Write what was measured into `folder`, and calibration and metrics beside the weights in `models`.
+    """Write what was measured into `folder`, and calibration and metrics into the model files in `models`.
 
-    Results of before go first: whenever the process ends, no description stands beside the predictions of another one.
+    Delete old results first, so that a crash never leaves mismatched files.
     """
     (folder / PREDICTIONS_FILE).unlink(missing_ok=True)
     for loaded in predictor.models:
-        loaded.checkpoint.metrics = metrics_of(loaded, table)
-        loaded.checkpoint.save_description(models)
+        rewrite_info(models / f"{loaded.name}{SUFFIX}", replace(loaded.info, metrics=metrics_of(loaded, table)))
     save_validation(table, folder)
 
 
@@ -134,7 +135,7 @@ def metrics_of(loaded: LoadedModel, table: pd.DataFrame) -> dict[str, float]:
     rows = table[table["model"] == loaded.name]
     return {
         f"{task.name}_{task.metric.name}": round(task.metric(group["target"], group["prediction"]), 4)
-        for task in loaded.model.tasks
+        for task in loaded.tasks
         if len(group := rows[rows["task"] == task.name])
     }
 
@@ -229,7 +230,7 @@ def paired_scores(table: pd.DataFrame, task: Task) -> pd.DataFrame:
     """Per-image scores of a task's metric: one row per image, columns `single` and `multi`."""
     rows = table[table["task"] == task.name]
     scores = task.metric.scores(rows["target"].to_numpy(float), rows["prediction"].to_numpy(float))
-    paired = rows.assign(score=scores, approach=approach_of(rows)).pivot(index="image", columns="approach", values="score")
+    paired = rows.assign(score=scores).pivot(index="image", columns="approach", values="score")
     missing = [a.title for a in APPROACHES if a.name not in paired]
     if missing:
         raise FaceMTLError(f"The results hold no predictions of {task.name} by {' and '.join(missing).lower()}.")
@@ -242,7 +243,7 @@ def age_errors(table: pd.DataFrame) -> pd.DataFrame:
     The error is signed, in years.
     """
     rows = table[table["task"] == AGE.name]
-    rows = rows.assign(approach=approach_of(rows), error=rows["prediction"] - rows["target"])
+    rows = rows.assign(error=rows["prediction"] - rows["target"])
     return rows[["image", "approach", "target", "prediction", "error", "low", "high", "age_group"]].reset_index(drop=True)
 
 
@@ -273,7 +274,7 @@ def track_record(records: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, 
 
 def _kinds(table: pd.DataFrame) -> pd.DataFrame:
     """`task, approach, band, answer` of each row of a predictions table."""
-    rows = pd.DataFrame({"image": table["image"], "task": table["task"], "approach": approach_of(table)})
+    rows = table[["image", "task", "approach"]]
     ages = rows[rows["task"] == AGE.name].assign(band=age_groups(table["prediction"]))
     bands = rows.merge(ages[["image", "approach", "band"]], how="left", on=["image", "approach"])["band"]
     answers = table["prediction"].where(table["low"].isna(), NO_LABEL)
@@ -319,7 +320,6 @@ def confusion(table: pd.DataFrame, task: Task) -> pd.DataFrame:
     The share is in percent of the label's images; NaN where there are none.
     """
     rows = table[table["task"] == task.name]
-    rows = rows.assign(approach=approach_of(rows))
     labels = range(task.n_outputs)
     keys = {"approach": [a.name for a in APPROACHES], "target": labels, "prediction": labels}
     every = pd.MultiIndex.from_product(keys.values(), names=keys)
@@ -335,7 +335,6 @@ def reliability(table: pd.DataFrame, task: Task, n_bins: int = 10) -> pd.DataFra
     """
     rows = table[table["task"] == task.name]
     rows = rows.assign(
-        approach=approach_of(rows),
         hits=task.hits(rows["target"].to_numpy(), rows["prediction"].to_numpy()),
         bin=(rows["confidence"] * n_bins).astype(int).clip(0, n_bins - 1),
     )
@@ -353,7 +352,7 @@ def trust(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for by, group, part in _groups(table):
-        for (task, approach), some in part.groupby(["task", approach_of(part)], sort=False):
+        for (task, approach), some in part.groupby(["task", "approach"], sort=False):
             hits = task_named(task).hits(some["target"].to_numpy(), some["prediction"].to_numpy())
             inside = (some["low"] <= some["target"]) & (some["target"] <= some["high"])
             rows.append(

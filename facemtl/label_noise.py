@@ -15,7 +15,7 @@ import pandas as pd
 from .data import TRAIN, VALIDATION, decode_images, load_image
 from .errors import FaceMTLError
 from .evaluation import CHIP_SIZE, compare
-from .prediction import APPROACHES, Predictor, approach_of
+from .inference.predictor import APPROACHES, Predictor
 from .tables import write_table
 from .tasks import Task
 
@@ -54,9 +54,7 @@ def _compared(table: pd.DataFrame) -> pd.DataFrame:
     """`disputed`'s columns for every image and task, with `single_contradicts, multi_contradicts, disputed` (bool)."""
     values = ["prediction", "confidence", "low", "high"]
     order = table["task"].unique()
-    wide = table.assign(approach=approach_of(table)).pivot(
-        index=["task", "image", "target"], columns="approach", values=values
-    )  # fmt: skip
+    wide = table.pivot(index=["task", "image", "target"], columns="approach", values=values)
     wide = wide.reindex(order, level="task")
     prediction, confidence, low, high = (wide[value].reindex(columns=_NAMES).to_numpy(float) for value in values)  # (N, 2)
     if np.isnan(prediction).any():
@@ -79,8 +77,8 @@ def _compared(table: pd.DataFrame) -> pd.DataFrame:
 def sides(predictor: Predictor, copies: pd.DataFrame, progress: Callable[[int], None] = lambda n: None) -> pd.DataFrame:
     """Per task and approach: what the models answer where copies of an image carry different labels.
 
-    `copies` is `data.contradicting_copies`'s; each image is predicted once, and `progress` is told of each batch's
-    size. These bytes are on no side of the split, so no model was trained on them; but a few have a near-copy, the
+    `copies` is `data.contradicting_copies`'s; each image is predicted once, and `progress` is told of each.
+    These bytes are on no side of the split, so no model was trained on them; but a few have a near-copy, the
     same picture saved anew, that is (see `near_copies`). Columns, over the `images` whose copies disagree in this task:
 
     - `hits`: percent on which the answer is one of the labels, or near one (`Task.hits`); `hits_by_chance`: the same
@@ -97,7 +95,6 @@ def sides(predictor: Predictor, copies: pd.DataFrame, progress: Callable[[int], 
     once = copies.drop_duplicates("image")
     crops = [load_image(file, CHIP_SIZE) for file in once["file"]]
     table = predictor.predict(crops, once["image"], progress=progress).table
-    table["approach"] = approach_of(table)
     rows = []
     for task in predictor.tasks:
         groups = copies.groupby("image")[task.column]

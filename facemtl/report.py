@@ -7,35 +7,25 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from . import cost, evaluation, label_noise, robustness, speed
 from .errors import FaceMTLError
+from .inference.perturbations import GRAY, PERTURBATIONS
+from .inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from .places import ASSETS, ROOT
-from .prediction import APPROACHES, MULTI, SINGLE, Approach
-from .runs import (
-    BASE,
-    BEYOND_LUCK,
-    ONE_VIEW,
-    RUNS_FILE,
-    at_best_rates,
-    by_approach,
-    by_weighting,
-    delta_m_by_seed,
-    delta_m_over_seeds,
-    load_runs,
-    summary,
-)
-from .runs import luck as spread_of_seeds
+from .seeds import SEEDS_FILE, compare_seeds, delta_m_of_seeds, load_seeds
 from .tables import as_markdown, read_table
-from .tasks import TASKS, Metric, task_named
+from .tasks import Metric, task_named
 
 DOCUMENTS = tuple(ROOT / name for name in ("README.md", "MODEL_CARD.md", "docs/experiments.md", "docs/performance.md"))
 HISTORY_FILE = ASSETS / "history" / "2018.csv"
+FIRST_EDITION = ASSETS / "history" / "first_edition.csv"  # its `metrics.csv`, of all images
 _JUDGED = {
     MULTI: "One model is better.",
     SINGLE: "Three are better.",
-    None: "So small a difference can be the luck of the images.",
+    None: "So small a difference could be chance.",
 }
 _VERDICTS = {  # is one model better at anything, are three?
     (True, False): "So one model in place of three gains a little here, and no loss can be shown.",
@@ -59,26 +49,44 @@ def fill(text: str, folder: Path) -> str:
     return _MARKED.sub(section, text)
 
 
+def overall(folder: Path) -> pd.DataFrame:
+    """Both approaches' metrics over all images, with intervals: of all seeds where several are measured, else of one.
+
+    Columns as `evaluation.compare`, and `seeds`, `single_sd`, `multi_sd`.
+    """
+    if (folder / SEEDS_FILE).exists():
+        return compare_seeds(load_seeds(folder))
+    metrics = evaluation.load_metrics(folder)
+    return metrics[metrics["by"] == "all"].assign(seeds=1, single_sd=np.nan, multi_sd=np.nan)
+
+
 def results(folder: Path) -> str:
     """Both approaches' metrics over all images, with their paired difference and delta-m."""
     rows = []
-    overall = evaluation.load_metrics(folder)
-    for row in overall[overall["by"] == "all"].itertuples():
+    for row in overall(folder).itertuples():
         metric = task_named(row.task).metric
         interval = f"{metric.number(row.difference_low, sign=True)} to {metric.number(row.difference_high, sign=True)}"
-        values = [metric.words(row.single), metric.words(row.multi), f"{metric.words(row.difference, sign=True)}, {interval}"]
-        rows.append([f"{row.task}: {metric.title.lower()}", *values])
-    value, low, high = evaluation.delta_m(evaluation.load_validation(folder))
+        values = [_with_sd(row, metric, a) for a in APPROACHES]
+        rows.append([f"{row.task}: {metric.title.lower()}", *values, f"{metric.words(row.difference, sign=True)}, {interval}"])
+    if (folder / SEEDS_FILE).exists():
+        gain = delta_m_of_seeds(load_seeds(folder))
+        value, low, high = gain["value"], gain["low"], gain["high"]
+    else:
+        value, low, high = evaluation.delta_m(evaluation.load_validation(folder))
     rows.append([_DELTA_M, "", "", f"{value:+.1f} %, {low:+.1f} to {high:+.1f}"])
     return as_markdown(["task", *_titles(), "difference, with its 95 % interval"], rows)
 
 
+def _with_sd(row, metric: Metric, approach: Approach) -> str:
+    """'92.3 %', or of several seeds '92.3 % ± 0.2'."""
+    sd = getattr(row, f"{approach.name}_sd")
+    return metric.words(getattr(row, approach.name)) + ("" if np.isnan(sd) else f" ± {metric.number(sd)}")
+
+
 def answer(folder: Path) -> str:
-    """What came out, in sentences that need no statistics to be read; of costs and seeds, where they were measured."""
-    overall = evaluation.load_metrics(folder)
-    overall = overall[overall["by"] == "all"]
-    lines, won = [], []
-    for row in overall.itertuples():
+    """What came out, in sentences that need no statistics to be read; of costs, where they were measured."""
+    measured, lines, won = overall(folder), [], []
+    for row in measured.itertuples():
         metric, better = task_named(row.task).metric, evaluation.favoured(row)
         said = metric.sentence.format(single=metric.words(row.single), multi=metric.words(row.multi))
         lines.append(f"- **{row.task.capitalize()}:** {said}. {_JUDGED[better]}")
@@ -87,48 +95,29 @@ def answer(folder: Path) -> str:
         by = cost.load(folder).query(f"model == '{cost.ALL}'").set_index("approach")
         shares = [100 * by.at[MULTI.name, c] / by.at[SINGLE.name, c] for c in ("parameters", "milliseconds")]
         lines.append(f"- **Cost:** one model has {shares[0]:.0f} % of the parameters and takes {shares[1]:.0f} % of the time.")
-    most = "up to " if overall["n"].nunique() > 1 else ""
-    asked = f"Trained alike, on the same faces, and then asked about {most}{overall['n'].max():,} others:"
+    most = "up to " if measured["n"].nunique() > 1 else ""
+    seeds = measured["seeds"].min()
+    trained = f"Trained alike from {seeds} seeds each" if seeds > 1 else "Trained alike"
+    asked = f"{trained}, on the same faces, and then asked about {most}{measured['n'].max():,} others:"
     paragraphs = [asked, "\n".join(lines), f"**{_VERDICTS[MULTI in won, SINGLE in won]}**"]
-    if (folder / RUNS_FILE).exists():
-        paragraphs += _seeds_say(load_runs(folder))
+    if seeds == 1:
+        paragraphs.append("Each model was trained once: chance in training is not counted.")
     return "\n\n".join(paragraphs)
 
 
-def _seeds_say(runs: pd.DataFrame) -> list[str]:
-    """Whether a difference outlives the luck of a training, for everybody; nothing where no model has several seeds."""
-    spread = spread_of_seeds(runs).dropna(subset="p")
-    if spread.empty:
-        return []
-    fair, lines = at_best_rates(runs).set_index("task"), []
-    for row in spread.itertuples():
-        said, metric = "the difference may be luck", task_named(row.task).metric
-        if row.p < BEYOND_LUCK:
-            said = _ahead(row.task, row.difference)
-            if row.task in fair.index:
-                rates, same, best = fair.loc[row.task, ["rates", "base", "difference"]]
-                before = metric.number(abs(same)) if same * best > 0 else _ahead(row.task, same)
-                said += (
-                    f". In a single training, with the best of {rates:.0f} learning rates for each model, "
-                    f"{_ahead(row.task, best)} (with one rate for all: {before})"
-                )
-        lines.append(f"- **{row.task.capitalize()}:** {said}.")
-    base = runs[runs["experiment"] == BASE]
-    asked = (
-        f"Is that the luck of a training? Each model above was trained once. So each was also trained {spread['seeds'].min()} "
-        f"times, but only for {base['epochs'].max()} epochs on images of {base['size'].max()} px. So short a training need not "
-        "agree with the full one:"
-    )
-    return [asked, "\n".join(lines)]
-
-
-def _ahead(task: str, difference: float) -> str:
-    """'one model is better by 0.53 years', of one model minus three."""
-    metric = task_named(task).metric
-    amount = metric.words(abs(difference), sign=True).lstrip("+")
-    if not any(c in amount for c in "123456789"):
-        return "both are equally good"
-    return f"{'one model is' if (difference < 0) == metric.lower_is_better else 'three are'} better by {amount}"
+def editions(folder: Path) -> str:
+    """The first edition's models, trained from random weights, beside those of now."""
+    types = {"task": str, SINGLE.name: float, MULTI.name: float}
+    tables = {
+        "first edition, from random weights": read_table(FIRST_EDITION, types, f"git checkout {FIRST_EDITION.name}"),
+        "now, from face-recognition weights": overall(folder),
+    }
+    rows = []
+    for name, table in tables.items():
+        by = table.set_index("task")
+        words = [[task_named(task).metric.words(by.at[task, a.name]) for a in APPROACHES] for task in by.index]
+        rows.append([name, *(" / ".join(pair) for pair in words)])
+    return as_markdown(["models", *(f"{_heading(t)}, three / one" for t in overall(folder)["task"])], rows)
 
 
 def history(folder: Path) -> str:
@@ -148,87 +137,6 @@ def load_history() -> pd.DataFrame:
     """The published figures of the notebook: `approach, task, metric, value, learning_rate, seconds_per_epoch`."""
     types = {"approach": str, "task": str, "metric": str, "value": float, "learning_rate": float, "seconds_per_epoch": float}
     return read_table(HISTORY_FILE, types, f"git checkout {HISTORY_FILE.name}")
-
-
-def luck(folder: Path) -> str:
-    """The seeds' means and standard deviations, task by task."""
-    runs = load_runs(folder)
-    rows = []
-    for row in spread_of_seeds(runs).itertuples():
-        metric = task_named(row.task).metric
-        cells = [f"{metric.words(getattr(row, a.name))} ± {metric.number(getattr(row, f'{a.name}_sd'))}" for a in APPROACHES]
-        cells += [metric.words(row.difference, sign=True), *_of_luck(row.t, row.p)]
-        rows.append([f"{row.task}: {metric.title.lower()}", row.seeds, *cells])
-    gain = delta_m_over_seeds(runs)
-    if gain["seeds"]:
-        told = [f"{gain['mean']:+.1f} % ± {gain['sd']:.1f}", *_of_luck(gain["t"], gain["p"])]
-        rows.append([_DELTA_M, gain["seeds"], "", "", *told])
-    return as_markdown(["task", "seeds", *_titles(), "difference", "in standard errors", "by luck alone"], rows)
-
-
-def _of_luck(t: float, p: float) -> list[str]:
-    """Standard errors, and how often luck alone makes as much; nothing of a single seed."""
-    return ["", ""] if pd.isna(p) else [f"{t:+.1f}", f"{100 * p:.1f} %"]
-
-
-def rates(folder: Path) -> str:
-    """Each of the four models at several learning rates, all from one seed."""
-    runs = load_runs(folder)
-    runs = runs[(runs["experiment"].eq(BASE) | runs["experiment"].str.startswith("lr-")) & runs["seed"].eq(runs["seed"].min())]
-    names, rows = runs["experiment"].unique(), []
-    for (model, task), part in runs.groupby(["model", "task"], sort=False):
-        values = part.set_index("experiment")["value"]
-        rows.append([model, task, *(task_named(task).metric.words(values[n]) if n in values else "" for n in names)])
-    return as_markdown(["model", "task", *names], sorted(rows, key=lambda row: row[0] != row[1]))
-
-
-def recipes(folder: Path) -> str:
-    """Both approaches under each change of the recipe that all four models were trained with, from one seed."""
-    runs = load_runs(folder)
-    runs = runs[
-        runs["seed"].eq(runs["seed"].min()) & ~runs["experiment"].str.startswith("lr-") & runs["experiment"].ne(ONE_VIEW)
-    ]
-    names, rows = [a.name for a in APPROACHES], []
-    for experiment in runs["experiment"].unique():
-        values = by_approach(runs, experiment).pivot(index="task", columns="approach", values="value").reindex(columns=names)
-        if values.isna().any(axis=None):
-            continue
-        cells = []
-        for name, three, one in values.reindex(task.name for task in TASKS).itertuples():
-            metric = task_named(name).metric
-            cells.append(f"{metric.number(three)} / {metric.words(one)} ({metric.number(one - three, sign=True)})")
-        rows.append([experiment, *cells, f"{delta_m_by_seed(runs, experiment).item():+.1f} %"])
-    return as_markdown(["run", *(f"{_heading(task.name)}, three / one" for task in TASKS), "delta-m"], rows)
-
-
-def weightings(folder: Path) -> str:
-    """The ways to weigh losses, over the seeds."""
-    found = by_weighting(load_runs(folder))
-    rows = []
-    for name, part in found.groupby("weighting", sort=False):
-        cells = []
-        for task, values in part.groupby("task", sort=False)["value"]:
-            metric = task_named(task).metric
-            cells.append(f"{metric.words(values.mean())} ± {metric.number(values.std())}")
-        rows.append([name, part["seed"].nunique(), *cells])
-    return as_markdown(["losses", "seeds", *map(_heading, found["task"].unique())], rows)
-
-
-def search(folder: Path) -> str:
-    """What each change of the recipe does to the multi-task model."""
-    runs = load_runs(folder)
-    found = summary(runs[runs["model"] != runs["task"]])
-    rows = []
-    for (question, name), part in found.groupby(["question", "experiment"], sort=False):
-        cells = []
-        for row in part.itertuples():
-            metric = task_named(row.task).metric
-            bold = "**" if abs(row.change) > row.luck else ""
-            change = f"({bold}{metric.number(row.change, sign=True)}{bold})"
-            beside = f"± {metric.number(row.sd)}" if name == BASE else change
-            cells.append(f"{metric.words(row.mean)} {beside}")
-        rows.append([question, name, part["seeds"].iloc[0], *cells, f"{part['seconds'].iloc[0] / 60:.0f}"])
-    return as_markdown(["question", "run", "seeds", *map(_heading, found["task"].unique()), "minutes"], rows)
 
 
 def groups(folder: Path) -> str:
@@ -286,13 +194,12 @@ def intervals(folder: Path) -> str:
 def perturbations(folder: Path) -> str:
     """What is left of the metrics where crops are changed: the change of each model's, three / one."""
     table = robustness.load_robustness(folder)
-    table = table.assign(approach=evaluation.approach_of(table))
     tasks = list(dict.fromkeys(table["task"]))
-    undisturbed = table[(table["perturbation"] == robustness.GRAY.name) & (table["amount"] == robustness.GRAY.none)]
+    undisturbed = table[(table["perturbation"] == GRAY.name) & (table["amount"] == GRAY.none)]
     undisturbed = undisturbed.set_index(["task", "approach"])["value"]
     cells = [" / ".join(task_named(t).metric.words(undisturbed[t, a.name]) for a in APPROACHES) for t in tasks]
     rows = [["none", f"{table['n'].max():,} images", *cells]]
-    for p in robustness.PERTURBATIONS:
+    for p in PERTURBATIONS:
         for amount in p.amounts:
             part = table[(table["perturbation"] == p.name) & (table["amount"] == amount)].set_index(["task", "approach"])
             cells = [" / ".join(f"{part.at[(t, a.name), 'change']:+.1f}" for a in APPROACHES) for t in tasks]
@@ -348,9 +255,9 @@ def costs(folder: Path) -> str:
 
 
 SECTIONS: dict[str, Callable[[Path], str]] = {
-    "answer": answer, "history": history, "luck": luck, "rates": rates, "recipes": recipes, "weightings": weightings,
-    "search": search, "results": results, "groups": groups, "worst": worst, "confidence": confidence, "intervals": intervals,
-    "perturbations": perturbations, "disputed": disputed, "copies": copies, "near-copies": near_copies, "costs": costs,
+    "answer": answer, "history": history, "results": results, "editions": editions, "groups": groups, "worst": worst,
+    "confidence": confidence, "intervals": intervals, "perturbations": perturbations, "disputed": disputed, "copies": copies,
+    "near-copies": near_copies, "costs": costs,
     "performance": speed.performance, "page": speed.page, "load": speed.load, "learning": speed.learning,
 }  # fmt: skip
 _LABELS = "python -m facemtl labels"

@@ -1,65 +1,31 @@
 """The app as a server: the shipped models and what was measured of them, at an address."""
 
 import ctypes
-import gc
 import os
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from . import uncollected
 from .errors import FaceMTLError
 from .evaluation import load_metrics, load_validation
+from .inference.predictor import Predictor
 from .own_faces import labelled_tasks
 from .places import ASSETS, MODEL_CARD
-from .prediction import Predictor
 
 
-def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = False) -> None:
-    """Serve until interrupted. With `show`, open the page in a browser, where there is a screen; with `mcp`, speak that too."""
-    from .ui import launch_options
-
+def make_app(models: Path, results: Path, data: Path):
+    """The app with the models of a folder and faces of `data`; without the figures whose tables are not in `results`."""
     keep_memory_low()
-    has_screen = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    settings = launch_options(ASSETS / "style.css", mcp=mcp)
-    try:
-        app.launch(server_name=host, server_port=port, inbrowser=bool(show and has_screen), **settings)
-    except OSError as error:
-        raise FaceMTLError(f"the page cannot be served ({error}). Choose another --port or --host.") from error
-
-
-@contextmanager
-def _as_if_missing(module: str) -> Iterator[None]:
-    """Importing the module fails meanwhile, unless it was imported before."""
-    sys.modules.setdefault(module, None)
-    try:
-        yield
-    finally:
-        if sys.modules[module] is None:
-            del sys.modules[module]
-
-
-@uncollected()  # a start makes a million objects that stay: looking through them takes a seventh of it
-def make_app(models: Path, results: Path, data: Path, *, mcp: bool = False):
-    """The app with the models of a folder and faces of `data`; without the figures whose tables are not in `results`.
-
-    What speaks MCP is left out of the process, where nothing else has imported it, unless `serve` is to be given `mcp`, too.
-    """
     labelled_tasks(data)  # says what is wrong with a CSV of one's own; the faces themselves are read in the background
     predictor = Predictor.load(models)
-    # Not before: it takes the memory that loading the models has left. MCP takes 0.3 s of its imports.
-    with nullcontext() if mcp else _as_if_missing("mcp"):
-        from .ui import build_app
+    from .ui import build_app  # gradio, a second: what is wrong with data or models is said before
 
     try:
         table, metrics = load_validation(results), load_metrics(results)
     except FaceMTLError as error:
         print(f"facemtl: {error}", file=sys.stderr)
         table = metrics = None
-    app = build_app(
+    return build_app(
         predictor,
         table,
         metrics,
@@ -70,28 +36,28 @@ def make_app(models: Path, results: Path, data: Path, *, mcp: bool = False):
         composites=ASSETS / "faces",
         model_card=MODEL_CARD,
     )
-    gc.freeze()  # nor is what stays looked through later, while visitors wait
-    return app
 
 
-def keep_memory_low(every: float = 5.0) -> threading.Thread | None:
-    """Give memory that nobody uses any more back to the system, again and again, where the C library is glibc.
+def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = False) -> None:
+    """Serve until interrupted. With `show`, open the page in a browser, where there is a screen; with `mcp`, speak that too."""
+    from .ui import launch_options
 
-    By itself, it would keep what models freed, hundreds of megabytes under load, wherever something that is still used lies
-    above it; and it would give each of the server's threads, dozens under load, memory of its own to do so.
+    has_screen = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    settings = launch_options(ASSETS / "style.css", mcp=mcp)
+    try:
+        app.launch(server_name=host, server_port=port, inbrowser=bool(show and has_screen), **settings)
+    except OSError as error:
+        raise FaceMTLError(f"the page cannot be served ({error}). Choose another --port or --host.") from error
+
+
+def keep_memory_low() -> None:
+    """Give blocks of memory from 128 KiB on back to the system as soon as they are free, where the C library is glibc.
+
+    That is how it begins; by itself, it raises this size up to 32 MiB, and keeps what loading models and looking at photos
+    leave: a sixth of the app's memory.
     """
+    m_trim_threshold, m_mmap_threshold = -1, -3  # as malloc.h calls them
     with suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        trim, set_option = library.malloc_trim, library.mallopt
-        m_arena_max = -8  # as malloc.h calls it
-        set_option(m_arena_max, 2)
-
-        def run() -> None:
-            while True:
-                trim(0)
-                time.sleep(every)
-
-        thread = threading.Thread(target=run, name="memory", daemon=True)
-        thread.start()
-        return thread
-    return None
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(m_mmap_threshold, 128 * 2**10)
+        set_option(m_trim_threshold, 32 * 2**20)

@@ -11,13 +11,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from .errors import FaceMTLError
+
+if TYPE_CHECKING:  # losses use a tensor's own methods only: whoever answers needs no torch
+    from torch import Tensor
 
 INTERVAL = 0.90  # the nominal coverage of `low` to `high`
 
@@ -78,21 +79,21 @@ class Task:
         """The column of the dataset's table that holds this task's labels."""
         return self.name
 
-    def probabilities(self, outputs: Tensor, temperature: float = 1.0) -> Tensor:
-        """Head outputs (B, n_outputs) -> a distribution (B, n_outputs) whose rows sum to 1."""
-        return torch.softmax(outputs.float() / temperature, dim=1)
+    def probabilities(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        """Logits (B, n_outputs) -> a distribution (B, n_outputs) whose rows sum to 1."""
+        return np.exp(_log_softmax(np.asarray(logits, np.float64) / temperature))
 
     @staticmethod
-    def distillation_loss(outputs: Tensor, taught: Tensor) -> Tensor:
-        """Mean cross-entropy of outputs against a teacher's probabilities, both (B, n_outputs) (Hinton et al., 2015)."""
-        return F.cross_entropy(outputs, taught)
+    def best_temperature(logits: np.ndarray, target: np.ndarray) -> float:
+        """The one with the least cross-entropy of logits (N, n_outputs) against indices (N,).
 
-    @staticmethod
-    def best_temperature(outputs: Tensor, target: Tensor) -> float:
-        """The one with the least cross-entropy of outputs (N, n_outputs) against indices (N,) (Guo et al., ICML 2017)."""
-        temperatures = torch.logspace(-1, 1, 401, base=10)  # 0.1 to 10, in steps of 1.2 %
-        losses = torch.stack([F.cross_entropy(outputs / t, target.long()) for t in temperatures])
-        return round(float(temperatures[losses.argmin()]), 4)
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+        """
+        logits, rows = np.asarray(logits, np.float64), np.arange(len(target))
+        temperatures = np.logspace(-1, 1, 401)  # 0.1 to 10, in steps of 1.2 %
+        indices = np.asarray(target).astype(int)
+        losses = [-_log_softmax(logits / t)[rows, indices].mean() for t in temperatures]
+        return round(float(temperatures[np.argmin(losses)]), 4)
 
 
 @dataclass(frozen=True)
@@ -119,28 +120,33 @@ class Classification(Task):
     def axis(self) -> str:
         return self.title
 
-    def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Mean cross-entropy of logits (B, n_outputs) against label indices (B,)."""
-        return F.cross_entropy(outputs, target.long(), label_smoothing=self.label_smoothing)
+    def loss(self, logits: "Tensor", target: "Tensor") -> "Tensor":
+        """Mean cross-entropy of logits (B, n_outputs) against label indices (B,), with smoothed labels.
 
-    def decode(self, probabilities: Tensor, margin: float = 0.0) -> dict[str, Tensor]:
+        (1 - e) -log p[target] + e mean(-log p), e the label smoothing (Szegedy et al., CVPR 2016).
+        """
+        log_p = logits.log_softmax(dim=1)
+        of_target = log_p.gather(1, target.long()[:, None])[:, 0]
+        return -of_target.lerp(log_p.mean(dim=1), self.label_smoothing).mean()
+
+    def decode(self, probabilities: np.ndarray, margin: float = 0.0) -> dict[str, np.ndarray]:
         """(B, n_outputs) -> the most probable label and its probability, (B,) each; a label has no interval."""
-        confidence, prediction = probabilities.max(dim=1)
-        unknown = torch.full_like(confidence, float("nan"))
-        return {"prediction": prediction.float(), "confidence": confidence, "low": unknown, "high": unknown}
+        prediction, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        unknown = np.full_like(confidence, np.nan)
+        return {"prediction": prediction.astype(float), "confidence": confidence, "low": unknown, "high": unknown}
 
-    def change(self, before: Tensor, after: Tensor) -> Tensor:
+    def change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Distributions (1, n_outputs), (N, n_outputs) -> (N,): by how many points the answered label gains or loses."""
-        answered = before.argmax(dim=1)
-        return 100 * (after[:, answered] - before[:, answered])[:, 0].abs()
+        answered = before[0].argmax()
+        return 100 * np.abs(after[:, answered] - before[0, answered])
 
     def hits(self, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         """Where that came true whose probability `confidence` is, (N,) of bool: the label is the right one."""
         return prediction == target
 
-    def calibrate(self, outputs: Tensor, target: Tensor) -> dict[str, float]:
-        """The best temperature on held-out images."""
-        return {"temperature": self.best_temperature(outputs, target)}
+    def calibrate(self, logits: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """The best temperature for held-out logits (N, n_outputs) and labels (N,)."""
+        return {"temperature": self.best_temperature(logits, target)}
 
     def words(self, value: float) -> str:
         return self.labels[int(value)]
@@ -203,65 +209,65 @@ class Regression(Task):
         return f"{self.title} ({self.unit})"
 
     @cached_property
-    def _values(self) -> Tensor:
-        return torch.arange(self.low, self.high + 1, dtype=torch.float32)
+    def _values(self) -> np.ndarray:
+        return np.arange(self.low, self.high + 1, dtype=np.float64)
 
-    def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Outputs (B, n_outputs) against values (B,); the L1 term is halved up to 2 units."""
-        values, target = self._values.to(outputs.device), target.float()[:, None]
-        distribution = torch.softmax(-((values - target) ** 2) / (2 * self.sigma**2), dim=1)
-        log_probabilities = F.log_softmax(outputs, dim=1)
-        expectation = (log_probabilities.exp() * values).sum(dim=1, keepdim=True)
-        cross_entropy = -(distribution * log_probabilities).sum(dim=1).mean()
-        return cross_entropy + F.smooth_l1_loss(expectation, target, beta=2.0) / 2
+    def loss(self, logits: "Tensor", target: "Tensor") -> "Tensor":
+        """Logits (B, n_outputs) against values (B,); the L1 term is halved, and quadratic up to 2 units."""
+        values, target = logits.new_tensor(self._values), target.float()[:, None]
+        distribution = (-((values - target) ** 2) / (2 * self.sigma**2)).softmax(dim=1)
+        log_p = logits.log_softmax(dim=1)
+        cross_entropy = -(distribution * log_p).sum(dim=1).mean()
+        error = ((log_p.exp() * values).sum(dim=1, keepdim=True) - target).abs()
+        near = error.clamp(max=2)
+        return cross_entropy + (near**2 / 4 + error - near).mean() / 2
 
-    def decode(self, probabilities: Tensor, margin: float = 0.0) -> dict[str, Tensor]:
+    def decode(self, probabilities: np.ndarray, margin: float = 0.0) -> dict[str, np.ndarray]:
         """(B, n_outputs) -> median, probability of being near it, and the central interval, (B,) each.
 
         Of all answers the median has the least expected absolute error, which is what the metric counts.
         `margin` is what `calibrate` found, in units, added to both ends of the interval.
         """
-        values = self._values.to(probabilities.device)
         prediction = self.quantile(probabilities, 0.5)
-        is_near = (values - prediction[:, None]).abs() <= self.near
+        is_near = np.abs(self._values - prediction[:, None]) <= self.near
         tail = (1 - INTERVAL) / 2
         low, high = self.quantile(probabilities, tail) - margin, self.quantile(probabilities, 1 - tail) + margin
         return {
             "prediction": prediction,
-            "confidence": (probabilities * is_near).sum(dim=1),
-            "low": torch.minimum(low, prediction).clamp(min=self.low),
-            "high": torch.maximum(high, prediction).clamp(max=self.high),
+            "confidence": (probabilities * is_near).sum(axis=1),
+            "low": np.minimum(low, prediction).clip(min=self.low),
+            "high": np.maximum(high, prediction).clip(max=self.high),
         }
 
-    def change(self, before: Tensor, after: Tensor) -> Tensor:
+    def change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Distributions (1, n_outputs), (N, n_outputs) -> (N,): by how much the answer moves, in units."""
-        return (self.quantile(after, 0.5) - self.quantile(before, 0.5)).abs()
+        return np.abs(self.quantile(after, 0.5) - self.quantile(before, 0.5))
 
     def hits(self, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         """Where that came true whose probability `confidence` is, (N,) of bool: the value is at most `near` units off."""
         return np.abs(prediction - target) <= self.near
 
-    def calibrate(self, outputs: Tensor, target: Tensor) -> dict[str, float]:
+    def calibrate(self, logits: np.ndarray, target: np.ndarray) -> dict[str, float]:
         """The best temperature, and with it the margin that makes intervals cover about INTERVAL of new images.
 
         The margin is that of conformalised quantile regression (CQR, Romano et al., NeurIPS 2019). Its guarantee would be
         exact if the temperature were fitted on other images; one number fitted on all of them costs it next to nothing.
         """
-        temperature = self.best_temperature(outputs, target.round() - self.low)
-        decoded, target = self.decode(self.probabilities(outputs, temperature)), target.float()
-        outside = torch.maximum(decoded["low"] - target, target - decoded["high"])  # negative inside
+        target = np.asarray(target, float)
+        temperature = self.best_temperature(logits, target.round() - self.low)
+        decoded = self.decode(self.probabilities(logits, temperature))
+        outside = np.sort(np.maximum(decoded["low"] - target, target - decoded["high"]))  # negative inside
         rank = math.ceil((len(outside) + 1) * INTERVAL)  # the finite-sample quantile
-        margin = outside.sort().values[min(rank, len(outside)) - 1]
-        return {"temperature": temperature, "margin": round(float(margin), 4)}
+        return {"temperature": temperature, "margin": round(float(outside[min(rank, len(outside)) - 1]), 4)}
 
-    def quantile(self, probabilities: Tensor, level: float) -> Tensor:
+    def quantile(self, probabilities: np.ndarray, level: float) -> np.ndarray:
         """(B, n_outputs) -> (B,): where the cumulative distribution, linear within each bin, reaches `level`."""
-        cumulative = probabilities.cumsum(dim=1)
-        bin_ = (cumulative < level).sum(dim=1).clamp(max=self.n_outputs - 1)
-        mass = probabilities.gather(1, bin_[:, None])[:, 0].clamp(min=1e-9)
-        below = cumulative.gather(1, bin_[:, None])[:, 0] - mass
-        within = ((level - below) / mass).clamp(0, 1) - 0.5  # a bin reaches half a unit to both sides
-        return (self.low + bin_ + within).clamp(self.low, self.high)
+        cumulative = probabilities.cumsum(axis=1)
+        bin_ = (cumulative < level).sum(axis=1).clip(max=self.n_outputs - 1)
+        rows = np.arange(len(probabilities))
+        mass = probabilities[rows, bin_].clip(min=1e-9)
+        within = ((level - cumulative[rows, bin_] + mass) / mass).clip(0, 1) - 0.5  # a bin reaches half a unit to both sides
+        return (self.low + bin_ + within).clip(self.low, self.high)
 
     @property
     def accepts(self) -> str:
@@ -289,6 +295,11 @@ RACE = Classification("race", loss_scale=0.80, sensitive=True, labels=("White", 
 AGE = Regression("age", loss_scale=5.4, unit="years", low=0, high=116)
 
 TASKS = (GENDER, RACE, AGE)
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def task_named(name: str) -> Task:

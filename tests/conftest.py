@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from facemtl import data, evaluation
-from facemtl.prediction import Predictor
+from facemtl.inference.predictor import Predictor
 from facemtl.ui import uploads
 from tests import support
 

@@ -9,7 +9,7 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
@@ -17,15 +17,21 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pandas as pd
 from PIL import Image
-from torch import nn
 
-from facemtl.bench import is_served
-from facemtl.tasks import TASKS
+from facemtl.inference.predictor import MULTI, SINGLE
+from facemtl.models.model_file import SUFFIX, ModelInfo, rewrite_info
+from facemtl.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from facemtl.models.backbones import Backbone
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSITES = ROOT / "assets" / "faces"
@@ -34,20 +40,42 @@ COMPOSITES = ROOT / "assets" / "faces"
 # ----------------------------------------------------------------------------------------- tables
 
 
-def made_up_runs() -> pd.DataFrame:
-    """The table of short trainings, with numbers that nobody measured."""
+def made_up_studies() -> pd.DataFrame:
+    """The table of the studies, with numbers that nobody measured."""
     rng, rows = np.random.default_rng(0), []
-    seeds = {name: 3 for name in ("base", "equal-weights", "uncertainty", "no-mirror")} | {"lr-1e-3": 1, "lr-4e-3": 1, "ema": 1}
-    for experiment, n in seeds.items():
-        singles = experiment in ("base", "no-mirror", "lr-1e-3", "lr-4e-3")
+    seeds = {"seeds": 3, "share-10": 3, "share-30": 3}
+    seeds |= dict.fromkeys(["from-random", "from-face", "equal-weights", "learned-weights"], 1)
+    for study, n in seeds.items():
         for seed in range(n):
             for task in TASKS:
-                for model in [*([task.name] if singles else []), "multitask"]:
+                for model in [*([task.name] if "weights" not in study else []), "multitask"]:
                     value = 6 if task.metric.lower_is_better else 85
-                    row = [experiment, f"Does {experiment} help?", seed, model, task.name, task.metric.name]
-                    rows.append([*row, value + rng.normal(), 6, 64, 600.0])
-    columns = ["experiment", "question", "seed", "model", "task", "metric", "value", "epochs", "size", "seconds"]
+                    approach = MULTI if model == "multitask" else SINGLE
+                    row = [study, seed, model, approach.name, task.name, task.metric.name, value + rng.normal()]
+                    rows.append([*row, 1000, 6, 600.0])
+    columns = ["study", "seed", "model", "approach", "task", "metric", "value", "images", "epochs", "seconds"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def made_up_seeds(results: pd.DataFrame, n: int = 3, gains: Mapping[str, float] = MappingProxyType({})) -> pd.DataFrame:
+    """The table of `n` seeds: the shipped predictions, of which each seed loses some and the multi-task model gains some.
+
+    `gains` is by task how much better one model is made, in its metric's unit; a seed differs by a tenth of a unit.
+    """
+    parts = []
+    for seed in range(n):
+        part = results.assign(seed=seed)
+        for task in TASKS:
+            for approach in (SINGLE, MULTI):
+                rows = part.index[(part["task"] == task.name) & (part["approach"] == approach.name)]
+                gain = 20 + (gains.get(task.name, 0.0) if approach is MULTI else 0.0) + 0.1 * seed
+                if task.metric.lower_is_better:
+                    part.loc[rows, "prediction"] = part.loc[rows, "target"] + 30 - gain
+                else:
+                    right = np.arange(len(rows)) < round(len(rows) * (50 + gain) / 100)
+                    part.loc[rows, "prediction"] = np.where(right, part.loc[rows, "target"], -1)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
 
 
 # --------------------------------------------------------------------------------------- pictures
@@ -65,7 +93,7 @@ def picture(age: int, gender: int, race: int, rng: np.random.Generator, size: in
 
 def jpeg(image: Image.Image, **options) -> bytes:
     content = io.BytesIO()
-    image.save(content, "JPEG", quality=90, **options)
+    image.save(content, "JPEG", **{"quality": 90, **options})
     return content.getvalue()
 
 
@@ -213,10 +241,41 @@ def closed_port() -> int:
 # ------------------------------------------------------------------------------------------ models
 
 
-def small_backbone(norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> nn.Module:
-    """What all backbones have, convolutions, normalisation and a linear layer, in a hundredth of the time."""
+def write_model(folder: Path, tasks: Sequence[Task], name: str = "", *, size: int = 32, **fields) -> Path:
+    """A model file that answers by the mean colour of an image: made without torch, in no time."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["images"], ["colour"]),
+        helper.make_node("Flatten", ["colour"], ["features"]),  # (N, 3)
+    ]
+    weights, outputs = [], []
+    for task in tasks:
+        weight = f"heads.{task.name}.weight"
+        weights.append(numpy_helper.from_array(rng.normal(0, 4, (3, task.n_outputs)).astype(np.float32), weight))
+        nodes.append(helper.make_node("MatMul", ["features", weight], [task.name]))
+        outputs.append(helper.make_tensor_value_info(task.name, TensorProto.FLOAT, ["n", task.n_outputs]))
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, size, size])
+    graph = helper.make_graph(nodes, "mean colour", [images], outputs, weights)
+    name = name or "+".join(task.name for task in tasks)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}{SUFFIX}"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), file)
+    rewrite_info(file, ModelInfo(name, tuple(tasks), "mean colour", size, **fields))
+    return file
+
+
+def small_backbone(pretrained: bool = False, norm: "Callable[[int], nn.Module] | None" = None) -> "Backbone":
+    """What all backbones have, convolutions and normalisation, in a hundredth of the time."""
+    from torch import nn
+
+    from facemtl.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone
+
+    norm = norm or nn.BatchNorm2d
     layers = [nn.Conv2d(3, 16, 5, stride=2), norm(16), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), norm(32), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, 10))
+    return Backbone(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten()), 128, IMAGENET_MEAN, IMAGENET_STD)
 
 
 # -------------------------------------------------------------------------------- child processes
@@ -321,6 +380,8 @@ def running_app(
     program: tuple[str, ...] = ("app.py",),
 ) -> Iterator[str]:
     """`python app.py` in a process of its own that writes into `log`; its address, once it answers."""
+    from facemtl.bench import is_served
+
     port = closed_port()
     with log.open("w") as output:
         command = [sys.executable, *program, "--port", str(port), *arguments]

@@ -14,11 +14,13 @@ import torch
 
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation import METRICS_FILE, PREDICTIONS_FILE, load_metrics, load_validation
-from facemtl.models import Checkpoint
+from facemtl.inference.predictor import LoadedModel
+from facemtl.models.model_file import load_weights
 from tests import support
 
 MODELS = support.ROOT / "assets" / "models"
-TRAIN = ["--tasks", "age", "--backbone", "resnet10", "--no-pretrained", "--stages", "32x6", "--batch-size", "32"]
+TRAIN = ["--tasks", "age", "--backbone", "resnet18", "--no-pretrained", "--size", "32", "--frozen-epochs", "0"]
+TRAIN += ["--epochs", "6", "--batch-size", "32"]
 
 
 def one_sentence(said: str) -> bool:
@@ -43,10 +45,10 @@ def test_a_training_killed_again_and_again_ends_as_if_never_stopped(synthetic_fa
         before = progress.stat().st_mtime_ns
         process = start_training(synthetic_faces, killed, "--resume")
         support.kill_once(process, lambda before=before: progress.stat().st_mtime_ns > before, patience=patience)
-    assert not (killed / "age.json").exists()
+    assert not (killed / "age.onnx").exists()
     status, _, said = support.finish(start_training(synthetic_faces, killed, "--resume"), timeout=300)
     assert status == 0, said
-    expected, found = (Checkpoint.load(folder / "age.json")[1].state_dict() for folder in (whole, killed))
+    expected, found = (load_weights(folder / "age.onnx") for folder in (whole, killed))
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
     histories = [pd.read_csv(folder / "age.history.csv").drop(columns="seconds") for folder in (whole, killed)]
@@ -68,8 +70,8 @@ def test_a_killed_evaluation_leaves_nothing_that_is_taken_for_whole(tmp_path):
     assert not (out / PREDICTIONS_FILE).exists()
     with pytest.raises(FaceMTLError, match="facemtl evaluate"):
         load_validation(out)
-    for description in sorted(models.glob("*.json")):
-        Checkpoint.load(description)  # none is cut off
+    for file in sorted(models.glob("*.onnx")):
+        LoadedModel.load(file)  # none is cut off
     status, _, said = support.finish(start(), timeout=300)
     assert status == 0, said
     for before, after in zip(whole, (load_validation(out), load_metrics(out)), strict=True):
@@ -90,14 +92,14 @@ sys.exit(main(sys.argv[2:]))
 @pytest.mark.parametrize("most", [100_000, 5_000_000], ids=["no room for decoded images", "no room for progress"])
 def test_a_full_disk_is_said_and_costs_nothing_but_time(most, synthetic_faces, tmp_path):
     data, output = shutil.copytree(synthetic_faces, tmp_path / "faces"), tmp_path / "runs"
-    arguments = ["train", "--data", str(data), "--output", str(output), *TRAIN, "--stages", "32x2"]
+    arguments = ["train", "--data", str(data), "--output", str(output), *TRAIN, "--epochs", "2"]
     command = [sys.executable, "-c", LIMITED, str(most), *arguments]
     done = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and one_sentence(done.stderr), done.stderr
-    assert not [*output.glob("age.[jrs]*"), *output.glob(".*")]  # model, progress, anything half-written
+    assert not [*output.glob("age.[or]*"), *output.glob(".*")]  # model, progress, anything half-written
     status, _, said = support.finish(support.facemtl(*arguments, cwd=tmp_path), timeout=300)
     assert status == 0, said
-    Checkpoint.load(output / "age.json")
+    LoadedModel.load(output / "age.onnx")
 
 
 # ------------------------------------------------------------------------------- what the app needs is not there
@@ -120,16 +122,16 @@ def test_a_taken_port_is_said(tmp_path):
 
 
 def swapped(models: Path) -> None:
-    shutil.copy(models / "race.safetensors", models / "age.safetensors")
+    shutil.copy(models / "race.onnx", models / "age.onnx")
 
 
 def cut_off(models: Path) -> None:
-    content = (models / "age.safetensors").read_bytes()
-    (models / "age.safetensors").write_bytes(content[: len(content) // 2])
+    content = (models / "age.onnx").read_bytes()
+    (models / "age.onnx").write_bytes(content[: len(content) // 2])
 
 
 def gone(models: Path) -> None:
-    (models / "age.safetensors").unlink()
+    (models / "age.onnx").unlink()
 
 
 @pytest.mark.parametrize("damage", [swapped, cut_off, gone, shutil.rmtree])

@@ -17,14 +17,15 @@ import pytest
 from facemtl.cli import main
 from facemtl.data import VALIDATION, split_of
 from facemtl.evaluation import load_metrics, load_validation
-from facemtl.prediction import approach_of
 from facemtl.serve import make_app
 from facemtl.tasks import AGE, GENDER, RACE
 from facemtl.ui.faces import ANY, Wish
 from facemtl.ui.look import Look
 from tests import support
 
-TINY = ("--backbone", "resnet10", "--no-pretrained", "--stages", "32x1", "--batch-size", "32")
+TINY = (
+    "--backbone", "resnet18", "--no-pretrained", "--size", "32", "--frozen-epochs", "0", "--epochs", "1", "--batch-size", "32",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def is_sound(page: object) -> bool:
 
 
 def test_all_tasks_are_those_that_have_labels(trained):
-    assert {f.stem for f in trained.models.glob("*.json")} == {"gender", "age", "gender+age"}
+    assert {f.stem for f in trained.models.glob("*.onnx")} == {"gender", "age", "gender+age"}
     assert "All that there are labels for: gender, age\n" in trained.said
     assert "80 of gender and 240 of race and 80 of age" in trained.said
 
@@ -114,7 +115,7 @@ def test_results_are_over_the_labelled_validation_images(faces, trained):
         known = labels[task.name].dropna()
         assert 0 < len(known) < len(labels) and metrics.at[task.name, "n"] == len(known)
         for approach in ("single", "multi"):
-            rows = table[(table["task"] == task.name) & (approach_of(table) == approach)].set_index("image")
+            rows = table[(table["task"] == task.name) & (table["approach"] == approach)].set_index("image")
             answers = rows["prediction"].loc[known.index]
             right, off = 100 * (answers == known).mean(), (answers - known).abs().mean()
             assert metrics.at[task.name, approach] == pytest.approx(off if task is AGE else right, abs=1e-2)

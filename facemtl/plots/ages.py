@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..evaluation import AGE_GROUPS
-from ..prediction import APPROACHES
+from ..inference.predictor import APPROACHES
 from ..tasks import AGE, INTERVAL
 from .style import COLORS, DASHES, INK, SOFT, SYMBOLS, template
 

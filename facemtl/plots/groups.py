@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..prediction import APPROACHES
+from ..inference.predictor import APPROACHES
 from ..tasks import Task
 from .style import COLORS, SYMBOLS, template
 

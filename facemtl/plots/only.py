@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from ..prediction import APPROACHES, Approach
+from ..inference.predictor import APPROACHES, Approach
 
 
 def only(figure: go.Figure, approach: Approach) -> go.Figure:

@@ -6,8 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ..prediction import APPROACHES, approach_of
-from ..robustness import PERTURBATIONS, change_unit
+from ..inference.perturbations import PERTURBATIONS
+from ..inference.predictor import APPROACHES
+from ..robustness import change_unit
 from ..tasks import Task
 from .style import COLORS, DASHES, SYMBOLS, template
 
@@ -24,8 +25,7 @@ def metric_by_perturbation(table: pd.DataFrame, task: Task) -> go.Figure:
         n_rows, 2, shared_yaxes="all", horizontal_spacing=0.06, vertical_spacing=60 / (PANEL * n_rows),  # 60 px for a title
         specs=[[{}, {} if 2 * row + 1 < len(PERTURBATIONS) else None] for row in range(n_rows)],
     )  # fmt: skip
-    rows = table[table["task"] == task.name]
-    rows = rows.assign(approach=approach_of(rows)).sort_values("amount")
+    rows = table[table["task"] == task.name].sort_values("amount")
     for i, perturbation in enumerate(PERTURBATIONS):
         cell = {"row": i // 2 + 1, "col": i % 2 + 1}
         for approach in APPROACHES:

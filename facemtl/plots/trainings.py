@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ..prediction import APPROACHES, MULTI, SINGLE
+from ..inference.predictor import APPROACHES, MULTI, SINGLE
 from ..tasks import AGE, TASKS, Task
 from .style import BETWEEN, COLORS, DASHES, SYMBOLS, template
 
@@ -38,14 +38,14 @@ def then_and_now(errors: pd.DataFrame) -> go.Figure:
 
 
 def learning_curves(learned: pd.DataFrame, task: Task) -> go.Figure:
-    """`approach, task, epoch, size, value`: the metric of both approaches after each epoch."""
+    """`approach, task, epoch, value`: the metric of both approaches after each epoch."""
     figure, metric = go.Figure(), task.metric
     for approach in APPROACHES:
         rows = learned[(learned["task"] == task.name) & (learned["approach"] == approach.name)]
         figure.add_scatter(
-            x=rows["epoch"], y=rows["value"], mode="lines", name=approach.title, customdata=rows["size"],
+            x=rows["epoch"], y=rows["value"], mode="lines", name=approach.title,
             line={"color": COLORS[approach.name], "dash": DASHES[approach.name], "width": 2},
-            hovertemplate="epoch %{x}, %{customdata} px: %{y:.2f} " + f"{metric.unit}<extra>{approach.title}</extra>",
+            hovertemplate="epoch %{x}: %{y:.2f} " + f"{metric.unit}<extra>{approach.title}</extra>",
         )  # fmt: skip
     figure.update_xaxes(title_text="Epoch")
     figure.update_yaxes(title_text=f"{metric.title} ({metric.unit})")

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ..prediction import APPROACHES
+from ..inference.predictor import APPROACHES
 from ..tasks import Classification, Task
 from .style import COLORS, DASHES, INK, SYMBOLS, template
 

@@ -1,54 +1,86 @@
-"""The settings of a training."""
+"""The settings of a training. Without torch: the command line is made from them."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
-from ..augmentation import Augmentation
 from ..errors import FaceMTLError
-from ..losses import WEIGHTINGS
+from ..models import FACE_RESNET
 from ..tasks import TASKS, Classification, Regression, task_named
+
+WEIGHTINGS = ("fixed", "equal", "uncertainty")
+MAX_BLUR = 0.03  # standard deviation of the strongest blur, as a share of a side
+
+
+def _amount(default: float, meaning: str, most: float = 1.0) -> float:
+    return field(default=default, metadata={"help": meaning, "most": most})
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a training image may be changed. All amounts are drawn uniformly, image by image."""
+
+    rotation: float = _amount(12.0, "degrees to either side", most=180)
+    scale: float = _amount(0.10, "relative change of size", most=0.9)
+    shift: float = _amount(0.06, "share of a side, in each direction")
+    light: float = _amount(0.30, "relative change of brightness and contrast, and of gamma")
+    dark: float = _amount(0.20, "share of images darkened to between all and a quarter of their brightness")
+    tint: float = _amount(0.12, "relative change of each colour, as by lamps and faded prints")
+    gray: float = _amount(0.20, "share of images made gray")
+    blur: float = _amount(0.20, f"share of images blurred, by up to {100 * MAX_BLUR:.0f} %% of a side")
+    jpeg: float = _amount(0.15, "share of images compressed again, as JPEGs of low quality")
+    erase: float = _amount(0.15, "share of images that lose a patch of 15 to 40 %% of a side")
+
+    def __post_init__(self):
+        for name, setting in self.__dataclass_fields__.items():
+            if not 0 <= (value := getattr(self, name)) <= setting.metadata["most"]:
+                raise FaceMTLError(f"{name} must be from 0 to {setting.metadata['most']:g}; found {value}.")
+
+    def scaled(self, factor: float) -> "Augmentation":
+        """All amounts times a factor."""
+        return Augmentation(**{name: factor * value for name, value in asdict(self).items()})
+
+
+def _setting(default, meaning: str, low: float | None = None, high: float | None = None):
+    return field(default=default, metadata={"help": meaning, "range": (low, high)})
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One recipe for all four models; only `tasks` differs between them."""
+    """One recipe for all four models; only `tasks` differs between them.
+
+    The heads are trained first, on a frozen backbone, then everything with a lower rate for the backbone.
+    """
 
     tasks: tuple[str, ...] = tuple(task.name for task in TASKS)
-    backbone: str = "resnet18"  # the name of a torchvision classification model
-    pretrained: bool = True  # start from ImageNet weights, unless there is a `start`
-    start: str = ""  # the .json file of a trained model to start from
-    stages: tuple[tuple[int, int], ...] = ((64, 10), (96, 10), (112, 3))  # (image size in px, epochs), one after another
-    batch_size: int = 64
-    lr: float = 2e-3  # the peak of the one-cycle schedule
-    warmup: float = 0.25  # share of the schedule in which the rate rises to its peak
-    weight_decay: float = 0.05
-    dropout: float = 0.2  # before each head
-    grad_clip: float = 5.0  # largest norm of the gradient
+    backbone: str = _setting(FACE_RESNET, f"{FACE_RESNET}, or a classification model of torchvision such as resnet18")
+    pretrained: bool = _setting(True, "start from pretrained weights")
+    start: str = _setting("", "a model file to start from, such as assets/models/multitask.onnx")
+    size: int = _setting(150, "of the images that the model sees, in px a side", 32, 1024)
+    frozen_epochs: int = _setting(1, "epochs of the heads alone", 0, 1000)
+    epochs: int = _setting(10, "epochs of the whole model", 1, 1000)
+    share: float = _setting(1.0, "share of the training images to learn from", 1e-4, 1)
+    batch_size: int = _setting(48, "images per step", 2, 4096)
+    lr: float = _setting(4e-4, "peak of the backbone's one-cycle schedule", 1e-7, 1.0)
+    head_lr: float = _setting(1.2e-3, "peak of the heads' schedule; alone, the heads have twice it", 1e-7, 1.0)
+    warmup: float = _setting(0.25, "share of the schedule in which the rate rises to its peak", 0.001, 0.999)
+    weight_decay: float = _setting(0.05, "of AdamW", 0, 1)
+    dropout: float = _setting(0.2, "before each head", 0, 0.95)
+    grad_clip: float = _setting(5.0, "largest norm of the gradient", 1e-3, 1e6)
+    ema: float = _setting(0.998, "decay per step of the running mean of the weights that is kept; 0 keeps the last", 0, 0.99999)
+    label_smoothing: float = _setting(Classification.label_smoothing, "of labels", 0, 0.9)
+    sigma: float = _setting(Regression.sigma, "of the Gaussian around an age that is learned, in years", 0.1, 50)
+    weighting: str = _setting("fixed", f"how several losses become one: {', '.join(WEIGHTINGS)}")
+    seed: int = _setting(0, "of everything random", 0, 2**32 - 1)
     augmentation: Augmentation = field(default_factory=Augmentation)
-    mixup: float = 0.0  # alpha of the Beta distribution that two images are mixed by; 0 mixes none
-    label_smoothing: float = Classification.label_smoothing
-    sigma: float = Regression.sigma  # of the Gaussian around an age that is learned, in years
-    weighting: str = "fixed"  # how several losses become one: a name in losses.WEIGHTINGS
-    teachers: tuple[str, ...] = ()  # .json files of trained models, whose mean answer is learned beside the labels
-    teacher_weight: float = 0.5  # of the teachers in each loss; the labels have the rest
-    sam: float = 0.0  # how far weights move uphill before the gradient is taken (sharpness-aware minimisation); 0: not
-    ema: float = 0.0  # decay per step of the running mean of the weights, which is then what is kept; 0 keeps the last
-    seed: int = 0
 
     def __post_init__(self):
         for name in self.tasks:
             task_named(name)
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
             raise FaceMTLError(f"tasks must name at least one task, each once; found {', '.join(self.tasks) or 'none'}.")
-        if not self.stages or any(size < 32 or epochs < 1 for size, epochs in self.stages):
-            raise FaceMTLError(f"stages must be (size of at least 32 px, at least one epoch); found {self.stages}.")
-        limits = {
-            "batch_size": (2, 4096), "lr": (1e-7, 1.0), "warmup": (0.001, 0.999), "weight_decay": (0, 1), "dropout": (0, 0.95),
-            "grad_clip": (1e-3, 1e6), "mixup": (0, 10), "label_smoothing": (0, 0.9), "sigma": (0.1, 50), "ema": (0, 0.99999),
-            "teacher_weight": (0, 1), "sam": (0, 10), "seed": (0, 2**32 - 1),
-        }  # fmt: skip
-        for name, (low, high) in limits.items():
-            if not low <= (value := getattr(self, name)) <= high:
-                raise FaceMTLError(f"{name} must be from {low} to {high}; found {value}.")
+        for setting in fields(self):
+            low, high = setting.metadata.get("range", (None, None))
+            if low is not None and not low <= (value := getattr(self, setting.name)) <= high:
+                raise FaceMTLError(f"{setting.name} must be from {low} to {high}; found {value}.")
         if self.weighting not in WEIGHTINGS:
             raise FaceMTLError(f"weighting must be one of {', '.join(WEIGHTINGS)}; found {self.weighting!r}.")
 
@@ -60,18 +92,15 @@ class TrainConfig:
         return "+".join(self.tasks)
 
     @property
-    def sizes(self) -> list[int]:
-        """The image size of each epoch."""
-        return [size for size, epochs in self.stages for _ in range(epochs)]
+    def phases(self) -> tuple[tuple[bool, int], ...]:
+        """(is the backbone frozen, epochs), one after another."""
+        return tuple((frozen, n) for frozen, n in ((True, self.frozen_epochs), (False, self.epochs)) if n)
+
+    def plain(self) -> dict:
+        """Itself as lists, dicts and numbers, as a file keeps it."""
+        return {**asdict(self), "tasks": list(self.tasks)}
 
     @classmethod
     def of_plain(cls, plain: dict) -> "TrainConfig":
-        """What `plain` made plain; settings that are younger than it have their defaults."""
-        tuples = {name: tuple(plain[name]) for name in ("tasks", "teachers") if name in plain}
-        stages = tuple(tuple(stage) for stage in plain["stages"])
-        return cls(**{**plain, **tuples, "stages": stages, "augmentation": Augmentation(**plain["augmentation"])})
-
-    def plain(self) -> dict:
-        """Itself as lists, dicts and numbers, so that it compares equal after being stored."""
-        lists = {"tasks": list(self.tasks), "stages": [list(stage) for stage in self.stages], "teachers": list(self.teachers)}
-        return asdict(self) | lists
+        """What `plain` made plain."""
+        return cls(**{**plain, "tasks": tuple(plain["tasks"]), "augmentation": Augmentation(**plain["augmentation"])})

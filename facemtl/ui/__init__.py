@@ -1,6 +1,9 @@
 """The Gradio app: build_app() and the options to launch it with. One file per tab."""
 
-from . import before, uploads  # noqa: F401
+from . import before  # noqa: F401
+
+# isort: split
+from . import no_stubs  # noqa: F401
 
 # isort: split
 
@@ -21,9 +24,9 @@ from .. import composites as composites_
 from .. import detection, plots
 from ..errors import FaceMTLError
 from ..evaluation import track_records
-from ..prediction import Predictor
+from ..inference.predictor import Predictor
 from ..tasks import AGE
-from . import about, behind, cards, compare, endpoints, guess, random_faces, training, validation
+from . import about, behind, cards, compare, endpoints, guess, random_faces, training, uploads, validation
 from . import dataset as dataset_
 from .answers import Answers
 from .faces import FacePool, Wish, wait

@@ -1,4 +1,4 @@
-"""What both approaches say of the dataset's faces, whom nobody has to wait for twice."""
+"""A cache of predictions for dataset faces."""
 
 from collections.abc import Callable, Sequence
 from threading import Lock
@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation import metrics_of
-from ..prediction import APPROACHES, BATCH_SIZE, SMALL_BATCH, Predictor, approach_of, in_words
+from ..inference.predictor import APPROACHES, Predictor, in_words
 
+AT_ONCE = 16  # faces whose crops are in memory together
 KEEP = 1000  # faces whose answers are remembered with all probabilities, about 30 kB each
 
 
@@ -34,15 +35,15 @@ class Answers:
     def of(self, names: Sequence[str], crops: Callable[[list[int]], Sequence[np.ndarray]]) -> pd.DataFrame:
         """A row per name, in their order, with a column per (task, approach); `crops` makes those of the given positions."""
         missing = [i for i, name in enumerate(names) if name not in self._known.index]
-        for start in range(0, len(missing), BATCH_SIZE):
-            positions = missing[start : start + BATCH_SIZE]
+        for start in range(0, len(missing), AT_ONCE):
+            positions = missing[start : start + AT_ONCE]
             self._take(self.predictor.predict(crops(positions), [names[i] for i in positions]).table)
         return self._known.loc[list(names)]
 
     def in_words(self, names: Sequence[str], crops: Callable[[list[int]], Sequence[np.ndarray]]) -> list[list[dict]]:
-        """As `prediction.in_words`, per name: with the probability of every label, which saved results do not hold."""
+        """As `predictor.in_words`, per name: with the probability of every label, which saved results do not hold."""
         missing = [i for i, name in enumerate(names) if name not in self._in_words]
-        predictions = self.predictor.predict(crops(missing), faces=range(len(missing)), batch_size=SMALL_BATCH)
+        predictions = self.predictor.predict(crops(missing), faces=range(len(missing)))
         self._in_words.update(zip((names[i] for i in missing), in_words(predictions), strict=True))
         found = [self._in_words[name] for name in names]
         for name in list(self._in_words)[:-KEEP]:
@@ -51,7 +52,6 @@ class Answers:
 
     def _take(self, table: pd.DataFrame) -> None:
         """Remember those of whom it tells everything: of a face without some label, results lack that prediction."""
-        table = table.assign(approach=approach_of(table))
         wide = table.pivot_table("prediction", "image", ["task", "approach"]).reindex(columns=self._known.columns).dropna()
         with self._taking:
             new = wide[~wide.index.isin(self._known.index)]
@@ -59,9 +59,9 @@ class Answers:
 
 
 def are_results_of(predictor: Predictor, results: pd.DataFrame) -> bool:
-    """Whether results that were saved are of these very models, whose descriptions note what was measured then."""
+    """Whether saved results are of these very models, whose files hold the metrics that were measured then."""
     for loaded in predictor.models:
-        noted, found = loaded.checkpoint.metrics, metrics_of(loaded, results)
+        noted, found = loaded.info.metrics, metrics_of(loaded, results)
         if noted.keys() != found.keys() or not np.allclose([*noted.values()], [*found.values()], atol=0.01):
             return False
     return True

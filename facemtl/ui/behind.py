@@ -9,7 +9,7 @@ import pandas as pd
 
 from .. import plots
 from ..evaluation import age_errors
-from ..prediction import APPROACHES, MULTI, SINGLE, Approach, approach_of
+from ..inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from ..tasks import AGE, Classification, Task
 from . import cards, compare
 from .answers import Answers
@@ -114,7 +114,7 @@ def of_cell(task: Classification, approach: Approach, target: int, prediction: i
 
     def find(table: pd.DataFrame) -> list[str]:
         rows = table[(table["task"] == task.name) & (table["target"] == target) & (table["prediction"] == prediction)]
-        rows = rows[approach_of(rows) == approach.name].sort_values("confidence", ascending=False, kind="stable")
+        rows = rows[rows["approach"] == approach.name].sort_values("confidence", ascending=False, kind="stable")
         return list(rows["image"])
 
     title = f"labelled {task.words(target)}, answered {task.words(prediction)} by {approach.short}"

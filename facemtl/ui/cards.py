@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ..prediction import APPROACHES, MULTI, SINGLE, Approach
+from ..inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from ..tasks import AGE, INTERVAL, Classification, Regression, Task
 
 EQUAL = 0.5  # years; what differs by less is told as the same

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..explanation import PATCH, VIEWS, steadiness, views_of, where
-from ..prediction import APPROACHES, SMALL_BATCH, Approach, Predictor, approach_of, in_words
+from ..inference.occlusion import PATCH, where
+from ..inference.predictor import APPROACHES, Approach, Predictor, in_words
+from ..inference.steadiness import VIEWS, steadiness, views_of
 from ..tasks import Classification, Task
 from . import cards
 from .look import Look
@@ -71,7 +72,7 @@ def steadiness_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[
     """How far each answer moves over the views."""
     views = views_of(look.face.crop)
     table = steadiness(predictor, views)
-    by = table.assign(approach=approach_of(table)).groupby(["task", "approach"])["prediction"]
+    by = table.groupby(["task", "approach"])["prediction"]
     values = {key: part.to_numpy() for key, part in by}
     rows = [[task.title, *(_spread(task, values[task.name, a.name], a) for a in APPROACHES)] for task in tasks]
     note = (
@@ -107,8 +108,8 @@ def save_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
 def faces_card(predictor: Predictor, look: Look, tasks: Tasks) -> Iterator[str]:
     """Every face of a photo with both approaches' answers, and the same as a file."""
     crops = [face.crop for face in look.faces]
-    table = predictor.predict(crops, faces=range(len(crops)), batch_size=SMALL_BATCH).table
-    by = table.assign(approach=approach_of(table)).set_index(["face", "task", "approach"])
+    table = predictor.predict(crops, faces=range(len(crops))).table
+    by = table.set_index(["face", "task", "approach"])
     rows = []
     for i, face in enumerate(look.faces):
         cells = [
@@ -140,8 +141,7 @@ def as_json(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels
 
 def as_picture(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> bytes:
     """A PNG to show around: the crop, and both approaches' answers beside it."""
-    table = predictor.predict([crop]).table
-    table = table.assign(approach=approach_of(table)).set_index(["task", "approach"])
+    table = predictor.predict([crop]).table.set_index(["task", "approach"])
     image = Image.new("RGB", PICTURE, _PAPER)
     draw = ImageDraw.Draw(image)
     face = Image.fromarray(crop).resize((380, 380), Image.Resampling.LANCZOS)

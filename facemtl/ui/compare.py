@@ -14,7 +14,7 @@ import pandas as pd
 from ..detection import overlap, weaknesses
 from ..errors import FaceMTLError
 from ..evaluation import track_record
-from ..prediction import Predictor, approach_of
+from ..inference.predictor import Predictor
 from ..tasks import Classification
 from . import cards, closer, uploads
 from .faces import FacePool, Wish, new_seed
@@ -137,7 +137,7 @@ def answer(
             "or press “Use the centre square” and correct the crop. The models answer whatever they are shown, face or not.",
         )
     predictions = predictor.predict([look.face.crop])
-    table, probabilities = _by_approach(predictions.table), _by_approach(predictions.probabilities)
+    table, probabilities = (t.set_index("approach") for t in (predictions.table, predictions.probabilities))
     tasks, parts = cards.shown(predictor.tasks, hide), {}
     known = {} if records is None or poor(look) else track_record(records, predictions.table)
     for task in tasks:
@@ -149,7 +149,7 @@ def answer(
     halves = [html for task, html in parts.items() if isinstance(task, Classification)]
     timings = deque() if timings is None else timings
     timings.append(predictor.by_approach(predictions.seconds))
-    parameters = predictor.by_approach({m.name: m.model.n_parameters for m in predictor.models})
+    parameters = predictor.by_approach({m.name: m.info.parameters for m in predictor.models})
     return (
         cards.glance(tasks, table, look.labels)
         + "".join(wide)
@@ -167,7 +167,7 @@ def view(predictor: Predictor, look: Look) -> str:
             return f'<section class="card looked-at"><div class="photo">{blank}</div><div class="seen">{blank}</div></section>'
         photo = cards.picture(look.photo, "Your photo", SHOWN_SIDE)
         return f'<section class="card"><div class="photo">{photo}</div></section>'
-    size = max(m.checkpoint.image_size for m in predictor.models)
+    size = max(m.info.size for m in predictor.models)
     text = f"<b>What the models see</b><br>this crop, at {size} × {size} px"
     if not look.is_whole:
         text += "<br>drag its box to correct it"
@@ -234,10 +234,6 @@ def told(handler: Callable) -> Callable:
             raise gr.Error(str(error), print_exception=False) from error
 
     return wrapped
-
-
-def _by_approach(table: pd.DataFrame) -> pd.DataFrame:
-    return table.set_axis(approach_of(table), axis=0)
 
 
 def build(

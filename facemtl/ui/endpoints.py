@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..detection import as_record, detect, open_image
 from ..errors import FaceMTLError
-from ..prediction import SMALL_BATCH, Predictor, in_words
+from ..inference.predictor import Predictor, in_words
 from ..tasks import AGE, GENDER, RACE, Classification
 from . import cards, compare
 from .answers import Answers
@@ -41,7 +41,7 @@ def predict(predictor: Predictor, photo: str | Path | None) -> dict[str, Any]:
         raise FaceMTLError("There is no photo. Send a JPEG or PNG.")
     image = open_image(Path(photo))
     faces = detect(image)
-    predictions = predictor.predict([face.crop for face in faces], faces=range(len(faces)), batch_size=SMALL_BATCH)
+    predictions = predictor.predict([face.crop for face in faces], faces=range(len(faces)))
     return {
         "note": cards.NOTE,
         "faces": [{**as_record(face, image), "answers": said} for face, said in zip(faces, in_words(predictions), strict=True)],

@@ -14,8 +14,8 @@ import pandas as pd
 from ..data import VALIDATION, read_folder
 from ..detection import Face, open_image, whole
 from ..errors import FaceMTLError
+from ..inference.predictor import MULTI, SINGLE
 from ..own_faces import csv_of
-from ..prediction import MULTI, SINGLE
 from ..tasks import AGE, TASKS, Classification, Task
 from .answers import Answers
 

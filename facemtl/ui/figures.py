@@ -9,7 +9,7 @@ import gradio as gr
 import pandas as pd
 
 from ..errors import FaceMTLError
-from ..prediction import APPROACHES
+from ..inference.predictor import APPROACHES
 from . import cards
 
 # Gradio's columns have no role of their own: a screen reader should say what it meets by the question that is answered.

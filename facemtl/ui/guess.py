@@ -7,7 +7,7 @@ from statistics import fmean
 import gradio as gr
 
 from ..errors import FaceMTLError
-from ..prediction import APPROACHES, Predictor, approach_of
+from ..inference.predictor import APPROACHES, Predictor
 from ..tasks import AGE
 from . import cards, compare
 from .faces import FacePool, LabelledFace, Wish, new_seed, ready
@@ -67,7 +67,7 @@ def uncover(predictor: Predictor, game: Game, face: LabelledFace, guess: float) 
     """The game after a guess; the models are asked only now."""
     table = predictor.predict([face.face.crop]).table
     ages = table[table["task"] == AGE.name]
-    said = dict(zip(approach_of(ages), ages["prediction"].astype(float), strict=True))
+    said = dict(zip(ages["approach"], ages["prediction"].astype(float), strict=True))
     turn = Turn(face.labels[AGE.name], {YOU: min(max(guess, AGE.low), AGE.high), **said})
     return replace(game, turns=(*game.turns, turn), is_open=True)
 

@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 import pandas as pd
 
-from ..prediction import APPROACHES
+from ..inference.predictor import APPROACHES
 from ..tasks import AGE, Classification, Task
 from . import cards, compare
 from .answers import Answers

@@ -8,9 +8,9 @@ from pathlib import Path
 import gradio as gr
 import pandas as pd
 
-from .. import cost, plots, report, runs
+from .. import cost, plots, report, studies
 from ..errors import FaceMTLError
-from ..prediction import APPROACHES, MULTI, Approach, Predictor
+from ..inference.predictor import APPROACHES, MULTI, Approach, Predictor
 from ..tasks import AGE, TASKS, Task, task_named
 from . import cards, figures
 
@@ -30,7 +30,7 @@ WHAT = (
 )
 CURVES = (
     "After each epoch (one pass over the training images), on a thousand or more held-out images, without mirror "
-    "images. Jumps come from larger images, dips from a learning rate that rises again where a training goes on."
+    "images. In the first epoch only the heads are trained; then the whole model, with a rate that falls to nothing."
 )
 OWN_FACES = """
 Put crops of faces into a folder, here `faces`, with a file `labels.csv` that says what is known of each: a column `file`, and
@@ -103,11 +103,9 @@ def costs_table(costs: pd.DataFrame) -> str:
 
 
 def numbers_of_learning(learned: pd.DataFrame, task: Task) -> str:
-    wide = (
-        learned[learned["task"] == task.name].pivot(index=["epoch", "size"], columns="approach", values="value").reset_index()
-    )
+    wide = learned[learned["task"] == task.name].pivot(index="epoch", columns="approach", values="value").reset_index()
     columns = {a.name: f"{a.title} ({task.metric.unit})" for a in APPROACHES if a.name in wide}
-    return figures.numbers(wide, {"epoch": "Epoch", "size": "Image size (px)", **columns}, digits=2)
+    return figures.numbers(wide, {"epoch": "Epoch", **columns}, digits=2)
 
 
 def numbers_of_seeds(table: pd.DataFrame, by: str) -> str:
@@ -140,8 +138,8 @@ def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: P
         with gr.Column(elem_classes="card figure", min_width=320):
             _or_message(lambda: gr.HTML(costs_table(cost.load(measured)), elem_id="costs"))
     _or_message(lambda: _lay_out_curves(sheet, predictor, models))
-    if (measured / runs.RUNS_FILE).exists():
-        _or_message(lambda: _lay_out_runs(sheet, runs.load_runs(measured)))
+    if (measured / studies.STUDIES_FILE).exists():
+        _or_message(lambda: _lay_out_studies(sheet, studies.load_studies(measured)))
     with gr.Column(elem_classes="card answer"):
         gr.HTML('<h2 class="figure-title">How do I train them on my own faces?</h2>')
         gr.Markdown(OWN_FACES, elem_id="own-faces")
@@ -150,7 +148,7 @@ def build(predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: P
 
 
 def _lay_out_curves(sheet: figures.Sheet, predictor: Predictor, models: Path) -> None:
-    learned = runs.learning(predictor, models)
+    learned = studies.learning(predictor, models)
     if learned.empty:
         return
     with gr.Row(equal_height=True):
@@ -160,25 +158,23 @@ def _lay_out_curves(sheet: figures.Sheet, predictor: Predictor, models: Path) ->
     gr.HTML(f'<p class="note">{CURVES}</p>')
 
 
-def _lay_out_runs(sheet: figures.Sheet, trainings: pd.DataFrame) -> None:
-    """What short trainings tell; of a question that they do not ask, nothing."""
+def _lay_out_studies(sheet: figures.Sheet, trainings: pd.DataFrame) -> None:
+    """What several trainings tell; of a question that they do not ask, nothing."""
+    seeds = trainings[trainings["study"] == studies.SEEDS]
+    weighed = studies.named(trainings[trainings["approach"] == MULTI.name], studies.WEIGHTINGS, "weighting")
     asked = {
-        "approach": ("How much does the luck of a training change?", runs.by_approach(trainings)),
-        "weighting": ("Does it matter how losses are weighed?", runs.by_weighting(trainings)),
+        "approach": ("How much does the seed of a training change?", seeds),
+        "weighting": ("Does it matter how losses are weighed?", weighed),
     }
-    epochs, size = trainings[trainings["experiment"].isin(runs.WEIGHTINGS)][["epochs", "size"]].max()
-    weighed = (
+    losses = (
         "A loss is what training makes smaller. Fixed scales divide each task's by its usual size, equal weights add them as "
         "they are, learned weights are found in training. "
     )
-    note = (
-        f"Each mark is one short training ({epochs:.0f} epochs, {size:.0f} px), each stroke the mean of those alike. "
-        "More in docs/experiments.md."
-    )
+    note = "Each mark is one training, each stroke the mean of those alike. More in docs/experiments.md."
     with gr.Row(equal_height=True):
         for by, (title, table) in asked.items():
-            if not table.empty:
-                draw, said = partial(plots.spread_over_seeds, table, by), note if by == "approach" else weighed + note
+            if table[by].nunique() > 1:
+                draw, said = partial(plots.spread_over_seeds, table, by), note if by == "approach" else losses + note
                 sheet.card(title, draw, partial(numbers_of_seeds, table, by), said, is_sensitive=True)
 
 

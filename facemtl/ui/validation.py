@@ -21,7 +21,7 @@ from ..evaluation import (
     metric_tables,
     reliability,
 )
-from ..prediction import APPROACHES, MULTI, SINGLE, Approach, approach_of
+from ..inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from ..tasks import AGE, INTERVAL, Classification, Task, task_named
 from . import cards, compare, figures
 from .faces import ANY, CLASSES, aged
@@ -58,7 +58,7 @@ class View:
 
     def of(self, approach: Approach) -> "View":
         """What one approach says; metrics, which compare, stay those of both."""
-        return View(self.table[approach_of(self.table) == approach.name], self.metrics)
+        return View(self.table[self.table["approach"] == approach.name], self.metrics)
 
 
 def select(table: pd.DataFrame, low: float, high: float, labels: dict[str, int]) -> pd.DataFrame:
@@ -177,7 +177,7 @@ def _of_groups(task: Task) -> Question:
 def _of_confusion(task: Classification) -> Question:
     def table(view: View) -> str:
         rows = confusion(view.table, task)
-        rows = rows[rows["approach"].isin(approach_of(view.table))]
+        rows = rows[rows["approach"].isin(view.table["approach"])]
         rows = rows.assign(**{name: rows[name].map(task.words) for name in ("target", "prediction")})
         columns = {
             "approach": "Approach",

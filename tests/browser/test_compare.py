@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageFilter
 from playwright.sync_api import Page, expect
 
-from facemtl.prediction import APPROACHES
+from facemtl.inference.predictor import APPROACHES
 from facemtl.tasks import TASKS, Classification
 from tests import support
 

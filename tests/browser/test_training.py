@@ -3,8 +3,7 @@
 from playwright.sync_api import Page, expect
 
 from facemtl import cli, cost
-from facemtl.evaluation import compare
-from facemtl.runs import by_approach, by_weighting, load_runs
+from facemtl.report import overall
 from facemtl.tasks import TASKS, task_named
 from tests import support
 
@@ -16,10 +15,10 @@ def open_tab(page: Page) -> None:
     expect(page.locator("#findings")).to_be_visible()
 
 
-def test_the_answer_is_the_measured_one_in_plain_words(page, results):
+def test_the_answer_is_the_measured_one_in_plain_words(page):
     open_tab(page)
     findings = page.locator("#findings")
-    for row in compare(results).itertuples():
+    for row in overall(MEASURED).itertuples():
         for value in (row.single, row.multi):
             expect(findings).to_contain_text(task_named(row.task).metric.words(value))
     expect(findings).to_contain_text("So one model")
@@ -56,19 +55,6 @@ def test_how_each_task_was_learned_is_a_figure(page):
     for task in TASKS:
         expect(page.get_by_role("heading", name=f"{task.title}: how was it learned?")).to_be_visible()
         expect(page.get_by_role("figure", name=f"{task.title}: how was it learned?").locator(".js-plotly-plot")).to_be_visible()
-
-
-def test_the_luck_of_trainings_and_the_weighing_of_losses_are_figures_with_their_numbers(page):
-    open_tab(page)
-    runs = load_runs(MEASURED)
-    for title, table in (
-        ("How much does the luck of a training change?", by_approach(runs)),
-        ("Does it matter how losses are weighed?", by_weighting(runs)),
-    ):
-        figure = page.get_by_role("figure", name=title)
-        expect(figure.locator(".js-plotly-plot")).to_be_visible()
-        figure.get_by_text("The numbers").click()
-        expect(figure.locator("tbody tr")).to_have_count(len(table))
 
 
 def test_the_commands_for_own_faces_are_those_of_the_command_line(page):

@@ -12,7 +12,7 @@ from facemtl.ui.headers import HEADERS
 from tests import support
 
 SECRETS = [
-    "app.py", "README.md", "pyproject.toml", "facemtl/cli.py", "assets/models/age.safetensors", "assets/models/age.json",
+    "app.py", "README.md", "pyproject.toml", "facemtl/cli.py", "assets/models/age.onnx", "assets/pretrained/centerface.onnx",
     "assets/validation/predictions.csv.gz", "assets/style.css",
 ]  # fmt: skip
 WAYS = [

@@ -12,7 +12,7 @@ from facemtl import cli, cost
 from facemtl.data import CALIBRATION, load_image, read_folder
 from facemtl.detection import detect, open_image, whole
 from facemtl.evaluation import CHIP_SIZE, METRICS_FILE, load_validation, with_targets
-from facemtl.prediction import COLUMNS
+from facemtl.inference.predictor import COLUMNS
 from facemtl.tasks import AGE, TASKS
 from tests import support
 
@@ -159,7 +159,7 @@ def test_evaluate_says_how_good_models_are_on_the_calibration_images_and_writes_
 def test_evaluate_without_a_pair_of_models_is_refused_before_the_work(tmp_path, capsys):
     models = tmp_path / "models"
     shutil.copytree(MODELS, models)
-    (models / "age.json").unlink()
+    (models / "age.onnx").unlink()
     assert cli.main(["evaluate", "--data", str(support.COMPOSITES), "--models", str(models)]) == 1
     assert "Comparing age takes" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ import pytest
 from facemtl import composites
 from facemtl.detection import open_image, whole
 from facemtl.errors import FaceMTLError
-from facemtl.prediction import Predictor, in_words
+from facemtl.inference.predictor import Predictor, in_words
 from facemtl.ui import answers
 from facemtl.ui.answers import Answers
 from facemtl.ui.faces import FacePool
@@ -18,10 +18,10 @@ from tests import support
 MEASURED = support.ROOT / "assets" / "validation"
 
 
-def with_checkpoint(predictor: Predictor, **changes) -> Predictor:
-    """The same models, of which one has another checkpoint."""
+def with_info(predictor: Predictor, **changes) -> Predictor:
+    """The same models, of which one has other metadata."""
     first, *others = predictor.models
-    return Predictor([replace(first, checkpoint=replace(first.checkpoint, **changes)), *others])
+    return Predictor([replace(first, info=replace(first.info, **changes)), *others])
 
 
 def test_the_shipped_answers_are_of_the_shipped_models_and_of_all_composites(predictor):
@@ -31,7 +31,7 @@ def test_the_shipped_answers_are_of_the_shipped_models_and_of_all_composites(pre
     some = pool.table.iloc[::40]
     crops = [whole(open_image(Path(file))).crop for file in some["file"]]
     fresh = predictor.predict(crops, some["sha256"].str[:16]).table
-    both = fresh.merge(table, on=["image", "model", "task"], suffixes=("", "_saved"))
+    both = fresh.merge(table, on=["image", "model", "approach", "task"], suffixes=("", "_saved"))
     assert len(both) == 6 * len(some)
     assert np.abs(both["prediction"] - both["prediction_saved"]).max() < 0.02
 
@@ -43,9 +43,9 @@ def test_nobody_asks_a_model_about_a_composite(predictor, monkeypatch):
     assert len(pool.predictions) == len(pool.table)
 
 
-@pytest.mark.parametrize("changes", [{"sha256": "0" * 64}, {"calibration": {}}])
+@pytest.mark.parametrize("changes", [{"weights": "0" * 32}, {"calibration": {}}])
 def test_other_models_do_not_take_over_what_these_said(predictor, changes):
-    other = with_checkpoint(predictor, **changes)
+    other = with_info(predictor, **changes)
     saved = composites.load(MEASURED, other)
     assert set(saved["model"]) == {loaded.name for loaded in other.models[1:]}
     name = FacePool.of_composites(support.COMPOSITES).names[0]
@@ -55,7 +55,7 @@ def test_other_models_do_not_take_over_what_these_said(predictor, changes):
 
 
 def test_answers_of_wholly_other_models_are_none(predictor):
-    other = Predictor(replace(m, checkpoint=replace(m.checkpoint, sha256="0" * 64)) for m in predictor.models)
+    other = Predictor(replace(m, info=replace(m.info, weights="0" * 32)) for m in predictor.models)
     saved = composites.load(MEASURED, other)
     assert saved.empty
     Answers(other, None, saved)
@@ -81,8 +81,7 @@ def test_answers_in_words_are_remembered_and_those_of_a_fresh_look(predictor, mo
     assert asked == [6, 0] and again == found[::-1]
     for face, said in zip(faces, found, strict=True):
         fresh = in_words(predict([face.face.crop]))[0]
-        assert [row["answer"] for row in said] == [row["answer"] for row in fresh]
-        assert [row["confidence"] for row in said] == pytest.approx([row["confidence"] for row in fresh], abs=1e-5)
+        assert said == fresh
 
 
 def test_no_more_faces_are_remembered_than_meant(predictor, monkeypatch):

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
+from facemtl.prediction import APPROACHES, MULTI, SINGLE, LoadedModel, Predictor
 from torch import nn
 
 from facemtl import cost
 from facemtl.cost import ALL, costs, in_words, machine, multiply_adds, note
 from facemtl.errors import FaceMTLError
 from facemtl.models import Checkpoint
-from facemtl.prediction import APPROACHES, MULTI, SINGLE, LoadedModel, Predictor
 from tests import support
 
 MODELS = support.ROOT / "assets" / "models"

@@ -1,6 +1,7 @@
 """Metric tables: against numbers worked out another way, and against the shipped results."""
 
-import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from facemtl.evaluation import (
     with_targets,
     worst_groups,
 )
-from facemtl.prediction import APPROACHES, MULTI, SINGLE, Predictor, approach_of
+from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, Predictor
 from facemtl.tasks import AGE, GENDER, INTERVAL, RACE, TASKS
 from tests import support
 
@@ -49,15 +50,15 @@ def table() -> pd.DataFrame:
                 prediction = truth + rng.normal(1, spread, N)
             else:
                 prediction = np.where(rng.random(N) < 0.9, truth, (truth + 1) % task.n_outputs)
-            name = task.name if model == "single" else model
-            parts.append(pd.DataFrame({"image": images, "face": 0, "model": name, "task": task.name, "prediction": prediction}))
+            names = {"model": task.name, "approach": "single"} if model == "single" else {"model": model, "approach": "multi"}
+            parts.append(pd.DataFrame({"image": images, "face": 0, **names, "task": task.name, "prediction": prediction}))
     table = pd.concat(parts, ignore_index=True).assign(confidence=0.5)
     table["low"], table["high"] = table["prediction"] - 8, table["prediction"] + 8
     return with_targets(table.sample(frac=1, random_state=1, ignore_index=True), labels)
 
 
 def by_hand(table: pd.DataFrame, task, approach: str) -> pd.Series:
-    rows = table[(table["task"] == task.name) & (approach_of(table) == approach)].set_index("image").sort_index()
+    rows = table[(table["task"] == task.name) & (table["approach"] == approach)].set_index("image").sort_index()
     if task is AGE:
         return (rows["prediction"] - rows["target"]).abs()
     return 100.0 * (rows["prediction"] == rows["target"])
@@ -84,8 +85,8 @@ def test_intervals_are_those_of_a_mean(table, task):
 
 
 def test_equal_approaches_differ_by_nothing(table):
-    twin = table[approach_of(table) == SINGLE.name]
-    compared = compare(pd.concat([twin, twin.assign(model="multitask")]))
+    twin = table[table["approach"] == SINGLE.name]
+    compared = compare(pd.concat([twin, twin.assign(model="multitask", approach="multi")]))
     assert (compared[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
     assert (compared["single_low"] < compared["single_high"]).all()
 
@@ -155,10 +156,7 @@ def test_delta_m_is_the_mean_of_the_relative_gains(table):
 
 
 def test_delta_m_changes_sides_with_the_approaches(table):
-    names = {"multitask": None, **{t.name: "multitask" for t in TASKS}}
-    swapped = table.assign(
-        model=[t if names[m] is None else "multitask" for m, t in zip(table["model"], table["task"], strict=True)]
-    )
+    swapped = table.assign(approach=table["approach"].map({"single": "multi", "multi": "single"}))
     assert delta_m(swapped)[0] < 0 < delta_m(table)[0]
 
 
@@ -275,8 +273,8 @@ def test_shipped_models_are_worth_shipping(results, approach):
 def test_descriptions_of_models_hold_their_measured_metrics(predictor, results):
     measured = compare(results).set_index("task")
     for loaded in predictor.models:
-        for task in loaded.model.tasks:
-            noted = loaded.checkpoint.metrics[f"{task.name}_{task.metric.name}"]
+        for task in loaded.tasks:
+            noted = loaded.info.metrics[f"{task.name}_{task.metric.name}"]
             assert noted == pytest.approx(measured.at[task.name, loaded.approach.name], abs=0.02)
 
 
@@ -317,12 +315,13 @@ def test_evaluation_from_start_to_end(predictor, utkface_images, tmp_path):
     calibrated = evaluation.calibrate(predictor, few, seen.append)
     assert sum(seen) == 60 * len(predictor.models)
     for loaded in calibrated.models:
-        assert set(loaded.checkpoint.calibration) == {t.name for t in loaded.model.tasks}
-    (tmp_path / "models").mkdir()
-    evaluation.save_evaluation(calibrated, evaluation.validate(calibrated, few), tmp_path / "results", tmp_path / "models")
-    for loaded in calibrated.models:
-        written = json.loads((tmp_path / "models" / f"{loaded.name}.json").read_text())
-        assert written["calibration"] == loaded.checkpoint.calibration and written["metrics"]
+        assert set(loaded.info.calibration) == {t.name for t in loaded.tasks}
+    models = shutil.copytree(support.ROOT / "assets" / "models", tmp_path / "models")
+    table = evaluation.validate(calibrated, few)
+    evaluation.save_evaluation(calibrated, table, tmp_path / "results", models)
+    for loaded, written in zip(calibrated.models, Predictor.load(models).models, strict=True):
+        assert written.info == replace(loaded.info, metrics=evaluation.metrics_of(loaded, table)) and written.info.metrics
+    pd.testing.assert_frame_equal(evaluation.validate(Predictor.load(models), few), table)  # the graphs are the same
     assert evaluation.load_validation(tmp_path / "results")["image"].nunique() == 80
     with pytest.raises(FaceMTLError, match="calibration"):
         evaluation.calibrate(predictor, few[few["split"] == VALIDATION])
@@ -336,7 +335,7 @@ def test_evaluation_from_start_to_end(predictor, utkface_images, tmp_path):
 @pytest.mark.parametrize("approach", APPROACHES, ids=lambda a: a.name)
 def test_track_records_are_the_metrics_of_such_answers(results, approach):
     """Counted by hand for faces that are read as women in their thirties."""
-    rows = results[approach_of(results) == approach.name]
+    rows = results[results["approach"] == approach.name]
     ages = rows[rows["task"] == "age"].set_index("image")["prediction"]
     thirties = set(ages[(ages >= 30) & (ages < 40)].index)
     women = rows[(rows["task"] == "gender") & (rows["prediction"] == 1) & rows["image"].isin(thirties)]
@@ -411,8 +410,8 @@ def test_models_without_ages_have_track_records(table):
     for task in (GENDER, RACE):
         found = track_record(records, one).get(task.name, {})
         for a in APPROACHES:
-            answer = one[(approach_of(one) == a.name) & (one["task"] == task.name)]["prediction"].item()
-            alike = classes[(approach_of(classes) == a.name) & (classes["task"] == task.name)].query("prediction == @answer")
+            answer = one[(one["approach"] == a.name) & (one["task"] == task.name)]["prediction"].item()
+            alike = classes[(classes["approach"] == a.name) & (classes["task"] == task.name)].query("prediction == @answer")
             assert found[a.name] == pytest.approx(100 * (alike["target"] == answer).mean())
 
 
@@ -422,11 +421,11 @@ def test_calibration_is_over_the_labelled_images(predictor, synthetic_faces):
     found = evaluation.calibrate(predictor, images).models
     fewer = evaluation.calibrate(predictor, images[images["age"].notna()]).models
     for before, one, other in zip(predictor.models, found, fewer, strict=True):
-        for task in one.model.tasks:
-            fitted, same = one.checkpoint.calibration[task.name], before.checkpoint.calibration[task.name]
+        for task in one.tasks:
+            fitted, same = one.info.calibration.get(task.name), before.info.calibration.get(task.name)
             assert (fitted == same) == (task is RACE), "without a label it stays as it was"
             if task is AGE:
-                assert fitted == other.checkpoint.calibration[task.name]
+                assert fitted == other.info.calibration[task.name]
 
 
 def test_no_label_of_what_the_models_answer_is_one_message(predictor, synthetic_faces):

@@ -12,8 +12,8 @@ from facemtl import label_noise
 from facemtl.data import CALIBRATION, TRAIN, VALIDATION, contradicting_copies
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation import compare
+from facemtl.inference.predictor import MULTI, SINGLE, Predictions, Predictor
 from facemtl.label_noise import disputed, disputed_counts, near_copies, sides, without
-from facemtl.prediction import Predictions, Predictor
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from tests import support
 
@@ -24,9 +24,10 @@ N = 150
 def answers(image: str, task, target: float, single: tuple, multi: tuple) -> list[dict]:
     """Both approaches' rows; an answer is (prediction, confidence) or (prediction, confidence, low, high)."""
     rows = []
-    for model, answer in ((task.name, single), ("multitask", multi)):
+    for model, approach, answer in ((task.name, SINGLE, single), ("multitask", MULTI, multi)):
         prediction, confidence, low, high = (*answer, NAN, NAN)[:4]
-        keys = {"image": image, "face": 0, "model": model, "task": task.name, "target": target}
+        names = {"model": model, "approach": approach.name, "task": task.name}
+        keys = {"image": image, "face": 0, **names, "target": target}
         rows.append({**keys, "prediction": prediction, "confidence": confidence, "low": low, "high": high})
     return rows
 

@@ -15,11 +15,12 @@ from facemtl.evaluation import (
     metric_tables,
     reliability,
 )
-from facemtl.prediction import APPROACHES
-from facemtl.robustness import COLUMNS, PERTURBATIONS
-from facemtl.runs import by_approach, by_weighting, learning
+from facemtl.inference.perturbations import PERTURBATIONS
+from facemtl.inference.predictor import APPROACHES
+from facemtl.robustness import COLUMNS
+from facemtl.studies import WEIGHTINGS, learning, named
 from facemtl.tasks import GENDER, INTERVAL, RACE, TASKS
-from tests.support import ROOT, made_up_runs
+from tests.support import ROOT, made_up_studies
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +37,14 @@ def groups(results):
 def perturbed() -> pd.DataFrame:
     """Made-up robustness results, no two rows of the same value."""
     rows = [
-        (p.name, float(amount), task.name if single else "multitask", task.name, task.metric.name, 600)
+        (p.name, float(amount), model, approach, task.name, task.metric.name, 600)
         for p in PERTURBATIONS
         for amount in (p.none, *p.amounts)
         for task in TASKS
-        for single in (True, False)
+        for model, approach in ((task.name, "single"), ("multitask", "multi"))
     ]
     values = np.random.default_rng(0).uniform(5, 95, len(rows))
-    table = pd.DataFrame(rows, columns=COLUMNS[:6]).assign(value=values, change=values - 50)
+    table = pd.DataFrame(rows, columns=COLUMNS[:7]).assign(value=values, change=values - 50)
     return table.sample(frac=1, random_state=0)
 
 
@@ -151,9 +152,12 @@ def test_figures_of_nothing_are_empty_not_broken(errors, groups, perturbed):
         assert figure.to_json()
 
 
-@pytest.mark.parametrize(("select", "by"), [(by_approach, "approach"), (by_weighting, "weighting")])
-def test_every_training_is_a_mark_and_their_mean_a_stroke(select, by):
-    table = select(made_up_runs())
+@pytest.mark.parametrize(("names", "by"), [({"seeds": ""}, "approach"), (WEIGHTINGS, "weighting")])
+def test_every_training_is_a_mark_and_their_mean_a_stroke(names, by):
+    studies = made_up_studies()
+    if by == "weighting":
+        studies = studies[studies["approach"] == "multi"]
+    table = named(studies, names, "weighting")
     figure = plots.spread_over_seeds(table, by)
     titles = [axis.title.text for axis in figure.select_xaxes()]
     for task, title in zip(TASKS, titles, strict=True):

@@ -8,29 +8,18 @@ import pytest
 from facemtl.cost import COSTS_FILE
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation import METRICS_FILE
-from facemtl.report import DOCUMENTS, SECTIONS, fill
-from facemtl.runs import RUNS_FILE
+from facemtl.report import DOCUMENTS, SECTIONS, fill, overall
+from facemtl.seeds import SEEDS_FILE, compare_seeds, save_seeds
 from facemtl.tables import write_table
-from facemtl.tasks import AGE, TASKS, task_named
-from tests.support import ROOT, made_up_runs
+from facemtl.tasks import TASKS, task_named
+from tests.support import ROOT, made_up_seeds
 
 SHIPPED = ROOT / "assets" / "validation"
 
 
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory):
-    """The shipped tables, and made-up ones of short trainings."""
-    folder = tmp_path_factory.mktemp("measured")
-    for file in SHIPPED.iterdir():
-        (folder / file.name).symlink_to(file)
-    (folder / RUNS_FILE).unlink(missing_ok=True)
-    write_table(made_up_runs(), folder / RUNS_FILE)
-    return folder
-
-
 @pytest.mark.parametrize("name", [name for name in SECTIONS if name != "answer"])
-def test_a_section_is_one_table_without_gaps(name, measured):
-    lines = SECTIONS[name](measured).split("\n\n")[0].splitlines()
+def test_a_section_is_one_table_without_gaps(name):
+    lines = SECTIONS[name](SHIPPED).split("\n\n")[0].splitlines()
     assert len(lines) > 2
     assert len({line.count(" | ") for line in lines}) == 1
     assert not re.search(r"\bnan\b|\bNone\b|\binf\b", "\n".join(lines))
@@ -86,42 +75,25 @@ def test_the_answer_follows_the_intervals(better, says, tmp_path):
         assert ("Three are better" in line) == (high < 0)
 
 
-def with_runs(tmp_path, runs):
-    folder = shipped(tmp_path)
-    (folder / RUNS_FILE).unlink(missing_ok=True)
-    write_table(runs, folder / RUNS_FILE)
-    return folder
-
-
 @pytest.mark.parametrize(
     "gains",
     [{"gender": 1, "race": -1, "age": 0}, {"gender": 0, "race": 0, "age": 0}, {"gender": 1, "race": 1, "age": 1}],
     ids=str,
 )
-def test_the_answer_says_what_outlives_the_luck_of_a_training(gains, tmp_path):
+def test_of_several_seeds_answer_and_results_tell_the_mean_and_its_interval(gains, results, tmp_path):
     """Seeds differ by 0.1; a gain of 1 is far beyond that, one of 0 is not."""
-    runs = made_up_runs()
-    for row in runs[runs["experiment"] == "base"].index:
-        task = task_named(runs.at[row, "task"])
-        gain = gains[task.name] * (runs.at[row, "model"] == "multitask") * (-1 if task.metric.lower_is_better else 1)
-        runs.loc[row, "value"] = 50 + gain + 0.1 * runs.at[row, "seed"]
-    text = SECTIONS["answer"](with_runs(tmp_path, runs))
-    assert "trained 3 times, but only for 6 epochs on images of 64 px" in text
-    said = {1: "one model is better by 1.", -1: "three are better by 1.", 0: "the difference may be luck."}
-    for task in TASKS:
-        lines = [line for line in text.splitlines() if line.startswith(f"- **{task.title}:")]
-        assert said[gains[task.name]] in lines[1]
-        assert ("best of 3 learning rates for each" in lines[1]) == (gains[task.name] != 0)
-
-
-@pytest.mark.parametrize("left", [{"seed": 0}, {"model": "multitask"}, {"experiment": "ema"}], ids=str)
-def test_of_too_few_trainings_the_answer_says_nothing(left, tmp_path):
-    runs = made_up_runs()
-    ((column, value),) = left.items()
-    folder = with_runs(tmp_path, runs[runs[column] == value])
-    assert "luck of a training?" not in SECTIONS["answer"](folder)
-    for name in ("luck", "rates", "weightings", "search"):
-        assert SECTIONS[name](folder).startswith("|")
+    folder = shipped(tmp_path)
+    (folder / SEEDS_FILE).unlink(missing_ok=True)
+    save_seeds(table := made_up_seeds(results, 3, gains), folder)
+    text, rows = SECTIONS["answer"](folder), SECTIONS["results"](folder)
+    assert "from 3 seeds each" in text and "trained once" not in text
+    judged = {1: "One model is better.", -1: "Three are better.", 0: "could be chance."}
+    for row in compare_seeds(table, n_resamples=10).itertuples():
+        task = task_named(row.task)
+        line = next(line for line in text.splitlines() if line.startswith(f"- **{task.title}:"))
+        assert judged[gains[task.name]] in line and task.metric.words(row.multi) in line
+        of_task = next(line for line in rows.splitlines() if line.startswith(f"| {task.name}"))
+        assert f"{task.metric.words(row.multi)} ± {task.metric.number(row.multi_sd)}" in of_task
 
 
 def test_the_answer_s_numbers_are_the_measured_ones():
@@ -139,32 +111,11 @@ def test_history_is_as_it_was_published():
     assert "10.63 years" in text and "5.47 years" in text and "0.01" in text
 
 
-def test_luck_names_means_and_deviations_over_seeds(measured):
-    by = made_up_runs().query("experiment == 'base' and task == 'age' and model == 'age'")["value"]
-    assert f"{by.mean():.2f} years ± {by.std():.2f}" in SECTIONS["luck"](measured)
-
-
-def test_recipes_are_compared_where_all_four_models_were_trained_with_them(tmp_path):
-    """By hand: age 5 years by one model and 6 by three; `lost` has no multi-task model, a rate is no recipe."""
-    row = {"question": "?", "seed": 0, "metric": "mae", "value": 5.0, "epochs": 4, "size": 64, "seconds": 60}
-    rows = []
-    for name in ("base", "longer", "lost", "lr-1e-3"):
-        for task in TASKS:
-            shared = {**row, "experiment": name, "task": task.name, "metric": task.metric.name}
-            rows.append({**shared, "model": task.name, "value": 6.0 if task is AGE else 80.0})
-            rows.append({**shared, "model": "multitask", "value": 5.0 if task is AGE else 88.0})
-    runs = pd.DataFrame(rows)
-    write_table(runs[(runs["experiment"] != "lost") | (runs["model"] != "multitask")], tmp_path / RUNS_FILE)
-    _, _, *lines = SECTIONS["recipes"](tmp_path).splitlines()
-    assert [line.split(" | ")[0] for line in lines] == ["| base", "| longer"]
-    assert "6.00 / 5.00 years (-1.00)" in lines[0] and "80.0 / 88.0 % (+8.0)" in lines[0]
-    assert f"{(10 + 10 + 100 / 6) / 3:+.1f} %" in lines[0]
-
-
-def test_the_search_names_each_change_beside_its_effect(measured):
-    runs = made_up_runs().query("task == 'race' and model == 'multitask' and seed == 0").set_index("experiment")["value"]
-    (line,) = (line for line in SECTIONS["search"](measured).splitlines() if "| ema |" in line)
-    assert f"{runs['ema']:.1f} % ({runs['ema'] - runs['base']:+.1f})" in line
+def test_the_first_edition_stands_beside_the_models_of_now():
+    first, now = SECTIONS["editions"](SHIPPED).splitlines()[2:]
+    assert "93.1 % / 94.0 %" in first and "4.52 years / 4.54 years" in first
+    for row in overall(SHIPPED).itertuples():
+        assert task_named(row.task).metric.words(row.multi) in now
 
 
 def test_what_is_not_marked_is_left_alone():

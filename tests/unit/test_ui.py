@@ -22,8 +22,8 @@ from facemtl import plots
 from facemtl.detection import open_image, whole
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation import age_groups, confusion, load_metrics, metric_tables, metrics_of, track_records
-from facemtl.prediction import APPROACHES, Predictor, approach_of
-from facemtl.runs import RUNS_FILE
+from facemtl.inference.predictor import APPROACHES, Predictor
+from facemtl.studies import STUDIES_FILE
 from facemtl.tables import write_table
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from facemtl.ui import about, behind, cards, closer, compare, figures, guess, random_faces, training, validation
@@ -141,17 +141,17 @@ def test_pages_hold_every_face_once(pool):
 def saved_results(pool) -> pd.DataFrame:
     """What some evaluation saved of these faces: the multi-task model always said 1, the others 0."""
     rows = [
-        (key[:16], model, task.name, 1.0 if model == "multitask" else 0.0, 1.0)
+        (key[:16], model, approach, task.name, 1.0 if approach == "multi" else 0.0, 1.0)
         for key in pool.table["sha256"]
         for task in TASKS
-        for model in (task.name, "multitask")
+        for model, approach in ((task.name, "single"), ("multitask", "multi"))
     ]
-    return pd.DataFrame(rows, columns=["image", "model", "task", "prediction", "target"])
+    return pd.DataFrame(rows, columns=["image", "model", "approach", "task", "prediction", "target"])
 
 
 def as_measured(predictor: Predictor, saved: pd.DataFrame) -> Predictor:
     """The models, as if an evaluation of them had come to these results."""
-    return Predictor(replace(m, checkpoint=replace(m.checkpoint, metrics=metrics_of(m, saved))) for m in predictor.models)
+    return Predictor(replace(m, info=replace(m.info, metrics=metrics_of(m, saved))) for m in predictor.models)
 
 
 def test_saved_predictions_are_used_where_they_are_of_the_same_models(synthetic_faces, predictor):
@@ -160,7 +160,7 @@ def test_saved_predictions_are_used_where_they_are_of_the_same_models(synthetic_
     measured = as_measured(predictor, saved)
     pool.learn(Answers(measured, saved))
     assert (pool.predictions["age"]["multi"] == 1).all() and (pool.predictions["age"]["single"] == 0).all()
-    other.learn(Answers(predictor, saved))  # their checkpoints say that they were measured otherwise
+    other.learn(Answers(predictor, saved))  # their files say that they were measured otherwise
     assert len(other.predictions) == len(pool.predictions) and not other.predictions.equals(pool.predictions)
 
 
@@ -181,8 +181,8 @@ def test_a_face_is_looked_at_once_and_every_answer_is_its_own(pool, predictor, m
         faces = pool.draw(5, Wish(seed))
         found = answers.of([f.image for f in faces], lambda positions, faces=faces: [faces[i].face.crop for i in positions])
         table = predict([f.face.crop for f in faces], faces=range(5)).table
-        for row, approach in zip(table.itertuples(), approach_of(table), strict=True):
-            assert found.iloc[row.face][row.task, approach] == pytest.approx(row.prediction, abs=1e-3)
+        for row in table.itertuples():
+            assert found.iloc[row.face][row.task, row.approach] == row.prediction
     assert len(asked) == len(set(asked)) > 5
 
 
@@ -401,9 +401,9 @@ def test_an_answer_says_how_good_such_answers_were(predictor, pool, results):
     labelled = pool.draw(1, Wish(3))[0]
     said = text(compare.answer(predictor, looks.look_at_face(labelled), records=track_records(results)))
     table = predictor.predict([labelled.face.crop]).table
-    validated = results.assign(band=age_groups(results["prediction"]), approach=approach_of(results))
+    validated = results.assign(band=age_groups(results["prediction"]))
     for approach in APPROACHES:
-        mine = table[approach_of(table) == approach.name].set_index("task")["prediction"]
+        mine = table[table["approach"] == approach.name].set_index("task")["prediction"]
         rows = validated[validated["approach"] == approach.name]
         alike = rows[(rows["task"] == "age") & (rows["band"] == age_groups(mine[["age"]]).iloc[0])]
         errors = (alike["prediction"] - alike["target"]).abs()
@@ -681,9 +681,7 @@ def test_tables_mark_the_rows_that_can_be_hidden(results):
 
 def test_the_findings_mark_what_can_be_hidden(tmp_path):
     for file in (MEASURED).iterdir():
-        if file.name != RUNS_FILE:
-            (tmp_path / file.name).symlink_to(file)
-    write_table(support.made_up_runs(), tmp_path / RUNS_FILE)
+        (tmp_path / file.name).symlink_to(file)
     for line in training.findings(tmp_path).splitlines():
         assert bool(re.search(r"\b(gender|race)\b", line, re.IGNORECASE)) is ('class="sensitive"' in line)
         assert line.endswith("</span>") is ('class="sensitive"' in line)
@@ -977,7 +975,7 @@ def test_a_pool_finds_the_faces_of_images(pool):
 
 def test_a_damaged_history_costs_only_its_curves(predictor, tmp_path):
     for loaded in predictor.models:
-        (tmp_path / f"{loaded.name}.history.csv").write_text("epoch,size\n1,")
+        (tmp_path / f"{loaded.name}.history.csv").write_text("epoch,train_loss\n")
     with gr.Blocks() as demo, gr.Tab() as tab:
         training.build(predictor, tmp_path, load_metrics(MEASURED), MEASURED, tab)
     said = [block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)]
@@ -1023,22 +1021,29 @@ def test_a_figure_that_cannot_be_drawn_costs_no_other(error, said, capsys):
     assert ("KeyError" in capsys.readouterr().err) == isinstance(error, KeyError)  # whoever runs the server can find out
 
 
-@pytest.mark.parametrize("content", ["experiment,seed\nbase,", "", "\x00\x01"])
+@pytest.mark.parametrize("content", ["study,seed\nseeds,", "", "\x00\x01"])
 def test_damaged_trainings_are_named_and_stop_nothing(predictor, tmp_path, content):
     for file in MEASURED.iterdir():
         (tmp_path / file.name).symlink_to(file)
-    (tmp_path / RUNS_FILE).unlink()
-    (tmp_path / RUNS_FILE).write_text(content)
+    (tmp_path / STUDIES_FILE).unlink(missing_ok=True)
+    (tmp_path / STUDIES_FILE).write_text(content)
     with gr.Blocks() as demo, gr.Tab() as tab:
         training.build(predictor, tmp_path, load_metrics(MEASURED), tmp_path, tab)
     said = [block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)]
-    assert any("Cannot be shown" in html and RUNS_FILE in html for html in said)
+    assert any("Cannot be shown" in html and STUDIES_FILE in html for html in said)
     assert any("What is multi-task learning?" in html for html in said)
 
 
-def test_trainings_without_several_models_tell_nothing_of_luck(predictor, tmp_path):
-    write_table(support.made_up_runs().query("experiment == 'uncertainty'"), tmp_path / RUNS_FILE)
+@pytest.mark.parametrize(
+    ("left", "told", "not_told"),
+    [
+        ("study == 'equal-weights' or study == 'learned-weights'", "how losses are weighed", "seed of a training"),
+        ("study == 'seeds'", "seed of a training", "how losses are weighed"),
+    ],
+)
+def test_studies_tell_what_they_ask_and_nothing_else(predictor, tmp_path, left, told, not_told):
+    write_table(support.made_up_studies().query(left), tmp_path / STUDIES_FILE)
     with gr.Blocks() as demo, gr.Tab() as tab:
         training.build(predictor, tmp_path, load_metrics(MEASURED), tmp_path, tab)
     said = " ".join(block.value for block in demo.blocks.values() if isinstance(block, gr.HTML))
-    assert "luck of a training" not in said and "how losses are weighed" in said
+    assert told in said and not_told not in said

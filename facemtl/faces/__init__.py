@@ -1,0 +1,18 @@
+"""An image -> the faces in it, each turned upright and framed as UTKFace frames faces.
+
+>>> from facemtl.faces import detect, open_image
+>>> detect(open_image("photo.jpg"))[0].crop.shape  # doctest: +SKIP
+(436, 436, 3)
+"""
+
+from .align import LARGEST_CROP, Square, cut
+from .crops import DETECTOR, as_record, detect, face_at, overlap, prepare, whole
+from .face import Face
+from .photo import DECODED_SIDE, MOST_MEGAPIXELS, PIXEL_SIZE, open_image
+from .quality import weaknesses
+
+__all__ = [
+    "DECODED_SIDE", "DETECTOR", "LARGEST_CROP", "MOST_MEGAPIXELS", "PIXEL_SIZE", "Face", "Square",
+    "as_record", "cut", "detect", "face_at", "open_image", "overlap", "prepare", "weaknesses",
+    "whole",
+]  # fmt: skip

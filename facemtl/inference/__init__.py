@@ -1,0 +1,1 @@
+"""Model files -> answers, on ONNX Runtime."""

@@ -1,0 +1,189 @@
+"""A model file: one `.onnx` that holds the graph, its weights, and in its metadata all else that an answer needs.
+
+Weights are stored as float16 and computed in float32. The file names its own hash: whatever is damaged is seen when it is
+opened. Writing takes torch and onnx; `ModelInfo.of_file` takes neither.
+"""
+
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import FaceMTLError
+from ..tables import write_whole
+from ..tasks import Task, task_named
+
+if TYPE_CHECKING:
+    import torch
+
+    from .face_model import FaceModel
+
+INPUT = "images"  # RGB (N, 3, size, size), float32 in [0, 1]; outputs are named after their tasks: logits (N, n_outputs)
+SUFFIX = ".onnx"
+_INFO, _HASH = "facemtl", "sha256"  # keys of the metadata
+_NO_HASH = "0" * 64  # stands in the place of the hash while the file is hashed
+_AGAIN = "Fetch it again, or train the model again."
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The metadata of a model file."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    backbone: str
+    size: int  # of the images that the model sees, in px a side
+    # By task: "temperature" of the logits; "margin" in units, added to both ends of a regression's interval.
+    calibration: dict[str, dict[str, float]] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    # Filled in when the file is written:
+    weights: str = ""  # the first half of the sha256 of graph and weights: the same for any calibration
+    parameters: int = 0  # how many numbers were learned
+
+    @classmethod
+    def of_file(cls, content: bytes, metadata: Mapping[str, str], file: str) -> "ModelInfo":
+        """What the metadata of a file with that content say. FaceMTLError where it is no model file, or damaged."""
+        found = metadata.get(_HASH, "")
+        if _INFO not in metadata or len(found) != len(_NO_HASH):
+            raise FaceMTLError(f"{file} is not a model of facemtl. {_AGAIN}")
+        if hashlib.sha256(content.replace(found.encode(), _NO_HASH.encode(), 1)).hexdigest() != found:
+            raise FaceMTLError(f"{file} is damaged. {_AGAIN}")
+        try:
+            fields = json.loads(metadata[_INFO])
+            outputs = dict(fields.pop("outputs"))
+            tasks = tuple(task_named(name) for name in outputs)
+            info = cls(**{**fields, "tasks": tasks})
+            if not tasks:
+                raise ValueError("it answers no task")
+        except (ValueError, TypeError, KeyError, AttributeError, FaceMTLError) as error:
+            raise FaceMTLError(f"{file} is of another version of facemtl ({error}). {_AGAIN}") from error
+        for task in tasks:
+            if outputs[task.name] != [str(each) for each in task.bins]:
+                raise FaceMTLError(
+                    f"{file} answers {task.name} with {', '.join(outputs[task.name][:9])}; "
+                    f"expected {', '.join(map(str, task.bins[:9]))}. Train the model again."
+                )
+        return info
+
+    @property
+    def fingerprint(self) -> str:
+        """16 digits that differ for other weights, and for another calibration of the same weights."""
+        told = json.dumps([self.weights, self.calibration], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    def as_json(self) -> str:
+        plain = {**asdict(self), "outputs": {task.name: [str(each) for each in task.bins] for task in self.tasks}}
+        del plain["tasks"]
+        return json.dumps(plain)
+
+
+def write_model(file: Path, model: "FaceModel", info: ModelInfo) -> None:
+    """Write the model file, whole or not at all."""
+    import torch
+
+    plain = model.for_answers()
+    example = torch.zeros(2, 3, info.size, info.size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch, about its own code
+        program = torch.onnx.export(
+            plain, (example,), dynamo=True, verbose=False, optimize=False,
+            input_names=[INPUT], output_names=[task.name for task in info.tasks],
+            dynamic_shapes={"images": {0: torch.export.Dim("n")}},
+        )  # fmt: skip
+    proto = program.model_proto
+    _clear_notes(proto)
+    _store_as_float16(proto)
+    _write(file, proto, info)
+
+
+def rewrite_info(file: Path, info: ModelInfo) -> None:
+    """Give a model file other metadata: another calibration, for example."""
+    import onnx
+
+    _write(file, onnx.load(file), info)
+
+
+def load_weights(file: Path) -> dict[str, "torch.Tensor"]:
+    """The weights of a model file, as the `state_dict` of its FaceModel. FaceMTLError where there are none."""
+    import onnx
+    import torch
+
+    try:
+        content = file.read_bytes()
+        proto = onnx.load_from_string(content)
+    except OSError as error:
+        raise FaceMTLError(f"The model {file} cannot be read ({error.strerror}).") from error
+    except Exception as error:  # what a damaged file makes of the parser
+        raise FaceMTLError(f"{file} is not a model of facemtl. {_AGAIN}") from error
+    ModelInfo.of_file(content, {each.key: each.value for each in proto.metadata_props}, file.name)
+    return {
+        each.name: torch.from_numpy(onnx.numpy_helper.to_array(each).astype(np.float32))
+        for each in proto.graph.initializer
+        if each.name.startswith(("backbone.", "heads."))
+    }
+
+
+def load_model(file: Path, info: ModelInfo) -> "FaceModel":
+    """The FaceModel of a model file, in evaluation mode, to train on or to look into."""
+    from .face_model import FaceModel
+
+    model = FaceModel(info.tasks, info.backbone)
+    model.load_state_dict(load_weights(file), strict=False)
+    return model.eval()
+
+
+def _write(file: Path, proto, info: ModelInfo) -> None:
+    del proto.metadata_props[:]
+    weights = hashlib.sha256(proto.graph.SerializeToString(deterministic=True)).hexdigest()[:32]
+    described = replace(info, weights=weights, parameters=_n_parameters(proto))
+    proto.metadata_props.add(key=_INFO, value=described.as_json())
+    proto.metadata_props.add(key=_HASH, value=_NO_HASH)
+    content = proto.SerializeToString(deterministic=True)
+    found = hashlib.sha256(content).hexdigest()
+    write_whole(file, content.replace(_NO_HASH.encode(), found.encode(), 1))
+
+
+def _n_parameters(proto) -> int:
+    """The number of weights that were learned; statistics of normalisations were measured."""
+    measured = (".running_mean", ".running_var")
+    return sum(
+        math.prod(each.dims)
+        for each in proto.graph.initializer
+        if each.name.startswith(("backbone.", "heads.")) and not each.name.endswith(measured)
+    )
+
+
+def _store_as_float16(proto) -> None:
+    """Keep each large float32 weight as float16, with a node that casts it to float32: half the size, the same arithmetic."""
+    import onnx
+
+    largest, casts = float(np.finfo(np.float16).max), []
+    for weight in proto.graph.initializer:
+        if weight.data_type != onnx.TensorProto.FLOAT or not weight.name.startswith(("backbone.", "heads.")):
+            continue
+        values = onnx.numpy_helper.to_array(weight).clip(-largest, largest).astype(np.float16)
+        casted = f"{weight.name}.float32"
+        casts.append(onnx.helper.make_node("Cast", [weight.name], [casted], to=onnx.TensorProto.FLOAT))
+        for node in proto.graph.node:
+            for i, name in enumerate(node.input):
+                if name == weight.name:
+                    node.input[i] = casted
+        weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    nodes = [*casts, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+
+
+def _clear_notes(proto) -> None:
+    """Drop what the exporter notes about the Python source: paths of this machine, and much of the file's size."""
+    for node in [*proto.graph.node, *proto.graph.value_info, *proto.graph.initializer, proto.graph]:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del proto.graph.value_info[:]

@@ -1,0 +1,151 @@
+"""TrainConfig and a table of images -> a fastai Learner."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.callback.schedule import SuggestionMethod  # noqa: F401  (patches fit_one_cycle and lr_find into Learner)
+from fastai.callback.training import GradientClip
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastai.optimizer import Adam
+from torch import nn
+
+from ..data import CALIBRATION, TRAIN, decode_images
+from ..errors import FaceMTLError
+from ..models.face_model import FaceModel
+from ..models.model_file import load_weights
+from ..tasks import Task, task_named
+from .augment import augment
+from .callbacks import Autocast, FreeLossWeights, PrepareBatches, RunningMean, TaskMetric
+from .config import Augmentation, TrainConfig
+from .loader import FaceLoader
+from .losses import joint_loss
+
+STORED = 1.125  # images are kept by so much larger than they are seen: rotation and shift draw pixels from beyond the edges
+MEASURED_ON = 1280  # training images that inserted normalisations are calibrated on
+
+
+def face_learner(
+    config: TrainConfig, images: pd.DataFrame, *, cache: Path | None = None, device: str = "auto", is_new: bool = True
+) -> Learner:
+    """A Learner with two groups of parameters, backbone and heads, that looks at calibration images after each epoch.
+
+    `images` is the table of `data.read_folder`; `cache` a folder for decoded images. A Learner that is not `is_new` is to be
+    given the weights of an interrupted training.
+    """
+    tasks = tuple(_as_trained(task_named(name), config) for name in config.tasks)
+    _check_labels(images, tasks)
+    where = _device(device)
+    torch.manual_seed(config.seed)
+    start = load_weights(Path(config.start)) if config.start and is_new else None
+    model = FaceModel(tasks, config.backbone, pretrained=config.pretrained and is_new and not start, dropout=config.dropout)
+    if start:
+        model.start_from(start)
+    _check_size(model, config)
+    train_rows, calibration_rows = _rows(images, tasks, config)
+    decoded = torch.from_numpy(decode_images(images["file"], round(config.size * STORED), cache))
+    if model.insert_norms() and is_new:
+        model.calibrate_norms(_some(decoded, train_rows, config))
+    model.to(device=where, memory_format=torch.channels_last)
+    targets = [torch.tensor(images[task.column].to_numpy(np.float32)) for task in tasks]
+    loaders = DataLoaders(
+        FaceLoader(decoded, targets, train_rows, config.batch_size, seed=config.seed),
+        FaceLoader(decoded, targets, calibration_rows, config.batch_size),
+        device=where,
+    )
+    loss = joint_loss(config.weighting, tasks).to(where)
+
+    def splitter(model: nn.Module) -> list[list[nn.Parameter]]:
+        return [list(model.backbone.parameters()), [*model.heads.parameters(), *loss.parameters()]]
+
+    return Learner(
+        loaders,
+        model,
+        loss_func=loss,
+        opt_func=Adam,  # fastai's is AdamW: weight decay is decoupled
+        splitter=splitter,
+        metrics=[TaskMetric(task, i) for i, task in enumerate(tasks)],
+        wd=config.weight_decay,
+        train_bn=False,  # a frozen backbone is frozen whole: its gradients would take most of the time
+        cbs=[
+            PrepareBatches(config), Autocast(where, precision(where) == "bfloat16"), FreeLossWeights(),
+            GradientClip(config.grad_clip), RunningMean(config.ema),
+        ],
+        path=".",
+    )  # fmt: skip
+
+
+def _as_trained(task: Task, config: TrainConfig) -> Task:
+    """The task with those settings of its loss that the recipe decides."""
+    return replace(task, **{name: getattr(config, name) for name in ("label_smoothing", "sigma") if hasattr(task, name)})
+
+
+def _check_labels(images: pd.DataFrame, tasks: tuple[Task, ...]) -> None:
+    """A task is learned from labels of training images, and looked at on calibration images."""
+    for task in tasks:
+        for split in (TRAIN, CALIBRATION):
+            labels = images.loc[images["split"] == split, task.column]
+            if len(labels) and labels.isna().all():
+                raise FaceMTLError(
+                    f"None of the {len(labels):,} {split} images has a label in the column {task.column}. "
+                    "Add labels, or choose other --tasks."
+                )
+
+
+def _rows(images: pd.DataFrame, tasks: tuple[Task, ...], config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    """The rows to learn from, and those to look at after each epoch, on which nothing is reported.
+
+    Images without any label of the tasks are left out. Of the others `share` are learned from: the first in the order of
+    their hashes, so that every model of a share learns from the same images.
+    """
+    useful = images[[task.column for task in tasks]].notna().any(axis=1)
+    train_rows, calibration_rows = (np.flatnonzero(useful & (images["split"] == s)) for s in (TRAIN, CALIBRATION))
+    train_rows = train_rows[: round(config.share * len(train_rows))]
+    if len(train_rows) < config.batch_size:
+        raise FaceMTLError(
+            f"There are {len(train_rows)} training images, fewer than one batch of {config.batch_size}. "
+            "Add images or choose a smaller --batch-size."
+        )
+    if not len(calibration_rows):
+        raise FaceMTLError("There are no calibration images. Add images: a fifteenth of them is set aside by their content.")
+    return train_rows, calibration_rows
+
+
+def _some(decoded: torch.Tensor, rows: np.ndarray, config: TrainConfig) -> torch.Tensor:
+    """Training images as the model sees them without augmentation of light: (N, 3, size, size) in [0, 1]."""
+    drawn = np.random.default_rng(config.seed).choice(rows, min(MEASURED_ON, len(rows)), replace=False)
+    only_moved = Augmentation(light=0, dark=0, tint=0, gray=0, blur=0, jpeg=0, erase=0)
+    return augment(decoded[torch.from_numpy(drawn)].permute(0, 3, 1, 2).float() / 255, config.size, only_moved)
+
+
+def _check_size(model: FaceModel, config: TrainConfig) -> None:
+    """Some backbones take images of one size only: better known before an hour of training than after."""
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, config.size, config.size))
+    except Exception as error:  # each backbone complains in its own way
+        raise FaceMTLError(
+            f"{config.backbone} cannot take images of {config.size} px ({error}). Choose another --size or --backbone."
+        ) from error
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise FaceMTLError(f"The device {name!r} cannot be used here. Try --device cpu, or auto.") from error
+    return torch.device(name)
+
+
+def precision(device: torch.device) -> str:
+    """bfloat16 where the hardware multiplies it faster than float32."""
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and any(torch.cpu.get_capabilities().get(k) for k in ("amx_bf16", "avx512_bf16"))
+    return "bfloat16" if fast else "float32"

@@ -1,0 +1,146 @@
+"""FaceModel: one backbone, one head per task; its start from other models, and its copy that answers."""
+
+from itertools import combinations
+
+import pytest
+import torch
+
+from facemtl.errors import FaceMTLError
+from facemtl.models import FACE_RESNET, backbones
+from facemtl.models.face_model import FaceModel
+from facemtl.tasks import AGE, GENDER, RACE, TASKS
+from tests import support
+
+IMAGES = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+FACES = torch.rand(6, 3, 120, 120, generator=torch.Generator().manual_seed(1))  # large enough for dlib's network
+
+subsets = pytest.mark.parametrize(
+    "tasks", [s for n in (1, 2, 3) for s in combinations(TASKS, n)], ids=lambda tasks: "+".join(t.name for t in tasks)
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_backbone():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(backbones.OWN, "small", support.small_backbone)
+        yield
+
+
+def seen_data(model: FaceModel, images: torch.Tensor = IMAGES) -> FaceModel:
+    """Give batch norms statistics that are not their initial ones, as training does."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for _ in range(3):
+            model.train()(torch.rand(8, *images.shape[1:]))
+    return model.eval()
+
+
+def answers(model: FaceModel, images: torch.Tensor = IMAGES) -> torch.Tensor:
+    """(B, outputs of all heads)."""
+    with torch.no_grad():
+        return torch.cat([*model.eval()(images).values()], dim=1)
+
+
+# -------------------------------------------------------------------------------------------- answers
+
+
+@subsets
+def test_a_model_answers_its_tasks_and_no_other(tasks):
+    model = FaceModel(tasks, "small").eval()
+    with torch.no_grad():
+        logits = model(IMAGES)
+    assert {name: out.shape for name, out in logits.items()} == {t.name: (3, t.n_outputs) for t in tasks}
+
+
+def test_a_single_task_model_is_a_multi_task_model_with_one_head():
+    multi = seen_data(FaceModel(TASKS, "small"))
+    for task in TASKS:
+        single = FaceModel((task,), "small").eval()
+        single.load_state_dict({k: v for k, v in multi.state_dict().items() if k in single.state_dict()})
+        with torch.no_grad():
+            torch.testing.assert_close(single(IMAGES)[task.name], multi(IMAGES)[task.name])
+
+
+def test_a_further_task_costs_one_head():
+    one, two = FaceModel((GENDER,), "small"), FaceModel((GENDER, AGE), "small")
+    assert two.n_parameters - one.n_parameters == 2 * 128 + 128 * 117 + 117  # a normalisation and a linear layer
+
+
+def test_images_are_normalised_inside_the_model():
+    model = seen_data(FaceModel((GENDER,), "small"))
+    mean, std = torch.tensor(backbones.IMAGENET_MEAN), torch.tensor(backbones.IMAGENET_STD)
+    by_hand = torch.stack([(IMAGES[:, i] - mean[i]) / std[i] for i in range(3)], dim=1)
+    with torch.no_grad():
+        torch.testing.assert_close(model(IMAGES)["gender"], model.heads["gender"](model.backbone(by_hand)))
+
+
+def test_images_of_one_batch_do_not_influence_each_other():
+    model = seen_data(FaceModel(TASKS, "small"))
+    together = answers(model)
+    for i in range(len(IMAGES)):
+        torch.testing.assert_close(answers(model, IMAGES[i : i + 1])[0], together[i], rtol=1e-3, atol=1e-5)
+
+
+def test_a_model_without_tasks_is_refused():
+    with pytest.raises(FaceMTLError, match="at least one task"):
+        FaceModel(())
+
+
+# ------------------------------------------------------------------------------------- its own start
+
+
+def test_a_model_starts_with_the_answers_of_a_trained_one():
+    trained, model = seen_data(FaceModel(TASKS, "small")), FaceModel(TASKS, "small")
+    model.start_from(trained.state_dict())
+    assert torch.equal(answers(model), answers(trained))
+
+
+def test_a_model_starts_with_the_heads_of_the_tasks_that_both_have():
+    trained, model = seen_data(FaceModel((GENDER, AGE), "small")), FaceModel((RACE, AGE), "small")
+    own = model.heads["race"][-1].weight.clone()
+    model.start_from(trained.state_dict())
+    assert torch.equal(model.heads["age"][-1].weight, trained.heads["age"][-1].weight)
+    assert torch.equal(model.heads["race"][-1].weight, own)
+    for name, value in trained.backbone.state_dict().items():
+        assert torch.equal(model.backbone.state_dict()[name], value)
+
+
+@pytest.mark.parametrize(("backbone", "of"), [("resnet18", "small"), ("small", "resnet18"), (FACE_RESNET, "resnet18")])
+def test_a_model_does_not_start_from_another_backbone(backbone, of):
+    with pytest.raises(FaceMTLError, match="--backbone"):
+        FaceModel(TASKS, backbone).start_from(FaceModel(TASKS, of).state_dict())
+
+
+# ------------------------------------------------------------------- the normalisations of a training
+
+
+def test_only_a_backbone_without_normalisations_is_given_some():
+    assert FaceModel((GENDER,), FACE_RESNET).insert_norms()
+    assert not FaceModel((GENDER,), "small").insert_norms()
+
+
+def test_inserted_normalisations_change_no_answer():
+    plain = seen_data(FaceModel(TASKS, FACE_RESNET, pretrained=True), FACES)
+    model = FaceModel(TASKS, FACE_RESNET)
+    model.load_state_dict(plain.state_dict())
+    model.insert_norms()
+    model.calibrate_norms(FACES)
+    torch.testing.assert_close(answers(model, FACES), answers(plain, FACES), rtol=1e-3, atol=1e-3)
+
+
+def test_the_copy_that_answers_gives_the_answers_of_the_trained_model():
+    """Also after a training, which leaves normalisations that are no identity."""
+    model = FaceModel(TASKS, FACE_RESNET, pretrained=True)
+    model.insert_norms()
+    model.calibrate_norms(FACES)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    for _ in range(2):
+        optimizer.zero_grad()
+        sum(out.square().mean() for out in model.train()(FACES).values()).backward()
+        optimizer.step()
+    expected = answers(model, FACES)
+    copy = model.for_answers()
+    assert not copy.training and not any(isinstance(m, torch.nn.BatchNorm2d) for m in copy.modules())
+    torch.testing.assert_close(answers(copy, FACES), expected, rtol=1e-3, atol=1e-3)
+    assert any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules()), "the model itself stays as it was"
+    assert torch.equal(answers(model, FACES), expected)

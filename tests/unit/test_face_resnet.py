@@ -1,0 +1,117 @@
+"""dlib's network: its layers by hand, its weights on faces, and the normalisations that come and go."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from facemtl.inference.perturbations import LIGHT, SHIFT
+from facemtl.models import FACE_RESNET
+from facemtl.models.backbones import FACE_RESNET_FILE, backbone_named
+from facemtl.models.face_resnet import MEAN, STD, Block, FaceResNet
+from tests import support
+
+IMAGES = torch.rand(5, 3, 110, 110, generator=torch.Generator().manual_seed(0)) - 0.4
+
+
+@pytest.fixture
+def network() -> FaceResNet:
+    return backbone_named(FACE_RESNET, pretrained=True).module.eval()
+
+
+def features(network: FaceResNet, images: torch.Tensor = IMAGES) -> torch.Tensor:
+    with torch.no_grad():
+        return network(images)
+
+
+@pytest.mark.parametrize("size", [103, 112, 150, 200])
+def test_an_image_becomes_256_features(size, network):
+    found = features(network, torch.zeros(2, 3, size, size))
+    assert found.shape == (2, 256) and found.isfinite().all()
+
+
+def test_it_has_29_convolutions_from_the_input_to_the_features(network):
+    shapes = [tuple(each.conv.weight.shape) for each in network.convolutions()]
+    assert len(shapes) == 29 and shapes[0] == (32, 3, 7, 7) and shapes[-1] == (256, 256, 3, 3)
+
+
+def test_the_shortcut_of_a_halving_block_is_a_mean_of_four_padded_with_zeros():
+    block = Block(2, 5, halves=True)
+    for each in (block.conv1, block.conv2):
+        nn.init.zeros_(each.conv.weight)
+        nn.init.zeros_(each.conv.bias)
+    x = torch.rand(1, 2, 6, 8)
+    found = block(x)
+    assert found.shape == (1, 5, 3, 4)
+    for channel in range(5):
+        for row in range(3):
+            for column in range(4):
+                square = x[0, channel, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] if channel < 2 else torch.zeros(1)
+                assert found[0, channel, row, column].item() == pytest.approx(square.mean().item())
+
+
+def test_a_block_adds_its_convolutions_to_what_it_sees():
+    block = Block(4, 4, halves=False)
+    x = torch.randn(2, 4, 7, 7)
+    by_hand = torch.relu(x + block.conv2.conv(torch.relu(block.conv1.conv(x))))
+    torch.testing.assert_close(block(x), by_hand)
+
+
+def test_the_shipped_weights_are_float16_and_small():
+    assert FACE_RESNET_FILE.stat().st_size < 12e6
+    assert "float16" not in {str(p.dtype) for p in backbone_named(FACE_RESNET, pretrained=True).module.parameters()}
+
+
+def test_a_face_is_recognised_when_it_is_moved_or_darkened(network):
+    """What the weights were trained for: of 24 faces, the nearest to a changed one is itself."""
+
+    def seen(crops: list[np.ndarray]) -> torch.Tensor:
+        resized = [np.array(Image.fromarray(crop).resize((150, 150))) for crop in crops]
+        images = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 255
+        found = features(network, (images - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1))
+        return nn.functional.normalize(found - found.mean(dim=0), dim=1)
+
+    crops = [np.asarray(Image.open(file).convert("RGB")) for file in support.composites(24)]
+    faces = seen(crops)
+    for changed in ([SHIFT.apply(crop, 5, 3) for crop in crops], [LIGHT.apply(crop, -50, 0) for crop in crops]):
+        nearest = (seen(changed) @ faces.T).argmax(dim=1)
+        assert (nearest == torch.arange(len(crops))).float().mean() > 0.9
+
+
+# -------------------------------------------------------------------------------------- normalisations
+
+
+def test_calibrated_normalisations_are_the_identity_in_training_too(network):
+    expected = features(network)
+    network.insert_norms()
+    network.calibrate_norms(IMAGES)
+    torch.testing.assert_close(features(network.eval()), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(features(network.train()), expected, rtol=1e-3, atol=1e-3)  # the batch's own statistics
+
+
+def test_statistics_are_those_of_all_images_whatever_their_number(network):
+    """More than one batch of 64, the last one smaller, against statistics worked out at once."""
+    images = torch.rand(70, 3, 104, 104, generator=torch.Generator().manual_seed(2))
+    network.insert_norms()
+    network.calibrate_norms(images)
+    norm = network.stem.norm
+    with torch.no_grad():
+        x = network.stem.conv(images)
+    torch.testing.assert_close(norm.running_mean, x.mean(dim=(0, 2, 3)), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(norm.running_var, x.var(dim=(0, 2, 3), correction=0), rtol=1e-3, atol=1e-4)
+
+
+def test_folded_normalisations_are_gone_and_the_features_stay(network):
+    network.insert_norms()
+    network.calibrate_norms(IMAGES)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for each in network.convolutions():  # as a training leaves them
+            each.norm.weight *= 1 + 0.2 * torch.rand_like(each.norm.weight)
+            each.norm.bias += 0.01 * torch.randn_like(each.norm.bias)
+    expected = features(network.eval())
+    network.fold_norms()
+    assert not [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    torch.testing.assert_close(features(network), expected, rtol=1e-4, atol=1e-4)
+    assert set(network.state_dict()) == set(FaceResNet().state_dict())

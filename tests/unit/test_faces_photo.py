@@ -1,0 +1,201 @@
+"""Image files of every kind: understood, or refused in one sentence."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from facemtl.data import as_rgb
+from facemtl.errors import FaceMTLError
+from facemtl.faces import as_record, detect, open_image, overlap, photo, whole
+from tests import support
+from tests.odd_files import (
+    FACE,
+    GRAY,
+    ODD_FILES,
+    PLACE,
+    POSTSCRIPT,
+    SIZE,
+    lying,
+    mutated,
+    saved,
+    scene,
+)  # fmt: skip
+
+LEFT, TOP, SIDE = PLACE
+SQUARE = (LEFT, TOP, LEFT + SIDE, TOP + SIDE)
+
+
+@pytest.mark.parametrize("file", [f for f in ODD_FILES if not f.is_refused], ids=lambda f: f.name)
+def test_every_kind_of_image_is_understood(file):
+    image = open_image(io.BytesIO(file.content))
+    assert image.mode == "RGB"
+    faces = detect(image)
+    assert bool(faces) is (file.outcome == FACE)
+    if image.size == SIZE:
+        (face,) = faces
+        assert overlap(face.box, SQUARE) > 0.7
+        assert face.crop.dtype == np.uint8 and face.crop.shape[2] == 3
+        assert np.ptp(face.crop) > 100  # neither black nor washed out
+
+
+@pytest.mark.parametrize("file", [f for f in ODD_FILES if f.is_refused], ids=lambda f: f.name)
+def test_what_cannot_be_read_is_refused_in_one_sentence_whatever_it_is_called(file, tmp_path):
+    (tmp_path / file.name).write_bytes(file.content)
+    for source in (tmp_path / file.name, io.BytesIO(file.content)):
+        with pytest.raises(FaceMTLError, match=file.outcome) as error:
+            open_image(source)
+        assert "\n" not in str(error.value) and str(tmp_path) not in str(error.value)
+
+
+MEMORY = """
+import io, resource, sys
+from facemtl.errors import FaceMTLError
+from facemtl.faces import detect, open_image, prepare
+from tests.odd_files import ODD_FILES
+contents = [file.content for file in ODD_FILES]  # makes them all, at its own cost
+prepare()
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+for content in contents:
+    try:
+        detect(open_image(io.BytesIO(content)))
+    except FaceMTLError as error:
+        assert "this machine" not in str(error), "out of memory"
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit to a process's memory")
+def test_no_file_takes_much_memory():
+    """400 MB more than a process that has them all ready: 25 million RGB pixels are 75 MB."""
+    command = [sys.executable, "-c", MEMORY, str(400 * 2**20)]
+    done = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def understood(content: bytes, search: bool = True) -> bool:
+    """Whether it is an image; anything but an image or one sentence fails."""
+    try:
+        image = open_image(io.BytesIO(content))
+    except FaceMTLError as error:
+        assert "\n" not in str(error)
+        return False
+    assert image.mode == "RGB"
+    if search:
+        detect(image)
+    return True
+
+
+def test_damaged_images_are_understood_or_refused():
+    """Every tenth of them is also searched for faces."""
+    damaged = mutated(40)
+    outcomes = [understood(content, search=i % 10 == 0) for i, (_, content) in enumerate(damaged)]
+    assert len(set(outcomes)) == 2  # some damages can be borne
+
+
+@given(st.binary(max_size=300))
+@settings(deadline=None)
+def test_any_bytes_are_refused(content):
+    assert not understood(content)
+
+
+MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"]
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.sampled_from(MODES), st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_any_small_image_comes_back_with_its_size_and_each_face_inside(width, height, mode, seed):
+    content = np.random.default_rng(seed).bytes(width * height * 4)
+    each = {"1": 1, "L": 1, "P": 1, "LA": 2, "I;16": 2, "RGB": 3}.get(mode, 4)
+    size = -(-width // 8) * height if mode == "1" else each * width * height
+    image = Image.frombytes(mode, (width, height), content[:size])
+    opened = open_image(io.BytesIO(saved(image, "TIFF" if mode == "CMYK" else "PNG")))
+    assert opened.size == (width, height) and opened.mode == "RGB"
+    for face in [*detect(opened), whole(opened)]:
+        assert face.crop.shape[0] == face.crop.shape[1] and face.crop.dtype == np.uint8
+        assert 0 < face.square.x <= width and 0 < face.square.y <= height
+
+
+def test_a_large_jpeg_is_reduced_and_says_by_how_much():
+    opened = open_image(io.BytesIO(saved(scene((8000, 6000), (2000, 1000, 3000)), "JPEG")))
+    assert opened.size == (2000, 1500)
+    (face,) = detect(opened)
+    told = as_record(face, opened)
+    assert told["box"] == [4 * v for v in face.box]
+    assert overlap(told["box"], (2000, 1000, 5000, 4000)) > 0.7
+
+
+def test_a_large_jpeg_that_is_thin_is_opened():
+    content = saved(Image.new("RGB", (8000, 3), GRAY), "JPEG")
+    assert open_image(io.BytesIO(content)).height in (1, 2, 3)
+
+
+def test_postscript_starts_no_other_program(monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
+    assert not understood(POSTSCRIPT)
+
+
+def test_a_heic_photo_names_what_reads_it(monkeypatch):
+    monkeypatch.setattr(photo, "_formats", lambda: ("JPEG", "PNG"))
+    (heic,) = [file for file in ODD_FILES if file.name == "phone.heic"]
+    with pytest.raises(FaceMTLError, match=r"HEIC.*pillow-heif"):
+        open_image(io.BytesIO(heic.content))
+
+
+def test_what_is_transparent_becomes_white():
+    image = scene((640, 480), (180, 90, 280)).convert("RGBA")
+    image.putpixel((0, 0), (0, 0, 0, 0))
+    image.putpixel((1, 0), (0, 0, 0, 128))
+    upright = as_rgb(image)
+    assert upright.mode == "RGB" and upright.getpixel((0, 0)) == (255, 255, 255)
+    assert all(abs(v - 127) <= 1 for v in upright.getpixel((1, 0)))
+
+
+def test_16_bits_keep_their_contrast():
+    ramp = np.linspace(1000, 60_000, 100 * 50).astype(np.uint16).reshape(50, 100)
+    found = np.asarray(as_rgb(Image.fromarray(ramp)))[:, :, 0].astype(int)
+    assert found.min() == 0 and found.max() == 255
+    assert (np.diff(found.flatten()) >= 0).all() and len(np.unique(found)) > 250
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 300), (300, 1), (3000, 3), (10_000, 20)])
+def test_tiny_and_thin_images_do_no_harm(size):
+    image = Image.new("RGB", size, "red")
+    assert detect(image) == []
+    assert (whole(image).crop == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_with_an_exif_orientation_gives_the_faces_of_the_upright_one(orientation):
+    upright = scene((640, 480), (60, 40, 200), (330, 150, 280))
+    image, exif = lying(upright, orientation)
+    turned = Image.open(io.BytesIO(saved(image, "PNG", exif=exif)))
+    found, expected = detect(turned), detect(upright)
+    assert [face.box for face in found] == [face.box for face in expected] and len(found) == 2
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a.crop, b.crop)
+    assert whole(turned).box == whole(upright).box
+
+
+def test_a_file_is_opened_upright_and_in_rgb(tmp_path):
+    image, exif = scene((640, 480), (180, 90, 280)), Image.Exif()
+    exif[0x0112] = 6
+    image.convert("L").save(tmp_path / "photo.jpg", exif=exif)
+    opened = open_image(tmp_path / "photo.jpg")
+    assert opened.mode == "RGB" and opened.size == (480, 640)
+    assert open_image(io.BytesIO((tmp_path / "photo.jpg").read_bytes())).size == (480, 640)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda file: None], ids=["a folder", "nothing"])
+def test_what_is_no_file_is_one_message(tmp_path, make):
+    make(tmp_path / "photo.jpg")
+    with pytest.raises(FaceMTLError) as error:
+        open_image(tmp_path / "photo.jpg")
+    assert "\n" not in str(error.value)

@@ -1,0 +1,82 @@
+"""What is said of poor crops, and of faces that are turned away."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from facemtl.faces import detect, weaknesses, whole
+from facemtl.faces.align import POSITIONS, Square
+from facemtl.faces.quality import SIDEWAYS, TILTED, pose_of, yaw
+from tests.odd_files import GRAY, composite
+
+
+def noisy(side: int = 200, light: float = 1.0) -> Image.Image:
+    """A composite with the detail that averaging took away, as a crisp photo has it."""
+    pixels = np.asarray(composite().resize((side, side)), float)
+    grain = np.random.default_rng(0).normal(0, 12, (side, side, 1))
+    return Image.fromarray((light * (pixels + grain)).clip(0, 255).astype(np.uint8))
+
+
+def test_a_good_crop_has_no_weakness():
+    assert weaknesses(whole(noisy())) == []
+    (face,) = detect(noisy())
+    assert weaknesses(face) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (noisy(40), "small (40 px)"),
+        (noisy().filter(ImageFilter.GaussianBlur(6)), "blurred"),
+        (noisy(light=0.2), "dark"),
+        (noisy(light=2.5), "too bright"),
+    ],
+)
+def test_a_poor_crop_says_why(image, says):
+    assert says in weaknesses(whole(image))
+
+
+def test_a_crop_taken_from_a_reduced_copy_is_as_small_as_it_is():
+    """Its box counts the pixels of the original photo, of which the crop has fewer."""
+    face = replace(whole(noisy(48)), box=(0, 0, 200, 200))
+    assert "small (48 px)" in weaknesses(face)
+
+
+def test_a_tilted_face_is_turned_upright_and_no_longer_called_tilted():
+    canvas = Image.new("RGB", (900, 700), GRAY)
+    canvas.paste(noisy(300), (300, 200))
+    for angle in (0, 28):
+        (face,) = detect(canvas.rotate(-angle, Image.Resampling.BILINEAR, fillcolor=GRAY))
+        assert abs(face.angle - angle) < 8 and face.pose == ""
+        as_it_was = replace(face, angle=0.0)
+        assert as_it_was.pose == ("tilted" if angle else "")
+
+
+def shown(degrees: float) -> np.ndarray:
+    """POSITIONS as a head shows them that turns to its side; the nose stands out."""
+    depth = np.array((0, 0, 0.16, 0.04, 0.04))
+    turn = np.radians(degrees)
+    across = (POSITIONS[:, 0] - 0.5) * np.cos(turn) + depth * np.sin(turn) + 0.5
+    return np.stack([across, POSITIONS[:, 1]], axis=1)
+
+
+@pytest.mark.parametrize("angle", [0, 40, 180])
+def test_a_head_that_turns_to_its_side_is_told(angle):
+    square = Square(0.5, 0.5, 1.0, angle)
+    yaws = [yaw(square.to_image(shown(degrees))) for degrees in (-60, -30, 0, 30, 60)]
+    assert (
+        yaws == sorted(yaws) and yaws[0] < -SIDEWAYS < -0.05 < yaws[2] < 0.05 < SIDEWAYS < yaws[-1]
+    )
+    assert pose_of(shown(60)) == pose_of(shown(-60)) == "turned to the side"
+    assert pose_of(shown(0)) == pose_of(shown(10)) == ""
+
+
+def test_a_tilt_that_remains_in_a_crop_is_told():
+    for angle, says in ((0, ""), (TILTED - 1, ""), (TILTED + 1, "tilted"), (-30, "tilted")):
+        assert pose_of(Square(0.5, 0.5, 1.0, angle).to_image(POSITIONS)) == says
+
+
+def test_what_no_detector_has_seen_has_no_pose():
+    assert whole(noisy()).pose == ""

@@ -1,0 +1,327 @@
+"""Model files: what is kept, that it answers as torch does, and what is refused."""
+
+import hashlib
+import json
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from facemtl.errors import FaceMTLError
+from facemtl.inference.predictor import INPUT, LoadedModel, Predictor
+from facemtl.models import FACE_RESNET, backbones
+from facemtl.models.face_model import FaceModel
+from facemtl.models.model_file import ModelInfo, load_model, load_weights, rewrite_info, write_model
+from facemtl.tasks import AGE, GENDER, RACE, TASKS
+from tests import support
+
+SIZE = 48
+IMAGES = torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+INFO = ModelInfo(
+    "subject", TASKS, "small", SIZE,
+    calibration={"age": {"temperature": 1.2345, "margin": -0.5}, "race": {"temperature": 0.8}},
+    training={"lr": 0.0004, "tasks": ["gender", "race", "age"], "augmentation": {"rotation": 12.0}, "images": 17_000},
+    metrics={"age_mae": 4.2},
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_backbone():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(backbones.OWN, "small", support.small_backbone)
+        yield
+
+
+def trained(tasks=TASKS, backbone: str = "small", size: int = SIZE, **options) -> FaceModel:
+    """A model whose normalisations have seen data, as after a training: fresh ones would hide a wrong statistic."""
+    torch.manual_seed(1)
+    model = FaceModel(tasks, backbone, **options)
+    with torch.no_grad():
+        for _ in range(3):
+            model.train()(torch.rand(8, 3, size, size))
+    return model.eval()
+
+
+def logits_of(model: FaceModel, images: torch.Tensor) -> dict[str, np.ndarray]:
+    with torch.no_grad():
+        return {name: out.numpy() for name, out in model(images).items()}
+
+
+def from_runtime(file: Path, images: torch.Tensor) -> dict[str, np.ndarray]:
+    return replace(LoadedModel.load(file), mirrored=False).logits(images.numpy())
+
+
+@pytest.fixture(scope="module")
+def model() -> FaceModel:
+    return trained()
+
+
+@pytest.fixture(scope="module")
+def written(model, tmp_path_factory) -> Path:
+    """The file of `model`. Copy it to change it."""
+    file = tmp_path_factory.mktemp("written") / "subject.onnx"
+    write_model(file, model, INFO)
+    return file
+
+
+@pytest.fixture
+def file(written, tmp_path) -> Path:
+    (tmp_path / "subject.onnx").write_bytes(written.read_bytes())
+    return tmp_path / "subject.onnx"
+
+
+# ---------------------------------------------------------------------------------------- what is kept
+
+
+def test_all_that_describes_a_model_comes_back(written, model):
+    info = LoadedModel.load(written).info
+    assert replace(info, weights="", parameters=0) == INFO
+    assert info.tasks == TASKS and len(info.weights) == 32
+    assert info.parameters == sum(p.numel() for p in model.parameters())
+    assert [f.name for f in written.parent.iterdir()] == [written.name]  # and nothing half written
+
+
+def test_writing_does_not_change_the_model_and_gives_the_same_bytes_again(written, tmp_path):
+    model = trained()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    write_model(tmp_path / "subject.onnx", model, INFO)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert (tmp_path / "subject.onnx").read_bytes() == written.read_bytes()
+
+
+def test_weights_are_stored_as_float16_and_computed_in_float32(written, model):
+    graph = onnx.load(written).graph
+    stored = {each.name: each.data_type for each in graph.initializer if each.name.startswith(("backbone.", "heads."))}
+    assert set(stored) == {name for name in model.state_dict() if not name.endswith("num_batches_tracked")}
+    assert set(stored.values()) == {onnx.TensorProto.FLOAT16}
+    casts = {node.input[0]: node for node in graph.node if node.op_type == "Cast"}
+    for name in stored:
+        assert casts[name].attribute[0].i == onnx.TensorProto.FLOAT
+        assert [node.op_type for node in graph.node if name in node.input] == ["Cast"]  # nothing else computes with it
+    for value in (*graph.input, *graph.output):
+        assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    assert len(written.read_bytes()) < 2 * sum(v.numel() for v in model.state_dict().values()) + 50_000
+
+
+def test_no_file_tells_where_it_was_made(written):
+    content = written.read_bytes()
+    assert str(support.ROOT).encode() not in content and b"site-packages" not in content
+
+
+@pytest.mark.parametrize(
+    "tasks", [s for n in (1, 2, 3) for s in combinations(TASKS, n)], ids=lambda tasks: "+".join(t.name for t in tasks)
+)
+def test_the_runtime_answers_as_torch_does(tasks, tmp_path):
+    model = trained(tasks)
+    write_model(tmp_path / "subject.onnx", model, replace(INFO, tasks=tasks))
+    found, expected = from_runtime(tmp_path / "subject.onnx", IMAGES), logits_of(model, IMAGES)
+    assert list(found) == [task.name for task in tasks]
+    for task in tasks:
+        np.testing.assert_allclose(task.probabilities(found[task.name]), task.probabilities(expected[task.name]), atol=2e-3)
+
+
+def test_the_file_can_be_loaded_into_torch_again_to_the_digits_of_its_weights(written, model):
+    again = load_model(written, LoadedModel.load(written).info)
+    assert not again.training
+    for name, value in model.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(again.state_dict()[name], value.half().float()), name
+    found, expected = logits_of(again, IMAGES), logits_of(model, IMAGES)
+    for name, values in from_runtime(written, IMAGES).items():
+        np.testing.assert_allclose(found[name], values, atol=1e-4)  # the same weights
+        np.testing.assert_allclose(found[name], expected[name], atol=5e-3 * expected[name].std())  # float16's rounding
+
+
+def test_what_is_loaded_into_torch_and_written_again_is_the_same(written, tmp_path):
+    write_model(tmp_path / "subject.onnx", load_model(written, LoadedModel.load(written).info), INFO)
+    assert LoadedModel.load(tmp_path / "subject.onnx").info == LoadedModel.load(written).info
+
+
+def test_what_float16_cannot_hold_stays_finite(tmp_path):
+    model = trained((AGE,))
+    model.heads["age"][0].running_var[0] = 1e6
+    write_model(tmp_path / "subject.onnx", model, replace(INFO, tasks=(AGE,)))
+    assert all(torch.isfinite(value).all() for value in load_weights(tmp_path / "subject.onnx").values())
+    assert np.isfinite(from_runtime(tmp_path / "subject.onnx", IMAGES)["age"]).all()
+
+
+def test_a_shipped_backbone_makes_a_file_that_can_be_shipped(tmp_path):
+    """The whole way of a model: pretrained weights, normalisations that training needs, folded, in a small file."""
+    model = trained((GENDER,), FACE_RESNET, size=150, pretrained=True)
+    assert model.insert_norms()
+    model.calibrate_norms(torch.rand(8, 3, 150, 150))
+    write_model(tmp_path / "gender.onnx", model, ModelInfo("gender", (GENDER,), FACE_RESNET, 150))
+    assert (tmp_path / "gender.onnx").stat().st_size < 12e6
+    images = torch.rand(2, 3, 150, 150)
+    expected = logits_of(model.eval(), images)["gender"]
+    again = load_model(tmp_path / "gender.onnx", LoadedModel.load(tmp_path / "gender.onnx").info)
+    np.testing.assert_allclose(from_runtime(tmp_path / "gender.onnx", images)["gender"], expected, atol=0.02)
+    np.testing.assert_allclose(logits_of(again, images)["gender"], expected, atol=0.02)
+
+
+@pytest.mark.parametrize("loaded", [*(t.name for t in TASKS), "multitask"])
+def test_shipped_files_are_small_and_can_be_trained_on(loaded, predictor):
+    (found,) = (each for each in predictor.models if each.name == loaded)
+    file = support.ROOT / "assets" / "models" / f"{loaded}.onnx"
+    assert file.stat().st_size < 12e6
+    model = load_model(file, found.info)
+    assert model.n_parameters == found.info.parameters
+    images = torch.rand(2, 3, found.info.size, found.info.size, generator=torch.Generator().manual_seed(0))
+    expected = replace(found, mirrored=False).logits(images.numpy())
+    for name, values in logits_of(model, images).items():
+        np.testing.assert_allclose(values, expected[name], atol=1e-3 * max(1, np.abs(expected[name]).max()))
+
+
+# ------------------------------------------------------------------------------------ other metadata
+
+
+def test_other_metadata_leave_the_graph_as_it_is(file):
+    before = LoadedModel.load(file)
+    changed = replace(before.info, calibration={"age": {"temperature": 2.0}}, metrics={"age_mae": 4.5})
+    rewrite_info(file, changed)
+    after = LoadedModel.load(file)
+    assert after.info == changed and after.info.weights == before.info.weights
+    found, expected = from_runtime(file, IMAGES), replace(before, mirrored=False).logits(IMAGES.numpy())
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_fingerprint_is_of_weights_and_calibration(written, tmp_path):
+    info = LoadedModel.load(written).info
+    same = (replace(info, metrics={}), replace(info, training={}))
+    other = (
+        replace(info, calibration={}),
+        replace(info, calibration={"age": {"temperature": 1.2346}}),
+        replace(info, weights="0"),
+    )
+    assert {each.fingerprint for each in same} == {info.fingerprint}
+    assert len({each.fingerprint for each in (info, *other)}) == 4 and len(info.fingerprint) == 16
+    torch.manual_seed(9)
+    write_model(tmp_path / "subject.onnx", FaceModel(TASKS, "small").eval(), INFO)
+    assert LoadedModel.load(tmp_path / "subject.onnx").info.weights != info.weights
+
+
+# ------------------------------------------------------------------------------------- damaged files
+
+
+def refused(file: Path, words: str = "") -> None:
+    """Refused in one sentence that names the file, by who answers and by who trains."""
+    for read in (LoadedModel.load, load_weights):
+        with pytest.raises(FaceMTLError, match=rf"subject\.onnx.*{words}") as error:
+            read(file)
+        assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.999])
+def test_a_file_that_is_cut_off_is_refused(file, share):
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+    refused(file)
+
+
+def test_wherever_a_bit_is_flipped_the_file_is_refused(file):
+    content = file.read_bytes()
+    for place in np.linspace(0, len(content) - 1, 60).astype(int):
+        damaged = bytearray(content)
+        damaged[place] ^= 1
+        file.write_bytes(damaged)
+        refused(file)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"1.2345", b"1.2344"),
+        (b'"age_mae": 4.2', b'"age_mae": 3.2'),
+        (b'"margin": -0.5', b'"margin": +0.5'),
+        (b"subject", b"subj3ct"),
+    ],
+    ids=["temperature", "metric", "margin", "name"],
+)
+def test_a_digit_of_the_metadata_that_is_changed_by_hand_is_refused(file, before, after):
+    content = file.read_bytes()
+    assert content.count(before) == 1
+    file.write_bytes(content.replace(before, after))
+    refused(file, "damaged")
+
+
+def test_bytes_that_are_added_are_refused(file):
+    file.write_bytes(file.read_bytes() + b"\0")
+    refused(file)
+
+
+def test_no_file_is_said(tmp_path):
+    for read in (LoadedModel.load, load_weights):
+        with pytest.raises(FaceMTLError, match=r"subject\.onnx cannot be read"):
+            read(tmp_path / "subject.onnx")
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello", b"\x80\x02}q\x00.", b"\0" * 1000, b"{}"], ids=["text", "pickle", "zeros", "json"]
+)
+def test_what_is_no_model_is_refused(content, tmp_path):
+    (tmp_path / "subject.onnx").write_bytes(content)
+    refused(tmp_path / "subject.onnx")
+
+
+def test_a_model_of_somebody_else_is_refused(file):
+    proto = onnx.load(file)
+    del proto.metadata_props[:]
+    onnx.save(proto, file)
+    refused(file, "not a model of facemtl")
+
+
+def test_a_model_of_another_name_is_not_taken_for_this_one(file):
+    file.rename(file.with_name("age.onnx"))
+    with pytest.raises(FaceMTLError, match=r"age\.onnx holds the model subject"):
+        Predictor.load(file.parent)
+
+
+def describe(file: Path, **changes) -> None:
+    """Change the metadata and hash them anew, as another version of facemtl would; a value of ... removes one."""
+    proto = onnx.load(file)
+    props = {each.key: each for each in proto.metadata_props}
+    fields = json.loads(props["facemtl"].value) | changes
+    props["facemtl"].value = json.dumps({k: v for k, v in fields.items() if v is not ...})
+    props["sha256"].value = "0" * 64
+    content = proto.SerializeToString(deterministic=True)
+    file.write_bytes(content.replace(b"0" * 64, hashlib.sha256(content).hexdigest().encode(), 1))
+
+
+def test_the_hash_is_that_of_the_file_with_zeros_in_its_place(file):
+    content = file.read_bytes()
+    describe(file)
+    assert file.read_bytes() == content
+
+
+OUTPUTS = {task.name: [str(each) for each in task.bins] for task in TASKS}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"backbone": ...}, "another version"),
+        ({"outputs": ...}, "another version"),
+        ({"colour": "blue"}, "another version"),
+        ({"outputs": ["gender"]}, "another version"),
+        ({"outputs": {}}, "another version"),
+        ({"outputs": OUTPUTS | {"glasses": ["no", "yes"]}}, "another version .*glasses"),
+        ({"outputs": OUTPUTS | {"gender": ["female", "male"]}}, "answers gender with female, male; expected male, female"),
+        ({"outputs": OUTPUTS | {"race": list(RACE.labels[:4])}}, "answers race with White, Black, Asian, Indian; expected"),
+        ({"outputs": OUTPUTS | {"age": OUTPUTS["age"][:100]}}, "answers age with 0, 1, "),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_file_of_other_fields_tasks_or_labels_is_refused_in_words(file, changes, words):
+    describe(file, **changes)
+    refused(file, words)
+
+
+def test_the_runtime_sees_what_the_metadata_promise(written):
+    """The input and the outputs of the graph are named and shaped as the tasks say."""
+    session = LoadedModel.load(written).session
+    assert [(each.name, each.shape[1:]) for each in session.get_inputs()] == [(INPUT, [3, SIZE, SIZE])]
+    assert [(each.name, each.shape[1]) for each in session.get_outputs()] == [(t.name, t.n_outputs) for t in TASKS]

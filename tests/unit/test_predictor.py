@@ -1,0 +1,218 @@
+"""The shipped models on the composites, the two tables that predictions come in, and what answering may not import."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from facemtl.data import read_folder
+from facemtl.detection import open_image, whole
+from facemtl.errors import FaceMTLError
+from facemtl.evaluation import compare, with_targets
+from facemtl.inference.predictor import COLUMNS, MULTI, SINGLE, LoadedModel, Predictor, threads, to_batch
+from facemtl.tasks import AGE, GENDER, RACE, TASKS, Classification
+from tests import support
+
+KEYS = ["image", "face", "model", "task"]
+
+
+@pytest.fixture(scope="module")
+def labels() -> pd.DataFrame:
+    table, findings = read_folder(support.COMPOSITES, progress=False)
+    assert findings.images == 140
+    return table.assign(image=table["sha256"].str[:16])
+
+
+@pytest.fixture(scope="module")
+def crops(labels) -> list[np.ndarray]:
+    return [whole(open_image(file)).crop for file in labels["file"]]
+
+
+@pytest.fixture(scope="module")
+def predictions(predictor, labels, crops):
+    return predictor.predict(crops, labels["image"])
+
+
+def test_four_models_are_shipped(predictor):
+    assert [m.name for m in predictor.models] == [*(t.name for t in TASKS), "multitask"]
+    assert predictor.tasks == TASKS
+    assert [m.approach for m in predictor.models] == [SINGLE, SINGLE, SINGLE, MULTI]
+    assert len({(m.info.backbone, m.info.size) for m in predictor.models}) == 1
+
+
+def test_all_four_come_from_one_recipe(predictor):
+    differs = ("tasks", "seconds", "loss_scales")
+    recipes = [{k: v for k, v in loaded.info.training.items() if k not in differs} for loaded in predictor.models]
+    assert recipes[0] and all(found == recipes[0] for found in recipes)
+
+
+def test_table_has_a_row_for_each_image_model_and_task(predictions, labels):
+    table = predictions.table
+    assert list(table.columns) == COLUMNS
+    assert len(table) == len(labels) * 2 * len(TASKS)
+    assert not table.duplicated(KEYS).any()
+    assert (table["approach"].value_counts() == len(labels) * len(TASKS)).all()
+
+
+def test_the_approach_is_that_of_the_model(predictor, predictions):
+    for table in (predictions.table, predictions.probabilities):
+        said = table.groupby("model")["approach"].agg(set)
+        assert said.to_dict() == {m.name: {"single" if len(m.tasks) == 1 else "multi"} for m in predictor.models}
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_probabilities_are_distributions_that_the_predictions_follow(predictions, task):
+    long = predictions.probabilities[predictions.probabilities["task"] == task.name]
+    wide = long.pivot(index=["image", "face", "model"], columns="label", values="probability")[[str(b) for b in task.bins]]
+    assert np.allclose(wide.sum(axis=1), 1, atol=1e-4)
+    assert (wide >= 0).all(axis=None)
+    rows = predictions.table[predictions.table["task"] == task.name].set_index(["image", "face", "model"]).loc[wide.index]
+    if isinstance(task, Classification):
+        assert (rows["prediction"].to_numpy() == wide.to_numpy().argmax(axis=1)).all()
+        assert np.allclose(rows["confidence"], wide.max(axis=1), atol=1e-6)
+        assert rows[["low", "high"]].isna().all(axis=None)
+    else:
+        below = [p[: int(np.ceil(age - 0.5))].sum() for p, age in zip(wide.to_numpy(), rows["prediction"], strict=True)]
+        above = [p[int(np.floor(age + 0.5)) + 1 :].sum() for p, age in zip(wide.to_numpy(), rows["prediction"], strict=True)]
+        assert max(below) < 0.501 and max(above) < 0.501  # a median: no more than half lies to either side of its year
+        assert (rows["low"] <= rows["prediction"]).all()
+        assert (rows["prediction"] <= rows["high"]).all()
+        assert rows["low"].min() >= task.low
+        assert rows["high"].max() <= task.high
+        assert rows["confidence"].between(0, 1).all()
+
+
+def test_a_face_gets_the_same_digits_alone_and_among_others(predictor, predictions, labels, crops):
+    for i in (0, 77, len(crops) - 1):
+        name = labels["image"][i]
+        alone = predictor.predict([crops[i]], [name])
+        together = predictions.table[predictions.table["image"] == name].reset_index(drop=True)
+        pd.testing.assert_frame_equal(alone.table, together, check_exact=True)
+        shares = predictions.probabilities[predictions.probabilities["image"] == name].reset_index(drop=True)
+        pd.testing.assert_frame_equal(alone.probabilities, shares, check_exact=True)
+
+
+def test_a_face_and_its_mirror_image_get_the_same_answer(predictor, crops):
+    a = predictor.predict([crops[5]]).table["prediction"]
+    b = predictor.predict([crops[5][:, ::-1]]).table["prediction"]
+    assert np.allclose(a, b, atol=1e-2)
+
+
+def test_crops_of_any_size_in_one_call(predictor, crops):
+    sizes = [np.ascontiguousarray(crops[0][:n, :n]) for n in (1, 7, 64, 200)]
+    table = predictor.predict(sizes, faces=range(4)).table
+    assert table["prediction"].notna().all()
+    assert to_batch(sizes, 32).shape == (4, 3, 32, 32)
+
+
+@pytest.mark.parametrize("side", [150, 200, 431])
+def test_the_model_sees_the_resized_pixels_in_0_to_1(side, crops):
+    crop = np.asarray(Image.fromarray(crops[3]).resize((side, side)))
+    (found,) = to_batch([crop], 150)
+    assert found.dtype == np.float32 and found.min() >= 0 and found.max() <= 1
+    expected = np.asarray(Image.fromarray(crop).resize((150, 150), Image.Resampling.BILINEAR))
+    assert np.array_equal(np.round(255 * found.transpose(1, 2, 0)), expected)
+
+
+def test_every_image_counts_in_the_progress(predictor, crops):
+    seen = []
+    predictor.predict(crops[:5], progress=seen.append)
+    assert seen == [1] * 5
+
+
+def test_no_faces_give_an_empty_table(predictor):
+    predictions = predictor.predict([])
+    assert list(predictions.table.columns) == COLUMNS
+    assert predictions.table.empty
+
+
+def test_shipped_models_read_the_composites(predictions, labels):
+    """Composites are easy (eight faces agree), apart from the ages of the old, whom averaging makes younger."""
+    measured = compare(with_targets(predictions.table, labels)).set_index("task")
+    for approach in (SINGLE.name, MULTI.name):
+        assert measured.at[GENDER.name, approach] > 90
+        assert measured.at[RACE.name, approach] > 75
+        assert measured.at[AGE.name, approach] < 7
+
+
+def test_no_models_is_said_plainly(tmp_path):
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(FaceMTLError, match="no models in"):
+            Predictor.load(folder)
+
+
+def test_a_model_that_cannot_be_read_is_said(tmp_path):
+    with pytest.raises(FaceMTLError, match=r"age\.onnx cannot be read"):
+        LoadedModel.load(tmp_path / "age.onnx")
+    (tmp_path / "race.onnx").mkdir()
+    with pytest.raises(FaceMTLError, match=r"race\.onnx cannot be read"):
+        Predictor.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [(TASKS,), ((GENDER,), (RACE,), (AGE,)), (TASKS, (GENDER,), (RACE,)), (TASKS, (GENDER, AGE), (GENDER,), (RACE,), (AGE,))],
+    ids=["no single-task", "no multi-task", "no age", "two multi-task"],
+)
+def test_what_cannot_be_compared_is_said(tmp_path, chosen):
+    for tasks in chosen:
+        support.write_model(tmp_path, tasks)
+    with pytest.raises(FaceMTLError, match="takes one single-task and one multi-task model"):
+        Predictor.load(tmp_path).require_pairs()
+
+
+def test_the_shipped_models_can_be_compared(predictor):
+    assert predictor.require_pairs() is predictor
+
+
+def test_models_are_ordered_single_tasks_first(tmp_path):
+    for tasks in (TASKS, (AGE,), (GENDER, AGE), (GENDER,)):
+        support.write_model(tmp_path, tasks)
+    assert [m.name for m in Predictor.load(tmp_path).models] == ["gender", "age", "gender+age", "gender+race+age"]
+
+
+@pytest.mark.parametrize(("given", "expected"), [("1", 1), ("3", 3)])
+def test_the_number_of_threads_can_be_set(given, expected, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert threads() == expected
+
+
+@pytest.mark.parametrize("given", ["", "0", "many", "-1"])
+def test_what_is_no_number_of_threads_is_ignored(given, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    found = threads()
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert found == threads() and 1 <= found <= 4
+
+
+# --------------------------------------------------------------------------------------- what it imports
+
+IMAGE = support.composites(1)[0]
+PREDICT = f"from facemtl.cli import main; assert main(['predict', {str(IMAGE)!r}, '--no-detect', '--models', MODELS]) == 0"
+EVALUATE = (
+    f"from facemtl.cli import main; assert main(['evaluate', '--data', {str(support.COMPOSITES)!r}, '--models', MODELS, "
+    "'--output', OUTPUT]) == 0"
+)
+APP = (
+    "from pathlib import Path; from facemtl.serve import make_app; "
+    "make_app(Path(MODELS), Path(OUTPUT) / 'no results', Path(OUTPUT) / 'no dataset')"
+)
+
+
+@pytest.mark.parametrize(
+    "work",
+    ["import facemtl.inference.predictor", "import facemtl.cli", PREDICT, EVALUATE, APP],
+    ids=["the predictor", "the command line", "predict", "evaluate", "the app"],
+)
+def test_who_answers_imports_neither_torch_nor_fastai(work, tmp_path):
+    for tasks in (*((task,) for task in TASKS), TASKS):
+        support.write_model(tmp_path / "models", tasks)
+    code = (
+        f"MODELS, OUTPUT = {str(tmp_path / 'models')!r}, {str(tmp_path / 'output')!r}\n{work}\n"
+        "import sys; heavy = {'torch', 'torchvision', 'fastai'} & {*sys.modules}; assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=support.ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,35 @@
+"""Steadiness: views of a face, and the answers to each of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facemtl.inference.predictor import Predictor
+from facemtl.inference.steadiness import VIEWS, steadiness, views_of
+from facemtl.tasks import TASKS
+from tests import support
+
+
+@pytest.fixture(scope="module")
+def crop() -> np.ndarray:
+    return np.asarray(Image.open(support.composites(1)[0]).convert("RGB"))
+
+
+def test_views_are_the_face_a_little_changed(crop):
+    for name, view in VIEWS.items():
+        seen = view(crop)
+        assert seen.shape == crop.shape and seen.dtype == np.uint8
+        assert np.array_equal(seen, crop) == (name == "as it is")
+    assert np.array_equal(VIEWS["mirrored"](crop)[:, ::-1], crop)
+
+
+def test_steadiness_is_the_predictor_s_own_answer_to_each_view(predictor, crop):
+    table = steadiness(predictor, views_of(crop))
+    assert len(table) == len(VIEWS) * 2 * len(TASKS)
+    one_view = Predictor(replace(loaded, mirrored=False) for loaded in predictor.models)
+    for name in ("as it is", "mirrored", "larger"):
+        expected = one_view.predict([np.ascontiguousarray(VIEWS[name](crop))]).table.set_index(["model", "task"])["prediction"]
+        found = table[table["image"] == name].set_index(["model", "task"])["prediction"]
+        assert (found - expected).abs().max() < 1e-3
