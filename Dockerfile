@@ -3,11 +3,9 @@ FROM python:3.11-slim AS build
 WORKDIR /src
 RUN python -m venv /venv
 ENV PATH=/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-COPY requirements.txt ./
-# From this index torch comes without CUDA, which is most of its size.
-RUN pip install --no-deps --index-url https://download.pytorch.org/whl/cpu $(grep -oE '^torch(vision)?==[0-9.]+' requirements.txt)
-# What answers and shows; fastai, which only trains, brings as much again.
-RUN pip install --constraint requirements.txt dlib-bin filelock gradio httpx huggingface-hub numpy pandas pillow plotly safetensors scipy torch torchvision tqdm
+# What answers and shows; what trains brings gigabytes.
+COPY requirements-app.txt ./
+RUN pip install --requirement requirements-app.txt
 COPY pyproject.toml LICENSE MODEL_CARD.md ./
 COPY assets assets
 COPY facemtl facemtl

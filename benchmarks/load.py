@@ -125,12 +125,12 @@ class Person:
         raise AssertionError(f"no event {name}")
 
 
-def expected() -> dict[str, dict[tuple[str, str], float]]:
+def expected(models: Path) -> dict[str, dict[tuple[str, str], float]]:
     """What the models say of each photo, asked for in this process."""
-    from facemtl.detection import detect, open_image
-    from facemtl.prediction import Predictor
+    from facemtl.faces import detect, open_image
+    from facemtl.inference.predictor import Predictor
 
-    predictor, found = Predictor.load(ROOT / "assets" / "models"), {}
+    predictor, found = Predictor.load(models), {}
     for file in PHOTOS:
         table = predictor.predict([detect(open_image(file))[0].crop]).table
         found[file.name] = {(row.model, row.task): row.prediction for row in table.itertuples()}
@@ -196,13 +196,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Play many visitors of the app, and measure.")
     parser.add_argument("--people", type=int, default=50, help="at once")
     parser.add_argument("--clicks", type=int, default=2000, help="of all together")
+    parser.add_argument("--models", type=Path, default=ROOT / "assets" / "models", help="the folder of trained models")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     options = parser.parse_args()
     global EXPECTED
-    EXPECTED = expected()
+    EXPECTED = expected(options.models)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log.txt")
-        with running_app(log=log) as (address, app):
+        with running_app(options.models, log) as (address, app):
             started = time.perf_counter()
             measured = asyncio.run(play(address, app.pid, options.people, options.clicks))
             figures = report(measured, time.perf_counter() - started, options.people)

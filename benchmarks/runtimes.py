@@ -1,92 +1,132 @@
-"""Ways to run the shipped multi-task model on this CPU: python benchmarks/runtimes.py. OpenVINO is asked where it is installed.
+"""Ways to run the models on this CPU: python benchmarks/runtimes.py.
 
-Each way answers the same images, in turns; told are the median milliseconds of a batch, by how much an answer differs from
-torch's own at most, and how long it takes to make the model ready.
+Each way answers for the same image and its mirror image with all models, one after another, in
+turns with the other ways; OpenVINO where it is installed. Printed are the seconds to load the
+models, median and quartiles of the milliseconds of all models, the CPU milliseconds meanwhile and
+in the 50 ms afterwards, and the largest difference of an output from torch's.
 """
 
+import argparse
 import sys
 import time
-import warnings
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from facemtl.cost import milliseconds  # noqa: E402
-from facemtl.inference import faster, folded  # noqa: E402
-from facemtl.models import Checkpoint, FaceModel  # noqa: E402
+from facemtl.inference.predictor import LoadedModel, Predictor, session_options, threads  # noqa: E402
+from facemtl.models.model_file import INPUT, load_model  # noqa: E402
 
-BATCHES = (2, 8, 48)  # images: a face and its mirror image, four, a page
-ROUNDS = 12
-warnings.filterwarnings("ignore", category=DeprecationWarning)
+Run = Callable[[np.ndarray], dict[str, np.ndarray]]  # images (2, 3, S, S) -> logits by task
+AFTERWARDS = 0.05  # seconds
 
 
-class Joined(nn.Module):
-    """All answers side by side in one tensor, as some runtimes want it."""
+def ours(file: Path, n_threads: int | None = None, spins: bool = False) -> Run:
+    """ONNX Runtime with the app's options, another number of threads, or threads that spin."""
+    import onnxruntime
 
-    def __init__(self, model: FaceModel):
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.cat([*self.model(images).values()], dim=1)
-
-
-def without_normalisation(model: FaceModel, size: int) -> nn.Module:
-    model.backbone = folded(model.backbone)
-    return Joined(model.to(memory_format=torch.channels_last))
+    options = onnxruntime.SessionOptions() if spins else session_options()
+    options.intra_op_num_threads = n_threads or threads()
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda images: dict(zip(names, session.run(names, {INPUT: images}), strict=True))
 
 
-def scripted(model: FaceModel, size: int) -> nn.Module:
-    traced = torch.jit.trace(Joined(model).eval(), torch.rand(2, 3, size, size))
-    return torch.jit.optimize_for_inference(torch.jit.freeze(traced))
+def with_torch(file: Path) -> Run:
+    import torch
+
+    model = load_model(file, LoadedModel.load(file).info).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        batch = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
+        return {name: logits.numpy() for name, logits in model(batch).items()}
+
+    return run
 
 
-def openvino(model: FaceModel, size: int) -> Callable[[Tensor], Tensor]:
+def with_openvino(file: Path) -> Run:
     import openvino
 
-    converted = openvino.convert_model(
-        Joined(model).eval(), example_input=torch.rand(2, 3, size, size), input=[-1, 3, size, size]
-    )
-    options = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(converted, "CPU", {"PERFORMANCE_HINT": "LATENCY", **options})
-    return lambda images: torch.from_numpy(compiled(images.numpy())[0])
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads(),
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    compiled = openvino.Core().compile_model(file, "CPU", settings)
+    names = [output.any_name for output in compiled.outputs]
+    return lambda images: dict(zip(names, compiled(images).values(), strict=True))
 
 
-WAYS = {
-    "torch": lambda model, size: Joined(model),
-    "torch, normalisation folded": without_normalisation,
-    "packed, as shipped": lambda model, size: Joined(faster(model, size)),
-    "TorchScript": scripted,
-    "OpenVINO": openvino,
+WAYS: dict[str, Callable[[Path], Run]] = {
+    "torch": with_torch,
+    "ONNX Runtime, as shipped": ours,
+    "ONNX Runtime, threads spin": lambda file: ours(file, spins=True),
+    "ONNX Runtime, one thread": lambda file: ours(file, n_threads=1),
+    "OpenVINO": with_openvino,
 }
 
 
+def measure(
+    ready: dict[str, list[Run]], images: np.ndarray, rounds: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    """By way (rounds, 3): milliseconds, CPU milliseconds meanwhile, CPU milliseconds afterwards."""
+    found: dict[str, list] = {name: [] for name in ready}
+    for _ in range(3 + rounds):
+        for name, models in ready.items():
+            started, busy = time.perf_counter(), time.process_time()
+            for run in models:
+                run(images)
+            seconds, used = time.perf_counter() - started, time.process_time() - busy
+            time.sleep(AFTERWARDS)
+            found[name].append([seconds, used, time.process_time() - busy - used])
+    yield from ((name, 1000 * np.array(rows[3:])) for name, rows in found.items())
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=ROOT / "assets" / "models",
+        help="the folder of trained models",
+    )
+    parser.add_argument("--rounds", type=int, default=40)
+    options = parser.parse_args()
+    loaded = Predictor.load(options.models).models
+    files = [options.models / f"{model.name}.onnx" for model in loaded]
+    size = loaded[0].info.size
+    images = np.random.default_rng(0).random((2, 3, size, size), np.float32)
     ready, making = {}, {}
-    with torch.no_grad():
-        for name, make in WAYS.items():
-            checkpoint, model = Checkpoint.load(ROOT / "assets" / "models" / "multitask.json")
-            started = time.perf_counter()
-            try:
-                ready[name] = make(model, checkpoint.image_size)
-            except ImportError:
-                continue
-            making[name] = time.perf_counter() - started
-        heads = "".join(f"{n} images ms".rjust(14) for n in BATCHES)
-        print(f"{'':<30}{'ready s':>9}{heads}{'differs by':>13}")
-        images = {n: torch.rand(n, 3, checkpoint.image_size, checkpoint.image_size) for n in BATCHES}
-        times = {n: milliseconds({name: partial(run, images[n]) for name, run in ready.items()}, ROUNDS) for n in BATCHES}
-        expected = ready["torch"](images[48])
-        for name, run in ready.items():
-            medians = "".join(f"{np.median(times[n][name]):>14.1f}" for n in BATCHES)
-            print(f"{name:<30}{making[name]:>9.2f}{medians}{float((run(images[48]) - expected).abs().max()):>13.1e}")
+    for name, make in WAYS.items():
+        started = time.perf_counter()
+        try:
+            ready[name] = [make(file) for file in files]
+        except ImportError:
+            continue
+        making[name] = time.perf_counter() - started
+    expected = [run(images) for run in ready["torch"]]
+    print(
+        f"{'':<28}{'ready s':>9}{'ms':>8}{'quartiles':>18}{'CPU ms':>9}{'then':>7}{'differs':>10}"
+    )
+    for name, times in measure(ready, images, options.rounds):
+        low, median, high = np.percentile(times[:, 0], [25, 50, 75])
+        used, afterwards = np.median(times[:, 1:], axis=0)
+        answers = [run(images) for run in ready[name]]
+        off = max(
+            float(np.abs(answer[task] - logits[task]).max())
+            for answer, logits in zip(answers, expected, strict=True)
+            for task in logits
+        )
+        quartiles = f"{low:.1f} to {high:.1f}"
+        print(
+            f"{name:<28}{making[name]:>9.2f}{median:>8.1f}{quartiles:>18}{used:>9.1f}{afterwards:>7.1f}{off:>10.1e}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long things take on this machine, in one run, beside the time that its arithmetic alone would take.
+"""How long things take on this machine, in one run.
 
 Each row is a measurement that is repeated; repetitions of what is compared take turns.
 """
@@ -15,37 +15,45 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image
 
-from .cost import machine, milliseconds, multiply_adds, multiply_adds_of
+from .cost import machine, milliseconds
 from .data import TRAIN, read_folder
-from .detection import detect, open_image
 from .errors import FaceMTLError
 from .evaluation import CHIP_SIZE
-from .models import Checkpoint, FaceModel
+from .faces import detect, open_image
+from .inference.predictor import APPROACHES, MULTI, SINGLE, Approach, Predictor, to_batch
 from .places import ASSETS
-from .prediction import APPROACHES, MULTI, LoadedModel, Predictor
 from .tables import write_whole
-from .tasks import AGE, GENDER
+from .tasks import AGE
 
 COLUMNS = ["what", "unit", "median", "low", "high", "n"]
 MEGAPIXELS = {0.3: (640, 480), 2: (1632, 1224), 12: (4000, 3000)}
-BATCHES = (1, 4, 16, 64, 256)
+MANY = 64  # faces
 _STARTS = 3
 _PATIENCE = 300  # seconds until an app that does not answer is given up
+_TRAINING = (
+    "fastai",
+    "onnxscript",
+    "torch",
+    "torchvision",
+)  # what training takes, and the app does not
 
 
-def bench(models: Path, data: Path, repeats: int = 15, report: Callable[[dict], None] = lambda row: None) -> pd.DataFrame:
-    """A row per measurement, with COLUMNS: what, unit, median and quartiles, and of how many repetitions.
+def bench(
+    models: Path, data: Path, repeats: int = 15, report: Callable[[dict], None] = lambda row: None
+) -> pd.DataFrame:
+    """A row per measurement, with COLUMNS: what, unit, median, quartiles, number of repetitions.
 
-    `report` is told of each row as soon as it is there. Without UTKFace in `data`, training is measured on composites.
+    `report` is called with each row as soon as it is there. Without UTKFace in `data`, training is
+    measured on composites; where the libraries that train are not installed, it is left out.
     """
     rows: list[dict] = []
 
@@ -55,25 +63,24 @@ def bench(models: Path, data: Path, repeats: int = 15, report: Callable[[dict], 
         report(rows[-1])
 
     with tempfile.TemporaryDirectory() as folder:
-        photos = {mp: make_photo(Path(folder) / f"{mp}.jpg", size) for mp, size in MEGAPIXELS.items()}
+        photos = {
+            mp: make_photo(Path(folder) / f"{mp}.jpg", size) for mp, size in MEGAPIXELS.items()
+        }
         app = chain(_start(models), _requests(models, photos, repeats))
-        for found in chain(app, _models(models, repeats), _photos(photos, repeats), _training(models, data)):
+        for found in chain(
+            app, _models(models, repeats), _photos(photos, repeats), _training(models, data)
+        ):
             note(*found)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def ratios(table: pd.DataFrame) -> dict[str, float]:
-    """What is told of times that differ between machines: one measurement over another of the same run."""
+    """One measurement over another of the same run: such ratios hold on other machines, too."""
     median = table.set_index("what")["median"]
-    single, multi = (median[f"one face, {a.short}"] for a in APPROACHES)
-    found = {
-        "one model over three, one face": multi / single,
-        "one model over what its arithmetic takes": multi / median["the multiply-adds of one model at the matrix rate"],
-    }
+    found = {"one model over three, one face": median[_one_face(MULTI)] / median[_one_face(SINGLE)]}
     if "training, facemtl" in median:
-        found["training, facemtl over fastai's stock pipeline"] = median["training, facemtl"] / median["training, fastai"]
-        found["training, the matrix rate over fastai's stock pipeline"] = (
-            median["training, at the matrix rate"] / median["training, fastai"]
+        found["training, facemtl over fastai's stock pipeline"] = (
+            median["training, facemtl"] / median["training, fastai"]
         )
     return found
 
@@ -81,12 +88,16 @@ def ratios(table: pd.DataFrame) -> dict[str, float]:
 def save(table: pd.DataFrame, file: Path) -> None:
     """Write the table as JSON, with the machine that it holds for."""
     rows = table.round({"median": 3, "low": 3, "high": 3}).to_dict("records")
-    found = {"machine": machine(), "ratios": {k: round(v, 3) for k, v in ratios(table).items()}, "measured": rows}
+    found = {
+        "machine": machine(),
+        "ratios": {k: round(v, 3) for k, v in ratios(table).items()},
+        "measured": rows,
+    }
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, (json.dumps(found, indent=2) + "\n").encode())
 
 
-# ----------------------------------------------------------------------------------------- what is measured
+# --------------------------------------------------------------------------- what is measured
 
 Found = Iterator[tuple[str, str, np.ndarray]]  # what, unit, values
 
@@ -103,7 +114,10 @@ def _start(models: Path) -> Found:
 
 
 def _requests(models: Path, photos: Mapping[float, Path], repeats: int) -> Found:
-    with running_app(models) as (address, process), httpx.Client(base_url=f"{address}/gradio_api", timeout=_PATIENCE) as http:
+    with (
+        running_app(models) as (address, process),
+        httpx.Client(base_url=f"{address}/gradio_api", timeout=_PATIENCE) as http,
+    ):
 
         def told(method: str, path: str, **request: object) -> httpx.Response:
             try:
@@ -113,7 +127,9 @@ def _requests(models: Path, photos: Mapping[float, Path], repeats: int) -> Found
 
         def ask(name: str, *values: object) -> None:
             """As any client may, and as a page does: in one session."""
-            event = told("POST", f"/call/{name}", json={"data": values, "session_hash": "bench"}).json()["event_id"]
+            event = told(
+                "POST", f"/call/{name}", json={"data": values, "session_hash": "bench"}
+            ).json()["event_id"]
             answer = told("GET", f"/call/{name}/{event}").text
             if "event: complete" not in answer:
                 raise FaceMTLError(f"The app did not answer /{name}: {answer[:200]}")
@@ -123,45 +139,56 @@ def _requests(models: Path, photos: Mapping[float, Path], repeats: int) -> Found
                 (path,) = told("POST", "/upload", files={"files": file}).json()
             ask("predict", {"path": path, "meta": {"_type": "gradio.FileData"}})
 
-        steps = {f"HTTP: a photo of {mp} megapixels to all answers": partial(predict, file) for mp, file in photos.items()}
+        steps = {
+            f"HTTP: a photo of {mp} megapixels to all answers": partial(predict, file)
+            for mp, file in photos.items()
+        }
         steps["HTTP: a trifle, for comparison"] = partial(ask, "metrics", "all")
         for name, values in milliseconds(steps, repeats).items():
             yield name, "ms", values
         sample = partial(ask, "sample", 24, 1, AGE.low, AGE.high, "any", "any", "chance")
         started = time.perf_counter()
         sample()
-        yield "HTTP: 24 random faces that nobody has drawn", "ms", np.array([1000 * (time.perf_counter() - started)])
+        yield (
+            "HTTP: 24 random faces that nobody has drawn",
+            "ms",
+            np.array([1000 * (time.perf_counter() - started)]),
+        )
         for name, values in milliseconds({"HTTP: the same faces again": sample}, repeats).items():
             yield name, "ms", values
-        yield "memory of the app at most, after these requests", "MiB", np.array([_most_memory(process)])
+        yield (
+            "memory of the app at most, after these requests",
+            "MiB",
+            np.array([_most_memory(process)]),
+        )
 
 
 def _models(models: Path, repeats: int) -> Found:
-    for name, values in milliseconds({"loading all weights": partial(Predictor.load, models)}, 3).items():
+    for name, values in milliseconds(
+        {"loading all models": partial(Predictor.load, models)}, 3
+    ).items():
         yield name, "ms", values
     predictor = Predictor.load(models).require_pairs()
-    crops = list(np.random.default_rng(0).integers(0, 256, (max(BATCHES), CHIP_SIZE, CHIP_SIZE, 3), np.uint8))
-    sides = {a: [m for m in predictor.models if m.approach is a] for a in APPROACHES}
-    a_face = {f"one face, {a.short}": partial(_ask, found, crops[:1]) for a, found in sides.items()}
+    crops = list(
+        np.random.default_rng(0).integers(0, 256, (MANY, CHIP_SIZE, CHIP_SIZE, 3), np.uint8)
+    )
+    sides = {
+        a: [(m, to_batch(crops[:1], m.info.size)) for m in predictor.models if m.approach is a]
+        for a in APPROACHES
+    }
+    a_face = {
+        _one_face(a): lambda found=found: [m.logits(images) for m, images in found]
+        for a, found in sides.items()
+    }
     for name, values in milliseconds(a_face, 2 * repeats).items():
         yield name, "ms", values
-    size = max(m.checkpoint.image_size for m in predictor.models)
-    rate = _matrix_rate()
-    yield "matrix multiplication", "GFLOP/s", rate
-    needed = 2 * 2 * sum(map(multiply_adds_of, sides[MULTI]))  # two operations each; a face and its mirror image
-    yield "the multiply-adds of one model at the matrix rate", "ms", 1e-6 * needed / rate
-    for n in BATCHES:
-        some = {f"batches of {n} faces at {size} px, one model": partial(_ask, sides[MULTI], crops[:n])}
-        for name, values in milliseconds(some, max(3, repeats // max(1, n // 16))).items():
-            yield name, "faces/s", 1000 * n / values
-    everything = {"validation, all models": partial(predictor.predict, crops)}
+    everything = {f"{MANY} faces, all models, to the table": partial(predictor.predict, crops)}
     for name, values in milliseconds(everything, 3).items():
         yield name, "faces/s", 1000 * len(crops) / values
-    yield (
-        "validation, all models, at the matrix rate",
-        "faces/s",
-        1e9 * rate / (2 * 2 * sum(map(multiply_adds_of, predictor.models))),
-    )
+
+
+def _one_face(approach: Approach) -> str:
+    return f"one face, {approach.short}"
 
 
 def _photos(photos: Mapping[float, Path], repeats: int) -> Found:
@@ -177,7 +204,8 @@ def _photos(photos: Mapping[float, Path], repeats: int) -> Found:
 
 def _training(models: Path, data: Path) -> Found:
     """With the backbone and the image size of the models."""
-    from .training import precision
+    if not all(map(find_spec, _TRAINING)):
+        return
     from .training.stock import rates
 
     try:
@@ -188,35 +216,16 @@ def _training(models: Path, data: Path) -> Found:
     if len(some) < 1000:  # as many files as it takes for a batch not to know the last one's
         some = pd.concat([some] * -(-1000 // len(some)), ignore_index=True)
     images = pd.concat([some, images[images["split"] != TRAIN]], ignore_index=True)
-    checkpoint, _ = Checkpoint.load(min(models.glob("*.json")))
-    backbone, size = checkpoint.backbone, checkpoint.image_size
-    for name, values in rates(images, backbone, size, batch_size=64).items():
+    info = Predictor.load(models).models[0].info
+    for name, values in rates(images, info.backbone, info.size, batch_size=48).items():
         yield f"training, {name}", "images/s", values
-    needed = 3 * 2 * multiply_adds(FaceModel((GENDER,), backbone).eval(), size)  # forwards, and backwards twice as much
-    arithmetic = precision(torch.device("cpu"))
-    rate = _matrix_rate(getattr(torch, arithmetic))
-    if arithmetic != "float32":
-        yield f"matrix multiplication in {arithmetic}, as facemtl trains", "GFLOP/s", rate
-    yield "training, at the matrix rate", "images/s", 1e9 * rate / needed
 
 
-# ------------------------------------------------------------------------------------------------- how
-
-
-def _ask(models: list[LoadedModel], crops: list[np.ndarray]) -> None:
-    for loaded in models:
-        loaded.outputs(crops)
-
-
-def _matrix_rate(arithmetic: torch.dtype = torch.float32, side: int = 2048, repeats: int = 7) -> np.ndarray:
-    """Floating point operations a second of torch's own matrix multiplication, in 1e9."""
-    a, b = torch.rand(side, side, dtype=arithmetic), torch.rand(side, side, dtype=arithmetic)
-    (times,) = milliseconds({"": partial(torch.matmul, a, b)}, repeats).values()
-    return 2 * side**3 / times / 1e6
+# ---------------------------------------------------------------------------------------- how
 
 
 def make_photo(file: Path, size: tuple[int, int], number: int = 70) -> Path:
-    """A photo of that size: the composite of that number, of which a third of the height is a face, before a noisy wall."""
+    """A photo of that size: a composite, with a face of a third of its height, on noise."""
     rng = np.random.default_rng(0)
     wall = rng.normal((118, 128, 138), 8, (size[1], size[0], 3)).clip(0, 255).astype(np.uint8)
     photo, side = Image.fromarray(wall), round(0.45 * size[1])
@@ -227,24 +236,50 @@ def make_photo(file: Path, size: tuple[int, int], number: int = 70) -> Path:
 
 
 @contextmanager
-def running_app(models: Path = ASSETS / "models", log: Path | None = None) -> Iterator[tuple[str, subprocess.Popen]]:
-    """The app in a process of its own, without a dataset; its address, once its page is served. `log` takes what it says."""
+def running_app(
+    models: Path = ASSETS / "models", log: Path | None = None
+) -> Iterator[tuple[str, subprocess.Popen]]:
+    """The app in a process of its own, without a dataset: its address, once its page is served.
+
+    `log` is the file for what it prints.
+    """
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         log = log or Path(folder, "log.txt")
-        command = [sys.executable, "-m", "facemtl", "app", "--port", str(port), "--models", str(models.absolute())]
-        environment = {**os.environ, "FACEMTL_DATA": str(Path(folder, "no-dataset")), "TMPDIR": folder}
-        with log.open("w") as said:  # from where the package lies, so that it is found also where it is not installed
+        command = [
+            sys.executable,
+            "-m",
+            "facemtl",
+            "app",
+            "--port",
+            str(port),
+            "--models",
+            str(models.absolute()),
+        ]
+        environment = {
+            **os.environ,
+            "FACEMTL_DATA": str(Path(folder, "no-dataset")),
+            "TMPDIR": folder,
+        }
+        with (
+            log.open("w") as said
+        ):  # from where the package lies, so that it is found also where it is not installed
             process = subprocess.Popen(
-                command, cwd=Path(__file__).parent.parent, env=environment, stdout=said, stderr=subprocess.STDOUT
+                command,
+                cwd=Path(__file__).parent.parent,
+                env=environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
             )
         try:
             address, until = f"http://127.0.0.1:{port}", time.monotonic() + _PATIENCE
             while not is_served(address):
                 if process.poll() is not None or time.monotonic() > until:
-                    raise FaceMTLError(f"The app did not start: {log.read_text(errors='replace')[-500:].strip()}")
+                    raise FaceMTLError(
+                        f"The app did not start: {log.read_text(errors='replace')[-500:].strip()}"
+                    )
                 time.sleep(0.02)
             yield address, process
         finally:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from .data import read_folder
-from .detection import open_image, whole
+from .faces import open_image, whole
 from .inference.predictor import Predictor
 from .tables import read_table, write_table
 

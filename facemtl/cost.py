@@ -29,16 +29,16 @@ _TYPES = {
 
 
 def costs(predictor: Predictor, folder: Path, repeats: int = 30) -> pd.DataFrame:
-    """A row per model and then, with `model` "all", a row per approach: what its models cost together.
+    """A row per model and then, with `model` "all", a row per approach: the sum over its models.
 
     Columns:
 
     - `model, approach`
     - `parameters`: learned numbers, without the running statistics of batch normalisation
     - `file_bytes`: of the model file in `folder`, where the predictor was loaded from
-    - `multiply_adds`: of one pass of one face; an answer takes two, of the face and of its mirror image
-    - `milliseconds, milliseconds_low, milliseconds_high`: median and quartiles, over `repeats`, of the
-      time from a crop of the model's size to its outputs: the model, for the crop and its mirror image
+    - `multiply_adds`: of one pass; an answer takes two, of the face and of its mirror image
+    - `milliseconds, milliseconds_low, milliseconds_high`: median and quartiles, over `repeats`, of
+      the time that the model takes for a crop of its size and the mirror image
     - `training_seconds`: as the model file notes them; NaN where one does not
     - `processor, threads, runtime`: `machine`'s, which the milliseconds hold for
     """
@@ -46,14 +46,21 @@ def costs(predictor: Predictor, folder: Path, repeats: int = 30) -> pd.DataFrame
 
     crop = np.random.default_rng(0).integers(0, 256, (CHIP_SIZE, CHIP_SIZE, 3), np.uint8)
     times = milliseconds(
-        {m.name: partial(m.logits, to_batch([crop], m.info.size)) for m in predictor.models}, repeats
+        {m.name: partial(m.logits, to_batch([crop], m.info.size)) for m in predictor.models},
+        repeats,
     )
-    counted = {m.name: multiply_adds(_file(folder, m.name).read_bytes(), m.info) for m in predictor.models}
+    counted = {
+        m.name: multiply_adds(_file(folder, m.name).read_bytes(), m.info) for m in predictor.models
+    }
     answers = [(m.name, m.approach, [m]) for m in predictor.models]
-    answers += [(ALL, a, found) for a in APPROACHES if (found := [m for m in predictor.models if m.approach is a])]
+    answers += [
+        (ALL, a, found)
+        for a in APPROACHES
+        if (found := [m for m in predictor.models if m.approach is a])
+    ]
     rows = []
     for name, approach, models in answers:
-        # Rounds are summed before their median is taken: the sum of medians is not the median of sums.
+        # Rounds are summed first: the sum of medians is not the median of sums.
         low, median, high = np.percentile(sum(times[m.name] for m in models), [25, 50, 75])
         rows.append(
             {
@@ -93,7 +100,8 @@ def in_words(table: pd.DataFrame) -> list[tuple[str, ...]]:
 def note(table: pd.DataFrame) -> str:
     """What the milliseconds hold for."""
     first = table.iloc[0]
-    return f"Milliseconds: medians and quartiles on {first.threads} threads of {first.processor}, {first.runtime}."
+    where = f"{first.threads} threads of {first.processor}, {first.runtime}"
+    return f"Milliseconds: medians and quartiles on {where}."
 
 
 def milliseconds(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, np.ndarray]:
@@ -109,7 +117,7 @@ def milliseconds(work: Mapping[str, Callable[[], object]], repeats: int) -> dict
 
 
 def machine() -> dict[str, str | int]:
-    """What times hold for, in general terms: `processor`, `threads` used, and `runtime` with its version."""
+    """What times hold for, without a host's name: `processor`, `threads` used, `runtime`."""
     return {"processor": _processor(), "threads": threads(), "runtime": RUNTIME}
 
 

@@ -258,7 +258,7 @@ SECTIONS: dict[str, Callable[[Path], str]] = {
     "answer": answer, "history": history, "results": results, "editions": editions, "groups": groups, "worst": worst,
     "confidence": confidence, "intervals": intervals, "perturbations": perturbations, "disputed": disputed, "copies": copies,
     "near-copies": near_copies, "costs": costs,
-    "performance": speed.performance, "page": speed.page, "load": speed.load, "learning": speed.learning,
+    "performance": speed.performance, "page": speed.page, "load": speed.load,
 }  # fmt: skip
 _LABELS = "python -m facemtl labels"
 

@@ -14,11 +14,14 @@ from .places import ASSETS, MODEL_CARD
 
 
 def make_app(models: Path, results: Path, data: Path):
-    """The app with the models of a folder and faces of `data`; without the figures whose tables are not in `results`."""
+    """The app with the models of a folder and faces of `data`.
+
+    Figures whose tables are not in `results` are left out.
+    """
     keep_memory_low()
-    labelled_tasks(data)  # says what is wrong with a CSV of one's own; the faces themselves are read in the background
+    labelled_tasks(data)  # raises what is wrong with an own CSV; images are read in the background
     predictor = Predictor.load(models)
-    from .ui import build_app  # gradio, a second: what is wrong with data or models is said before
+    from .ui import build_app  # takes a second; wrong data and models have been reported before
 
     try:
         table, metrics = load_validation(results), load_metrics(results)
@@ -39,22 +42,33 @@ def make_app(models: Path, results: Path, data: Path):
 
 
 def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = False) -> None:
-    """Serve until interrupted. With `show`, open the page in a browser, where there is a screen; with `mcp`, speak that too."""
+    """Serve until interrupted.
+
+    With `show`, open the page in a browser, where there is a screen; with `mcp`, serve MCP too.
+    """
     from .ui import launch_options
 
-    has_screen = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    has_screen = (
+        sys.platform in ("win32", "darwin")
+        or os.environ.get("DISPLAY")
+        or os.environ.get("WAYLAND_DISPLAY")
+    )
     settings = launch_options(ASSETS / "style.css", mcp=mcp)
     try:
-        app.launch(server_name=host, server_port=port, inbrowser=bool(show and has_screen), **settings)
+        app.launch(
+            server_name=host, server_port=port, inbrowser=bool(show and has_screen), **settings
+        )
     except OSError as error:
-        raise FaceMTLError(f"the page cannot be served ({error}). Choose another --port or --host.") from error
+        raise FaceMTLError(
+            f"the page cannot be served ({error}). Choose another --port or --host."
+        ) from error
 
 
 def keep_memory_low() -> None:
-    """Give blocks of memory from 128 KiB on back to the system as soon as they are free, where the C library is glibc.
+    """Return blocks of memory from 128 KiB on to the system as soon as they are free, with glibc.
 
-    That is how it begins; by itself, it raises this size up to 32 MiB, and keeps what loading models and looking at photos
-    leave: a sixth of the app's memory.
+    This is how a process begins. By itself, glibc raises the size up to 32 MiB, and keeps what
+    loading models and looking at photos leave free: a sixth of the app's memory at the start.
     """
     m_trim_threshold, m_mmap_threshold = -1, -3  # as malloc.h calls them
     with suppress(OSError, AttributeError):

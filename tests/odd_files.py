@@ -91,7 +91,7 @@ def _blank(size: tuple[int, int], form: str, mode: str = "RGB", **options) -> Ca
 
 def _wide() -> bytes:
     """A panorama, in which the face is too small to be found."""
-    return saved(scene((20_000, 900), (9_800, 300, 300)), "JPEG", quality=85)
+    return saved(scene((20_000, 900), (9_800, 300, 60)), "JPEG", quality=85)
 
 
 def _half(form: str) -> Callable[[], bytes]:

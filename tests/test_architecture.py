@@ -19,7 +19,7 @@ HOMES = {
     "gradio": {"ui"},
     "plotly": {"plots"},
     "fastai": {"training"},
-    "torch": {"models", "training", "tasks"},  # of which tasks only name the type of a tensor
+    "torch": {"models", "training"},
     "onnxruntime": {"faces", "inference"},
 }
 PICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve"}
@@ -34,9 +34,13 @@ def module_of(path: Path) -> str:
 
 
 def imports(source: str, package: str = "facemtl") -> set[str]:
-    """The dotted, absolute names of all that a file in `package` imports, also inside its functions."""
-    names = set()
-    for node in ast.walk(ast.parse(source)):
+    """The dotted, absolute names of all that a file in `package` imports, also inside its functions; not types' own."""
+    names, tree = set(), ast.parse(source)
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    only_typed = {id(inner) for block in blocks for inner in ast.walk(block)}
+    for node in ast.walk(tree):
+        if id(node) in only_typed:
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -160,7 +164,7 @@ def test_a_file_is_read_in_one_sitting(path):
     assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
 
 
-@pytest.mark.parametrize(("module", "library"), [("serve", "fastai"), ("cli", "fastai"), ("cli", "gradio"), ("cli", "dlib")])
+@pytest.mark.parametrize(("module", "library"), [("ui", "fastai"), ("ui", "torch"), ("ui", "onnx"), ("serve", "torch"), ("cli", "torch"), ("cli", "gradio")])
 def test_what_starts_fast_does_not_wait_for(module, library):
     code = f"import sys; import facemtl.{module}; sys.exit('{library}' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
@@ -211,10 +215,11 @@ def test_weights_are_safetensors():
     assert not [path for path in repository_files() if path.suffix in PICKLED]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-app.txt", "requirements-dev.txt"])
 def test_requirements_are_pins_and_nothing_else(name):
     lines = [line for line in (ROOT / name).read_text("utf-8").splitlines() if line and not line.lstrip().startswith("#")]
     assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line)] == []  # no address, no option
     assert [line for line in lines if re.match(r"nvidia|cuda|triton", line)] == []  # torch fetches its own, where it needs them
-    pins = {line.split(" ; ")[0] for line in (ROOT / "requirements-dev.txt").read_text("utf-8").splitlines()}
+    whole = "requirements.txt" if name == "requirements-app.txt" else "requirements-dev.txt"
+    pins = {line.split(" ; ")[0] for line in (ROOT / whole).read_text("utf-8").splitlines()}
     assert pins >= {line.split(" ; ")[0] for line in lines}

@@ -21,6 +21,7 @@ COARSE, FINE = 640 * 480, 1280 * 960  # pixels in which a search is done
 ENLARGED = 2.0  # at most, for a search
 BORDER = 0.25  # of the longer side, around images that a face may fill or be cut off by
 SMALL = 40  # px a side in the coarse search; where one face is as small, others may be missed
+LEAST = 16  # px a side in the image; smaller faces show nothing to a model
 CANDIDATE = 0.25  # score in a search of what deserves a closer look
 CONFIDENT = 0.8  # score in a closer look that needs no other turn
 SURE = 0.5  # the same, of a face
@@ -105,7 +106,7 @@ def _added(
         if failures == FAILURES:
             break
         face = settle(image, square)
-        if face is None or face.score < DOUBTFUL:
+        if face is None or face.score < DOUBTFUL or face.square.side < LEAST:
             failures += 1
             continue
         failures = 0
@@ -123,7 +124,7 @@ def _candidates(image: Image.Image, budget: int, turn: int, border: float) -> It
     pad = border * max(image.size)
     scale = _scale([side + 2 * pad for side in image.size], budget)
     size = [max(1, round(scale * side)) for side in image.size]
-    small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
+    small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1)
     pixels = np.rot90(np.asarray(small), turn // 90)
     pad = round(scale * pad)
     if pad:

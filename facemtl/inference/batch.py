@@ -18,8 +18,8 @@ from typing import TextIO
 
 import numpy as np
 
-from ..detection import DETECTOR, as_record, detect, open_image, whole
 from ..errors import FaceMTLError
+from ..faces import DETECTOR, as_record, detect, open_image, whole
 from ..tables import written_whole
 from .predictor import COLUMNS, Predictor, in_words
 
@@ -74,7 +74,7 @@ def predict(
 ) -> None:
     """Write into `journal` what the models say of the shard's images; what it holds already is not done again.
 
-    `report` is told of each image's record: `image, error`, or `image, faces`, each with `box, score, poor, answers`.
+    `report` is told of each image's record: `image, error`, or `image, faces`, each with `box, angle, score, poor, answers`.
     An image that cannot be read or shows no face has an error, which stops nothing. Raises FaceMTLError where the journal is
     of a run with other images, models or options.
     """

@@ -1,5 +1,8 @@
-"""fastai's stock way to train on a folder of images, beside ours: how many images a second either learns from."""
+"""fastai's stock training on a folder of images, beside ours: the images per second of both."""
 
+from ..models.vision import torchvision  # before fastai, which imports it, too
+
+# isort: split
 import time
 from pathlib import Path
 
@@ -11,12 +14,14 @@ from fastai.metrics import accuracy
 from fastai.vision.augment import Resize, aug_transforms
 from fastai.vision.data import ImageDataLoaders
 from fastai.vision.learner import vision_learner
-from torchvision.models import get_model_builder
+from torch import nn
 
 from ..data import CALIBRATION, TRAIN
-from ..models import OWN_BACKBONES
+from ..models import FACE_RESNET
+from ..models.face_resnet import FaceResNet
 from ..tasks import GENDER
-from . import TrainConfig, _device, _learner
+from .config import TrainConfig
+from .learner import face_learner
 
 SETTLING = 3  # batches that are not counted: workers start, memory is allocated
 
@@ -36,24 +41,31 @@ class Pace(Callback):
                 raise CancelFitException
 
 
-def rates(images: pd.DataFrame, backbone: str, size: int, batch_size: int, n_batches: int = 10) -> dict[str, np.ndarray]:
-    """Images a second of each of `n_batches` training batches: ours, and those of fastai's stock pipeline.
+def rates(
+    images: pd.DataFrame, backbone: str, size: int, batch_size: int, n_batches: int = 10
+) -> dict[str, np.ndarray]:
+    """Images per second of each of `n_batches` batches: facemtl's, and fastai's stock pipeline's.
 
-    Both learn to tell gender from the same files, with the same backbone, image size and batch size. `images` is the
-    table of `data.read_folder`.
+    Both train on gender from the same files, with the same backbone from random weights, image size
+    and batch size. `images` is the table of `data.read_folder`.
     """
-    config = TrainConfig(tasks=(GENDER.name,), backbone=backbone, pretrained=False, stages=((size, 1),), batch_size=batch_size)
-    ours = _learner(config, images, None, _device("cpu"))
+    config = TrainConfig(
+        tasks=(GENDER.name,), backbone=backbone, pretrained=False, size=size, batch_size=batch_size
+    )
+    ours = face_learner(config, images, device="cpu")
     return {
         name: batch_size / _seconds_of_batches(learner, n_batches)
-        for name, learner in (("facemtl", ours), ("fastai", stock_learner(images, backbone, size, batch_size)))
+        for name, learner in (
+            ("facemtl", ours),
+            ("fastai", stock_learner(images, backbone, size, batch_size)),
+        )
     }
 
 
 def stock_learner(images: pd.DataFrame, backbone: str, size: int, batch_size: int) -> Learner:
-    """As fastai's documentation begins: `ImageDataLoaders`, `aug_transforms`, `vision_learner`, in float32.
+    """As fastai documents it: `ImageDataLoaders`, `aug_transforms`, `vision_learner`, float32.
 
-    It learns from the images that ours learns from, and looks at those that ours looks at after each epoch.
+    It trains on the images that ours trains on, and validates on the same ones after each epoch.
     """
     chosen = images[images["split"].isin([TRAIN, CALIBRATION])]
     files = [Path(file).absolute() for file in chosen["file"]]
@@ -68,9 +80,18 @@ def stock_learner(images: pd.DataFrame, backbone: str, size: int, batch_size: in
         table, files[0].anchor, fn_col="file", label_col="gender", valid_col="is_looked_at",
         item_tfms=Resize(size), batch_tfms=aug_transforms(), bs=batch_size, device="cpu",
     )  # fmt: skip
-    own = OWN_BACKBONES.get(backbone)
-    return vision_learner(
-        loaders, (lambda **_: own()) if own else get_model_builder(backbone), pretrained=False, metrics=accuracy
+    build = (
+        _face_resnet if backbone == FACE_RESNET else torchvision.models.get_model_builder(backbone)
+    )
+    return vision_learner(loaders, build, pretrained=False, metrics=accuracy)
+
+
+def _face_resnet(**_) -> nn.Sequential:
+    """With batch normalisation, as ours is trained; fastai puts its head in place of the mean."""
+    model = FaceResNet()
+    model.insert_norms()
+    return nn.Sequential(
+        model.stem, nn.ReLU(), nn.MaxPool2d(3, 2), model.blocks, nn.AdaptiveAvgPool2d(1)
     )
 
 

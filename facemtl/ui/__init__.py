@@ -21,9 +21,10 @@ import pandas as pd
 from starlette.middleware import Middleware
 
 from .. import composites as composites_
-from .. import detection, plots
+from .. import plots
 from ..errors import FaceMTLError
 from ..evaluation import track_records
+from ..faces import prepare
 from ..inference.predictor import Predictor
 from ..tasks import AGE
 from . import about, behind, cards, compare, endpoints, guess, random_faces, training, uploads, validation
@@ -80,7 +81,7 @@ def build_app(
     records = None if results is None else track_records(results)
     averages = FacePool.of_composites(composites)
     answers = Answers(predictor, results, _answers_of_composites(measured, predictor))
-    ahead: list[Callable[[], object]] = [detection.prepare]
+    ahead: list[Callable[[], object]] = [prepare]
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         with gr.Row(elem_classes="header"):
             gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')

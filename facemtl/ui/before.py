@@ -6,8 +6,8 @@ from . import uploads
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder())
-# Events of which no other limit is said. `Blocks.queue` can say it too, but makes the whole server anew for it.
+# Of events without a limit of their own. `Blocks.queue` has it too, but builds the server again.
 os.environ.setdefault("GRADIO_DEFAULT_CONCURRENCY_LIMIT", "4")
-# After every event, gradio computes statistics of the last ten thousand, with pandas, for a page that is not served here.
+# After every event, gradio computes statistics of the last ten thousand for a page not served here.
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")

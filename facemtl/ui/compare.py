@@ -11,9 +11,9 @@ import gradio as gr
 import numpy as np
 import pandas as pd
 
-from ..detection import overlap, weaknesses
 from ..errors import FaceMTLError
 from ..evaluation import track_record
+from ..faces import overlap, weaknesses
 from ..inference.predictor import Predictor
 from ..tasks import Classification
 from . import cards, closer, uploads

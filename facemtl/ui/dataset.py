@@ -9,9 +9,9 @@ import gradio as gr
 import pandas as pd
 
 from .. import description, plots
-from ..detection import open_image, whole
 from ..errors import FaceMTLError
 from ..evaluation import band_names
+from ..faces import open_image, whole
 from ..tasks import AGE, GENDER, RACE
 from . import cards, figures
 from .faces import FacePool

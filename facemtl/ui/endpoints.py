@@ -12,8 +12,8 @@ import gradio as gr
 import numpy as np
 import pandas as pd
 
-from ..detection import as_record, detect, open_image
 from ..errors import FaceMTLError
+from ..faces import as_record, detect, open_image
 from ..inference.predictor import Predictor, in_words
 from ..tasks import AGE, GENDER, RACE, Classification
 from . import cards, compare

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from ..data import VALIDATION, read_folder
-from ..detection import Face, open_image, whole
 from ..errors import FaceMTLError
+from ..faces import Face, open_image, whole
 from ..inference.predictor import MULTI, SINGLE
 from ..own_faces import csv_of
 from ..tasks import AGE, TASKS, Classification, Task

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..detection import Face, detect, face_at, open_image, whole
+from ..faces import Face, detect, face_at, open_image, whole
 from .faces import LabelledFace
 
 SHOWN_SIDE = 640  # px; photos are shown no larger
@@ -124,7 +124,8 @@ def _framed(look: Look, x: float, y: float, side: float) -> Look:
     if not (0 < x < width and 0 < y < height and half * scale >= 8 and half <= max(width, height)):
         return look
     face = face_at(image, tuple(scale * v for v in (x - half, y - half, x + half, y + half)))
-    return _replaced(look, replace(face, box=(x - half, y - half, x + half, y + half), pose=look.face.pose))
+    landmarks = None if face.landmarks is None else face.landmarks / scale
+    return _replaced(look, replace(face, box=(x - half, y - half, x + half, y + half), landmarks=landmarks))
 
 
 def reset(look: Look) -> Look:

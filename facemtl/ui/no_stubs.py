@@ -1,8 +1,10 @@
-"""Imports gradio without its writing of stub files, which takes as long as the rest of its import.
+"""Imports gradio without its check of stub files, which takes as long as the rest of its import.
 
-For editors, gradio compares a .pyi file with each of its component classes, and writes it, whenever it is imported
-(`create_or_modify_pyi` in gradio/component_meta.py). It leaves out classes whose source is in no file; while it is imported
-here, none of its own seem to be in one. There is no setting for it. tests/unit/test_no_stubs.py says when this file can go.
+Whenever it is imported, gradio parses the source of each component class, renders a stub for
+editors, and compares it with the .pyi file beside it (`create_or_modify_pyi` in
+gradio/component_meta.py). No setting turns this off, but it skips classes that have no source file:
+so while gradio is imported here, its own classes appear to have none.
+tests/unit/test_no_stubs.py says when this file can go.
 """
 
 import inspect

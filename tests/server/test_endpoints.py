@@ -13,8 +13,8 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
-from facemtl.detection import detect, open_image
 from facemtl.evaluation import load_metrics
+from facemtl.faces import detect, open_image
 from facemtl.tasks import TASKS
 from tests import support
 from tests.odd_files import FACE, NO_FACE, ODD_FILES, scene

@@ -8,8 +8,8 @@ import shutil
 import pytest
 from PIL import Image
 
-from facemtl import cli, detection
-from facemtl.detection import detect, open_image, whole
+from facemtl import cli
+from facemtl.faces import detect, open_image, weaknesses, whole
 from facemtl.inference import batch
 from facemtl.inference.predictor import Predictor
 from facemtl.tasks import TASKS, task_named
@@ -151,7 +151,7 @@ def test_every_face_has_its_box_and_the_answers_that_it_has_alone(tmp_path, pred
         assert [(a["model"], a["task"]) for a in said["answers"]] == list(zip(alone["model"], alone["task"], strict=True))
         assert [a["prediction"] for a in said["answers"]] == alone["prediction"].tolist()
         assert [a["confidence"] for a in said["answers"]] == alone["confidence"].tolist()
-        assert said["poor"] == detection.weaknesses(face)
+        assert said["poor"] == weaknesses(face)
         assert {a["task"] for a in said["answers"] if a["low"] is not None} == {"age"}
         for answer in said["answers"]:
             assert [*answer["probabilities"]] == [str(b) for b in task_named(answer["task"]).bins]
@@ -160,7 +160,7 @@ def test_every_face_has_its_box_and_the_answers_that_it_has_alone(tmp_path, pred
 
 def test_an_image_that_breaks_what_reads_it_is_an_error_of_its_own(predict, tmp_path, monkeypatch, single):
     expected = json.loads(single.with_suffix(".json").read_text())
-    monkeypatch.setattr(batch, "open_image", lambda file: 1 / 0 if file.name == victim else detection.open_image(file))
+    monkeypatch.setattr(batch, "open_image", lambda file: 1 / 0 if file.name == victim else open_image(file))
     victim = expected[3]["image"].split("/")[-1]
     assert predict("--json", tmp_path / "out.json") == 0
     records = json.loads((tmp_path / "out.json").read_text())

@@ -1,4 +1,7 @@
-"""The benchmark measures what it says, and its tables say what was measured. How fast things are is no test's matter."""
+"""The benchmark measures what it says, and its tables say what was measured.
+
+How fast things are is no test's matter.
+"""
 
 import json
 
@@ -8,12 +11,20 @@ import pytest
 
 from facemtl import bench, speed
 from facemtl.data import read_folder
-from facemtl.detection import detect, open_image
 from facemtl.errors import FaceMTLError
-from facemtl.training.stock import rates
+from facemtl.faces import detect, open_image
+from facemtl.inference.predictor import APPROACHES
+from facemtl.tasks import TASKS
 from tests import support
 
-MODELS = support.ROOT / "assets" / "models"
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder of four small models."""
+    folder = tmp_path_factory.mktemp("models")
+    for tasks in (*((task,) for task in TASKS), TASKS):
+        support.write_model(folder, tasks)
+    return folder
 
 
 @pytest.mark.parametrize("megapixels", bench.MEGAPIXELS)
@@ -24,29 +35,40 @@ def test_photos_have_their_size_and_one_face(megapixels, tmp_path):
     assert len(detect(image)) == 1
 
 
-def test_models_and_photos_are_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "BATCHES", (1, 4))
+def test_models_and_photos_are_measured(models, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "MANY", 4)
     photos = {0.3: bench.make_photo(tmp_path / "photo.jpg", (640, 480))}
-    measured = [*bench._models(MODELS, repeats=1), *bench._photos(photos, repeats=1)]
+    measured = [*bench._models(models, repeats=1), *bench._photos(photos, repeats=1)]
     assert all(len(values) and np.all(values > 0) for _, _, values in measured)
     table = pd.DataFrame(
-        [(what, unit, *np.percentile(v, [50, 25, 75]), len(v)) for what, unit, v in measured], columns=bench.COLUMNS
+        [(what, unit, *np.percentile(v, [50, 25, 75]), len(v)) for what, unit, v in measured],
+        columns=bench.COLUMNS,
     )
     found = bench.ratios(table)
     median = table.set_index("what")["median"]
-    assert found["one model over three, one face"] == median["one face, one model"] / median["one face, three models"]
-    assert 0 < found["one model over three, one face"] < 1
+    single, multi = (median[f"one face, {a.short}"] for a in APPROACHES)
+    assert found == {"one model over three, one face": multi / single}
     bench.save(table, tmp_path / speed.PERFORMANCE_FILE)
-    said, saved = speed.performance(tmp_path), json.loads((tmp_path / speed.PERFORMANCE_FILE).read_text())
-    assert all(what in said for what in table["what"]) and all(f"{ratio:.2f}" in said for ratio in saved["ratios"].values())
+    said = speed.performance(tmp_path)
+    saved = json.loads((tmp_path / speed.PERFORMANCE_FILE).read_text())
+    assert all(what in said for what in table["what"])
+    assert all(f"{ratio:.2f}" in said for ratio in saved["ratios"].values())
     assert saved["ratios"] == pytest.approx(found, abs=1e-3)
+    assert saved["machine"]["runtime"] in said
 
 
-def test_requests_are_answered_while_they_are_measured(tmp_path):
+def test_requests_are_answered_while_they_are_measured(models, tmp_path):
     photos = {0.3: bench.make_photo(tmp_path / "photo.jpg", (640, 480))}
-    measured = {what: values for what, _, values in bench._requests(MODELS, photos, repeats=1)}
+    measured = {what: values for what, _, values in bench._requests(models, photos, repeats=1)}
     assert len(measured) == 5
     assert all(len(values) and np.all(values > 0) for values in measured.values())
+
+
+def test_a_start_is_measured(models, monkeypatch):
+    monkeypatch.setattr(bench, "_STARTS", 1)
+    measured = {what: (unit, values) for what, unit, values in bench._start(models)}
+    assert [unit for unit, _ in measured.values()] == ["s", "MiB"]
+    assert all(len(values) == 1 and values[0] > 0 for _, values in measured.values())
 
 
 def test_an_app_that_does_not_start_is_said(tmp_path):
@@ -54,12 +76,19 @@ def test_an_app_that_does_not_start_is_said(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("backbone", ["resnet10d", "resnet18"])
-def test_both_pipelines_learn_from_the_same_files(synthetic_faces, backbone):
+@pytest.mark.parametrize(("backbone", "size"), [("face-resnet", 112), ("resnet18", 32)])
+def test_both_pipelines_learn_from_the_same_files(synthetic_faces, backbone, size):
+    from facemtl.training.stock import rates
+
     images, _ = read_folder(synthetic_faces, progress=False)
-    found = rates(images, backbone, size=32, batch_size=16, n_batches=3)
+    found = rates(images, backbone, size, batch_size=16, n_batches=3)
     assert set(found) == {"facemtl", "fastai"}
     assert all(len(values) == 3 and (values > 0).all() for values in found.values())
+
+
+def test_training_is_left_out_where_nothing_trains(models, synthetic_faces, monkeypatch):
+    monkeypatch.setattr(bench, "find_spec", lambda name: None)
+    assert list(bench._training(models, synthetic_faces)) == []
 
 
 def test_what_was_not_measured_is_named_with_its_command(tmp_path):
@@ -68,7 +97,6 @@ def test_what_was_not_measured_is_named_with_its_command(tmp_path):
         (speed.performance, "facemtl bench"),
         (speed.page, "page.py"),
         (speed.load, "load.py"),
-        (speed.learning, "learning.py"),
     ):
         with pytest.raises(FaceMTLError, match=command):
             section(tmp_path)

@@ -10,8 +10,8 @@ from PIL import Image
 
 from facemtl import cli, cost
 from facemtl.data import CALIBRATION, load_image, read_folder
-from facemtl.detection import detect, open_image, whole
 from facemtl.evaluation import CHIP_SIZE, METRICS_FILE, load_validation, with_targets
+from facemtl.faces import detect, open_image, whole
 from facemtl.inference.predictor import COLUMNS
 from facemtl.tasks import AGE, TASKS
 from tests import support

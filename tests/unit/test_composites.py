@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from facemtl import composites
-from facemtl.detection import open_image, whole
 from facemtl.errors import FaceMTLError
+from facemtl.faces import open_image, whole
 from facemtl.inference.predictor import Predictor, in_words
 from facemtl.ui import answers
 from facemtl.ui.answers import Answers

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from facemtl.data import read_folder
-from facemtl.detection import open_image, whole
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation import compare, with_targets
+from facemtl.faces import open_image, whole
 from facemtl.inference.predictor import COLUMNS, MULTI, SINGLE, LoadedModel, Predictor, threads, to_batch
 from facemtl.tasks import AGE, GENDER, RACE, TASKS, Classification
 from tests import support

@@ -1,0 +1,42 @@
+"""Gradio's stub files: they are left alone, and it is said when gradio leaves them alone by itself."""
+
+import inspect
+import subprocess
+import sys
+
+from tests import support
+
+SCRIPT = """
+import sys
+opened = []
+sys.addaudithook(lambda event, args: event == "open" and opened.append(str(args[0])))
+import {module}
+stubs = [file for file in opened if file.endswith(".pyi")]
+print(len(stubs))
+"""
+
+
+def stubs_opened_by(module: str) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(module=module)],
+        cwd=support.ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return int(done.stdout)
+
+
+def test_the_app_opens_no_stub_file():
+    assert stubs_opened_by("facemtl.ui") == 0
+
+
+def test_gradio_by_itself_opens_stub_files():
+    """Where this fails, delete facemtl/ui/no_stubs.py, and this file: gradio no longer writes stubs."""
+    assert stubs_opened_by("gradio") > 20
+
+
+def test_python_finds_the_files_of_gradios_classes_again():
+    import gradio
+
+    import facemtl.ui  # noqa: F401
+
+    assert inspect.getfile(gradio.Image).endswith("image.py")
+    assert inspect.getfile.__module__ == "inspect"
