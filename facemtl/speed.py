@@ -40,20 +40,14 @@ def performance(folder: Path) -> str:
 def page(folder: Path) -> str:
     """What one visitor waits for, seen from a browser."""
     found = _noted(folder / PAGE_FILE, "python benchmarks/page.py --json")
-    rows = [
-        [what, f"{median:.0f} ms", f"{low:.0f} to {high:.0f}"]
-        for what, (low, median, high) in found.items()
-    ]
+    rows = [[what, f"{median:.0f} ms", f"{low:.0f} to {high:.0f}"] for what, (low, median, high) in found.items()]
     return as_markdown(["from the click to the answer on the page", "median", "quartiles"], rows)
 
 
 def load(folder: Path) -> str:
     """What it means for a visitor that many others are there, too."""
     found = _noted(folder / LOAD_FILE, "python benchmarks/load.py --json")
-    rows = [
-        [_CLICKS[name], f"{found['median_s'][name]:.1f} s", f"{found['q95_s'][name]:.1f} s"]
-        for name in _CLICKS
-    ]
+    rows = [[_CLICKS[name], f"{found['median_s'][name]:.1f} s", f"{found['q95_s'][name]:.1f} s"] for name in _CLICKS]
     memory, seconds = found["memory_mib"], found["seconds"]
     table = as_markdown(["click", "median wait", "95 % wait no longer than"], rows)
     return (
@@ -72,9 +66,7 @@ def _noted(file: Path, command: str) -> dict:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise FaceMTLError(
-            f"There is no whole {file.name} in {file.parent}. Make it with `{command} {file}`."
-        ) from error
+        raise FaceMTLError(f"There is no whole {file.name} in {file.parent}. Make it with `{command} {file}`.") from error
 
 
 def _short(value: float) -> str:

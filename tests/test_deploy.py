@@ -7,21 +7,31 @@ import shlex
 import shutil
 import subprocess
 import sys
-import sysconfig
 import time
 import urllib.request
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from packaging.requirements import Requirement
 
 from facemtl import cli
 from tests import support
 from tests.support import ROOT
 
 PYPROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
-PINS = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "requirements.txt").read_text("utf-8"), re.M))
+REQUIREMENTS = {
+    name: {
+        requirement.name: requirement
+        for line in (ROOT / f"{name}.txt").read_text("utf-8").splitlines()
+        if line and not line.lstrip().startswith("#") and (requirement := Requirement(line))
+    }
+    for name in ("requirements", "requirements-app", "requirements-dev")
+}
+PINS = {name: str(each.specifier).removeprefix("==") for name, each in REQUIREMENTS["requirements"].items()}
+TRAINS = {"fastai", "onnx", "onnxscript", "safetensors", "torch", "torchvision"}
 SCRIPTS = "Scripts" if sys.platform == "win32" else "bin"
 # (instruction, its arguments as text) of each line of the Dockerfile
 DOCKER = [
@@ -41,7 +51,7 @@ def parse(*arguments: str):
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory) -> Path:
-    """The scripts of an environment into which the project's wheel is installed, without the checkout."""
+    """The scripts of an environment with the project's wheel and requirements-app.txt alone, without the checkout."""
     folder = tmp_path_factory.mktemp("installed")
     uv = [sys.executable, "-m", "uv", "--quiet"]
     run(*uv, "build", "--wheel", "--python", sys.executable, "--out-dir", folder, ROOT)
@@ -51,9 +61,18 @@ def installed(tmp_path_factory) -> Path:
     run(*uv, "pip", "install", "--no-deps", "--python", python, wheel)
     wheel.unlink()
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    Path(site, "libraries.pth").write_text(sysconfig.get_path("purelib"))  # not fetched again
+    for requirement in REQUIREMENTS["requirements-app"].values():
+        if requirement.marker is None or requirement.marker.evaluate():
+            link_into(Path(site), requirement.name)
     yield folder / "env" / SCRIPTS
     shutil.rmtree(folder)  # the weights are large
+
+
+def link_into(site: Path, name: str) -> None:
+    """Put a library of this environment into another one: it is not fetched again."""
+    found = distribution(name)
+    for top in {file.parts[0] for file in found.files if file.parts[0] not in ("..", "__pycache__")}:
+        (site / top).symlink_to(found.locate_file(top))
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
@@ -96,6 +115,16 @@ def test_installed_models_predict_in_any_folder(installed, tmp_path, predictor):
     assert str(ROOT) not in where and all(Path(path).exists() for path in where.split())
 
 
+def test_what_trains_is_not_installed_and_said_to_be_missing(installed, tmp_path):
+    code = f"from importlib.util import find_spec; print(*[n for n in {sorted(TRAINS)} if find_spec(n)])"
+    assert run(installed / "python", "-c", code).split() == []
+    support.write_pictures(tmp_path / "faces", 60)
+    command = [installed / "facemtl", "train", "--data", tmp_path / "faces"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert re.search(r"needs \w+, which is not installed", done.stderr) and "Traceback" not in done.stderr
+
+
 def test_the_wheel_holds_all_assets(installed):
     (inside,) = installed.parent.rglob("facemtl/assets")
     assert support.contents(inside) == support.contents(ROOT / "assets")
@@ -108,6 +137,42 @@ def test_the_installed_app_shows_its_page_and_all_tabs(address):
     for tab in ("compare", "random", "guess", "validation", "dataset", "training", "about"):
         assert f'"id": "{tab}"' in config or f'"id":"{tab}"' in config
     assert "Model card" in config or "model card" in config
+
+
+# ------------------------------------------------------------------------------------ requirements
+
+
+def named(part: str) -> set[str]:
+    """The libraries in a list of pyproject.toml."""
+    listed = re.search(rf"^{part} = \[(.*?)^\]", PYPROJECT, re.M | re.S)[1]
+    return set(re.findall(r'^ {4}"([\w-]+)[><=]', listed, re.M))
+
+
+@pytest.mark.parametrize(("part", "whole"), [("requirements-app", "requirements"), ("requirements", "requirements-dev")])
+def test_a_part_of_the_requirements_has_the_pins_of_the_whole(part, whole):
+    assert {str(each) for each in REQUIREMENTS[part].values()} < {str(each) for each in REQUIREMENTS[whole].values()}
+
+
+def test_requirements_are_those_of_the_project():
+    assert named("train") == TRAINS
+    assert named("dependencies") <= REQUIREMENTS["requirements-app"].keys()
+    assert named("dependencies") | TRAINS <= REQUIREMENTS["requirements"].keys()
+    assert not TRAINS & REQUIREMENTS["requirements-app"].keys()
+
+
+def test_make_installs_for_the_app_what_it_needs_and_for_the_tests_all():
+    rules = dict(re.findall(r"^(\w+): (.*?) *##", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    assert rules["run"] == ".venv/requirements-app.stamp"
+    assert rules["test"] == rules["lint"] == ".venv/requirements-dev.stamp"
+
+
+@pytest.mark.parametrize("file", ["Makefile", "README.md"])
+def test_the_oldest_and_the_newest_python_are_the_same_everywhere(file):
+    oldest, after = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', PYPROJECT).groups()
+    text, wanted = (ROOT / file).read_text("utf-8"), f"3.{oldest} to 3.{int(after) - 1}"
+    assert set(re.findall(r"Python (3\.\d+ to 3\.\d+)", text)) == {wanted}
+    for low, high in re.findall(r"\((3, \d+)\) <= .* <= \((3, \d+)\)", text):
+        assert f"{low} to {high}".replace(", ", ".") == wanted
 
 
 # --------------------------------------------------------------------------------------- container
@@ -124,18 +189,15 @@ def test_what_the_image_copies_exists_and_is_sent_to_the_builder():
     sources = {word for line in instructions("COPY") if not line.startswith("--from") for word in shlex.split(line)[:-1]}
     assert sources == sent
     assert all((ROOT / source).exists() for source in sources)
-    wanted = set(re.findall(r'^"([^"]+)" = "facemtl/', PYPROJECT, re.M)) | {"pyproject.toml", "facemtl", "requirements.txt"}
+    wanted = set(re.findall(r'^"([^"]+)" = "facemtl/', PYPROJECT, re.M)) | {"pyproject.toml", "facemtl", "requirements-app.txt"}
     assert sources >= wanted
 
 
-def test_the_image_installs_what_the_project_needs_but_for_what_trains():
-    needed = set(re.findall(r'^ {4}"([\w-]+)[><=]', PYPROJECT.split("dependencies = [")[1].split("]")[0], re.M))
-    (line,) = [line for line in instructions("RUN") if "--constraint" in line]
-    assert set(shlex.split(line)[4:]) == needed - {"fastai"}
-    (of_torch,) = [line for line in instructions("RUN") if "download.pytorch.org/whl/cpu" in line]
-    pattern = re.search(r"'(.+?)' requirements.txt", of_torch)[1].replace("^", r"(?m)^")
-    found = [match.group() for match in re.finditer(pattern, (ROOT / "requirements.txt").read_text("utf-8"))]
-    assert sorted(found) == [f"torch=={PINS['torch']}", f"torchvision=={PINS['torchvision']}"]
+def test_the_image_installs_what_the_app_needs():
+    copied = [word for line in instructions("COPY") for word in shlex.split(line)]
+    installs = [line for line in instructions("RUN") if "pip install" in line]
+    assert installs == ["pip install --requirement requirements-app.txt", "pip install --no-deps ."]
+    assert "requirements-app.txt" in copied and "requirements.txt" not in copied
 
 
 def test_the_container_is_not_root_and_runs_what_there_is():

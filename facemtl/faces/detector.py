@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 NETWORK = ASSETS / "pretrained" / "centerface.onnx"
 SHA256 = "fedf7900a732b44376df2d56977af100b04564730c5beecac1bae5038bf86fba"
-THREADS = min(2, os.cpu_count() or 1)
+_ASKED = os.environ.get("OMP_NUM_THREADS", "")
+THREADS = int(_ASKED) if _ASKED.isdigit() and int(_ASKED) else min(2, os.cpu_count() or 1)
 STRIDE = 4  # px a cell
 MULTIPLE = 32  # px; the sides of an input are multiples of it
 SAME = 0.3  # intersection over union from which on two boxes are of one face
@@ -85,9 +86,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray) -> De
         near = left[shared >= AVERAGED]
         weights = scores[near].astype(np.float64) ** 2
         weights /= weights.sum()
-        found.append(
-            (weights @ boxes[near], scores[best], np.tensordot(weights, landmarks[near], axes=1))
-        )
+        found.append((weights @ boxes[near], scores[best], np.tensordot(weights, landmarks[near], axes=1)))
         left = left[shared < SAME]
     if not found:
         return Detections(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
@@ -98,9 +97,7 @@ def overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Intersection over union of a box (4,) with each of the boxes (N, 4) -> (N,)."""
     sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
     shared = sides.clip(0).prod(axis=1)
-    return shared / (
-        (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - shared
-    )
+    return shared / ((box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - shared)
 
 
 _loading = Lock()
@@ -120,12 +117,14 @@ def _load() -> "onnxruntime.InferenceSession":
     try:
         content = NETWORK.read_bytes()
     except OSError as error:
-        raise FaceMTLError(
-            f"The face detector {NETWORK} cannot be read ({error.strerror}). {remedy}"
-        ) from error
+        raise FaceMTLError(f"The face detector {NETWORK} cannot be read ({error.strerror}). {remedy}") from error
     if hashlib.sha256(content).hexdigest() != SHA256:
         raise FaceMTLError(f"The face detector {NETWORK} is damaged. {remedy}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
+    # Threads that wait in a loop would take processor time from the models that answer next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_mem_pattern = False  # the patterns of each size of photo would take 150 MiB
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    # Not of `content`, which the session would keep for as long as it lives.
+    return onnxruntime.InferenceSession(NETWORK, options, providers=["CPUExecutionProvider"])

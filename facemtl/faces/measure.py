@@ -20,7 +20,6 @@ from ..data import TRAIN, as_rgb, read_folder
 from ..errors import FaceMTLError
 from .crops import detect
 from .quality import weaknesses
-from .search import BORDER, SURE, search
 
 NAMES = ("left eye", "right eye", "nose", "left mouth corner", "right mouth corner")
 NORMAL_RANGE = 1.349  # standard deviations between the quartiles of a normal distribution
@@ -48,15 +47,11 @@ def main() -> int:
 def measure(file: str) -> tuple[np.ndarray | None, list[str]]:
     """A square image file -> its landmarks (5, 2) in shares of the side, and its weaknesses."""
     image = as_rgb(Image.open(file))
-    sure = [each for each in search(image, BORDER) if each.score >= SURE]
-    largest = max(sure, key=lambda each: each.square.side, default=None)
     faces = detect(image)
-    return (
-        largest.landmarks / max(image.size) if largest else None,
-        ["aligned"] * (faces[0].score is not None) + weaknesses(faces[0])
-        if faces
-        else ["not found"],
-    )
+    if not faces:
+        return None, ["not found"]
+    aligned = ["aligned"] if faces[0].angle else []
+    return faces[0].landmarks / max(image.size), aligned + weaknesses(faces[0])
 
 
 def positions(landmarks: np.ndarray, images: int) -> str:
@@ -65,17 +60,13 @@ def positions(landmarks: np.ndarray, images: int) -> str:
     spread = (high - low) / NORMAL_RANGE
     lines = [f"{len(landmarks)} faces in {images} images; of 1000: x, y, and standard deviations"]
     for name, where, deviation in zip(NAMES, medians * 1000, spread * 1000, strict=True):
-        lines.append(
-            f"{name:18} {where[0]:4.0f} {where[1]:4.0f}   {deviation[0]:3.0f} {deviation[1]:3.0f}"
-        )
+        lines.append(f"{name:18} {where[0]:4.0f} {where[1]:4.0f}   {deviation[0]:3.0f} {deviation[1]:3.0f}")
     return "\n".join(lines)
 
 
 def shares(weak: list[list[str]]) -> str:
     """How many images of 100 have each weakness; "aligned" are those that are not taken whole."""
-    counts = Counter(
-        "small" if word.startswith("small") else word for words in weak for word in words
-    )
+    counts = Counter("small" if word.startswith("small") else word for words in weak for word in words)
     return "\n".join(f"{word:20} {100 * n / len(weak):5.1f} %" for word, n in counts.most_common())
 
 

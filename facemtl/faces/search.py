@@ -24,6 +24,7 @@ SMALL = 40  # px a side in the coarse search; where one face is as small, others
 LEAST = 16  # px a side in the image; smaller faces show nothing to a model
 CANDIDATE = 0.25  # score in a search of what deserves a closer look
 CONFIDENT = 0.8  # score in a closer look that needs no other turn
+LIKELY = 0.7  # the same; needs no wider square
 SURE = 0.5  # the same, of a face
 DOUBTFUL = 0.3  # the same; where no face is sure, one from here on is better than none
 PLAUSIBLE = 0.06  # `off` of landmarks that are seen upright; of those seen lying it is larger
@@ -47,9 +48,9 @@ class Found:
     score: float
     off: float  # how far the landmarks are from where they should be in the square; see `fit`
 
-    @property
-    def is_confident(self) -> bool:
-        return self.score >= CONFIDENT and self.off < PLAUSIBLE
+    def reaches(self, score: float) -> bool:
+        """Its score does, and its landmarks are those of a face that is seen upright."""
+        return self.score >= score and self.off < PLAUSIBLE
 
     @property
     def worth(self) -> float:
@@ -65,7 +66,7 @@ def search(image: Image.Image, border: float = 0.0) -> list[Found]:
     """
     found = _added([], image, COARSE, 0, border)
     for turn in (0, 90, 180, 270):
-        if not any(each.is_confident for each in found) and (turn or not border):
+        if not any(each.reaches(SURE) for each in found) and (turn or not border):
             found = _added(found, image, COARSE, turn, BORDER)
     scale = _scale(image.size, COARSE)
     smallest = min((each.square.side for each in found if each.score >= SURE), default=0.0)
@@ -88,20 +89,18 @@ def settle(image: Image.Image, square: Square) -> Found | None:
             now = _levelled(image, start)
             if now and (best is None or now.worth > best.worth):
                 best = now
-            if best and best.is_confident:
+            if best and best.reaches(CONFIDENT):
                 return best
-        if best is None:
-            return None
+        if best is None or best.reaches(LIKELY):
+            return best
     return best
 
 
-def _added(
-    found: list[Found], image: Image.Image, budget: int, turn: int, border: float
-) -> list[Found]:
+def _added(found: list[Found], image: Image.Image, budget: int, turn: int, border: float) -> list[Found]:
     """`found`, and what another search adds; of two readings of one face, the better one."""
     found, failures = list(found), 0
     for square in _candidates(image, budget, turn, border):
-        if any(is_same(square, each.square) and each.is_confident for each in found):
+        if any(is_same(square, each.square) and each.reaches(CONFIDENT) for each in found):
             continue
         if failures == FAILURES:
             break
@@ -173,7 +172,5 @@ def _look(image: Image.Image, square: Square) -> Found | None:
 
 def is_same(a: Square, b: Square) -> bool:
     """Two squares are of one face: unturned, they share more than half of the smaller one."""
-    across, down = (
-        max(0.0, min(a.box[i + 2], b.box[i + 2]) - max(a.box[i], b.box[i])) for i in (0, 1)
-    )
+    across, down = (max(0.0, min(a.box[i + 2], b.box[i + 2]) - max(a.box[i], b.box[i])) for i in (0, 1))
     return across * down > 0.5 * min(a.side, b.side) ** 2

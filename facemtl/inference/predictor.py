@@ -8,7 +8,9 @@ Probabilities are a second tidy table: `image, face, model, approach, task, labe
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -78,34 +80,42 @@ class LoadedModel:
         return SINGLE if len(self.tasks) == 1 else MULTI
 
     def logits(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Images (N, 3, size, size) in [0, 1] -> {task: logits (N, n_outputs)}.
+        """Images (N, 3, size, size) in [0, 1] -> {task: logits (N, n_outputs)}."""
+        found = [logits for _, logits in _workers().map(self.answer, images)]
+        return {task.name: np.stack([logits[task.name] for logits in found]) for task in self.tasks}
+
+    def answer(self, image: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+        """An image (3, size, size) in [0, 1] -> the seconds that it took, and {task: logits (n_outputs,)}.
 
         The runtime sees one face at a time, with its mirror image: so a face gets the same digits alone and among others.
         Larger batches would take as long for each.
         """
+        started = time.perf_counter()
+        views = np.stack([image, image[:, :, ::-1]] if self.mirrored else [image])  # (1 or 2, 3, S, S)
         names = [task.name for task in self.tasks]
-        found = []
-        for image in images:
-            views = np.stack([image, image[:, :, ::-1]] if self.mirrored else [image])  # (1 or 2, 3, S, S)
-            found.append([logits.mean(axis=0) for logits in self.session.run(names, {INPUT: views})])
-        return {name: np.stack(rows) for name, rows in zip(names, zip(*found, strict=True), strict=True)}
+        found = [logits.mean(axis=0) for logits in self.session.run(names, {INPUT: views})]
+        return time.perf_counter() - started, dict(zip(names, found, strict=True))
 
 
 def session_options() -> onnxruntime.SessionOptions:
-    """How all networks run."""
+    """How all models run: each on one core, several at a time (`_workers`). Several cores for one model save little."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads()
-    # Threads that wait in a loop take processor time after each answer, and from the next model: benchmarks/runtimes.py.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3  # errors only
     return options
 
 
 def threads() -> int:
-    """How many threads a model runs on: `OMP_NUM_THREADS`, else as many as there are cores for this process, four at most."""
+    """How many models or images run at a time: `OMP_NUM_THREADS`, else the cores that this process may use, four at most."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return int(given) if given.isdigit() and int(given) else min(cores, 4)
+
+
+@cache
+def _workers() -> ThreadPoolExecutor:
+    """The threads in which models run; ONNX Runtime lets Python go on meanwhile."""
+    return ThreadPoolExecutor(threads(), "models")
 
 
 @dataclass(frozen=True)
@@ -166,17 +176,16 @@ class Predictor:
         logits: dict[tuple[str, str], list[np.ndarray]] = {}
         for crop in crops:
             resized = {size: to_batch([crop], size) for size in {loaded.info.size for loaded in self.models}}
-            for loaded in self.models:
-                started = time.perf_counter()
-                found = loaded.logits(resized[loaded.info.size])
-                seconds[loaded.name] += time.perf_counter() - started
+            answers = _workers().map(lambda m, images=resized: m.answer(images[m.info.size][0]), self.models)
+            for loaded, (took, found) in zip(self.models, answers, strict=True):
+                seconds[loaded.name] += took
                 for task, values in found.items():
                     logits.setdefault((loaded.name, task), []).append(values)
             progress(1)
         tables, probabilities = [], []
         for loaded in self.models if logits else ():
             for task in loaded.tasks:
-                p, decoded = interpret(loaded.info, task, np.concatenate(logits[loaded.name, task.name]))
+                p, decoded = interpret(loaded.info, task, np.stack(logits[loaded.name, task.name]))
                 names = {"model": loaded.name, "approach": loaded.approach.name, "task": task.name}
                 keys = {"image": images, "face": faces, **{key: [name] * len(crops) for key, name in names.items()}}
                 tables.append(keys | decoded)

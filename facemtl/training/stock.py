@@ -41,17 +41,13 @@ class Pace(Callback):
                 raise CancelFitException
 
 
-def rates(
-    images: pd.DataFrame, backbone: str, size: int, batch_size: int, n_batches: int = 10
-) -> dict[str, np.ndarray]:
+def rates(images: pd.DataFrame, backbone: str, size: int, batch_size: int, n_batches: int = 10) -> dict[str, np.ndarray]:
     """Images per second of each of `n_batches` batches: facemtl's, and fastai's stock pipeline's.
 
     Both train on gender from the same files, with the same backbone from random weights, image size
     and batch size. `images` is the table of `data.read_folder`.
     """
-    config = TrainConfig(
-        tasks=(GENDER.name,), backbone=backbone, pretrained=False, size=size, batch_size=batch_size
-    )
+    config = TrainConfig(tasks=(GENDER.name,), backbone=backbone, pretrained=False, size=size, batch_size=batch_size)
     ours = face_learner(config, images, device="cpu")
     return {
         name: batch_size / _seconds_of_batches(learner, n_batches)
@@ -80,9 +76,7 @@ def stock_learner(images: pd.DataFrame, backbone: str, size: int, batch_size: in
         table, files[0].anchor, fn_col="file", label_col="gender", valid_col="is_looked_at",
         item_tfms=Resize(size), batch_tfms=aug_transforms(), bs=batch_size, device="cpu",
     )  # fmt: skip
-    build = (
-        _face_resnet if backbone == FACE_RESNET else torchvision.models.get_model_builder(backbone)
-    )
+    build = _face_resnet if backbone == FACE_RESNET else torchvision.models.get_model_builder(backbone)
     return vision_learner(loaders, build, pretrained=False, metrics=accuracy)
 
 
@@ -90,9 +84,7 @@ def _face_resnet(**_) -> nn.Sequential:
     """With batch normalisation, as ours is trained; fastai puts its head in place of the mean."""
     model = FaceResNet()
     model.insert_norms()
-    return nn.Sequential(
-        model.stem, nn.ReLU(), nn.MaxPool2d(3, 2), model.blocks, nn.AdaptiveAvgPool2d(1)
-    )
+    return nn.Sequential(model.stem, nn.ReLU(), nn.MaxPool2d(3, 2), model.blocks, nn.AdaptiveAvgPool2d(1))
 
 
 def _seconds_of_batches(learner: Learner, n_batches: int) -> np.ndarray:

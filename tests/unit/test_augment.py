@@ -43,9 +43,7 @@ def photos(n=16, size=64) -> torch.Tensor:
     return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
 
 
-@pytest.mark.parametrize(
-    "how", [Augmentation(), STILL, Augmentation(180, 0.5, 0.5, *[1] * 7)]
-)
+@pytest.mark.parametrize("how", [Augmentation(), STILL, Augmentation(180, 0.5, 0.5, *[1] * 7)])
 @pytest.mark.parametrize("size", [32, 56, 64, 100])
 def test_an_augmented_image_is_still_an_image(how, size):
     torch.manual_seed(0)
