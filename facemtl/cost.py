@@ -38,7 +38,7 @@ def costs(predictor: Predictor, folder: Path, repeats: int = 30) -> pd.DataFrame
     - `file_bytes`: of the model file in `folder`, where the predictor was loaded from
     - `multiply_adds`: of one pass; an answer takes two, of the face and of its mirror image
     - `milliseconds, milliseconds_low, milliseconds_high`: median and quartiles, over `repeats`, of
-      the time that the model takes for a crop of its size and the mirror image
+      the time that the model takes on one core, for a crop of its size and the mirror image
     - `training_seconds`: as the model file notes them; NaN where one does not
     - `processor, threads, runtime`: `machine`'s, which the milliseconds hold for
     """
@@ -49,9 +49,15 @@ def costs(predictor: Predictor, folder: Path, repeats: int = 30) -> pd.DataFrame
         {m.name: partial(m.logits, to_batch([crop], m.info.size)) for m in predictor.models},
         repeats,
     )
-    counted = {m.name: multiply_adds(_file(folder, m.name).read_bytes(), m.info) for m in predictor.models}
+    counted = {
+        m.name: multiply_adds(_file(folder, m.name).read_bytes(), m.info) for m in predictor.models
+    }
     answers = [(m.name, m.approach, [m]) for m in predictor.models]
-    answers += [(ALL, a, found) for a in APPROACHES if (found := [m for m in predictor.models if m.approach is a])]
+    answers += [
+        (ALL, a, found)
+        for a in APPROACHES
+        if (found := [m for m in predictor.models if m.approach is a])
+    ]
     rows = []
     for name, approach, models in answers:
         # Rounds are summed first: the sum of medians is not the median of sums.
@@ -94,8 +100,7 @@ def in_words(table: pd.DataFrame) -> list[tuple[str, ...]]:
 def note(table: pd.DataFrame) -> str:
     """What the milliseconds hold for."""
     first = table.iloc[0]
-    where = f"{first.threads} threads of {first.processor}, {first.runtime}"
-    return f"Milliseconds: medians and quartiles on {where}."
+    return f"Milliseconds: medians and quartiles on one core of {first.processor}, {first.runtime}."
 
 
 def milliseconds(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, np.ndarray]:
@@ -111,7 +116,10 @@ def milliseconds(work: Mapping[str, Callable[[], object]], repeats: int) -> dict
 
 
 def machine() -> dict[str, str | int]:
-    """What times hold for, without a host's name: `processor`, `threads` used, `runtime`."""
+    """What times hold for, without a host's name: `processor`, `threads`, `runtime`.
+
+    As many models as `threads` run at a time, each on one of them.
+    """
     return {"processor": _processor(), "threads": threads(), "runtime": RUNTIME}
 
 

@@ -255,7 +255,7 @@ def costs(folder: Path) -> str:
 
 
 SECTIONS: dict[str, Callable[[Path], str]] = {
-    "answer": answer, "history": history, "results": results, "editions": editions, "groups": groups, "worst": worst,
+    "answer": answer, "history": history, "results": results, "groups": groups, "worst": worst, "editions": editions,
     "confidence": confidence, "intervals": intervals, "perturbations": perturbations, "disputed": disputed, "copies": copies,
     "near-copies": near_copies, "costs": costs,
     "performance": speed.performance, "page": speed.page, "load": speed.load,

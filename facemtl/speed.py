@@ -33,7 +33,8 @@ def performance(folder: Path) -> str:
         [[what, f"{ratio:.2f}"] for what, ratio in found["ratios"].items()],
     )
     machine = found["machine"]
-    where = f"On {machine['threads']} threads of {machine['processor']}, {machine['runtime']}."
+    runtime = machine.get("runtime") or f"torch {machine['torch']}"  # of the first edition
+    where = f"On {machine['threads']} threads of {machine['processor']}, {runtime}."
     return f"{measured}\n\n{shares}\n\n{where}"
 
 
