@@ -79,17 +79,13 @@ WAYS: dict[str, Callable[[list[Path]], Way]] = {
     "torch": lambda files: one_after_another([with_torch(file) for file in files]),
     "ONNX Runtime, as shipped": lambda files: side_by_side([with_onnxruntime(f, 1) for f in files]),
     "one core, in turn": lambda files: one_after_another([with_onnxruntime(f, 1) for f in files]),
-    f"{N} threads, in turn": lambda files: one_after_another(
-        [with_onnxruntime(f, N) for f in files]
-    ),
+    f"{N} threads, in turn": lambda files: one_after_another([with_onnxruntime(f, N) for f in files]),
     "these spin": lambda files: one_after_another([with_onnxruntime(f, N, True) for f in files]),
     "OpenVINO": lambda files: one_after_another([with_openvino(file) for file in files]),
 }
 
 
-def measure(
-    ways: dict[str, Way], images: np.ndarray, rounds: int
-) -> Iterator[tuple[str, np.ndarray]]:
+def measure(ways: dict[str, Way], images: np.ndarray, rounds: int) -> Iterator[tuple[str, np.ndarray]]:
     """By way (rounds, 3): milliseconds, CPU milliseconds meanwhile, CPU milliseconds afterwards."""
     found: dict[str, list] = {name: [] for name in ways}
     for _ in range(3 + rounds):
@@ -103,9 +99,7 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--models",
         type=Path,
@@ -127,9 +121,7 @@ def main() -> None:
             continue
         making[name] = time.perf_counter() - started
     expected = ready["torch"](images)
-    print(
-        f"{'':<28}{'ready s':>9}{'ms':>8}{'quartiles':>18}{'CPU ms':>9}{'then':>7}{'differs':>10}"
-    )
+    print(f"{'':<28}{'ready s':>9}{'ms':>8}{'quartiles':>18}{'CPU ms':>9}{'then':>7}{'differs':>10}")
     for name, times in measure(ready, images, options.rounds):
         low, median, high = np.percentile(times[:, 0], [25, 50, 75])
         used, afterwards = np.median(times[:, 1:], axis=0)
@@ -140,9 +132,7 @@ def main() -> None:
             for task in logits
         )
         quartiles = f"{low:.1f} to {high:.1f}"
-        print(
-            f"{name:<28}{making[name]:>9.2f}{median:>8.1f}{quartiles:>18}{used:>9.1f}{afterwards:>7.1f}{off:>10.1e}"
-        )
+        print(f"{name:<28}{making[name]:>9.2f}{median:>8.1f}{quartiles:>18}{used:>9.1f}{afterwards:>7.1f}{off:>10.1e}")
 
 
 if __name__ == "__main__":

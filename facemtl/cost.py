@@ -49,15 +49,9 @@ def costs(predictor: Predictor, folder: Path, repeats: int = 30) -> pd.DataFrame
         {m.name: partial(m.logits, to_batch([crop], m.info.size)) for m in predictor.models},
         repeats,
     )
-    counted = {
-        m.name: multiply_adds(_file(folder, m.name).read_bytes(), m.info) for m in predictor.models
-    }
+    counted = {m.name: multiply_adds(_file(folder, m.name).read_bytes(), m.info) for m in predictor.models}
     answers = [(m.name, m.approach, [m]) for m in predictor.models]
-    answers += [
-        (ALL, a, found)
-        for a in APPROACHES
-        if (found := [m for m in predictor.models if m.approach is a])
-    ]
+    answers += [(ALL, a, found) for a in APPROACHES if (found := [m for m in predictor.models if m.approach is a])]
     rows = []
     for name, approach, models in answers:
         # Rounds are summed first: the sum of medians is not the median of sums.
