@@ -36,12 +36,12 @@ TINY = TrainConfig(
 SHORT = replace(TINY, epochs=1)
 # The same for the command line, with both phases, time enough to be interrupted, and all that a resumed run must restore.
 ARGUMENTS = [
-    *("--backbone", "shufflenet_v2_x0_5", "--no-pretrained", "--size", "40", "--frozen-epochs", "1", "--epochs", "7"),
-    *("--batch-size", "32", "--lr", "0.01", "--head-lr", "0.01", "--seed", "5", "--ema", "0.9"),
+    *("--backbone", "resnet18", "--no-pretrained", "--size", "40", "--frozen-epochs", "1", "--epochs", "7"),
+    *("--batch-size", "32", "--lr", "0.004", "--head-lr", "0.004", "--seed", "5", "--ema", "0.9"),
     *("--weighting", "uncertainty", "--erase", "0.3", "--blur", "0.2", "--tint", "0.1"),
 ]
 MODEL = "multitask"
-BACKBONE, CONVOLUTION = "shufflenet_v2_x0_5", "backbone.conv1.0.weight"  # of ARGUMENTS
+BACKBONE, CONVOLUTION = "resnet18", "backbone.conv1.weight"  # of ARGUMENTS
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -263,7 +263,7 @@ def test_training_leaves_checkpoint_and_history_and_nothing_else(uninterrupted, 
     assert {f.name for f in uninterrupted.iterdir()} == {f"{MODEL}.{end}" for end in ("onnx", "history.csv")}
     found = info(uninterrupted)
     assert (found.name, found.backbone, found.size, found.tasks) == (MODEL, BACKBONE, 40, TASKS)
-    assert found.training["seed"] == 5 and found.training["lr"] == 0.01
+    assert found.training["seed"] == 5 and found.training["lr"] == 0.004
     assert found.training["images"] == (images["split"] == TRAIN).sum()
     assert all(torch.isfinite(value).all() for value in weights(uninterrupted).values())
     rows = history(uninterrupted)
@@ -588,7 +588,7 @@ def test_frozen_epochs_train_the_heads_alone_and_then_all_is_trained(images):
 
 
 def test_a_training_from_face_weights_is_written_without_the_normalisations_that_it_had(images, tmp_path):
-    config = replace(SHORT, backbone="face-resnet", pretrained=True, size=100, batch_size=64, share=0.8)
+    config = replace(SHORT, backbone="face-resnet", pretrained=True, size=112, batch_size=64, share=0.8)
     learner = face_learner(config, images, device="cpu")
     assert any("norm" in name for name, _ in learner.model.backbone.named_parameters())
     train(config, images, tmp_path, progress=False)
