@@ -29,4 +29,9 @@ The modules, in reading order; each imports only from those above it:
     cli           python -m facemtl download | train | evaluate | predict | app ...
 """
 
+import os
+
 __version__ = "0.1.0"
+
+# ONNX Runtime would report each start to Microsoft, and write an identifier of this machine into the user's cache.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is first imported

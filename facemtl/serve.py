@@ -3,8 +3,11 @@
 import ctypes
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+
+import numpy as np
 
 from .errors import FaceMTLError
 from .evaluation import load_metrics, load_validation
@@ -20,9 +23,10 @@ def make_app(models: Path, results: Path, data: Path):
     """
     keep_memory_low()
     labelled_tasks(data)  # raises what is wrong with an own CSV; images are read in the background
-    predictor = Predictor.load(models)
-    from .ui import build_app  # takes a second; wrong data and models have been reported before
-
+    with ThreadPoolExecutor(1) as pool:  # ONNX Runtime loads models while Python imports gradio
+        loading = pool.submit(_ready, models)
+        from .ui import build_app
+    predictor = loading.result()
     try:
         table, metrics = load_validation(results), load_metrics(results)
     except FaceMTLError as error:
@@ -39,6 +43,13 @@ def make_app(models: Path, results: Path, data: Path):
         composites=ASSETS / "faces",
         model_card=MODEL_CARD,
     )
+
+
+def _ready(models: Path) -> Predictor:
+    """The models of a folder, once run: the first run is slow, and would be taken for their cost."""
+    predictor = Predictor.load(models)
+    predictor.predict([np.zeros((8, 8, 3), np.uint8)])
+    return predictor
 
 
 def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = False) -> None:

@@ -16,7 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import gradio as gr
-import numpy as np
 import pandas as pd
 from starlette.middleware import Middleware
 
@@ -76,7 +75,6 @@ def build_app(
     """
     predictor.require_pairs()
     uploads.keep_clear()
-    predictor.predict([np.zeros((8, 8, 3), np.uint8)])  # the first run is slow, and would count as a model's cost
     pool: Future[FacePool] = ThreadPoolExecutor(1, "faces").submit(FacePool.open, dataset, composites)
     records = None if results is None else track_records(results)
     averages = FacePool.of_composites(composites)

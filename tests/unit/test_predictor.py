@@ -188,7 +188,7 @@ def test_what_is_no_number_of_threads_is_ignored(given, monkeypatch):
     assert found == threads() and 1 <= found <= 4
 
 
-# --------------------------------------------------------------------------------------- what it imports
+# -------------------------------------------------------------------------------- what it imports and tells
 
 IMAGE = support.composites(1)[0]
 PREDICT = f"from facemtl.cli import main; assert main(['predict', {str(IMAGE)!r}, '--no-detect', '--models', MODELS]) == 0"
@@ -200,6 +200,18 @@ APP = (
     "from pathlib import Path; from facemtl.serve import make_app; "
     "make_app(Path(MODELS), Path(OUTPUT) / 'no results', Path(OUTPUT) / 'no dataset')"
 )
+
+
+def test_who_answers_leaves_no_trace_and_reports_nothing(tmp_path):
+    """ONNX Runtime's telemetry begins with files: a session, an identifier of the machine, events that wait to be sent."""
+    support.write_model(tmp_path / "models", (AGE,))
+    folders = {name: tmp_path / name for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_DATA_HOME")}
+    for folder in folders.values():
+        folder.mkdir()
+    arguments = ("predict", IMAGE, "--no-detect", "--models", tmp_path / "models")
+    status, said, _ = support.finish(support.facemtl(*arguments, cwd=tmp_path, **{k: str(v) for k, v in folders.items()}))
+    assert status == 0 and "age" in said
+    assert not [file for folder in folders.values() for file in folder.rglob("*")]
 
 
 @pytest.mark.parametrize(
