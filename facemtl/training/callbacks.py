@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from fastai.callback.core import Callback
 from fastai.learner import Learner, Metric
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import FaceMTLError
 from ..tables import write_whole
@@ -43,19 +43,30 @@ class PrepareBatches(Callback):
 
 
 class Autocast(Callback):
-    """The model runs in bfloat16 where that is faster, as fastai's MixedPrecision does it; losses and metrics never do."""
-
-    order = 6  # after the images are prepared
+    """The model runs in bfloat16 where that is faster; losses and metrics never do."""
 
     def __init__(self, device: torch.device, enabled: bool):
         self.context = torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
-    def before_batch(self):
+    def before_fit(self):
+        self.hooks = [
+            self.model.register_forward_pre_hook(self._enter),
+            # Also where the model fails: what is left on would change whatever runs next in the process.
+            self.model.register_forward_hook(self._leave, always_call=True),
+        ]
+
+    def _enter(self, model: nn.Module, inputs: tuple) -> None:
         self.context.__enter__()
 
-    def after_pred(self):
+    def _leave(self, model: nn.Module, inputs: tuple, outputs: dict[str, Tensor] | None) -> None:
         self.context.__exit__(None, None, None)
+
+    def after_pred(self):
         self.learn.pred = {name: values.float() for name, values in self.pred.items()}
+
+    def after_fit(self):
+        for hook in self.hooks:
+            hook.remove()
 
 
 class TaskMetric(Metric):
