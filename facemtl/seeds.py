@@ -18,12 +18,28 @@ from .tasks import TASKS, task_named
 SEEDS_FILE = "seeds.csv.gz"
 COLUMNS = ["seed", "image", "approach", "task", "prediction", "target"]
 _TYPES = {"seed": int, "image": str, "approach": str, "task": str, "prediction": float, "target": float}
+_COMMAND = "python -m research.studies seeds"
 _CHUNK = 200  # resamples at a time: their weights of all images fit into the cache
 
 
 def load_seeds(folder: Path) -> pd.DataFrame:
-    """The table COLUMNS that `save_seeds` wrote."""
-    return read_table(folder / SEEDS_FILE, _TYPES, "python -m research.studies seeds")
+    """The table COLUMNS of those seeds of which `save_seeds` wrote all models. FaceMTLError where there is none."""
+    table = read_table(folder / SEEDS_FILE, _TYPES, _COMMAND)
+    answers = table.groupby("seed").apply(
+        lambda part: set(zip(part["approach"], part["task"], strict=True)), include_groups=False
+    )
+    needed = {(approach, task) for approach in (SINGLE.name, MULTI.name) for task in table["task"].unique()}
+    whole = [seed for seed, found in answers.items() if found == needed]
+    if not whole:
+        raise FaceMTLError(f"{SEEDS_FILE} has no seed of which all models are measured. Go on with `{_COMMAND}`.")
+    return table[table["seed"].isin(whole)].reset_index(drop=True)
+
+
+def add_seeds(table: pd.DataFrame, folder: Path) -> None:
+    """Add trainings to those that are saved."""
+    if (folder / SEEDS_FILE).exists():
+        table = pd.concat([read_table(folder / SEEDS_FILE, _TYPES, _COMMAND), table[COLUMNS]], ignore_index=True)
+    save_seeds(table, folder)
 
 
 def save_seeds(table: pd.DataFrame, folder: Path) -> None:

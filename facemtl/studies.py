@@ -17,6 +17,7 @@ _TYPES = {
     "study": str, "seed": int, "model": str, "approach": str, "task": str, "metric": str, "value": float,
     "images": int, "epochs": int, "seconds": float,
 }  # fmt: skip
+COLUMNS = [*_TYPES]
 
 
 def load_studies(folder: Path) -> pd.DataFrame:

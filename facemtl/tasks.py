@@ -226,12 +226,15 @@ class Regression(Task):
         """(B, n_outputs) -> median, probability of being near it, and the central interval, (B,) each.
 
         Of all answers the median has the least expected absolute error, which is what the metric counts.
-        `margin` is what `calibrate` found, in units, added to both ends of the interval.
+        `margin` is what `calibrate` found, in units, added to both ends of the interval; one below 0 leaves ends that lie
+        at the end of the range, or no interval would hold a newborn.
         """
         prediction = self.quantile(probabilities, 0.5)
         is_near = np.abs(self._values - prediction[:, None]) <= self.near
         tail = (1 - INTERVAL) / 2
-        low, high = self.quantile(probabilities, tail) - margin, self.quantile(probabilities, 1 - tail) + margin
+        low, high = self.quantile(probabilities, tail), self.quantile(probabilities, 1 - tail)
+        low = np.where(low <= self.low, low, low - margin)
+        high = np.where(high >= self.high, high, high + margin)
         return {
             "prediction": prediction,
             "confidence": (probabilities * is_near).sum(axis=1),

@@ -1,11 +1,12 @@
 """The trainings behind the comparison: several seeds, fewer images, other starts, other weightings of the losses.
 
     python -m research.studies --data data/UTKFace                  # all of them: many hours; goes on where it was interrupted
-    python -m research.studies seeds share-10 --tasks age           # a part of the work; several processes can share it
-    python -m research.studies --collect                            # only write what is measured
+    python -m research.studies seeds share-10 --tasks age           # a part of it
+    python -m research.studies --output mine                        # all anew, with tables of your own
 
 A training differs from the recipe in its study's changes alone. Nothing is selected: the weights are those of the last epoch.
-Each training is measured once it is done, on the validation images.
+Each training is measured once it is done, on the validation images. What the tables in `--output` hold is not trained again.
+Several processes share the work: start the same command once more.
 """
 
 import argparse
@@ -15,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from facemtl.data import VALIDATION, default_folder, read_folder
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation import calibrate, validate
 from facemtl.inference.predictor import LoadedModel, Predictor
-from facemtl.models.model_file import SUFFIX
+from facemtl.models.model_file import SUFFIX, ModelInfo
 from facemtl.places import ASSETS
-from facemtl.seeds import COLUMNS, save_seeds
-from facemtl.studies import SEEDS, STUDIES_FILE
+from facemtl.seeds import add_seeds
+from facemtl.studies import COLUMNS, SEEDS, STUDIES_FILE, load_studies
 from facemtl.tables import write_table
 from facemtl.tasks import TASKS, task_named
 from facemtl.training.config import TrainConfig
@@ -31,7 +33,6 @@ from facemtl.training.config import TrainConfig
 ALL = tuple(task.name for task in TASKS)
 FOUR = (ALL, *((name,) for name in ALL))
 MODEST = {"epochs": 5}  # a budget at which training from random weights can be afforded
-PREDICTIONS = "{model}.predictions.csv.gz"
 
 
 @dataclass(frozen=True)
@@ -69,75 +70,75 @@ def study_named(name: str) -> Study:
     raise FaceMTLError(f"There is no study named {name!r}. There are {', '.join(study.name for study in STUDIES)}.")
 
 
-def run(study: Study, images: pd.DataFrame, runs: Path, tasks: Sequence[str], cache: Path, device: str = "auto") -> None:
-    """Do the trainings of a study of the models of `tasks`, in `runs/<study>/<seed>`, and measure each."""
+def run(study: Study, tasks: Sequence[str], images: pd.DataFrame, runs: Path, output: Path, cache: Path, device: str) -> None:
+    """Do those trainings of a study that the tables in `output` lack, in `runs/<study>/<seed>`; measure each.
+
+    `tasks` are those of the model to train; without any, all models are trained.
+    """
     from facemtl.training.train import train  # fastai takes seconds
 
     for config in study.configs():
-        if config.tasks != tuple(tasks) and tasks:
+        if (tasks and config.tasks != tuple(tasks)) or is_measured(study, config, output):
             continue
-        output = runs / study.name / str(config.seed)
-        file = output / f"{config.name}{SUFFIX}"
-        if not file.is_file():
-            print(f"{study.name}: {config.name}, seed {config.seed}", flush=True)
-            resume = (output / f"{config.name}.resume.pt").is_file()
-            train(config, images, output, cache=cache, resume=resume, device=device, progress=False)
-        if not (output / PREDICTIONS.format(model=config.name)).is_file():
-            measure(file, images)
+        folder = runs / study.name / str(config.seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{config.name}{SUFFIX}"
+        try:
+            with FileLock(folder / f"{config.name}.lock", timeout=0):
+                if not file.is_file():
+                    print(f"{study.name}: {config.name}, seed {config.seed}", flush=True)
+                    resume = (folder / f"{config.name}.resume.pt").is_file()
+                    train(config, images, folder, cache=cache, resume=resume, device=device, progress=False)
+                record(study, config, *measure(file, images), output)
+        except Timeout:
+            continue  # another process is at it
 
 
-def measure(file: Path, images: pd.DataFrame) -> None:
-    """Calibrate a model, and write its predictions for the validation images beside it."""
+def measure(file: Path, images: pd.DataFrame) -> tuple[ModelInfo, pd.DataFrame]:
+    """Calibrate a model; what it says of itself, and its predictions for the validation images."""
     predictor = calibrate(Predictor([LoadedModel.load(file)]), images)
-    table = validate(predictor, images, split=VALIDATION)
-    write_table(table, file.with_name(PREDICTIONS.format(model=predictor.models[0].name)))
+    return predictor.models[0].info, validate(predictor, images, split=VALIDATION)
 
 
-def collect(runs: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What is measured in `runs`: the table of `load_studies`, and that of `load_seeds` with the seeds that have all models."""
-    rows, predictions = [], []
-    for study in STUDIES:
-        for config in study.configs():
-            file = runs / study.name / str(config.seed) / f"{config.name}{SUFFIX}"
-            measured = file.with_name(PREDICTIONS.format(model=config.name))
-            if not measured.is_file():
-                continue
-            info, table = LoadedModel.load(file).info, pd.read_csv(measured, dtype={"image": str})
-            if study.name == SEEDS:
-                predictions.append(table.assign(seed=config.seed))
-            for name, part in table.groupby("task", sort=False):
-                metric = task_named(name).metric
-                value = metric(part["target"].to_numpy(), part["prediction"].to_numpy())
-                row = [study.name, config.seed, config.name, part["approach"].iloc[0], name, metric.name, value]
-                rows.append([*row, info.training["images"], config.epochs, info.training["seconds"]])
-    columns = ["study", "seed", "model", "approach", "task", "metric", "value", "images", "epochs", "seconds"]
-    seeds = pd.concat(predictions, ignore_index=True) if predictions else pd.DataFrame(columns=COLUMNS)
-    whole = seeds.groupby("seed")["model"].nunique() == len(FOUR) if predictions else pd.Series(dtype=bool)
-    return pd.DataFrame(rows, columns=columns), seeds[seeds["seed"].isin(whole[whole].index)]
+def is_measured(study: Study, config: TrainConfig, output: Path) -> bool:
+    if not (output / STUDIES_FILE).is_file():
+        return False
+    table = load_studies(output)
+    return bool(((table["study"] == study.name) & (table["seed"] == config.seed) & (table["model"] == config.name)).any())
+
+
+def record(study: Study, config: TrainConfig, info: ModelInfo, predictions: pd.DataFrame, output: Path) -> None:
+    """Add a training to the table of `load_studies`; one of the seeds to that of `load_seeds`, too."""
+    rows = []
+    for name, part in predictions.groupby("task", sort=False):
+        metric = task_named(name).metric
+        value = metric(part["target"].to_numpy(), part["prediction"].to_numpy())
+        row = [study.name, config.seed, config.name, part["approach"].iloc[0], name, metric.name, round(value, 4)]
+        rows.append([*row, info.training["images"], config.epochs, info.training["seconds"]])
+    with FileLock(output / f".{STUDIES_FILE}.lock"):
+        found = pd.DataFrame(rows, columns=COLUMNS)
+        if (output / STUDIES_FILE).is_file():
+            found = pd.concat([load_studies(output), found], ignore_index=True)
+        if study.name == SEEDS:
+            add_seeds(predictions.assign(seed=config.seed), output)
+        write_table(found, output / STUDIES_FILE)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train and measure what the comparison rests on.")
     parser.add_argument("names", nargs="*", metavar="STUDY", help=f"{', '.join(s.name for s in STUDIES)}; none: all")
-    parser.add_argument("--collect", action="store_true", help="train nothing: only write what is measured")
     parser.add_argument("--tasks", choices=["all", *ALL], help="the model of this task alone, or of all; else all four models")
     parser.add_argument("--data", type=Path, default=default_folder())
     parser.add_argument("--runs", type=Path, default=Path("runs") / "studies", help="the folder for the trainings")
     parser.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the tables")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args(arguments)
-    if not options.collect:
-        images, _ = read_folder(options.data)
-        tasks = {"all": ALL, None: ()}.get(options.tasks, (options.tasks,))
-        for study in map(study_named, options.names) if options.names else STUDIES:
-            run(study, images, options.runs, tasks, options.data.absolute().parent / "cache", options.device)
-    studies, seeds = collect(options.runs)
-    if studies.empty:
-        raise FaceMTLError(f"There are no measured trainings in {options.runs}.")
-    write_table(studies, options.output / STUDIES_FILE)
-    if not seeds.empty:
-        save_seeds(seeds, options.output)
-    print(studies.round(2).to_string(index=False))
+    images, _ = read_folder(options.data)
+    tasks, cache = {"all": ALL, None: ()}.get(options.tasks, (options.tasks,)), options.data.absolute().parent / "cache"
+    options.output.mkdir(parents=True, exist_ok=True)
+    for study in map(study_named, options.names) if options.names else STUDIES:
+        run(study, tasks, images, options.runs, options.output, cache, options.device)
+    print(load_studies(options.output).round(2).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -60,16 +60,17 @@ new MutationObserver(() => {
     if (region.textContent !== said) region.textContent = said;
 }).observe(element, {childList: true, subtree: true});
 """
-# The box of the chosen face can be dragged, and resized at its lower right corner; where it is let go, the crop is taken.
+# The box of the chosen face can be dragged, and resized at its handle, a corner; where it is let go, the crop is taken.
 DRAG = """
 element.addEventListener('dragstart', (event) => event.preventDefault());  // the browser's own, of a selected picture
 element.addEventListener('pointerdown', (down) => {
     const box = down.target.closest('.box[aria-pressed="true"]');
     if (!box || down.button) return;
-    const photo = box.parentElement.getBoundingClientRect(), edge = box.getBoundingClientRect();
+    const photo = box.parentElement.getBoundingClientRect();
     const shape = photo.height / photo.width, least = 16 / box.parentElement.querySelector('img').naturalWidth;
     const [left, top, side] = box.dataset.at.split(' ').map(Number);  // shares of the photo's width, height, width
-    const resizes = Math.hypot(edge.right - down.clientX, edge.bottom - down.clientY) < Math.min(24, edge.width / 3);
+    const turned = new DOMMatrix(getComputedStyle(box).transform).inverse();  // from the screen's axes to the box's own
+    const resizes = down.target.classList.contains('handle');
     const before = box.style.cssText;
     const within = (value, low, high) => Math.min(Math.max(value, low), high);
     let at = null;
@@ -78,7 +79,8 @@ element.addEventListener('pointerdown', (down) => {
         if (!at && Math.hypot(x, y) < 4) return;  // a click
         // The centre stays in the photo.
         const most = 2 * Math.min(Math.max(1, shape), 0.99 - left, (0.99 - top) * shape);
-        const size = resizes ? within(side + Math.max(x, y) / photo.width, least, most) : side;
+        const grown = Math.max(turned.a * x + turned.c * y, turned.b * x + turned.d * y);
+        const size = resizes ? within(side + grown / photo.width, least, most) : side;
         const half = [size / 2, size / 2 / shape];
         at = resizes ? [left, top, size] : [
             within(left + x / photo.width, 0.01 - half[0], 0.99 - half[0]),
@@ -202,15 +204,18 @@ def _boxes(look: Look) -> str:
     for i, face in enumerate(look.faces):
         left, top, right, bottom = (v * look.scale for v in face.box)
         at = f"{left / width:.5f} {top / height:.5f} {(right - left) / width:.5f}"
+        x, y = (left + right) / 2, (top + bottom) / 2  # turned about the square's centre, also where the photo cuts it off
         left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
         style = (
             f"left:{100 * left / width:.2f}%;top:{100 * top / height:.2f}%;"
-            f"width:{100 * (right - left) / width:.2f}%;height:{100 * (bottom - top) / height:.2f}%"
+            f"width:{100 * (right - left) / width:.2f}%;height:{100 * (bottom - top) / height:.2f}%;"
+            f"transform:rotate({face.angle:.1f}deg);"
+            f"transform-origin:{100 * (x - left) / (right - left):.1f}% {100 * (y - top) / (bottom - top):.1f}%"
         )
         number = f'<span aria-hidden="true">{i + 1}</span>' if len(look.faces) > 1 else ""
         buttons.append(
             f'<button type="button" class="box" data-choice="{i}" data-at="{at}" style="{style}" '
-            f'aria-label="Face {i + 1}" aria-pressed="{str(i == look.chosen).lower()}">{number}</button>'
+            f'aria-label="Face {i + 1}" aria-pressed="{str(i == look.chosen).lower()}">{number}<i class="handle"></i></button>'
         )
     return cards.picture(look.photo, "Your photo", SHOWN_SIDE) + "".join(buttons)
 

@@ -199,6 +199,12 @@ def test_the_interval_holds_the_prediction_and_stays_in_range(spread, margin):
     assert (decoded["low"] >= AGE.low).all() and (decoded["high"] <= AGE.high).all()
 
 
+def test_a_margin_below_0_leaves_an_interval_that_starts_at_the_end_of_the_range():
+    logits = np.full((1, AGE.n_outputs), -20.0)
+    logits[0, :2] = [2.0, 3.0]
+    assert AGE.decode(AGE.probabilities(logits), margin=-0.1)["low"].item() == AGE.low
+
+
 def test_a_margin_widens_the_interval_at_both_ends():
     p = gaussian(50, 5)
     plain, wider = AGE.decode(p), AGE.decode(p, margin=2.0)
