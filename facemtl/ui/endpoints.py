@@ -35,7 +35,8 @@ By = Literal["all", "gender", "race", "age_group", "gender x race"]
 def predict(predictor: Predictor, photo: str | Path | None) -> dict[str, Any]:
     """Every face in a photo, the largest first, with what both approaches say of it.
 
-    `box` is left, top, right, bottom in pixels of the upright photo.
+    `box` is a square: left, top, right, bottom in pixels of the photo. `angle` says by how many degrees it is turned about its
+    centre, clockwise, so that the face stands upright in it.
     """
     if not photo:
         raise FaceMTLError("There is no photo. Send a JPEG or PNG.")
