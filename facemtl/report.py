@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import cost, evaluation, label_noise, robustness, speed
+from . import cost, evaluation, label_noise, robustness, speed, studies
 from .errors import FaceMTLError
 from .inference.perturbations import GRAY, PERTURBATIONS
 from .inference.predictor import APPROACHES, MULTI, SINGLE, Approach
@@ -118,6 +118,46 @@ def editions(folder: Path) -> str:
         words = [[task_named(task).metric.words(by.at[task, a.name]) for a in APPROACHES] for task in by.index]
         rows.append([name, *(" / ".join(pair) for pair in words)])
     return as_markdown(["models", *(f"{_heading(t)}, three / one" for t in overall(folder)["task"])], rows)
+
+
+def shares(folder: Path) -> str:
+    """Both approaches where there are fewer images to learn from."""
+    return _studied(folder, {name: f"{share} %" for name, share in studies.SHARES.items()}, "share of the images")
+
+
+def starts(folder: Path) -> str:
+    """Both approaches from random, ImageNet and face-recognition weights."""
+    return _studied(folder, studies.STARTS, "trained from")
+
+
+def weightings(folder: Path) -> str:
+    """The multi-task model with its losses weighed in several ways."""
+    return _studied(folder, studies.WEIGHTINGS, "weights of the losses", MULTI)
+
+
+def _studied(folder: Path, names: dict[str, str], heading: str, only: Approach | None = None) -> str:
+    """What some studies measured, three / one, or of one approach: means over seeds, with their standard deviation."""
+    measured = studies.named(studies.load_studies(folder), names, "what")
+    found = studies.over_seeds(measured, "what").set_index(["what", "task", "approach"])
+    tasks, approaches = list(dict.fromkeys(measured["task"])), (only,) if only else APPROACHES
+    rows = []
+    for what in dict.fromkeys(names.values()):
+        part, cells = measured[measured["what"] == what], []
+        for task in tasks:
+            known = [found.loc[key] if (key := (what, task, a.name)) in found.index else None for a in approaches]
+            cells.append(" / ".join(_mean(task_named(task).metric, row) for row in known))
+        if len(part):
+            seeds = part["seed"].nunique()
+            rows.append([what, f"{part['images'].max():,}", part["epochs"].max(), seeds, *cells])
+    said = "" if only else ", three / one"
+    return as_markdown([heading, "images", "epochs", "seeds", *(f"{_heading(task)}{said}" for task in tasks)], rows)
+
+
+def _mean(metric: Metric, row: pd.Series | None) -> str:
+    """'92.3 % ± 0.2', without the second where there is one seed; '-' where nothing is measured."""
+    if row is None:
+        return "-"
+    return metric.words(row["mean"]) + ("" if np.isnan(row["sd"]) else f" ± {metric.number(row['sd'])}")
 
 
 def history(folder: Path) -> str:
@@ -257,7 +297,7 @@ def costs(folder: Path) -> str:
 SECTIONS: dict[str, Callable[[Path], str]] = {
     "answer": answer, "history": history, "results": results, "groups": groups, "worst": worst, "editions": editions,
     "confidence": confidence, "intervals": intervals, "perturbations": perturbations, "disputed": disputed, "copies": copies,
-    "near-copies": near_copies, "costs": costs,
+    "near-copies": near_copies, "costs": costs, "shares": shares, "starts": starts, "weightings": weightings,
     "performance": speed.performance, "page": speed.page, "load": speed.load,
 }  # fmt: skip
 _LABELS = "python -m facemtl labels"

@@ -10,14 +10,17 @@ from facemtl.errors import FaceMTLError
 from facemtl.evaluation import METRICS_FILE
 from facemtl.report import DOCUMENTS, SECTIONS, fill, overall
 from facemtl.seeds import SEEDS_FILE, compare_seeds, save_seeds
+from facemtl.studies import STUDIES_FILE
 from facemtl.tables import write_table
 from facemtl.tasks import TASKS, task_named
-from tests.support import ROOT, made_up_seeds
+from tests.support import ROOT, made_up_seeds, made_up_studies
 
 SHIPPED = ROOT / "assets" / "validation"
+STUDIED = {"shares", "starts", "weightings"}  # in no document before the studies are measured
+MEASURED = {*SECTIONS} - (set() if (SHIPPED / STUDIES_FILE).exists() else STUDIED)
 
 
-@pytest.mark.parametrize("name", [name for name in SECTIONS if name != "answer"])
+@pytest.mark.parametrize("name", sorted(MEASURED - {"answer"}))
 def test_a_section_is_one_table_without_gaps(name):
     lines = SECTIONS[name](SHIPPED).split("\n\n")[0].splitlines()
     assert len(lines) > 2
@@ -35,7 +38,19 @@ def test_documents_hold_the_measured_tables(document):
 
 def test_every_section_is_in_a_document():
     text = "".join(document.read_text("utf-8") for document in DOCUMENTS)
-    assert set(re.findall(r"<!-- begin: ([\w-]+) -->", text)) == {*SECTIONS}
+    assert set(re.findall(r"<!-- begin: ([\w-]+) -->", text)) == MEASURED
+
+
+def test_studies_are_told_as_means_over_seeds(tmp_path):
+    table = made_up_studies()
+    write_table(table, tmp_path / STUDIES_FILE)
+    means = table.groupby(["study", "approach", "task"])["value"].mean()
+    lines = SECTIONS["shares"](tmp_path).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| 10 %", "| 30 %", "| 100 %"]
+    assert f"{means['share-10', 'single', 'age']:.2f} years ± " in lines[2]
+    weighed = SECTIONS["weightings"](tmp_path)
+    assert "three / one" not in weighed and f"| {means['equal-weights', 'multi', 'gender']:.1f} %" in weighed
+    assert " / " in SECTIONS["starts"](tmp_path) and "ImageNet" not in SECTIONS["starts"](tmp_path)  # nothing made up of it
 
 
 def shipped(tmp_path, **better):
