@@ -160,6 +160,44 @@ def _mean(metric: Metric, row: pd.Series | None) -> str:
     return metric.words(row["mean"]) + ("" if np.isnan(row["sd"]) else f" ± {metric.number(row['sd'])}")
 
 
+def photos(folder: Path) -> str:
+    """Ages, intervals and genders on photos of other sets, three / one."""
+    table = _photos(folder)
+    rows = []
+    for name, part in table[table["change"] == ""].groupby("photos", sort=False):
+        by = part.set_index("approach")
+        cells = [" / ".join(by.at[a.name, column] for a in APPROACHES) for column in ("mae", "bias", "covered", "right")]
+        rows.append([f"{name}: a face found in {by['found'].iloc[0]} of {by['n'].iloc[0]}", *cells])
+    return as_markdown(["photos", *(f"{c}, three / one" for c in ("age MAE", "age bias", "coverage", "gender accuracy"))], rows)
+
+
+def changed_photos(folder: Path) -> str:
+    """What is the same where these photos are turned or darkened, three / one."""
+    table = _photos(folder)
+    rows = []
+    for (name, change), part in table[table["change"] != ""].groupby(["photos", "change"], sort=False):
+        by = part.set_index("approach")
+        cells = [" / ".join(by.at[a.name, column] for a in APPROACHES) for column in ("moves", "gender_same", "race_same")]
+        rows.append([name, change, f"{by['found'].iloc[0]} of {by['n'].iloc[0]}", *cells])
+    return as_markdown(["photos", "change", "found", "age moves by", "gender stays", "race stays"], rows)
+
+
+def _photos(folder: Path) -> pd.DataFrame:
+    """The table of `research/photos.py`, with its values in words; '-' where one is not known."""
+    types = {"photos": str, "change": str, "approach": str, "n": int, "found": int}
+    table = read_table(folder / studies.PHOTOS_FILE, types, "python -m research.photos", ["change"]).fillna({"change": ""})
+    words = {
+        "mae": ("age_mae", "{:.2f} years"), "bias": ("age_bias", "{:+.1f} years"), "covered": ("coverage", "{:.0f} %"),
+        "right": ("gender", "{:.1f} %"), "moves": ("age_moves", "{:.1f} years"),
+        "gender_same": ("gender_stays", "{:.1f} %"), "race_same": ("race_stays", "{:.1f} %"),
+    }  # fmt: skip
+    return table.assign(**{name: [_words(w, v) for v in table[column]] for name, (column, w) in words.items()})
+
+
+def _words(words: str, value: float) -> str:
+    return "-" if np.isnan(value) else words.format(value)
+
+
 def history(folder: Path) -> str:
     """What the notebook of 2018 found, and why it does not hold."""
     by = load_history().set_index(["approach", "task"])
@@ -298,6 +336,7 @@ SECTIONS: dict[str, Callable[[Path], str]] = {
     "answer": answer, "history": history, "results": results, "groups": groups, "worst": worst, "editions": editions,
     "confidence": confidence, "intervals": intervals, "perturbations": perturbations, "disputed": disputed, "copies": copies,
     "near-copies": near_copies, "costs": costs, "shares": shares, "starts": starts, "weightings": weightings,
+    "photos": photos, "changed-photos": changed_photos,
     "performance": speed.performance, "page": speed.page, "load": speed.load,
 }  # fmt: skip
 _LABELS = "python -m facemtl labels"

@@ -8,7 +8,7 @@ from .inference.predictor import MULTI, SINGLE, Predictor
 from .tables import read_table
 from .tasks import task_named
 
-STUDIES_FILE = "studies.csv"
+STUDIES_FILE, PHOTOS_FILE = "studies.csv", "photos.csv"
 SEEDS = "seeds"  # the study whose first seed is the shipped models
 SHARES = {"share-10": 10, "share-30": 30, SEEDS: 100}  # percent of the training images
 STARTS = {"from-random": "random weights", "from-imagenet": "ImageNet weights", "from-face": "face-recognition weights"}

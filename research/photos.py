@@ -1,9 +1,9 @@
 """How good answers are on a visitor's photos: folders of photos whose names tell the age of who is on them.
 
-    python -m research.photos FOLDER ... [--turned 45 90 180] [--dark 0.25] [--photos 100]
+    python -m research.photos FOLDER ... [--turned 45 90 180] [--dark 0.25] [--photos 100] [--output assets/validation]
 
 Names are those of FG-NET (`001A02.jpg`: person 1 at the age of 2) and of All-Age-Faces (`00051A02.jpg`; indices up to 07380
-are women, later ones men). Such photos are never trained on; nothing of them is written.
+are women, later ones men). Such photos are never trained on. What `--output` writes are means over all photos of a folder.
 """
 
 import argparse
@@ -16,11 +16,16 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from facemtl.errors import FaceMTLError
 from facemtl.faces import detect, open_image
 from facemtl.inference.predictor import MODELS, Predictor
+from facemtl.studies import PHOTOS_FILE
+from facemtl.tables import write_table
 
 NAME = re.compile(r"(\d+)A(\d\d)")
 LAST_WOMAN = 7380  # of All-Age-Faces, whose indices have five digits
+CHANGES = {"age_moves": ("off", "age"), "gender_stays": ("same", "gender"), "race_stays": ("same", "race")}
+VALUES = ["age_mae", "age_bias", "coverage", "width", "gender", *CHANGES]
 BANDS = [0, 3, 10, 20, 30, 45, 60, 120]
 
 
@@ -45,7 +50,7 @@ def darker(photo: Image.Image, share: float) -> Image.Image:
 
 
 def summary(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """By approach: age MAE and bias in years, coverage of the intervals and gender accuracy in percent."""
+    """By approach `age_mae`, `age_bias` and `width` of intervals in years, `coverage` and accuracy of `gender` in percent."""
     rows = table.join(labels, on="image", rsuffix="_label")
     found = {}
     for approach, some in rows.groupby("approach", sort=False):
@@ -55,10 +60,10 @@ def summary(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
         known = genders["gender"].notna()
         right = (genders["prediction"] == genders["gender"])[known]
         found[approach] = {
-            "age MAE": error.abs().mean(), "bias": error.mean(), "coverage": 100 * inside.mean(),
+            "age_mae": error.abs().mean(), "age_bias": error.mean(), "coverage": 100 * inside.mean(),
             "width": (ages["high"] - ages["low"]).mean(), "gender": 100 * right.mean() if known.any() else np.nan,
         }  # fmt: skip
-    return pd.DataFrame(found).T.round(2)
+    return pd.DataFrame(found).T
 
 
 def by_age(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
@@ -76,8 +81,7 @@ def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     both["off"] = (both["prediction_after"] - both["prediction"]).abs()
     both["same"] = 100.0 * (both["off"] == 0)
     values = both.pivot_table(index="approach", columns="task", values=["off", "same"], aggfunc="mean")
-    found = {"age moves": values["off"]["age"], "gender stays": values["same"]["gender"], "race stays": values["same"]["race"]}
-    return pd.DataFrame(found).round(2)
+    return pd.DataFrame({name: values[kind][task] for name, (kind, task) in CHANGES.items()})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -89,21 +93,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--dark", nargs="*", type=float, default=[], metavar="SHARE", help="share of the brightness that is left"
     )
     parser.add_argument("--photos", type=int, help="only so many of each folder, evenly spread")
+    parser.add_argument("--output", type=Path, help=f"the folder for {PHOTOS_FILE}, which `report` reads")
     options = parser.parse_args(arguments)
-    predictor = Predictor.load(options.models)
+    predictor, measured = Predictor.load(options.models), []
     for folder in options.folders:
         files = [file for file in sorted(folder.glob("*.[jJ][pP][gG]")) if NAME.match(file.stem)]
+        if not files:
+            raise FaceMTLError(f"{folder} has no photos whose names tell an age, such as 001A02.jpg.")
         files = files[:: max(1, len(files) // options.photos)] if options.photos else files
         photos = {file.stem: open_image(file) for file in files}
         labels = pd.DataFrame({file.stem: labels_of(file) for file in files}).T
         upright = answers(predictor, photos)
-        print(f"\n{folder.name}: a face in {upright['image'].nunique()} of {len(photos)} photos")
-        print(f"{summary(upright, labels)}\n\n{by_age(upright, labels)}")
+        n = upright["image"].nunique()
+        measured.append(summary(upright, labels).assign(photos=folder.name, change="", n=len(photos), found=n))
+        print(f"\n{folder.name}: a face in {n} of {len(photos)} photos")
+        print(f"{measured[-1].round(2)}\n\n{by_age(upright, labels)}")
         for name, values, change in (("turned by", options.turned, turned), ("brightness", options.dark, darker)):
             for value in values:
-                found = answers(predictor, {stem: change(photo, value) for stem, photo in photos.items()})
-                share = found["image"].nunique() / max(1, upright["image"].nunique())
-                print(f"\n{name} {value:g}: {100 * share:.1f} % of the faces are found\n{changes(upright, found)}")
+                after = answers(predictor, {stem: change(photo, value) for stem, photo in photos.items()})
+                still = upright["image"].drop_duplicates().isin(after["image"]).sum()
+                moved = changes(upright, after).assign(photos=folder.name, change=f"{name} {value:g}", n=n, found=still)
+                measured.append(moved)
+                print(f"\n{name} {value:g}: {still} of these {n} faces are found\n{moved.round(2)}")
+    if options.output:
+        table = pd.concat(measured).rename_axis("approach").reset_index()
+        write_table(table[["photos", "change", "approach", "n", "found", *VALUES]], options.output / PHOTOS_FILE)
 
 
 if __name__ == "__main__":
