@@ -218,18 +218,25 @@ def _evaluate(options: argparse.Namespace) -> None:
     from . import composites, evaluation
     from .inference.predictor import Predictor
 
-    predictor = Predictor.load(options.models).require_pairs()
+    predictor = Predictor.load(options.models)
+    if is_reported := options.split == VALIDATION:
+        predictor.require_pairs()
     images, _ = read_folder(options.data, verify=True)
     counts = images["split"].value_counts()
-    if is_reported := options.split == VALIDATION:
+    if is_reported:
         with _bar("Calibrating", counts.get("calibration", 0) * len(predictor.models)) as bar:
             predictor = evaluation.calibrate(predictor, images, bar.update)
     with _bar("Validating", counts.get(options.split, 0)) as bar:
         table = evaluation.validate(predictor, images, bar.update, options.split)
-    if is_reported:
-        evaluation.save_evaluation(predictor, table, options.output, options.models)
-        composites.save(composites.answers(predictor, ASSETS / "faces"), options.output)
-        print(f"Wrote predictions and metrics of {table['image'].nunique():,} validation images to {options.output}")
+    if not is_reported:
+        for task in predictor.tasks:
+            found = {m.name: evaluation.metrics_of(m, table) for m in predictor.models if task in m.tasks}
+            said = [f"{name} {task.metric.words(values[f'{task.name}_{task.metric.name}'])}" for name, values in found.items()]
+            print(f"{task.name:<8}{task.metric.name:<10} {', '.join(said)}")
+        return
+    evaluation.save_evaluation(predictor, table, options.output, options.models)
+    composites.save(composites.answers(predictor, ASSETS / "faces"), options.output)
+    print(f"Wrote predictions and metrics of {table['image'].nunique():,} validation images to {options.output}")
     for row in evaluation.compare(table).itertuples():
         words = task_named(row.task).metric.words
         print(

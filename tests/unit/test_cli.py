@@ -156,7 +156,13 @@ def test_evaluate_says_how_good_models_are_on_the_calibration_images_and_writes_
     crops = [load_image(file, CHIP_SIZE) for file in labels["file"]]
     answers = with_targets(predictor.predict(crops, labels["image"]).table, labels)
     errors = (answers["prediction"] - answers["target"]).abs()[answers["task"] == AGE.name]
-    assert AGE.metric.words(errors.groupby(answers["model"]).mean()["multitask"]) in said[-1]
+    means = errors.groupby(answers["model"]).mean()
+    assert all(f"{model} {AGE.metric.words(means[model])}" in said[-1] for model in ("age", "multitask"))
+    (tmp_path / "one").mkdir()
+    shutil.copy(MODELS / "multitask.onnx", tmp_path / "one")
+    arguments = ["--split", "calibration", "--data", few, "--models", tmp_path / "one"]
+    assert cli.main(["evaluate", *map(str, arguments)]) == 0  # also of one model
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"multitask {AGE.metric.words(means['multitask'])}")
 
 
 def test_evaluate_without_a_pair_of_models_is_refused_before_the_work(tmp_path, capsys):
