@@ -224,7 +224,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     images, _ = read_folder(options.data, verify=True)
     counts = images["split"].value_counts()
     if is_reported:
-        with _bar("Calibrating", counts.get("calibration", 0) * len(predictor.models)) as bar:
+        with _bar("Calibrating", 2 * counts.get("calibration", 0) * len(predictor.models)) as bar:
             predictor = evaluation.calibrate(predictor, images, bar.update)
     with _bar("Validating", counts.get(options.split, 0)) as bar:
         table = evaluation.validate(predictor, images, bar.update, options.split)

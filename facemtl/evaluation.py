@@ -30,7 +30,6 @@ def band_names(bands: Sequence[int]) -> tuple[str, ...]:
 
 
 AGE_GROUPS = band_names(AGE_BANDS)
-BLURRED_BY = 2
 CHIP_SIZE = 200  # px; UTKFace's own
 NO_LABEL = -1.0  # in place of a label's index
 FEW = 30  # a group of fewer images is marked: its figures are mostly luck
@@ -42,38 +41,35 @@ _TYPES = {
 _GROUPS = ("gender", "race", "age_group")  # of an image without that label there is none
 
 
-def calibrate(predictor: Predictor, images: pd.DataFrame, progress: Callable[[float], None] = lambda n: None) -> Predictor:
+def calibrate(predictor: Predictor, images: pd.DataFrame, progress: Callable[[int], None] = lambda n: None) -> Predictor:
     """The same models with temperatures and interval margins fitted on the calibration split.
 
-    Each image counts twice, as it is and blurred by BLURRED_BY % of a side: photos of visitors are worse than UTKFace's.
-    What a model says of a task that has no labels there stays as it is. `progress` is told of each image.
+    Each image counts twice, as it is and blurred by 2 % of a side: photos of visitors are worse than UTKFace's.
+    What a model says of a task that has no labels there stays as it is.
     """
     held_out = images[images["split"] == CALIBRATION]
     if held_out.empty:
         raise FaceMTLError("There are no calibration images, so intervals cannot be fitted. Use the whole dataset.")
-    crops = [load_image(file, CHIP_SIZE) for file in held_out["file"]]
-    crops += [BLUR.apply(crop, BLURRED_BY, 0) for crop in crops]
-    held_out = pd.concat([held_out, held_out])
-    calibrated = []
+    crops, calibrated = [load_image(file, CHIP_SIZE) for file in held_out["file"]], []
+    crops += [BLUR.apply(crop, 2, 0) for crop in crops]
     for loaded in predictor.models:
-        logits = _logits(loaded, crops, lambda n: progress(n / 2))
+        logits = _logits(loaded, crops, progress)
         calibration = dict(loaded.info.calibration)
         for task in loaded.tasks:
-            labels = held_out[task.column].to_numpy(float)
-            known = ~np.isnan(labels)
-            if known.any():
+            labels = np.tile(held_out[task.column].to_numpy(float), 2)
+            if (known := ~np.isnan(labels)).any():
                 calibration[task.name] = task.calibrate(logits[task.name][known], labels[known])
         calibrated.append(replace(loaded, info=replace(loaded.info, calibration=calibration)))
     return Predictor(calibrated)
 
 
-def _logits(loaded: LoadedModel, crops: list[np.ndarray], progress: Callable[[float], None]) -> dict[str, np.ndarray]:
+def _logits(loaded: LoadedModel, crops: list[np.ndarray], progress: Callable[[int], None]) -> dict[str, np.ndarray]:
     """Crops -> {task: logits (N, n_outputs)}."""
     found = []
     for crop in crops:
-        found.append(loaded.logits(to_batch([crop], loaded.info.size)))
+        found.append(loaded.answer(to_batch([crop], loaded.info.size)[0])[1])
         progress(1)
-    return {task.name: np.concatenate([each[task.name] for each in found]) for task in loaded.tasks}
+    return {task.name: np.stack([each[task.name] for each in found]) for task in loaded.tasks}
 
 
 def validate(

@@ -313,7 +313,7 @@ def test_evaluation_from_start_to_end(predictor, utkface_images, tmp_path):
     few = pd.concat([utkface_images[utkface_images["split"] == split].head(n) for split, n in parts])
     seen = []
     calibrated = evaluation.calibrate(predictor, few, seen.append)
-    assert sum(seen) == 60 * len(predictor.models)
+    assert sum(seen) == 2 * 60 * len(predictor.models)
     for loaded in calibrated.models:
         assert set(loaded.info.calibration) == {t.name for t in loaded.tasks}
     models = shutil.copytree(support.ROOT / "assets" / "models", tmp_path / "models")
