@@ -66,7 +66,7 @@ def results(folder: Path) -> str:
     for row in overall(folder).itertuples():
         metric = task_named(row.task).metric
         interval = f"{metric.number(row.difference_low, sign=True)} to {metric.number(row.difference_high, sign=True)}"
-        values = [_with_sd(row, metric, a) for a in APPROACHES]
+        values = [_with_sd(metric, getattr(row, a.name), getattr(row, f"{a.name}_sd")) for a in APPROACHES]
         rows.append([f"{row.task}: {metric.title.lower()}", *values, f"{metric.words(row.difference, sign=True)}, {interval}"])
     if (folder / SEEDS_FILE).exists():
         gain = delta_m_of_seeds(load_seeds(folder))
@@ -77,10 +77,9 @@ def results(folder: Path) -> str:
     return as_markdown(["task", *_titles(), "difference, with its 95 % interval"], rows)
 
 
-def _with_sd(row, metric: Metric, approach: Approach) -> str:
+def _with_sd(metric: Metric, value: float, sd: float) -> str:
     """'92.3 %', or of several seeds '92.3 % ± 0.2'."""
-    sd = getattr(row, f"{approach.name}_sd")
-    return metric.words(getattr(row, approach.name)) + ("" if np.isnan(sd) else f" ± {metric.number(sd)}")
+    return metric.words(value) + ("" if np.isnan(sd) else f" ± {metric.number(sd)}")
 
 
 def answer(folder: Path) -> str:
@@ -145,19 +144,13 @@ def _studied(folder: Path, names: dict[str, str], heading: str, only: Approach |
         part, cells = measured[measured["what"] == what], []
         for task in tasks:
             known = [found.loc[key] if (key := (what, task, a.name)) in found.index else None for a in approaches]
-            cells.append(" / ".join(_mean(task_named(task).metric, row) for row in known))
+            metric = task_named(task).metric
+            cells.append(" / ".join("-" if row is None else _with_sd(metric, row["mean"], row["sd"]) for row in known))
         if len(part):
             seeds = part["seed"].nunique()
             rows.append([what, f"{part['images'].max():,}", part["epochs"].max(), seeds, *cells])
     said = "" if only else ", three / one"
     return as_markdown([heading, "images", "epochs", "seeds", *(f"{_heading(task)}{said}" for task in tasks)], rows)
-
-
-def _mean(metric: Metric, row: pd.Series | None) -> str:
-    """'92.3 % ± 0.2', without the second where there is one seed; '-' where nothing is measured."""
-    if row is None:
-        return "-"
-    return metric.words(row["mean"]) + ("" if np.isnan(row["sd"]) else f" ± {metric.number(row['sd'])}")
 
 
 def photos(folder: Path) -> str:

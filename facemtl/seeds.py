@@ -36,9 +36,10 @@ def load_seeds(folder: Path) -> pd.DataFrame:
 
 
 def add_seeds(table: pd.DataFrame, folder: Path) -> None:
-    """Add trainings to those that are saved."""
+    """Add trainings to those that are saved; one that is there already is replaced."""
     if (folder / SEEDS_FILE).exists():
         table = pd.concat([read_table(folder / SEEDS_FILE, _TYPES, _COMMAND), table[COLUMNS]], ignore_index=True)
+        table = table.drop_duplicates(["seed", "image", "approach", "task"], keep="last")
     save_seeds(table, folder)
 
 

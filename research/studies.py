@@ -85,13 +85,15 @@ def run(study: Study, tasks: Sequence[str], images: pd.DataFrame, runs: Path, ou
     imagenet.register()
 
     for config in study.configs():
-        if (tasks and config.tasks != tuple(tasks)) or is_measured(study, config, output):
+        if tasks and config.tasks != tuple(tasks):
             continue
         folder = runs / study.name / str(config.seed)
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{config.name}{SUFFIX}"
         try:
             with FileLock(folder / f"{config.name}.lock", timeout=0):
+                if is_measured(study, config, output):
+                    continue
                 if not file.is_file():
                     print(f"{study.name}: {config.name}, seed {config.seed}", flush=True)
                     resume = (folder / f"{config.name}.resume.pt").is_file()
