@@ -1,37 +1,66 @@
-"""Three single-task models and one multi-task model look at the same face.
+"""Three single-task models and one multi-task model predict gender, race and age of the same face.
 
-The modules, in reading order; each imports only from those above it:
+>>> from facemtl import Predictor
+>>> predictor = Predictor.load()
+>>> table = predictor.predict("assets/faces/31_1_3_composite078.jpg").table
+>>> table[["model", "approach", "task"]].head(3)
+    model approach    task
+0     age   single     age
+1  gender   single  gender
+2    race   single    race
 
-    errors        FaceMTLError, whose message is meant for the user
-    places        where the shipped files lie, in a checkout and once installed
-    tables        CSV files that are written whole, and whose damage is said in plain words
-    tasks         Classification and Regression: all that differs between gender, race and age
-    own_faces     a CSV file of one's own faces -> paths and labels
-    data          UTKFace: download, file names -> DataFrame, copies, split, decoded images; the same for one's own faces
-    description   what is in UTKFace, as counts that may be passed on
-    faces         a photo -> the faces in it, each with the aligned crop that the models see
-    models        FaceModel: one backbone, one head per task; the .onnx file that it is kept in
-    inference     Predictor: crops -> the predictions table that everything else reads; batches; occlusion and steadiness
-    evaluation    predictions -> metric tables with bootstrap intervals
-    seeds         the same over several seeds: intervals that count seeds and images
-    composites    a cache of the predictions for the composites
-    studies       what the trainings of the studies came to
-    robustness    robustness to shifted, scaled, rotated or degraded crops
-    label_noise   what the models say of the labels
-    cost          what an answer costs: parameters, multiply-adds, milliseconds
-    speed         what was measured of speed -> words and tables
-    report        measured tables -> the tables of README and model card
-    plots         tables -> plotly figures
-    training      TrainConfig -> a model file, with fastai
-    bench         how long things take on this machine
-    ui            the Gradio app, one file per tab
-    serve         the app at an address
-    cli           python -m facemtl download | train | evaluate | predict | app ...
+docs/python.md shows more. Names are imported when they are first used, so that prediction needs
+neither torch nor fastai.
 """
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from .data.reading import read_images
+    from .errors import FaceMTLError
+    from .evaluation.compare import compare
+    from .faces import Face, detect
+    from .inference.predictor import Predictor
+    from .models.face_model import FaceModel
+    from .tasks import TASKS, Classification, Regression
+    from .training.callbacks import TaskMetric
+    from .training.config import TrainConfig
+    from .training.learner import face_learner
+    from .training.losses import JointLoss
+    from .training.train import train
 
-# ONNX Runtime would report each start to Microsoft, and write an identifier of this machine into the user's cache.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is first imported
+__version__ = "0.2.0"
+
+_HOMES = {
+    "Classification": "tasks",
+    "Face": "faces",
+    "FaceMTLError": "errors",
+    "FaceModel": "models.face_model",
+    "JointLoss": "training.losses",
+    "Predictor": "inference.predictor",
+    "Regression": "tasks",
+    "TASKS": "tasks",
+    "TaskMetric": "training.callbacks",
+    "TrainConfig": "training.config",
+    "compare": "evaluation.compare",
+    "detect": "faces",
+    "face_learner": "training.learner",
+    "read_images": "data.reading",
+    "train": "training.train",
+}
+__all__ = [*_HOMES]
+
+# ONNX Runtime would report each start to Microsoft. It reads this when it is first imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -6,3 +6,7 @@ class FaceMTLError(Exception):
 
     The app shows it as a message and the command line as one line, both without a traceback.
     """
+
+
+def first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -25,7 +25,9 @@ INTERVAL = 0.90  # the nominal coverage of `low` to `high`
 
 @dataclass(frozen=True)
 class Metric:
-    """A mean over images of `scores(y_true, y_pred) -> (N,)`, with what a reader of its table needs."""
+    """A mean over images of `scores(y_true, y_pred) -> (N,)`, with what a reader of its table
+    needs.
+    """
 
     name: str
     title: str
@@ -38,7 +40,9 @@ class Metric:
         return float(np.mean(self.scores(np.asarray(y_true, float), np.asarray(y_pred, float))))
 
     def gain(self, before, after):
-        """By how much `after` is better than `before`, in percent of it: numbers or arrays, above 0 where it is better."""
+        """By how much `after` is better than `before`, in percent of it: numbers or arrays, above 0
+        where it is better.
+        """
         return 100 * (after / before - 1) * (-1 if self.lower_is_better else 1)
 
     def number(self, value: float, sign: bool = False) -> str:
@@ -66,7 +70,8 @@ class Task:
     """What both kinds share. Frozen: a task is a constant."""
 
     name: str
-    # About the loss that a single-task model reaches on validation images; the multi-task loss divides by it.
+    # About the loss that a single-task model reaches on validation images; the multi-task loss
+    # divides by it.
     loss_scale: float
     sensitive: bool = False  # a visitor may ask not to see it
 
@@ -121,7 +126,8 @@ class Classification(Task):
         return self.title
 
     def loss(self, logits: "Tensor", target: "Tensor") -> "Tensor":
-        """Mean cross-entropy of logits (B, n_outputs) against label indices (B,), with smoothed labels.
+        """Mean cross-entropy of logits (B, n_outputs) against label indices (B,), with smoothed
+        labels.
 
         (1 - e) -log p[target] + e mean(-log p), e the label smoothing (Szegedy et al., CVPR 2016).
         """
@@ -130,18 +136,29 @@ class Classification(Task):
         return -of_target.lerp(log_p.mean(dim=1), self.label_smoothing).mean()
 
     def decode(self, probabilities: np.ndarray, margin: float = 0.0) -> dict[str, np.ndarray]:
-        """(B, n_outputs) -> the most probable label and its probability, (B,) each; a label has no interval."""
+        """(B, n_outputs) -> the most probable label and its probability, (B,) each; a label has no
+        interval.
+        """
         prediction, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
         unknown = np.full_like(confidence, np.nan)
-        return {"prediction": prediction.astype(float), "confidence": confidence, "low": unknown, "high": unknown}
+        return {
+            "prediction": prediction.astype(float),
+            "confidence": confidence,
+            "low": unknown,
+            "high": unknown,
+        }
 
     def change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """Distributions (1, n_outputs), (N, n_outputs) -> (N,): by how many points the answered label gains or loses."""
+        """Distributions (1, n_outputs), (N, n_outputs) -> (N,): by how many points the answered
+        label gains or loses.
+        """
         answered = before[0].argmax()
         return 100 * np.abs(after[:, answered] - before[0, answered])
 
     def hits(self, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        """Where that came true whose probability `confidence` is, (N,) of bool: the label is the right one."""
+        """Where that came true whose probability `confidence` is, (N,) of bool: the label is the
+        right one.
+        """
         return prediction == target
 
     def calibrate(self, logits: np.ndarray, target: np.ndarray) -> dict[str, float]:
@@ -157,7 +174,9 @@ class Classification(Task):
         return f"{', '.join(self.labels)}, or 0 to {self.n_outputs - 1}"
 
     def value(self, text: str) -> float:
-        """The index of a label by its name in any case, or by the index itself; ValueError where it is neither."""
+        """The index of a label by its name in any case, or by the index itself; ValueError where it
+        is neither.
+        """
         names = [label.lower() for label in self.labels]
         index = float(names.index(text.lower()) if text.lower() in names else text)
         if index not in range(self.n_outputs):
@@ -165,9 +184,13 @@ class Classification(Task):
         return index
 
     def spread(self, predictions: np.ndarray) -> str:
-        """Several answers to one face in words, the commonest first: 'female in 9, male in 3 of 12 views'."""
+        """Several answers to one face in words, the commonest first: 'female in 9, male in 3 of 12
+        views'.
+        """
         values, counts = np.unique(predictions, return_counts=True)
-        said = [f"{self.words(values[i])} in {counts[i]}" for i in np.argsort(-counts, kind="stable")]
+        said = [
+            f"{self.words(values[i])} in {counts[i]}" for i in np.argsort(-counts, kind="stable")
+        ]
         return f"{', '.join(said)} of {len(predictions)} views"
 
 
@@ -175,8 +198,8 @@ class Classification(Task):
 class Regression(Task):
     """A number from `low` to `high`, predicted as a distribution over its whole values.
 
-    Trained like DLDL-v2 (Gao et al., IJCAI 2018): cross-entropy against a Gaussian around the label,
-    plus a smooth L1 term between the label and the distribution's expectation.
+    Trained like DLDL-v2 (Gao et al., IJCAI 2018): cross-entropy against a Gaussian around the
+    label, plus a smooth L1 term between the label and the distribution's expectation.
     """
 
     unit: str = ""
@@ -213,7 +236,9 @@ class Regression(Task):
         return np.arange(self.low, self.high + 1, dtype=np.float64)
 
     def loss(self, logits: "Tensor", target: "Tensor") -> "Tensor":
-        """Logits (B, n_outputs) against values (B,); the L1 term is halved, and quadratic up to 2 units."""
+        """Logits (B, n_outputs) against values (B,); the L1 term is halved, and quadratic up to 2
+        units.
+        """
         values, target = logits.new_tensor(self._values), target.float()[:, None]
         distribution = (-((values - target) ** 2) / (2 * self.sigma**2)).softmax(dim=1)
         log_p = logits.log_softmax(dim=1)
@@ -223,11 +248,13 @@ class Regression(Task):
         return cross_entropy + (near**2 / 4 + error - near).mean() / 2
 
     def decode(self, probabilities: np.ndarray, margin: float = 0.0) -> dict[str, np.ndarray]:
-        """(B, n_outputs) -> median, probability of being near it, and the central interval, (B,) each.
+        """(B, n_outputs) -> median, probability of being near it, and the central interval, (B,)
+        each.
 
-        Of all answers the median has the least expected absolute error, which is what the metric counts.
-        `margin` is what `calibrate` found, in units, added to both ends of the interval; one below 0 leaves ends that lie
-        at the end of the range, or no interval would hold a newborn.
+        Of all answers the median has the least expected absolute error, which is what the metric
+        counts. `margin` is what `calibrate` found, in units, added to both ends of the interval;
+        one below 0 leaves ends that lie at the end of the range, or no interval would hold a
+        newborn.
         """
         prediction = self.quantile(probabilities, 0.5)
         is_near = np.abs(self._values - prediction[:, None]) <= self.near
@@ -243,33 +270,48 @@ class Regression(Task):
         }
 
     def change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """Distributions (1, n_outputs), (N, n_outputs) -> (N,): by how much the answer moves, in units."""
+        """Distributions (1, n_outputs), (N, n_outputs) -> (N,): by how much the answer moves, in
+        units.
+        """
         return np.abs(self.quantile(after, 0.5) - self.quantile(before, 0.5))
 
     def hits(self, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        """Where that came true whose probability `confidence` is, (N,) of bool: the value is at most `near` units off."""
+        """Where that came true whose probability `confidence` is, (N,) of bool: the value is at
+        most `near` units off.
+        """
         return np.abs(prediction - target) <= self.near
 
     def calibrate(self, logits: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """The best temperature, and with it the margin that makes intervals cover about INTERVAL of new images.
+        """The best temperature, and with it the margin that makes intervals cover about INTERVAL of
+        new images.
 
-        The margin is that of conformalised quantile regression (CQR, Romano et al., NeurIPS 2019). Its guarantee would be
-        exact if the temperature were fitted on other images; one number fitted on all of them costs it next to nothing.
+        The margin is that of conformalised quantile regression (CQR, Romano et al., NeurIPS 2019).
+        Its guarantee would be exact if the temperature were fitted on other images; one number
+        fitted on all of them costs it next to nothing.
         """
         target = np.asarray(target, float)
         temperature = self.best_temperature(logits, target.round() - self.low)
         decoded = self.decode(self.probabilities(logits, temperature))
-        outside = np.sort(np.maximum(decoded["low"] - target, target - decoded["high"]))  # negative inside
+        outside = np.sort(
+            np.maximum(decoded["low"] - target, target - decoded["high"])
+        )  # negative inside
         rank = math.ceil((len(outside) + 1) * INTERVAL)  # the finite-sample quantile
-        return {"temperature": temperature, "margin": round(float(outside[min(rank, len(outside)) - 1]), 4)}
+        return {
+            "temperature": temperature,
+            "margin": round(float(outside[min(rank, len(outside)) - 1]), 4),
+        }
 
     def quantile(self, probabilities: np.ndarray, level: float) -> np.ndarray:
-        """(B, n_outputs) -> (B,): where the cumulative distribution, linear within each bin, reaches `level`."""
+        """(B, n_outputs) -> (B,): where the cumulative distribution, linear within each bin,
+        reaches `level`.
+        """
         cumulative = probabilities.cumsum(axis=1)
         bin_ = (cumulative < level).sum(axis=1).clip(max=self.n_outputs - 1)
         rows = np.arange(len(probabilities))
         mass = probabilities[rows, bin_].clip(min=1e-9)
-        within = ((level - cumulative[rows, bin_] + mass) / mass).clip(0, 1) - 0.5  # a bin reaches half a unit to both sides
+        within = ((level - cumulative[rows, bin_] + mass) / mass).clip(
+            0, 1
+        ) - 0.5  # a bin reaches half a unit to both sides
         return (self.low + bin_ + within).clip(self.low, self.high)
 
     @property
@@ -278,7 +320,9 @@ class Regression(Task):
         return f"a number from {self.low} to {self.high}"
 
     def value(self, text: str) -> float:
-        """A number of units, with a decimal point or comma; ValueError where it is none, or not from `low` to `high`."""
+        """A number of units, with a decimal point or comma; ValueError where it is none, or not
+        from `low` to `high`.
+        """
         number = float(text.replace(",", "."))
         if not self.low <= number <= self.high:
             raise ValueError(text)
@@ -294,7 +338,9 @@ class Regression(Task):
 
 
 GENDER = Classification("gender", loss_scale=0.35, sensitive=True, labels=("male", "female"))
-RACE = Classification("race", loss_scale=0.80, sensitive=True, labels=("White", "Black", "Asian", "Indian", "Others"))
+RACE = Classification(
+    "race", loss_scale=0.80, sensitive=True, labels=("White", "Black", "Asian", "Indian", "Others")
+)
 AGE = Regression("age", loss_scale=5.4, unit="years", low=0, high=116)
 
 TASKS = (GENDER, RACE, AGE)
@@ -310,4 +356,6 @@ def task_named(name: str) -> Task:
     for task in TASKS:
         if task.name == name:
             return task
-    raise FaceMTLError(f"There is no task named {name!r}. The tasks are {', '.join(t.name for t in TASKS)}.")
+    raise FaceMTLError(
+        f"There is no task named {name!r}. The tasks are {', '.join(t.name for t in TASKS)}."
+    )

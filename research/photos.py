@@ -1,9 +1,12 @@
-"""How good answers are on a visitor's photos: folders of photos whose names tell the age of who is on them.
+"""How good answers are on a visitor's photos: folders of photos whose names tell the age of who is
+on them.
 
-    python -m research.photos FOLDER ... [--turned 45 90 180] [--dark 0.25] [--photos 100] [--output assets/validation]
+    python -m research.photos FOLDER ... [--turned 45 90 180] [--dark 0.25] [--photos 100] [--output
+    assets/validation]
 
-Names are those of FG-NET (`001A02.jpg`: person 1 at the age of 2) and of All-Age-Faces (`00051A02.jpg`; indices up to 07380
-are women, later ones men). Such photos are never trained on. What `--output` writes are means over all photos of a folder.
+Names are those of FG-NET (`001A02.jpg`: person 1 at the age of 2) and of All-Age-Faces
+(`00051A02.jpg`; indices up to 07380 are women, later ones men). Such photos are never trained on.
+What `--output` writes are means over all photos of a folder.
 """
 
 import argparse
@@ -17,14 +20,18 @@ from PIL import Image
 from tqdm import tqdm
 
 from facemtl.errors import FaceMTLError
+from facemtl.evaluation.studies import PHOTOS_FILE
 from facemtl.faces import detect, open_image
+from facemtl.files import write_table
 from facemtl.inference.predictor import MODELS, Predictor
-from facemtl.studies import PHOTOS_FILE
-from facemtl.tables import write_table
 
 NAME = re.compile(r"(\d+)A(\d\d)")
 LAST_WOMAN = 7380  # of All-Age-Faces, whose indices have five digits
-CHANGES = {"age_moves": ("off", "age"), "gender_stays": ("same", "gender"), "race_stays": ("same", "race")}
+CHANGES = {
+    "age_moves": ("off", "age"),
+    "gender_stays": ("same", "gender"),
+    "race_stays": ("same", "race"),
+}
 VALUES = ["age_mae", "age_bias", "coverage", "width", "gender", *CHANGES]
 BANDS = [0, 3, 10, 20, 30, 45, 60, 120]
 
@@ -32,13 +39,20 @@ BANDS = [0, 3, 10, 20, 30, 45, 60, 120]
 def labels_of(file: Path) -> dict[str, float]:
     """The age, and where the name tells it the gender (0 male, 1 female), else NaN."""
     index, age = NAME.match(file.stem).groups()
-    return {"age": float(age), "gender": float(int(index) <= LAST_WOMAN) if len(index) == 5 else np.nan}
+    return {
+        "age": float(age),
+        "gender": float(int(index) <= LAST_WOMAN) if len(index) == 5 else np.nan,
+    }
 
 
 def answers(predictor: Predictor, photos: dict[str, Image.Image]) -> pd.DataFrame:
-    """The predictions table of the largest face of each photo; photos without a face have no rows."""
-    crops = {name: faces[0].crop for name, photo in tqdm(photos.items()) if (faces := detect(photo))}
-    return predictor.predict(list(crops.values()), list(crops)).table
+    """The predictions table of the largest face of each photo; photos without a face have no
+    rows.
+    """
+    crops = {
+        name: faces[0].crop for name, photo in tqdm(photos.items()) if (faces := detect(photo))
+    }
+    return predictor.predict_crops(list(crops.values()), list(crops)).table
 
 
 def turned(photo: Image.Image, degrees: float) -> Image.Image:
@@ -50,7 +64,9 @@ def darker(photo: Image.Image, share: float) -> Image.Image:
 
 
 def summary(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """By approach `age_mae`, `age_bias` and `width` of intervals in years, `coverage` and accuracy of `gender` in percent."""
+    """By approach `age_mae`, `age_bias` and `width` of intervals in years, `coverage` and accuracy
+    of `gender` in percent.
+    """
     rows = table.join(labels, on="image", rsuffix="_label")
     found = {}
     for approach, some in rows.groupby("approach", sort=False):
@@ -69,55 +85,86 @@ def summary(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
 def by_age(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     """Mean signed and absolute error of age by band and approach."""
     rows = table[table["task"] == "age"].join(labels["age"], on="image")
-    rows = rows.assign(error=rows["prediction"] - rows["age"], band=pd.cut(rows["age"], BANDS, right=False))
+    rows = rows.assign(
+        error=rows["prediction"] - rows["age"], band=pd.cut(rows["age"], BANDS, right=False)
+    )
     grouped = rows.groupby(["band", "approach"], observed=True)["error"]
-    return pd.DataFrame({"n": grouped.size(), "bias": grouped.mean(), "MAE": grouped.agg(lambda e: e.abs().mean())}).round(1)
+    return pd.DataFrame(
+        {"n": grouped.size(), "bias": grouped.mean(), "MAE": grouped.agg(lambda e: e.abs().mean())}
+    ).round(1)
 
 
 def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """By approach, of photos with a face before and after: by how much ages move, in years, and how often labels stay."""
+    """By approach, of photos with a face before and after: by how much ages move, in years, and how
+    often labels stay.
+    """
     keys = ["image", "approach", "task"]
     both = before.merge(after, on=keys, suffixes=("", "_after"))
     both["off"] = (both["prediction_after"] - both["prediction"]).abs()
     both["same"] = 100.0 * (both["off"] == 0)
-    values = both.pivot_table(index="approach", columns="task", values=["off", "same"], aggfunc="mean")
+    values = both.pivot_table(
+        index="approach", columns="task", values=["off", "same"], aggfunc="mean"
+    )
     return pd.DataFrame({name: values[kind][task] for name, (kind, task) in CHANGES.items()})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="How good answers are on photos whose names tell the age.")
+    parser = argparse.ArgumentParser(
+        description="How good answers are on photos whose names tell the age."
+    )
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--turned", nargs="*", type=float, default=[], metavar="DEGREES")
     parser.add_argument(
-        "--dark", nargs="*", type=float, default=[], metavar="SHARE", help="share of the brightness that is left"
+        "--dark",
+        nargs="*",
+        type=float,
+        default=[],
+        metavar="SHARE",
+        help="share of the brightness that is left",
     )
     parser.add_argument("--photos", type=int, help="only so many of each folder, evenly spread")
-    parser.add_argument("--output", type=Path, help=f"the folder for {PHOTOS_FILE}, which `report` reads")
+    parser.add_argument(
+        "--output", type=Path, help=f"the folder for {PHOTOS_FILE}, which `report` reads"
+    )
     options = parser.parse_args(arguments)
     predictor, measured = Predictor.load(options.models), []
     for folder in options.folders:
         files = [file for file in sorted(folder.glob("*.[jJ][pP][gG]")) if NAME.match(file.stem)]
         if not files:
-            raise FaceMTLError(f"{folder} has no photos whose names tell an age, such as 001A02.jpg.")
+            raise FaceMTLError(
+                f"{folder} has no photos whose names tell an age, such as 001A02.jpg."
+            )
         files = files[:: max(1, len(files) // options.photos)] if options.photos else files
         photos = {file.stem: open_image(file) for file in files}
         labels = pd.DataFrame({file.stem: labels_of(file) for file in files}).T
         upright = answers(predictor, photos)
         n = upright["image"].nunique()
-        measured.append(summary(upright, labels).assign(photos=folder.name, change="", n=len(photos), found=n))
+        measured.append(
+            summary(upright, labels).assign(photos=folder.name, change="", n=len(photos), found=n)
+        )
         print(f"\n{folder.name}: a face in {n} of {len(photos)} photos")
         print(f"{measured[-1].round(2)}\n\n{by_age(upright, labels)}")
-        for name, values, change in (("turned by", options.turned, turned), ("brightness", options.dark, darker)):
+        for name, values, change in (
+            ("turned by", options.turned, turned),
+            ("brightness", options.dark, darker),
+        ):
             for value in values:
-                after = answers(predictor, {stem: change(photo, value) for stem, photo in photos.items()})
+                after = answers(
+                    predictor, {stem: change(photo, value) for stem, photo in photos.items()}
+                )
                 still = upright["image"].drop_duplicates().isin(after["image"]).sum()
-                moved = changes(upright, after).assign(photos=folder.name, change=f"{name} {value:g}", n=n, found=still)
+                moved = changes(upright, after).assign(
+                    photos=folder.name, change=f"{name} {value:g}", n=n, found=still
+                )
                 measured.append(moved)
                 print(f"\n{name} {value:g}: {still} of these {n} faces are found\n{moved.round(2)}")
     if options.output:
         table = pd.concat(measured).rename_axis("approach").reset_index()
-        write_table(table[["photos", "change", "approach", "n", "found", *VALUES]], options.output / PHOTOS_FILE)
+        write_table(
+            table[["photos", "change", "approach", "n", "found", *VALUES]],
+            options.output / PHOTOS_FILE,
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""The trainings behind the comparison: several seeds, fewer images, other starts, other weightings of the losses.
+"""The trainings behind the comparison: several seeds, fewer images, other starts, other weightings
+of the losses.
 
-    python -m research.studies --data data/UTKFace                  # all of them: many hours; goes on where it was interrupted
-    python -m research.studies seeds share-10 --tasks age           # a part of it
-    python -m research.studies --output mine                        # all anew, with tables of your own
+    python -m research.studies --data data/UTKFace                  # all of them: many hours; goes
+    on where it was interrupted python -m research.studies seeds share-10 --tasks age           # a
+    part of it python -m research.studies --output mine                        # all anew, with
+    tables of your own
 
-A training differs from the recipe in its study's changes alone. Nothing is selected: the weights are those of the last epoch.
-Each training is measured once it is done, on the validation images. What the tables in `--output` hold is not trained again.
-Several processes share the work: start the same command once more.
+A training differs from the recipe in its study's changes alone. Nothing is selected: the weights
+are those of the last epoch. Each training is measured once it is done, on the validation images.
+What the tables in `--output` hold is not trained again. Several processes share the work: start the
+same command once more.
 """
 
 import argparse
@@ -18,15 +21,17 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from facemtl.data import VALIDATION, default_folder, read_folder
+from facemtl.data.reading import VALIDATION, read_images
+from facemtl.data.utkface import default_folder
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import calibrate, validate
+from facemtl.evaluation.calibration import calibrate
+from facemtl.evaluation.seeds import add_seeds
+from facemtl.evaluation.studies import COLUMNS, SEEDS, STUDIES_FILE, load_studies
+from facemtl.evaluation.validation import validate
+from facemtl.files import write_table
 from facemtl.inference.predictor import LoadedModel, Predictor
 from facemtl.models.model_file import SUFFIX, ModelInfo
-from facemtl.places import ASSETS
-from facemtl.seeds import add_seeds
-from facemtl.studies import COLUMNS, SEEDS, STUDIES_FILE, load_studies
-from facemtl.tables import write_table
+from facemtl.paths import ASSETS
 from facemtl.tasks import TASKS, task_named
 from facemtl.training.config import TrainConfig
 
@@ -40,7 +45,9 @@ RANDOM = {"pretrained": False, "frozen_epochs": 0}
 
 @dataclass(frozen=True)
 class Study:
-    """Trainings that differ from the recipe in `changes` alone, of each of `models` from each of `seeds`."""
+    """Trainings that differ from the recipe in `changes` alone, of each of `models` from each of
+    `seeds`.
+    """
 
     name: str
     question: str
@@ -56,15 +63,38 @@ class Study:
 
 STUDIES = (
     Study(SEEDS, "How much does the seed matter?"),
-    # Fewer images take more epochs: a third of the steps at a tenth of the images, half of them at a third.
+    # Fewer images take more epochs: a third of the steps at a tenth of the images, half of them at
+    # a third.
     Study("share-10", "Does one model help where labels are few?", {"share": 0.1, "epochs": 20}),
     Study("share-30", "Does one model help where labels are few?", {"share": 0.3, "epochs": 10}),
     # What has less to keep takes higher rates.
     Study("from-face", "What does pretraining do?", MODEST, seeds=(0,)),
-    Study("from-imagenet", "What does pretraining do?", {**MODEST, "backbone": imagenet.NAME, "lr": 4e-4}, seeds=(0,)),
-    Study("from-random", "What does pretraining do?", {**MODEST, **RANDOM, "lr": 1e-3, "head_lr": 1e-3}, seeds=(0,)),
-    Study("equal-weights", "Does it matter how losses are weighed?", {"weighting": "equal"}, (ALL,), (0,)),
-    Study("learned-weights", "Does it matter how losses are weighed?", {"weighting": "uncertainty"}, (ALL,), (0,)),
+    Study(
+        "from-imagenet",
+        "What does pretraining do?",
+        {**MODEST, "backbone": imagenet.NAME, "lr": 4e-4},
+        seeds=(0,),
+    ),
+    Study(
+        "from-random",
+        "What does pretraining do?",
+        {**MODEST, **RANDOM, "lr": 1e-3, "head_lr": 1e-3},
+        seeds=(0,),
+    ),
+    Study(
+        "equal-weights",
+        "Does it matter how losses are weighed?",
+        {"weighting": "equal"},
+        (ALL,),
+        (0,),
+    ),
+    Study(
+        "learned-weights",
+        "Does it matter how losses are weighed?",
+        {"weighting": "uncertainty"},
+        (ALL,),
+        (0,),
+    ),
 )
 
 
@@ -72,11 +102,22 @@ def study_named(name: str) -> Study:
     for study in STUDIES:
         if study.name == name:
             return study
-    raise FaceMTLError(f"There is no study named {name!r}. There are {', '.join(study.name for study in STUDIES)}.")
+    raise FaceMTLError(
+        f"There is no study named {name!r}. There are {', '.join(study.name for study in STUDIES)}."
+    )
 
 
-def run(study: Study, tasks: Sequence[str], images: pd.DataFrame, runs: Path, output: Path, cache: Path, device: str) -> None:
-    """Do those trainings of a study that the tables in `output` lack, in `runs/<study>/<seed>`; measure each.
+def run(
+    study: Study,
+    tasks: Sequence[str],
+    images: pd.DataFrame,
+    runs: Path,
+    output: Path,
+    cache: Path,
+    device: str,
+) -> None:
+    """Do those trainings of a study that the tables in `output` lack, in `runs/<study>/<seed>`;
+    measure each.
 
     `tasks` are those of the model to train; without any, all models are trained.
     """
@@ -97,7 +138,15 @@ def run(study: Study, tasks: Sequence[str], images: pd.DataFrame, runs: Path, ou
                 if not file.is_file():
                     print(f"{study.name}: {config.name}, seed {config.seed}", flush=True)
                     resume = (folder / f"{config.name}.resume.pt").is_file()
-                    train(config, images, folder, cache=cache, resume=resume, device=device, progress=False)
+                    train(
+                        config,
+                        images,
+                        folder,
+                        cache=cache,
+                        resume=resume,
+                        device=device,
+                        progress=False,
+                    )
                 record(study, config, *measure(file, images), output)
         except Timeout:
             continue  # another process is at it
@@ -113,16 +162,34 @@ def is_measured(study: Study, config: TrainConfig, output: Path) -> bool:
     if not (output / STUDIES_FILE).is_file():
         return False
     table = load_studies(output)
-    return bool(((table["study"] == study.name) & (table["seed"] == config.seed) & (table["model"] == config.name)).any())
+    return bool(
+        (
+            (table["study"] == study.name)
+            & (table["seed"] == config.seed)
+            & (table["model"] == config.name)
+        ).any()
+    )
 
 
-def record(study: Study, config: TrainConfig, info: ModelInfo, predictions: pd.DataFrame, output: Path) -> None:
-    """Add a training to the table of `load_studies`; one of the seeds to that of `load_seeds`, too."""
+def record(
+    study: Study, config: TrainConfig, info: ModelInfo, predictions: pd.DataFrame, output: Path
+) -> None:
+    """Add a training to the table of `load_studies`; one of the seeds to that of `load_seeds`,
+    too.
+    """
     rows = []
     for name, part in predictions.groupby("task", sort=False):
         metric = task_named(name).metric
         value = metric(part["target"].to_numpy(), part["prediction"].to_numpy())
-        row = [study.name, config.seed, config.name, part["approach"].iloc[0], name, metric.name, round(value, 4)]
+        row = [
+            study.name,
+            config.seed,
+            config.name,
+            part["approach"].iloc[0],
+            name,
+            metric.name,
+            round(value, 4),
+        ]
         rows.append([*row, info.training["images"], config.epochs, info.training["seconds"]])
     with FileLock(output / f".{STUDIES_FILE}.lock"):
         found = pd.DataFrame(rows, columns=COLUMNS)
@@ -135,15 +202,28 @@ def record(study: Study, config: TrainConfig, info: ModelInfo, predictions: pd.D
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train and measure what the comparison rests on.")
-    parser.add_argument("names", nargs="*", metavar="STUDY", help=f"{', '.join(s.name for s in STUDIES)}; none: all")
-    parser.add_argument("--tasks", choices=["all", *ALL], help="the model of this task alone, or of all; else all four models")
+    parser.add_argument(
+        "names", nargs="*", metavar="STUDY", help=f"{', '.join(s.name for s in STUDIES)}; none: all"
+    )
+    parser.add_argument(
+        "--tasks",
+        choices=["all", *ALL],
+        help="the model of this task alone, or of all; else all four models",
+    )
     parser.add_argument("--data", type=Path, default=default_folder())
-    parser.add_argument("--runs", type=Path, default=Path("runs") / "studies", help="the folder for the trainings")
-    parser.add_argument("--output", type=Path, default=ASSETS / "validation", help="the folder for the tables")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs") / "studies", help="the folder for the trainings"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=ASSETS / "validation", help="the folder for the tables"
+    )
     parser.add_argument("--device", default="auto")
     options = parser.parse_args(arguments)
-    images, _ = read_folder(options.data)
-    tasks, cache = {"all": ALL, None: ()}.get(options.tasks, (options.tasks,)), options.data.absolute().parent / "cache"
+    images, _ = read_images(options.data)
+    tasks, cache = (
+        {"all": ALL, None: ()}.get(options.tasks, (options.tasks,)),
+        options.data.absolute().parent / "cache",
+    )
     options.output.mkdir(parents=True, exist_ok=True)
     for study in map(study_named, options.names) if options.names else STUDIES:
         run(study, tasks, images, options.runs, options.output, cache, options.device)

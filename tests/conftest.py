@@ -1,4 +1,6 @@
-"""What the tests share: made-up pictures, the real images where they are, a web server on this machine."""
+"""What the tests share: made-up pictures, the real images where they are, a web server on this
+machine.
+"""
 
 import os
 import time
@@ -9,7 +11,10 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from facemtl import data, evaluation
+from facemtl.data.download import unpack
+from facemtl.data.reading import read_images
+from facemtl.data.utkface import default_folder
+from facemtl.evaluation.validation import load_validation
 from facemtl.inference.predictor import Predictor
 from facemtl.ui import uploads
 from tests import support
@@ -17,7 +22,9 @@ from tests import support
 
 @pytest.fixture(scope="session")
 def synthetic_faces(tmp_path_factory) -> Path:
-    """A folder of 240 pictures whose labels can be learned, named as UTKFace names its files. Read only."""
+    """A folder of 240 pictures whose labels can be learned, named as UTKFace names its files. Read
+    only.
+    """
     folder = tmp_path_factory.mktemp("synthetic") / "UTKFace"
     support.write_pictures(folder, 240)
     return folder
@@ -33,9 +40,9 @@ def utkface(tmp_path_factory) -> Path:
         folder = shared / "UTKFace"
         with FileLock(shared / "UTKFace.lock"):
             if not folder.exists():
-                data.unpack(Path(archive), folder)
+                unpack(Path(archive), folder)
         return folder
-    folder = data.default_folder()
+    folder = default_folder()
     if any(folder.glob("*.jpg")):
         return folder.absolute()
     pytest.skip(
@@ -47,7 +54,7 @@ def utkface(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def utkface_images(utkface) -> pd.DataFrame:
     """The table of UTKFace's real images, which takes a while to read."""
-    return data.read_folder(utkface, progress=False)[0]
+    return read_images(utkface, progress=False)[0]
 
 
 @pytest.fixture
@@ -68,18 +75,24 @@ def predictor() -> Predictor:
 @pytest.fixture(scope="session")
 def results() -> pd.DataFrame:
     """The shipped validation results."""
-    return evaluation.load_validation(support.ROOT / "assets" / "validation")
+    return load_validation(support.ROOT / "assets" / "validation")
 
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory) -> Iterator[str]:
-    """The address of the real app in a process of its own. It has no dataset: its random faces are the composites."""
+    """The address of the real app in a process of its own. It has no dataset: its random faces are
+    the composites.
+    """
     folder = tmp_path_factory.mktemp("app")
     (folder / "temporary").mkdir()
     settings = {"FACEMTL_DATA": str(folder / "no-dataset"), "TMPDIR": str(folder / "temporary")}
     with support.running_app(folder / "log.txt", "--mcp", environment=settings) as address:
         yield address
         oldest = time.time() - uploads.KEEP - 2 * uploads.EVERY
-        left = [file for file in folder.glob("temporary/**/*") if file.is_file() and file.stat().st_ctime < oldest]
+        left = [
+            file
+            for file in folder.glob("temporary/**/*")
+            if file.is_file() and file.stat().st_ctime < oldest
+        ]
         assert not left
     assert "Traceback" not in (folder / "log.txt").read_text(), (folder / "log.txt").read_text()

@@ -1,4 +1,6 @@
-"""Files that people may hand over: each kind of image, and what is none. One table for all doors: unit, HTTP, command line."""
+"""Files that people may hand over: each kind of image, and what is none. One table for all doors:
+unit, HTTP, command line.
+"""
 
 import io
 import struct
@@ -63,7 +65,9 @@ def lying(upright: Image.Image, orientation: int) -> tuple[Image.Image, Image.Ex
     """The image as a camera stores it that is held so, and the EXIF that says so."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return (upright.transpose(Image.Transpose[UNDO[orientation]]) if orientation > 1 else upright), exif
+    return (
+        upright.transpose(Image.Transpose[UNDO[orientation]]) if orientation > 1 else upright
+    ), exif
 
 
 def saved(image: Image.Image, form: str, **options) -> bytes:
@@ -72,7 +76,9 @@ def saved(image: Image.Image, form: str, **options) -> bytes:
     return content.getvalue()
 
 
-def _one(form: str, change: Callable[[Image.Image], Image.Image] = lambda image: image, **options) -> Callable[[], bytes]:
+def _one(
+    form: str, change: Callable[[Image.Image], Image.Image] = lambda image: image, **options
+) -> Callable[[], bytes]:
     """Makes a scene with one face, changed and saved."""
     return lambda: saved(change(scene(SIZE, PLACE)), form, **options)
 
@@ -121,7 +127,13 @@ def _text_bomb() -> bytes:
     """A PNG whose comment unpacks to 200 MB."""
     content = _one("PNG")()
     chunk = b"zTXt" + b"Comment\0\0" + zlib.compress(b"a" * 200_000_000)
-    return content[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[33:]
+    return (
+        content[:33]
+        + struct.pack(">I", len(chunk) - 4)
+        + chunk
+        + struct.pack(">I", zlib.crc32(chunk))
+        + content[33:]
+    )
 
 
 def _deep(image: Image.Image) -> Image.Image:
@@ -155,13 +167,19 @@ ODD_FILES = [
     OddFile("wide.jpg", _wide, NO_FACE),
     OddFile("a-png.jpg", _one("PNG"), FACE),
     OddFile("no-suffix", _one("JPEG", quality=90), FACE),
-    OddFile("two-photos.mpo", _one("MPO", save_all=True, append_images=[Image.new("RGB", SIZE)]), FACE),
+    OddFile(
+        "two-photos.mpo", _one("MPO", save_all=True, append_images=[Image.new("RGB", SIZE)]), FACE
+    ),
     OddFile("colour.png", _one("PNG"), FACE),
     OddFile("gray.png", _one("PNG", lambda image: image.convert("L")), FACE),
     OddFile("alpha.png", _one("PNG", _opaque), FACE),
     OddFile("gray-alpha.png", _one("PNG", lambda image: image.convert("LA")), FACE),
     OddFile("palette.png", _one("PNG", lambda image: image.quantize(128)), FACE),
-    OddFile("palette-transparent.png", _one("PNG", lambda image: image.quantize(128), transparency=0), FACE),
+    OddFile(
+        "palette-transparent.png",
+        _one("PNG", lambda image: image.quantize(128), transparency=0),
+        FACE,
+    ),
     OddFile("16-bit.png", _one("PNG", _deep), FACE),
     OddFile("16-bit.tiff", _one("TIFF", _deep), FACE),
     OddFile("float.tiff", _one("TIFF", _floating), FACE),
@@ -200,15 +218,23 @@ ODD_FILES = [
 
 
 def mutated(n: int, seed: int = 0) -> list[tuple[str, bytes]]:
-    """`n` small damages to small images of each form: bytes overwritten, taken out, put in, or cut off."""
+    """`n` small damages to small images of each form: bytes overwritten, taken out, put in, or cut
+    off.
+    """
     rng, found = np.random.default_rng(seed), []
-    forms = {form: saved(composite(i).resize((96, 96)), form) for i, form in enumerate(("JPEG", "PNG", "WEBP", "GIF", "TIFF"))}
+    forms = {
+        form: saved(composite(i).resize((96, 96)), form)
+        for i, form in enumerate(("JPEG", "PNG", "WEBP", "GIF", "TIFF"))
+    }
     forms["HEIF"] = saved(composite(5).resize((96, 96)), "HEIF")
     for i, form in product(range(n), forms):
         content = bytearray(forms[form])
         # Half of them early, where the structure is told.
         at = int(rng.integers(0, len(content) if i % 2 else min(200, len(content))))
-        change, some = int(rng.integers(4)), rng.integers(0, 256, int(rng.integers(1, 9)), dtype=np.uint8).tobytes()
+        change, some = (
+            int(rng.integers(4)),
+            rng.integers(0, 256, int(rng.integers(1, 9)), dtype=np.uint8).tobytes(),
+        )
         if change == 0:
             content[at : at + len(some)] = some
         elif change == 1:

@@ -51,16 +51,39 @@ def made_up_studies() -> pd.DataFrame:
                 for model in [*([task.name] if "weights" not in study else []), "multitask"]:
                     value = 6 if task.metric.lower_is_better else 85
                     approach = MULTI if model == "multitask" else SINGLE
-                    row = [study, seed, model, approach.name, task.name, task.metric.name, value + rng.normal()]
+                    row = [
+                        study,
+                        seed,
+                        model,
+                        approach.name,
+                        task.name,
+                        task.metric.name,
+                        value + rng.normal(),
+                    ]
                     rows.append([*row, 1000, 6, 600.0])
-    columns = ["study", "seed", "model", "approach", "task", "metric", "value", "images", "epochs", "seconds"]
+    columns = [
+        "study",
+        "seed",
+        "model",
+        "approach",
+        "task",
+        "metric",
+        "value",
+        "images",
+        "epochs",
+        "seconds",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
-def made_up_seeds(results: pd.DataFrame, n: int = 3, gains: Mapping[str, float] = MappingProxyType({})) -> pd.DataFrame:
-    """The table of `n` seeds: the shipped predictions, of which each seed loses some and the multi-task model gains some.
+def made_up_seeds(
+    results: pd.DataFrame, n: int = 3, gains: Mapping[str, float] = MappingProxyType({})
+) -> pd.DataFrame:
+    """The table of `n` seeds: the shipped predictions, of which each seed loses some and the
+    multi-task model gains some.
 
-    `gains` is by task how much better one model is made, in its metric's unit; a seed differs by a tenth of a unit.
+    `gains` is by task how much better one model is made, in its metric's unit; a seed differs by a
+    tenth of a unit.
     """
     parts = []
     for seed in range(n):
@@ -81,9 +104,15 @@ def made_up_seeds(results: pd.DataFrame, n: int = 3, gains: Mapping[str, float] 
 # --------------------------------------------------------------------------------------- pictures
 
 
-def picture(age: int, gender: int, race: int, rng: np.random.Generator, size: int = 48) -> Image.Image:
-    """Not a face, but a picture whose labels can be learned: brightness tells the age, colour the race, shape the gender."""
-    tints = np.array([(1.0, 1.0, 1.0), (1.0, 0.5, 0.5), (0.5, 1.0, 0.5), (0.5, 0.5, 1.0), (1.0, 1.0, 0.3)])
+def picture(
+    age: int, gender: int, race: int, rng: np.random.Generator, size: int = 48
+) -> Image.Image:
+    """Not a face, but a picture whose labels can be learned: brightness tells the age, colour the
+    race, shape the gender.
+    """
+    tints = np.array(
+        [(1.0, 1.0, 1.0), (1.0, 0.5, 0.5), (0.5, 1.0, 0.5), (0.5, 0.5, 1.0), (1.0, 1.0, 0.3)]
+    )
     y, x = np.mgrid[:size, :size] / size - 0.5
     inside = (x**2 + y**2 < 0.1) if gender else (abs(x) < 0.3) & (abs(y) < 0.12)
     gray = np.where(inside, 1.0, 0.15 + 0.6 * age / 116)
@@ -120,7 +149,9 @@ def composites(n: int | None = None) -> list[Path]:
 
 
 def pack(archive: Path, members: Mapping[str, bytes | tarfile.TarInfo]) -> Path:
-    """A .tar.gz of files (name -> bytes) and of anything else (name -> a TarInfo, its name is set)."""
+    """A .tar.gz of files (name -> bytes) and of anything else (name -> a TarInfo, its name is
+    set).
+    """
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         for name, content in members.items():
             if isinstance(content, tarfile.TarInfo):
@@ -141,18 +172,22 @@ def link(kind: bytes, target: str) -> tarfile.TarInfo:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """All files below a folder, hidden ones too, by their relative name."""
-    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
+    return {
+        str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()
+    }
 
 
 # ------------------------------------------------------------------------------------- web server
 
 
 class FileServer(ThreadingHTTPServer):
-    """A folder on 127.0.0.1, with ranges, entity tags and the header that the Hugging Face hub sends.
+    """A folder on 127.0.0.1, with ranges, entity tags and the header that the Hugging Face hub
+    sends.
 
     `requests` keeps what was asked, as (method, path, Range header). While `cuts` is above zero, a
     body is sent only to its half, after which the connection breaks; `cuts` then falls by one.
-    While `stalls`, a body is sent to its half and the rest is held back for as long as the server lives.
+    While `stalls`, a body is sent to its half and the rest is held back for as long as the server
+    lives.
     """
 
     daemon_threads = True
@@ -171,7 +206,9 @@ class FileServer(ThreadingHTTPServer):
 
     def asked(self, method: str, name: str) -> list[str | None]:
         """The Range headers of the requests for the file of that name."""
-        return [range_ for m, path, range_ in self.requests if m == method and path.endswith(f"/{name}")]
+        return [
+            range_ for m, path, range_ in self.requests if m == method and path.endswith(f"/{name}")
+        ]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -197,7 +234,9 @@ class _Handler(BaseHTTPRequestHandler):
             content = content[start:]
         self.send_response(HTTPStatus.PARTIAL_CONTENT if self.headers["Range"] else HTTPStatus.OK)
         self.send_header("Content-Length", str(len(content)))
-        self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}") if self.headers["Range"] else None
+        self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}") if self.headers[
+            "Range"
+        ] else None
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("ETag", f'"{etag}"')
         self.send_header("X-Repo-Commit", "0" * 40)
@@ -241,7 +280,9 @@ def closed_port() -> int:
 # ------------------------------------------------------------------------------------------ models
 
 
-def write_model(folder: Path, tasks: Sequence[Task], name: str = "", *, size: int = 32, **fields) -> Path:
+def write_model(
+    folder: Path, tasks: Sequence[Task], name: str = "", *, size: int = 32, **fields
+) -> Path:
     """A model file that answers by the mean colour of an image: made without torch, in no time."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -254,28 +295,50 @@ def write_model(folder: Path, tasks: Sequence[Task], name: str = "", *, size: in
     weights, outputs = [], []
     for task in tasks:
         weight = f"heads.{task.name}.weight"
-        weights.append(numpy_helper.from_array(rng.normal(0, 4, (3, task.n_outputs)).astype(np.float32), weight))
+        weights.append(
+            numpy_helper.from_array(
+                rng.normal(0, 4, (3, task.n_outputs)).astype(np.float32), weight
+            )
+        )
         nodes.append(helper.make_node("MatMul", ["features", weight], [task.name]))
-        outputs.append(helper.make_tensor_value_info(task.name, TensorProto.FLOAT, ["n", task.n_outputs]))
+        outputs.append(
+            helper.make_tensor_value_info(task.name, TensorProto.FLOAT, ["n", task.n_outputs])
+        )
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, size, size])
     graph = helper.make_graph(nodes, "mean colour", [images], outputs, weights)
     name = name or "+".join(task.name for task in tasks)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}{SUFFIX}"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), file)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), file
+    )
     rewrite_info(file, ModelInfo(name, tuple(tasks), "mean colour", size, **fields))
     return file
 
 
-def small_backbone(pretrained: bool = False, norm: "Callable[[int], nn.Module] | None" = None) -> "Backbone":
+def small_backbone(
+    pretrained: bool = False, norm: "Callable[[int], nn.Module] | None" = None
+) -> "Backbone":
     """What all backbones have, convolutions and normalisation, in a hundredth of the time."""
     from torch import nn
 
     from facemtl.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone
 
     norm = norm or nn.BatchNorm2d
-    layers = [nn.Conv2d(3, 16, 5, stride=2), norm(16), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), norm(32), nn.ReLU()]
-    return Backbone(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten()), 128, IMAGENET_MEAN, IMAGENET_STD)
+    layers = [
+        nn.Conv2d(3, 16, 5, stride=2),
+        norm(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2),
+        norm(32),
+        nn.ReLU(),
+    ]
+    return Backbone(
+        nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten()),
+        128,
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+    )
 
 
 # -------------------------------------------------------------------------------- child processes
@@ -283,7 +346,11 @@ def small_backbone(pretrained: bool = False, norm: "Callable[[int], nn.Module] |
 
 def inherited() -> dict[str, str]:
     """The environment without what would change what is tested."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "FACEMTL_")) and not k.lower().endswith("_proxy")}
+    return {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("HF_", "FACEMTL_")) and not k.lower().endswith("_proxy")
+    }
 
 
 def facemtl(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.Popen:
@@ -307,12 +374,21 @@ def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str, s
     return process.returncode, out, err
 
 
-def kill_once(process: subprocess.Popen, condition: Callable[[], bool], patience: float = 0, timeout: float = 300) -> None:
-    """Kill a process in mid-work, `patience` seconds after `condition` holds. It gets no chance to clean up."""
+def kill_once(
+    process: subprocess.Popen,
+    condition: Callable[[], bool],
+    patience: float = 0,
+    timeout: float = 300,
+) -> None:
+    """Kill a process in mid-work, `patience` seconds after `condition` holds. It gets no chance to
+    clean up.
+    """
     until = time.monotonic() + timeout
     while not condition():
         if process.poll() is not None or time.monotonic() > until:
-            raise AssertionError(f"the process ended before it could be interrupted: {finish(process)}")
+            raise AssertionError(
+                f"the process ended before it could be interrupted: {finish(process)}"
+            )
         time.sleep(0.002)
     time.sleep(patience)
     process.kill()
@@ -323,7 +399,9 @@ def kill_once(process: subprocess.Popen, condition: Callable[[], bool], patience
 
 
 def finished(work: Coroutine):
-    """What it comes to, in a thread with a loop of its own: Playwright keeps one running in the main thread."""
+    """What it comes to, in a thread with a loop of its own: Playwright keeps one running in the
+    main thread.
+    """
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()
 
@@ -332,9 +410,13 @@ def finished(work: Coroutine):
 
 
 def choose_tab(page, name: str) -> None:
-    """Click a tab of the app, which on a narrow window may be in the menu of those that do not fit."""
+    """Click a tab of the app, which on a narrow window may be in the menu of those that do not
+    fit.
+    """
     page.get_by_role("tab").filter(visible=True).first.wait_for()
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # which fit is known then
+    page.evaluate(
+        "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )  # which fit is known then
     tab = page.get_by_role("tab", name=name, exact=True)
     if tab.filter(visible=True).count():
         tab.click()
@@ -344,7 +426,9 @@ def choose_tab(page, name: str) -> None:
 
 
 def listen(page, selector: str) -> None:
-    """From now on, `wait_to_hear` knows each text of an element: also what has gone again before anybody could look."""
+    """From now on, `wait_to_hear` knows each text of an element: also what has gone again before
+    anybody could look.
+    """
     page.evaluate(
         """(selector) => {
             const element = document.querySelector(selector);
@@ -363,7 +447,8 @@ def wait_to_hear(page, words: str) -> None:
 def reopened(page, address: str):
     """The address in another page of the same browser, in place of this one.
 
-    Gradio may keep a stream of answers open when none is on its way, and reports an error where one navigates away from it.
+    Gradio may keep a stream of answers open when none is on its way, and reports an error where one
+    navigates away from it.
     """
     another = page.context.new_page()
     page.close()
@@ -379,14 +464,18 @@ def running_app(
     cwd: Path = ROOT,
     program: tuple[str, ...] = ("app.py",),
 ) -> Iterator[str]:
-    """`python app.py` in a process of its own that writes into `log`; its address, once it answers."""
-    from facemtl.bench import is_served
+    """`python app.py` in a process of its own that writes into `log`; its address, once it
+    answers.
+    """
+    from research.bench import is_served
 
     port = closed_port()
     with log.open("w") as output:
         command = [sys.executable, *program, "--port", str(port), *arguments]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
-        process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
     address = f"http://127.0.0.1:{port}"
     try:
         until = time.monotonic() + 300

@@ -1,4 +1,6 @@
-"""The shape of the project, read from its source: who imports whom, one home per library, nothing pickled."""
+"""The shape of the project, read from its source: who imports whom, one home per library, nothing
+pickled.
+"""
 
 import ast
 import gzip
@@ -14,7 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "facemtl"
 SOURCES = [ROOT / "app.py", *sorted(PACKAGE.rglob("*.py"))]
 
-ORDER = re.findall(r"^    (\w+) {2,}\S", ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))), re.M)
+ORDER = re.findall(
+    r"^    (\w+) {2,}\S",
+    ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))),
+    re.M,
+)
 HOMES = {
     "gradio": {"ui"},
     "plotly": {"plots"},
@@ -24,23 +30,51 @@ HOMES = {
     "onnx": {"faces", "inference", "models"},
 }
 # What is not imported where the app, prediction and the command line start.
-TRAINS = {"fastai", "matplotlib", "onnx", "onnxscript", "safetensors", "scipy", "torch", "torchvision"}
-STARTS = {"ui": TRAINS, "serve": {*TRAINS, "gradio"}, "faces": {*TRAINS, "gradio"}, "cli": {*TRAINS, "gradio", "plotly"}}
+TRAINS = {
+    "fastai",
+    "matplotlib",
+    "onnx",
+    "onnxscript",
+    "safetensors",
+    "scipy",
+    "torch",
+    "torchvision",
+}
+STARTS = {
+    "ui": TRAINS,
+    "serve": {*TRAINS, "gradio"},
+    "faces": {*TRAINS, "gradio"},
+    "cli": {*TRAINS, "gradio", "plotly"},
+}
 PICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve"}
 MAX_LINES = 400
 
-every_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+every_source = pytest.mark.parametrize(
+    "path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix()
+)
 
 
 def module_of(path: Path) -> str:
-    """The module as the map in facemtl/__init__.py names it: `tasks`, `ui` for all of ui/, or `app`."""
-    return path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT).parts[0].removesuffix(".py")
+    """The module as the map in facemtl/__init__.py names it: `tasks`, `ui` for all of ui/, or
+    `app`.
+    """
+    return (
+        path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT)
+        .parts[0]
+        .removesuffix(".py")
+    )
 
 
 def imports(source: str, package: str = "facemtl") -> set[str]:
-    """The dotted, absolute names of all that a file in `package` imports, also inside its functions; not types' own."""
+    """The dotted, absolute names of all that a file in `package` imports, also inside its
+    functions; not types' own.
+    """
     names, tree = set(), ast.parse(source)
-    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    blocks = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
     only_typed = {id(inner) for block in blocks for inner in ast.walk(block)}
     for node in ast.walk(tree):
         if id(node) in only_typed:
@@ -63,12 +97,17 @@ def picklers(imported: set[str]) -> set[str]:
 
 def against_the_flow(module: str, imported: set[str]) -> set[str]:
     """Those of our modules that `module` imports though they do not stand above it."""
-    ours = {name.split(".")[1] for name in imported if name.startswith("facemtl.")} & {*ORDER, "__main__"}
+    ours = {name.split(".")[1] for name in imported if name.startswith("facemtl.")} & {
+        *ORDER,
+        "__main__",
+    }
     if module == "app":
         return ours - {*ORDER}
     if module == "__main__":
         return ours - {"cli"}
-    above = {*ORDER[: ORDER.index(module)], module} if module in ORDER else set()  # the files of a package import each other
+    above = (
+        {*ORDER[: ORDER.index(module)], module} if module in ORDER else set()
+    )  # the files of a package import each other
     if module == "ui":
         above -= {"training"}
     if module == "cli":
@@ -78,7 +117,11 @@ def against_the_flow(module: str, imported: set[str]) -> set[str]:
 
 def away_from_home(module: str, imported: set[str]) -> set[str]:
     """The libraries that `module` imports though another module is their home."""
-    return {library for name in imported if module not in HOMES.get(library := name.split(".")[0], {module})}
+    return {
+        library
+        for name in imported
+        if module not in HOMES.get(library := name.split(".")[0], {module})
+    }
 
 
 def unpickled(source: str) -> list[str]:
@@ -86,10 +129,15 @@ def unpickled(source: str) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(source)):
         call = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-        options = {word.arg: ast.unparse(word.value) for word in getattr(node, "keywords", []) if word.arg}
+        options = {
+            word.arg: ast.unparse(word.value) for word in getattr(node, "keywords", []) if word.arg
+        }
         if call == "torch.load" and options.get("weights_only") != "True":
             found.append(ast.unparse(node))
-        if call.split(".")[-1] in {"load_learner", "read_pickle"} or options.get("allow_pickle") == "True":
+        if (
+            call.split(".")[-1] in {"load_learner", "read_pickle"}
+            or options.get("allow_pickle") == "True"
+        ):
             found.append(ast.unparse(node))
     return found
 
@@ -107,14 +155,24 @@ def test_a_module_imports_only_from_modules_above_it(path):
 @pytest.mark.parametrize(
     ("module", "package", "source", "wrong"),
     [
-        ("tasks", "facemtl", "from .data import read_folder", {"data"}),
+        ("tasks", "facemtl", "from .data import read_images", {"data"}),
         ("tasks", "facemtl", "def f():\n    from . import errors, plots", {"plots"}),
         ("data", "facemtl", "import facemtl.models", {"models"}),
         ("cli", "facemtl", "from .ui import build_app", {"ui"}),
         ("cli", "facemtl", "from .training import train\nfrom .serve import serve", set()),
         ("ui", "facemtl.ui", "from ..training import train", {"training"}),
-        ("training", "facemtl.training", "from .config import TrainConfig\nfrom ..bench import bench", {"bench"}),
-        ("ui", "facemtl.ui", "from . import theme\nfrom .compare import build\nfrom ..plots import bars", set()),
+        (
+            "training",
+            "facemtl.training",
+            "from .config import TrainConfig\nfrom ..bench import bench",
+            {"bench"},
+        ),
+        (
+            "ui",
+            "facemtl.ui",
+            "from . import theme\nfrom .compare import build\nfrom ..plots import bars",
+            set(),
+        ),
         ("__init__", "facemtl", "from .tasks import TASKS", {"tasks"}),
         ("errors", "facemtl", "from .__main__ import main", {"__main__"}),
         ("__main__", "facemtl", "from .training import train", {"training"}),
@@ -132,7 +190,11 @@ def test_each_library_has_one_home(path):
 
 @pytest.mark.parametrize("library", HOMES)
 def test_a_library_away_from_home_is_seen(library):
-    for source in (f"import {library}", f"import {library}.sub as s", f"def f():\n    from {library}.sub import name"):
+    for source in (
+        f"import {library}",
+        f"import {library}.sub as s",
+        f"def f():\n    from {library}.sub import name",
+    ):
         assert away_from_home("tasks", imports(source)) == {library}
         assert all(not away_from_home(home, imports(source)) for home in HOMES[library])
 
@@ -159,8 +221,13 @@ def test_unpickling_is_seen(source):
 
 
 def test_only_unpickling_is_seen():
-    assert not unpickled("torch.load(file, weights_only=True)\nnp.load(file)\nsafetensors.torch.load(content)")
-    assert picklers(imports("import pickle as p\ndef f():\n    from joblib import load")) == {"pickle", "joblib"}
+    assert not unpickled(
+        "torch.load(file, weights_only=True)\nnp.load(file)\nsafetensors.torch.load(content)"
+    )
+    assert picklers(imports("import pickle as p\ndef f():\n    from joblib import load")) == {
+        "pickle",
+        "joblib",
+    }
 
 
 @every_source
@@ -172,14 +239,18 @@ def test_a_file_is_read_in_one_sitting(path):
 def test_what_starts_fast_does_not_wait_for(module):
     code = f"import sys, facemtl.{module}; print(*{STARTS[module]!r} & sys.modules.keys())"
     command = [sys.executable, "-c", code]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    result = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True
+    )
     assert result.stdout.split() == []
 
 
 # What must not be in the repository -----------------------------------------------------------------------
 
 HOME_FOLDER = re.compile(r"(?<![\w.}])/(?:home|Users|root|work)/\w|\b[A-Z]:\\+Users\b")
-UTKFACE_NAME = re.compile(r"\b\d{1,3}_[01]_(?:[0-4]_)?201[67]\d{13}\b")  # the timestamps in UTKFace are of these years
+UTKFACE_NAME = re.compile(
+    r"\b\d{1,3}_[01]_(?:[0-4]_)?201[67]\d{13}\b"
+)  # the timestamps in UTKFace are of these years
 PICKLED = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
 
 
@@ -187,7 +258,9 @@ def repository_files() -> list[Path]:
     """The files that git tracks or is about to."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
-        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout: nothing says which files belong to the project")
     return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
@@ -201,9 +274,17 @@ def text_of(path: Path) -> str:
     return f"{path.name}\n" + ("" if b"\0" in content else content.decode("utf-8", "replace"))
 
 
-@pytest.mark.parametrize("pattern", [HOME_FOLDER, UTKFACE_NAME], ids=["a folder of one machine", "a file name of UTKFace"])
+@pytest.mark.parametrize(
+    "pattern",
+    [HOME_FOLDER, UTKFACE_NAME],
+    ids=["a folder of one machine", "a file name of UTKFace"],
+)
 def test_no_file_holds(pattern):
-    found = [(path.name, match.group()) for path in repository_files() if (match := pattern.search(text_of(path)))]
+    found = [
+        (path.name, match.group())
+        for path in repository_files()
+        if (match := pattern.search(text_of(path)))
+    ]
     assert not found
 
 
@@ -220,11 +301,21 @@ def test_weights_are_safetensors():
     assert not [path for path in repository_files() if path.suffix in PICKLED]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-app.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-app.txt", "requirements-dev.txt"]
+)
 def test_requirements_are_pins_and_nothing_else(name):
-    lines = [line for line in (ROOT / name).read_text("utf-8").splitlines() if line and not line.lstrip().startswith("#")]
-    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line)] == []  # no address, no option
-    assert [line for line in lines if re.match(r"nvidia|cuda|triton", line)] == []  # torch fetches its own, where it needs them
+    lines = [
+        line
+        for line in (ROOT / name).read_text("utf-8").splitlines()
+        if line and not line.lstrip().startswith("#")
+    ]
+    assert [
+        line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line)
+    ] == []  # no address, no option
+    assert [
+        line for line in lines if re.match(r"nvidia|cuda|triton", line)
+    ] == []  # torch fetches its own, where it needs them
     whole = "requirements.txt" if name == "requirements-app.txt" else "requirements-dev.txt"
     pins = {line.split(" ; ")[0] for line in (ROOT / whole).read_text("utf-8").splitlines()}
     assert pins >= {line.split(" ; ")[0] for line in lines}

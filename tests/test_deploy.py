@@ -30,7 +30,10 @@ REQUIREMENTS = {
     }
     for name in ("requirements", "requirements-app", "requirements-dev")
 }
-PINS = {name: str(each.specifier).removeprefix("==") for name, each in REQUIREMENTS["requirements"].items()}
+PINS = {
+    name: str(each.specifier).removeprefix("==")
+    for name, each in REQUIREMENTS["requirements"].items()
+}
 TRAINS = {"fastai", "onnx", "onnxscript", "safetensors", "torch", "torchvision"}
 SCRIPTS = "Scripts" if sys.platform == "win32" else "bin"
 # (instruction, its arguments as text) of each line of the Dockerfile
@@ -51,7 +54,9 @@ def parse(*arguments: str):
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory) -> Path:
-    """The scripts of an environment with the project's wheel and requirements-app.txt alone, without the checkout."""
+    """The scripts of an environment with the project's wheel and requirements-app.txt alone,
+    without the checkout.
+    """
     folder = tmp_path_factory.mktemp("installed")
     uv = [sys.executable, "-m", "uv", "--quiet"]
     run(*uv, "build", "--wheel", "--python", sys.executable, "--out-dir", folder, ROOT)
@@ -71,18 +76,31 @@ def installed(tmp_path_factory) -> Path:
 def link_into(site: Path, name: str) -> None:
     """Put a library of this environment into another one: it is not fetched again."""
     found = distribution(name)
-    for top in {file.parts[0] for file in found.files if file.parts[0] not in ("..", "__pycache__")}:
+    for top in {
+        file.parts[0] for file in found.files if file.parts[0] not in ("..", "__pycache__")
+    }:
         (site / top).symlink_to(found.locate_file(top))
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
-    done = subprocess.run([*map(str, command)], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*map(str, command)],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k != "PYTHONPATH" and not k.startswith(("FACEMTL_", "GRADIO_"))}
+    return {
+        k: v
+        for k, v in os.environ.items()
+        if k != "PYTHONPATH" and not k.startswith(("FACEMTL_", "GRADIO_"))
+    }
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +109,9 @@ def address(installed, tmp_path_factory) -> Iterator[str]:
     folder, port = tmp_path_factory.mktemp("elsewhere"), support.closed_port()
     with (folder / "log.txt").open("w") as log:
         command = [installed / "facemtl", "app", "--port", str(port)]
-        process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment(), stdout=log, stderr=subprocess.STDOUT
+        )
     try:
         until = time.monotonic() + 300
         while "Running on" not in (log := (folder / "log.txt").read_text()):
@@ -106,11 +126,22 @@ def address(installed, tmp_path_factory) -> Iterator[str]:
 def test_installed_models_predict_in_any_folder(installed, tmp_path, predictor):
     face = support.composites(140)[70]
     shutil.copy(face, tmp_path / "face.jpg")
-    run(installed / "facemtl", "predict", "face.jpg", "--no-detect", "--csv", "out.csv", cwd=tmp_path)
+    run(
+        installed / "facemtl",
+        "predict",
+        "face.jpg",
+        "--no-detect",
+        "--csv",
+        "out.csv",
+        cwd=tmp_path,
+    )
     table = pd.read_csv(tmp_path / "out.csv")
     assert list(table["model"].unique()) == [loaded.name for loaded in predictor.models]
     where = run(
-        installed / "python", "-c", "import facemtl.places as p; print(p.__file__, p.ASSETS, p.MODEL_CARD)", cwd=tmp_path
+        installed / "python",
+        "-c",
+        "import facemtl.places as p; print(p.__file__, p.ASSETS, p.MODEL_CARD)",
+        cwd=tmp_path,
     )
     assert str(ROOT) not in where and all(Path(path).exists() for path in where.split())
 
@@ -120,9 +151,14 @@ def test_what_trains_is_not_installed_and_said_to_be_missing(installed, tmp_path
     assert run(installed / "python", "-c", code).split() == []
     support.write_pictures(tmp_path / "faces", 60)
     command = [installed / "facemtl", "train", "--data", tmp_path / "faces"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 1
-    assert re.search(r"needs \w+, which is not installed", done.stderr) and "Traceback" not in done.stderr
+    assert (
+        re.search(r"needs \w+, which is not installed", done.stderr)
+        and "Traceback" not in done.stderr
+    )
 
 
 def test_the_wheel_holds_all_assets(installed):
@@ -148,9 +184,13 @@ def named(part: str) -> set[str]:
     return set(re.findall(r'^ {4}"([\w-]+)[><=]', listed, re.M))
 
 
-@pytest.mark.parametrize(("part", "whole"), [("requirements-app", "requirements"), ("requirements", "requirements-dev")])
+@pytest.mark.parametrize(
+    ("part", "whole"), [("requirements-app", "requirements"), ("requirements", "requirements-dev")]
+)
 def test_a_part_of_the_requirements_has_the_pins_of_the_whole(part, whole):
-    assert {str(each) for each in REQUIREMENTS[part].values()} < {str(each) for each in REQUIREMENTS[whole].values()}
+    assert {str(each) for each in REQUIREMENTS[part].values()} < {
+        str(each) for each in REQUIREMENTS[whole].values()
+    }
 
 
 def test_requirements_are_those_of_the_project():
@@ -186,10 +226,19 @@ def test_what_the_image_copies_exists_and_is_sent_to_the_builder():
     ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     assert ignored[0] == "*"
     sent = {line[1:] for line in ignored if line.startswith("!")}
-    sources = {word for line in instructions("COPY") if not line.startswith("--from") for word in shlex.split(line)[:-1]}
+    sources = {
+        word
+        for line in instructions("COPY")
+        if not line.startswith("--from")
+        for word in shlex.split(line)[:-1]
+    }
     assert sources == sent
     assert all((ROOT / source).exists() for source in sources)
-    wanted = set(re.findall(r'^"([^"]+)" = "facemtl/', PYPROJECT, re.M)) | {"pyproject.toml", "facemtl", "requirements-app.txt"}
+    wanted = set(re.findall(r'^"([^"]+)" = "facemtl/', PYPROJECT, re.M)) | {
+        "pyproject.toml",
+        "facemtl",
+        "requirements-app.txt",
+    }
     assert sources >= wanted
 
 
@@ -203,12 +252,16 @@ def test_the_image_installs_what_the_app_needs():
 def test_the_container_is_not_root_and_runs_what_there_is():
     names = [name for name, _ in LAST_STAGE]
     (user,) = instructions("USER", LAST_STAGE)
-    assert user not in ("root", "0") and any(user in line for line in instructions("RUN", LAST_STAGE) if "useradd" in line)
+    assert user not in ("root", "0") and any(
+        user in line for line in instructions("RUN", LAST_STAGE) if "useradd" in line
+    )
     assert names.index("USER") < names.index("CMD")
     (command,) = map(json.loads, instructions("CMD", LAST_STAGE))
     options = vars(parse(*command[1:]))
     assert command[0] == "facemtl" and "facemtl = " in PYPROJECT
-    assert options["host"] == "0.0.0.0" and instructions("EXPOSE", LAST_STAGE) == [str(options["port"])]
+    assert options["host"] == "0.0.0.0" and instructions("EXPOSE", LAST_STAGE) == [
+        str(options["port"])
+    ]
 
 
 def test_the_health_check_tells_a_running_app_from_none(address):
@@ -219,7 +272,10 @@ def test_the_health_check_tells_a_running_app_from_none(address):
     for url, healthy in ((address, True), (f"http://127.0.0.1:{support.closed_port()}/", False)):
         asked = [argument.replace(shown, url) for argument in command[1:]]
         assert asked != command[1:]
-        assert (subprocess.run([sys.executable, *asked], capture_output=True, timeout=60).returncode == 0) is healthy
+        assert (
+            subprocess.run([sys.executable, *asked], capture_output=True, timeout=60).returncode
+            == 0
+        ) is healthy
 
 
 # ------------------------------------------------------------------------------------------- Space
@@ -230,7 +286,9 @@ def test_the_settings_of_the_space_fit_the_project():
     settings = {name: value.strip('"') for name, value in re.findall(r"^(\w+): (.+)$", head, re.M)}
     assert settings["sdk"] == "gradio" and settings["sdk_version"] == PINS["gradio"]
     assert (ROOT / settings["app_file"]).is_file() and (ROOT / settings["license_link"]).is_file()
-    assert f"FROM python:{settings['python_version']}-slim" in (ROOT / "Dockerfile").read_text("utf-8")
+    assert f"FROM python:{settings['python_version']}-slim" in (ROOT / "Dockerfile").read_text(
+        "utf-8"
+    )
     assert 0 < len(settings["short_description"]) <= 60 and settings["title"] and settings["emoji"]
     colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
     assert {settings["colorFrom"], settings["colorTo"]} <= colours

@@ -1,4 +1,6 @@
-"""What goes wrong on real machines: processes die, disks fill up, ports are taken, files are damaged."""
+"""What goes wrong on real machines: processes die, disks fill up, ports are taken, files are
+damaged.
+"""
 
 import os
 import shutil
@@ -13,13 +15,28 @@ import pytest
 import torch
 
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import METRICS_FILE, PREDICTIONS_FILE, load_metrics, load_validation
+from facemtl.evaluation.validation import (
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    load_metrics,
+    load_validation,
+)
 from facemtl.inference.predictor import LoadedModel
 from facemtl.models.model_file import load_weights
 from tests import support
 
 MODELS = support.ROOT / "assets" / "models"
-TRAIN = ["--tasks", "age", "--backbone", "resnet18", "--no-pretrained", "--size", "32", "--frozen-epochs", "0"]
+TRAIN = [
+    "--tasks",
+    "age",
+    "--backbone",
+    "resnet18",
+    "--no-pretrained",
+    "--size",
+    "32",
+    "--frozen-epochs",
+    "0",
+]
 TRAIN += ["--epochs", "6", "--batch-size", "32"]
 
 
@@ -32,7 +49,17 @@ def one_sentence(said: str) -> bool:
 
 
 def start_training(data: Path, output: Path, *more: str) -> subprocess.Popen:
-    return support.facemtl("train", "--data", data, "--output", output, *TRAIN, *more, cwd=output.parent, OMP_NUM_THREADS="1")
+    return support.facemtl(
+        "train",
+        "--data",
+        data,
+        "--output",
+        output,
+        *TRAIN,
+        *more,
+        cwd=output.parent,
+        OMP_NUM_THREADS="1",
+    )
 
 
 def test_a_training_killed_again_and_again_ends_as_if_never_stopped(synthetic_faces, tmp_path):
@@ -44,14 +71,21 @@ def test_a_training_killed_again_and_again_ends_as_if_never_stopped(synthetic_fa
     for patience in (0, 0.15, 0.4):  # while an epoch is trained, or its progress is written
         before = progress.stat().st_mtime_ns
         process = start_training(synthetic_faces, killed, "--resume")
-        support.kill_once(process, lambda before=before: progress.stat().st_mtime_ns > before, patience=patience)
+        support.kill_once(
+            process, lambda before=before: progress.stat().st_mtime_ns > before, patience=patience
+        )
     assert not (killed / "age.onnx").exists()
-    status, _, said = support.finish(start_training(synthetic_faces, killed, "--resume"), timeout=300)
+    status, _, said = support.finish(
+        start_training(synthetic_faces, killed, "--resume"), timeout=300
+    )
     assert status == 0, said
     expected, found = (load_weights(folder / "age.onnx") for folder in (whole, killed))
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
-    histories = [pd.read_csv(folder / "age.history.csv").drop(columns="seconds") for folder in (whole, killed)]
+    histories = [
+        pd.read_csv(folder / "age.history.csv").drop(columns="seconds")
+        for folder in (whole, killed)
+    ]
     pd.testing.assert_frame_equal(*histories)
 
 
@@ -82,21 +116,27 @@ def test_a_killed_evaluation_leaves_nothing_that_is_taken_for_whole(tmp_path):
 
 LIMITED = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)  # no file can become larger: as on a full disk
+# no file can become larger: as on a full disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 from facemtl.cli import main
 sys.exit(main(sys.argv[2:]))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit to the size of files")
-@pytest.mark.parametrize("most", [100_000, 5_000_000], ids=["no room for decoded images", "no room for progress"])
+@pytest.mark.parametrize(
+    "most", [100_000, 5_000_000], ids=["no room for decoded images", "no room for progress"]
+)
 def test_a_full_disk_is_said_and_costs_nothing_but_time(most, synthetic_faces, tmp_path):
     data, output = shutil.copytree(synthetic_faces, tmp_path / "faces"), tmp_path / "runs"
     arguments = ["train", "--data", str(data), "--output", str(output), *TRAIN, "--epochs", "2"]
     command = [sys.executable, "-c", LIMITED, str(most), *arguments]
     done = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and one_sentence(done.stderr), done.stderr
-    assert not [*output.glob("age.[or]*"), *output.glob(".*")]  # model, progress, anything half-written
+    assert not [
+        *output.glob("age.[or]*"),
+        *output.glob(".*"),
+    ]  # model, progress, anything half-written
     status, _, said = support.finish(support.facemtl(*arguments, cwd=tmp_path), timeout=300)
     assert status == 0, said
     LoadedModel.load(output / "age.onnx")
@@ -143,12 +183,26 @@ def test_the_app_does_not_start_with_weights_that_are_not_whole(damage, tmp_path
     assert "age" in said or str(models) in said
 
 
-@pytest.mark.parametrize("missing", ["assets/faces", "assets/style.css", "assets/history", "assets/dataset", "MODEL_CARD.md"])
-def test_without_a_part_of_its_assets_the_app_serves_the_rest_or_says_what_is_missing(missing, tmp_path):
+@pytest.mark.parametrize(
+    "missing",
+    ["assets/faces", "assets/style.css", "assets/history", "assets/dataset", "MODEL_CARD.md"],
+)
+def test_without_a_part_of_its_assets_the_app_serves_the_rest_or_says_what_is_missing(
+    missing, tmp_path
+):
     copy = tmp_path / "facemtl"
     for name in ("facemtl", "assets"):
-        shutil.copytree(support.ROOT / name, copy / name, copy_function=os.symlink, ignore=shutil.ignore_patterns("*.py"))
-    for file in ["app.py", "MODEL_CARD.md", *(f.relative_to(support.ROOT) for f in support.ROOT.glob("facemtl/**/*.py"))]:
+        shutil.copytree(
+            support.ROOT / name,
+            copy / name,
+            copy_function=os.symlink,
+            ignore=shutil.ignore_patterns("*.py"),
+        )
+    for file in [
+        "app.py",
+        "MODEL_CARD.md",
+        *(f.relative_to(support.ROOT) for f in support.ROOT.glob("facemtl/**/*.py")),
+    ]:
         shutil.copy(support.ROOT / file, copy / file)
     shutil.rmtree(copy / missing) if (copy / missing).is_dir() else (copy / missing).unlink()
     log = tmp_path / "log.txt"
@@ -156,7 +210,11 @@ def test_without_a_part_of_its_assets_the_app_serves_the_rest_or_says_what_is_mi
     try:
         with support.running_app(log, environment=settings, cwd=copy) as address:
             page = httpx.get(address, timeout=60)
-            assert page.status_code == 200 and Path(missing).name not in ("faces", "style.css", "MODEL_CARD.md")
+            assert page.status_code == 200 and Path(missing).name not in (
+                "faces",
+                "style.css",
+                "MODEL_CARD.md",
+            )
     except AssertionError:
         assert one_sentence(log.read_text()), log.read_text()
         assert Path(missing).name in log.read_text()

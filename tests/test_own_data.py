@@ -1,4 +1,6 @@
-"""One's own faces, from a CSV with gaps to the app that answers, through the commands that README.md names."""
+"""One's own faces, from a CSV with gaps to the app that answers, through the commands that
+README.md names.
+"""
 
 import contextlib
 import csv
@@ -15,12 +17,12 @@ import pandas as pd
 import pytest
 
 from facemtl.cli import main
-from facemtl.data import VALIDATION, split_of
-from facemtl.evaluation import load_metrics, load_validation
-from facemtl.serve import make_app
+from facemtl.data.reading import VALIDATION, split_of
+from facemtl.evaluation.validation import load_metrics, load_validation
 from facemtl.tasks import AGE, GENDER, RACE
-from facemtl.ui.faces import ANY, Wish
-from facemtl.ui.look import Look
+from facemtl.ui.faces import ANY, FaceFilter
+from facemtl.ui.launch import make_app
+from facemtl.ui.photo import PhotoView
 from tests import support
 
 TINY = (
@@ -30,7 +32,9 @@ TINY = (
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> Path:
-    """A folder of 240 pictures and a CSV without race, in which every third age and every third gender is missing."""
+    """A folder of 240 pictures and a CSV without race, in which every third age and every third
+    gender is missing.
+    """
     folder = tmp_path_factory.mktemp("own") / "faces"
     with (folder.parent / "labels.csv").open("w", newline="", encoding="utf-8-sig") as file:
         rows = csv.writer(file, delimiter=";")
@@ -44,12 +48,24 @@ def faces(tmp_path_factory) -> Path:
 
 
 def learned(data: Path, *single: str) -> SimpleNamespace:
-    """What the commands leave and say that train single-task models and one for all, and evaluate them."""
+    """What the commands leave and say that train single-task models and one for all, and evaluate
+    them.
+    """
     models, results, said = data.parent / "runs", data.parent / "runs" / "validation", io.StringIO()
     with contextlib.redirect_stdout(said):
         for tasks in (*single, "all"):
-            assert main(["train", "--data", str(data), "--tasks", tasks, "--output", str(models), *TINY]) == 0
-        assert main(["evaluate", "--data", str(data), "--models", str(models), "--output", str(results)]) == 0
+            assert (
+                main(
+                    ["train", "--data", str(data), "--tasks", tasks, "--output", str(models), *TINY]
+                )
+                == 0
+            )
+        assert (
+            main(
+                ["evaluate", "--data", str(data), "--models", str(models), "--output", str(results)]
+            )
+            == 0
+        )
     return SimpleNamespace(data=data, models=models, results=results, said=said.getvalue())
 
 
@@ -61,7 +77,11 @@ def trained(faces) -> SimpleNamespace:
 def handlers_of(trained: SimpleNamespace) -> dict[str, Callable]:
     """Those of the app, once it has read the faces, by tab and name."""
     demo = make_app(trained.models, trained.results, trained.data)
-    found = {f"{f.fn.__module__.split('.')[-1]}.{f.fn.__name__}": f.fn for f in demo.fns.values() if callable(f.fn)}
+    found = {
+        f"{f.fn.__module__.split('.')[-1]}.{f.fn.__name__}": f.fn
+        for f in demo.fns.values()
+        if callable(f.fn)
+    }
     support.finished(found["ui.on_wait"]())
     return found
 
@@ -71,8 +91,14 @@ def test_every_figure_of_own_faces_can_be_drawn(trained):
     seen = [f for f in demo.fns.values() if getattr(f.fn, "__name__", "") in ("fill", "on_sight")]
     assert len(seen) == 3  # Validation, Dataset and Training
     for event in seen:
-        filled = event.fn(*([False] + [getattr(field, "value", None) for field in event.inputs[1:]]))
-        plots = [value for value, part in zip(filled, event.outputs, strict=True) if isinstance(part, gr.Plot)]
+        filled = event.fn(
+            *([False] + [getattr(field, "value", None) for field in event.inputs[1:]])
+        )
+        plots = [
+            value
+            for value, part in zip(filled, event.outputs, strict=True)
+            if isinstance(part, gr.Plot)
+        ]
         assert plots and all(value.type == "plotly" for value in plots)
         assert not any("Cannot be shown" in str(value) for value in filled)
 
@@ -115,19 +141,31 @@ def test_results_are_over_the_labelled_validation_images(faces, trained):
         known = labels[task.name].dropna()
         assert 0 < len(known) < len(labels) and metrics.at[task.name, "n"] == len(known)
         for approach in ("single", "multi"):
-            rows = table[(table["task"] == task.name) & (table["approach"] == approach)].set_index("image")
+            rows = table[(table["task"] == task.name) & (table["approach"] == approach)].set_index(
+                "image"
+            )
             answers = rows["prediction"].loc[known.index]
             right, off = 100 * (answers == known).mean(), (answers - known).abs().mean()
-            assert metrics.at[task.name, approach] == pytest.approx(off if task is AGE else right, abs=1e-2)
+            assert metrics.at[task.name, approach] == pytest.approx(
+                off if task is AGE else right, abs=1e-2
+            )
             assert (rows["target"].loc[known.index] == known).all() and len(rows) == len(known)
 
 
 def test_the_app_shows_random_faces_with_and_without_labels(handlers, faces):
-    for values in ({}, {"order": "hardest"}, {"agreement": "agree"}, {"agreement": "differ", "order": "apart"}, {"race": 1}):
+    for values in (
+        {},
+        {"order": "hardest"},
+        {"agreement": "agree"},
+        {"agreement": "differ", "order": "apart"},
+        {"race": 1},
+    ):
         wish = {"seed": "5", **{name: str(value) for name, value in values.items()}}
         shown = handlers["ui.on_first_sight"](None, False, SimpleNamespace(query_params=wish))
         assert is_sound(shown), values
-    everybody = handlers["ui.on_first_sight"](None, False, SimpleNamespace(query_params={"seed": "5"}))
+    everybody = handlers["ui.on_first_sight"](
+        None, False, SimpleNamespace(query_params={"seed": "5"})
+    )
     page = text(str(everybody))
     assert f"Drawn from {len(labels_of(faces))} validation images of people.csv" in page
     assert "no label" in page and "Mean age error on these 12 faces (" in page
@@ -136,10 +174,12 @@ def test_the_app_shows_random_faces_with_and_without_labels(handlers, faces):
 
 def test_the_app_opens_faces_without_a_label(handlers, faces):
     """Every face of the first page; what is said of its labels is what the CSV says."""
-    wish, seen = Wish(5), set()
+    wish, seen = FaceFilter(5), set()
     for i in range(12):
-        _, look, view, answer, *_ = handlers["random_faces.open_face"](wish, False, SimpleNamespace(choice=str(i)))
-        assert isinstance(look, Look) and is_sound(answer) and is_sound(view)
+        _, look, view, answer, *_ = handlers["random_faces.open_face"](
+            wish, False, SimpleNamespace(choice=str(i))
+        )
+        assert isinstance(look, PhotoView) and is_sound(answer) and is_sound(view)
         assert text(answer).count("no label") == 2 - len(look.labels)
         seen |= {frozenset(look.labels)}
     assert seen == {frozenset({"age", "gender"}), frozenset({"age"}), frozenset({"gender"})}
@@ -166,7 +206,8 @@ def test_validation_chooses_among_labelled_and_unlabelled_images(handlers, faces
         assert f"{n} validation images" in text(head) and is_sound(head)
         assert all(is_sound(below) for below in rest if isinstance(below, str))
     assert "No such image" in on_choice(False, "both", 0, 116, ANY, 2)[0]
-    # Who comes back after the server has forgotten what was seen finds what was chosen, not everything.
+    # Who comes back after the server has forgotten what was seen finds what was chosen, not
+    # everything.
     chosen, on_sight = on_choice(False, "both", 0, 116, 1, ANY), handlers["validation.on_sight"]
     assert on_sight(False, False, "both", 0, 116, 1, ANY) == [True, *chosen]
     assert all(value == gr.skip() for value in on_sight(True, False, "both", 0, 116, 1, ANY)[1:])
@@ -176,12 +217,17 @@ def test_other_commands_work_or_say_that_they_do_not(faces, trained, capfd):
     common = ["--data", str(faces), "--models", str(trained.models)]
     assert main(["robustness", *common, "--images", "8", "--output", str(trained.results)]) == 0
     capfd.readouterr()
-    for arguments in (["describe", "--data", str(faces)], ["labels", *common, "--results", str(trained.results)]):
+    for arguments in (
+        ["describe", "--data", str(faces)],
+        ["labels", *common, "--results", str(trained.results)],
+    ):
         assert main(arguments) == 1
         assert re.fullmatch(r"facemtl: .*UTKFace.*people\.csv.*\n", capfd.readouterr().err)
 
 
-def test_what_is_wrong_stops_every_command_before_its_work(faces, trained, tmp_path, capfd, monkeypatch):
+def test_what_is_wrong_stops_every_command_before_its_work(
+    faces, trained, tmp_path, capfd, monkeypatch
+):
     wrong = faces.with_name("wrong.csv")
     wrong.write_text("file,age\nfaces/0.jpg,31\nfaces/1.jpg,old\nfaces/nobody.jpg,20\n")
     for arguments in (
@@ -191,14 +237,21 @@ def test_what_is_wrong_stops_every_command_before_its_work(faces, trained, tmp_p
     ):
         assert main([*arguments, "--data", str(wrong)]) == 1
         said = capfd.readouterr().err
-        assert "line 3, age: found 'old'" in said and "line 4, file: found 'faces/nobody.jpg'" in said and said.count("\n") == 1
+        assert (
+            "line 3, age: found 'old'" in said
+            and "line 4, file: found 'faces/nobody.jpg'" in said
+            and said.count("\n") == 1
+        )
     assert not (tmp_path / "runs").exists()
     assert main(["app", "--data", str(wrong)]) == 1
     assert "line 3, age" in capfd.readouterr().err
 
 
 def test_a_task_that_the_csv_lacks_is_refused_by_its_column(faces, tmp_path, capfd):
-    assert main(["train", "--data", str(faces), "--tasks", "race", "--output", str(tmp_path), *TINY]) == 1
+    assert (
+        main(["train", "--data", str(faces), "--tasks", "race", "--output", str(tmp_path), *TINY])
+        == 1
+    )
     assert "the column race" in capfd.readouterr().err
 
 
@@ -208,10 +261,15 @@ def test_without_ages_the_app_answers_too(tmp_path):
         file.write("file,gender,race\n")
         for i in range(240):
             gender, race = int(rng.integers(2)), int(rng.integers(5))
-            (tmp_path / f"{i}.jpg").write_bytes(support.jpeg(support.picture(30, gender, race, rng)))
+            (tmp_path / f"{i}.jpg").write_bytes(
+                support.jpeg(support.picture(30, gender, race, rng))
+            )
             file.write(f"{i}.jpg,{gender},{RACE.labels[race] if i % 4 else ''}\n")
     handlers = handlers_of(learned(tmp_path, "gender", "race"))
-    for wish in ({"seed": "5", "order": "hardest"}, {"seed": "5", "agreement": "differ", "low": "20"}):
+    for wish in (
+        {"seed": "5", "order": "hardest"},
+        {"seed": "5", "agreement": "differ", "low": "20"},
+    ):
         page = str(handlers["ui.on_first_sight"](None, False, SimpleNamespace(query_params=wish)))
         assert is_sound(page) and "age error" not in page
     for hidden in (False, True):

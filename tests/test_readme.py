@@ -1,4 +1,6 @@
-"""The README's commands exist, and those of docs; its files are there, and its numbers are those that were measured."""
+"""The README's commands exist, and those of docs; its files are there, and its numbers are those
+that were measured.
+"""
 
 import re
 import shlex
@@ -7,7 +9,7 @@ import pandas as pd
 import pytest
 
 from facemtl import cli
-from facemtl.evaluation import METRICS_FILE
+from facemtl.evaluation.validation import METRICS_FILE
 from facemtl.tasks import task_named
 from tests.support import ROOT
 
@@ -16,11 +18,20 @@ README = (ROOT / "README.md").read_text()
 
 def _commands(text: str) -> list[str]:
     blocks = re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL)
-    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+    return [
+        line.split("  #")[0].strip()
+        for block in blocks
+        for line in block.splitlines()
+        if line.strip()
+    ]
 
 
 COMMANDS = _commands(README)
-COMMANDS_OF_DOCS = [command for file in sorted((ROOT / "docs").glob("*.md")) for command in _commands(file.read_text())]
+COMMANDS_OF_DOCS = [
+    command
+    for file in sorted((ROOT / "docs").glob("*.md"))
+    for command in _commands(file.read_text())
+]
 
 
 def test_the_two_commands_stand_at_the_top():
@@ -28,7 +39,10 @@ def test_the_two_commands_stand_at_the_top():
     assert README.index("make test") < 1500
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS + COMMANDS_OF_DOCS if "-m facemtl" in c or c.startswith("facemtl ")])
+@pytest.mark.parametrize(
+    "command",
+    [c for c in COMMANDS + COMMANDS_OF_DOCS if "-m facemtl" in c or c.startswith("facemtl ")],
+)
 def test_commands_of_facemtl_are_understood(command):
     arguments = shlex.split(command.split("facemtl", 1)[1])
     options = cli._parser().parse_args(arguments)
@@ -56,6 +70,8 @@ def test_the_results_are_the_measured_ones():
     measured = pd.read_csv(ROOT / "assets" / "validation" / METRICS_FILE)
     for row in measured[measured["by"] == "all"].itertuples():
         words = task_named(row.task).metric.words
-        line = next(line for line in README.splitlines() if line.lower().startswith(f"| {row.task}"))
+        line = next(
+            line for line in README.splitlines() if line.lower().startswith(f"| {row.task}")
+        )
         for number in (words(row.single), words(row.multi), words(row.difference, sign=True)):
             assert number in line

@@ -8,11 +8,11 @@
 from .align import LARGEST_CROP, Square, cut
 from .crops import DETECTOR, as_record, detect, face_at, overlap, prepare, whole
 from .face import Face
-from .photo import DECODED_SIDE, MOST_MEGAPIXELS, PIXEL_SIZE, open_image
+from .photo import DECODED_SIDE, MOST_MEGAPIXELS, PIXEL_SIZE, ImageLike, as_image, open_image
 from .quality import weaknesses
 
 __all__ = [
-    "DECODED_SIDE", "DETECTOR", "LARGEST_CROP", "MOST_MEGAPIXELS", "PIXEL_SIZE", "Face", "Square",
+    "DECODED_SIDE", "DETECTOR", "LARGEST_CROP", "MOST_MEGAPIXELS", "PIXEL_SIZE", "Face", "ImageLike", "Square", "as_image",
     "as_record", "cut", "detect", "face_at", "open_image", "overlap", "prepare", "weaknesses",
     "whole",
 ]  # fmt: skip

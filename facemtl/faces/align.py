@@ -8,7 +8,7 @@ from PIL import Image
 
 LARGEST_CROP = 512  # px a side; more would only cost memory
 # Where the detector sees eyes, nose and mouth corners in UTKFace's images, in shares of the side:
-# medians over 304 images, with standard deviations of 0.012 to 0.027; facemtl.faces.measure takes
+# medians over 304 images, with standard deviations of 0.012 to 0.027; research.landmark_positions takes
 # them anew. What the detector gets wrong in UTKFace as in photos cancels.
 POSITIONS = np.array(
     ((295, 303), (700, 301), (490, 517), (330, 700), (660, 697)),
@@ -77,7 +77,9 @@ def similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.n
     return turn, b - turn @ a
 
 
-def cut(image: Image.Image, square: Square, side: int | None = None, beyond: str = "reflect") -> np.ndarray:
+def cut(
+    image: Image.Image, square: Square, side: int | None = None, beyond: str = "reflect"
+) -> np.ndarray:
     """The pixels of a square of an RGB image, uint8 (S, S, 3).
 
     Without `side` they are the image's own, reduced by a whole number where there were more than
@@ -100,11 +102,15 @@ def cut(image: Image.Image, square: Square, side: int | None = None, beyond: str
     pixels = _blocks(image, (*low, *high), factor, beyond)
     step = square.axes.T / side / factor  # (2, 2): from a pixel of the crop to one of `pixels`
     matrix = np.column_stack([step, corners[0] / factor - low]).ravel()
-    crop = Image.fromarray(pixels).transform((side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
+    crop = Image.fromarray(pixels).transform(
+        (side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC
+    )
     return np.array(crop)
 
 
-def _blocks(image: Image.Image, box: tuple[int, int, int, int], factor: int, beyond: str) -> np.ndarray:
+def _blocks(
+    image: Image.Image, box: tuple[int, int, int, int], factor: int, beyond: str
+) -> np.ndarray:
     """The means of blocks of `factor` x `factor` pixels; `box` counts blocks."""
     left, top, right, bottom = box
     columns = _inside(np.arange(left, right), math.ceil(image.width / factor), beyond)

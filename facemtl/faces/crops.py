@@ -4,7 +4,7 @@ import math
 
 from PIL import Image
 
-from ..data import as_rgb
+from ..data.images import as_rgb
 from .align import POSITIONS, Square, cut
 from .detector import SHA256, open_session
 from .face import Face

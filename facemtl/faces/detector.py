@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import FaceMTLError
-from ..places import ASSETS
+from ..paths import ASSETS
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -86,7 +86,9 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray) -> De
         near = left[shared >= AVERAGED]
         weights = scores[near].astype(np.float64) ** 2
         weights /= weights.sum()
-        found.append((weights @ boxes[near], scores[best], np.tensordot(weights, landmarks[near], axes=1)))
+        found.append(
+            (weights @ boxes[near], scores[best], np.tensordot(weights, landmarks[near], axes=1))
+        )
         left = left[shared < SAME]
     if not found:
         return Detections(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
@@ -97,7 +99,9 @@ def overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Intersection over union of a box (4,) with each of the boxes (N, 4) -> (N,)."""
     sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
     shared = sides.clip(0).prod(axis=1)
-    return shared / ((box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - shared)
+    return shared / (
+        (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - shared
+    )
 
 
 _loading = Lock()
@@ -117,7 +121,9 @@ def _load() -> "onnxruntime.InferenceSession":
     try:
         content = NETWORK.read_bytes()
     except OSError as error:
-        raise FaceMTLError(f"The face detector {NETWORK} cannot be read ({error.strerror}). {remedy}") from error
+        raise FaceMTLError(
+            f"The face detector {NETWORK} cannot be read ({error.strerror}). {remedy}"
+        ) from error
     if hashlib.sha256(content).hexdigest() != SHA256:
         raise FaceMTLError(f"The face detector {NETWORK} is damaged. {remedy}")
     options = onnxruntime.SessionOptions()

@@ -15,10 +15,14 @@ class Face:
     Pixels are those of the upright image. `box` may reach beyond it.
     """
 
-    box: tuple[float, float, float, float]  # the square before it is turned: left, top, right, bottom
+    box: tuple[
+        float, float, float, float
+    ]  # the square before it is turned: left, top, right, bottom
     score: float | None  # the detector's, 0 to 1; None where no detector chose the box
     crop: np.ndarray  # uint8 (S, S, 3): exactly what the models see, before they reduce it
-    landmarks: np.ndarray | None = None  # (5, 2): eyes, nose, mouth corners, as seen; x, y in pixels
+    landmarks: np.ndarray | None = (
+        None  # (5, 2): eyes, nose, mouth corners, as seen; x, y in pixels
+    )
     angle: float = 0.0  # degrees by which the square is turned about its centre; clockwise, as seen
 
     @property

@@ -7,10 +7,13 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from PIL import Image
 
-from ..data import as_rgb
+from ..data.images import as_rgb
 from ..errors import FaceMTLError
+
+ImageLike = str | Path | Image.Image | np.ndarray
 
 # No other formats than these: some that Pillow knows start another program, or are hardly
 # maintained. With each, the most megapixels: phones take HEIC and AVIF, and of a large JPEG a
@@ -19,7 +22,9 @@ MOST_MEGAPIXELS = {
     "JPEG": 110, "HEIF": 50, "AVIF": 50, "PNG": 25, "WEBP": 25, "GIF": 25, "BMP": 25, "TIFF": 25,
 }  # fmt: skip
 DECODED_SIDE = 2000  # px; a JPEG is decoded at a half, quarter or eighth where that leaves so many
-PIXEL_SIZE = "facemtl pixel size"  # in an image's `info`: the side of a pixel, in pixels of the file
+PIXEL_SIZE = (
+    "facemtl pixel size"  # in an image's `info`: the side of a pixel, in pixels of the file
+)
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # too large images are refused
 
 
@@ -51,6 +56,37 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
         raise FaceMTLError(_why_unreadable(file, formats)) from error
 
 
+def as_image(given: ImageLike) -> Image.Image:
+    """A path, a PIL image or an array -> an upright RGB image.
+
+    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), of uint8 or of floats from 0 to 1. Raises
+    FaceMTLError for anything else: nothing is rescaled by a guess.
+    """
+    if isinstance(given, str | Path):
+        return open_image(Path(given))
+    if isinstance(given, Image.Image):
+        return as_rgb(given)
+    try:
+        values = np.asarray(given)
+    except Exception as error:  # such as a tensor on a GPU
+        raise FaceMTLError(f"expected an image, found {type(given).__name__} ({error}).") from error
+    channels = values.shape[2] if values.ndim == 3 else 1
+    if values.ndim not in (2, 3) or channels not in (1, 3, 4) or 0 in values.shape:
+        raise FaceMTLError(
+            f"expected an array of shape (H, W), (H, W, 3) or (H, W, 4), found {values.shape}. "
+            "Channels come last."
+        )
+    if np.issubdtype(values.dtype, np.floating):
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise FaceMTLError("expected floats from 0 to 1. Divide by 255, or convert to uint8.")
+        values = np.uint8(np.round(255 * values))
+    if values.dtype != np.uint8:
+        raise FaceMTLError(f"expected uint8, or floats from 0 to 1, found {values.dtype}.")
+    return as_rgb(
+        Image.fromarray(values[:, :, 0] if values.ndim == 3 and channels == 1 else values)
+    )
+
+
 @cache
 def _formats() -> tuple[str, ...]:
     """Those of MOST_MEGAPIXELS that can be read here: HEIC needs an optional package."""
@@ -68,7 +104,9 @@ def _too_large(most: int) -> FaceMTLError:
 
 def _why_unreadable(file: Path | BinaryIO, formats: Sequence[str]) -> str:
     try:
-        start = file.read_bytes()[:12] if isinstance(file, Path) else (file.seek(0), file.read(12))[1]
+        start = (
+            file.read_bytes()[:12] if isinstance(file, Path) else (file.seek(0), file.read(12))[1]
+        )
     except OSError as error:
         return f"This file cannot be read ({error.strerror})."
     if not start:

@@ -96,7 +96,9 @@ def settle(image: Image.Image, square: Square) -> Found | None:
     return best
 
 
-def _added(found: list[Found], image: Image.Image, budget: int, turn: int, border: float) -> list[Found]:
+def _added(
+    found: list[Found], image: Image.Image, budget: int, turn: int, border: float
+) -> list[Found]:
     """`found`, and what another search adds; of two readings of one face, the better one."""
     found, failures = list(found), 0
     for square in _candidates(image, budget, turn, border):
@@ -172,5 +174,7 @@ def _look(image: Image.Image, square: Square) -> Found | None:
 
 def is_same(a: Square, b: Square) -> bool:
     """Two squares are of one face: unturned, they share more than half of the smaller one."""
-    across, down = (max(0.0, min(a.box[i + 2], b.box[i + 2]) - max(a.box[i], b.box[i])) for i in (0, 1))
+    across, down = (
+        max(0.0, min(a.box[i + 2], b.box[i + 2]) - max(a.box[i], b.box[i])) for i in (0, 1)
+    )
     return across * down > 0.5 * min(a.side, b.side) ** 2

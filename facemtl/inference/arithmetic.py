@@ -21,12 +21,20 @@ def multiply_adds(content: bytes, info: ModelInfo) -> int:
     proto = onnx.load_from_string(content)
     nodes = [node for node in proto.graph.node if node.op_type in COUNTED]
     shapes = {each.name: tuple(each.dims) for each in proto.graph.initializer}
-    wanted = {name for node in nodes for name in (*node.input[:2], node.output[0])} - shapes.keys() - {INPUT}
+    wanted = (
+        {name for node in nodes for name in (*node.input[:2], node.output[0])}
+        - shapes.keys()
+        - {INPUT}
+    )
     del proto.graph.output[:]
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(wanted))
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), session_options(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
+    )
     image = np.zeros((1, 3, info.size, info.size), np.float32)
-    for name, value in zip(sorted(wanted), session.run(sorted(wanted), {INPUT: image}), strict=True):
+    for name, value in zip(
+        sorted(wanted), session.run(sorted(wanted), {INPUT: image}), strict=True
+    ):
         shapes[name] = value.shape
     shapes[INPUT] = image.shape
     return sum(math.prod(shapes[node.output[0]]) * _for_a_number(node, shapes) for node in nodes)

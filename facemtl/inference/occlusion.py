@@ -9,12 +9,13 @@ STEPS = 8  # positions of the patch along a side
 
 
 def where(loaded: LoadedModel, crop: np.ndarray) -> dict[str, np.ndarray]:
-    """Square uint8 crop -> {task: (S, S)}, S the model's size: how much covering each place changes the answer.
+    """Square uint8 crop -> {task: (S, S)}, S the model's size: how much covering each place changes
+    the answer.
 
     Occlusion sensitivity (Zeiler and Fergus, ECCV 2014): a square of the face's mean colour is laid
-    over it, position by position. A pixel's value is the mean change over all patches that cover it,
-    weighted by how near their centre it is, in the unit of `Task.change`: points of probability, or
-    years.
+    over it, position by position. A pixel's value is the mean change over all patches that cover
+    it, weighted by how near their centre it is, in the unit of `Task.change`: points of
+    probability, or years.
     """
     size = loaded.info.size
     image = to_batch([crop], size)[0]  # (3, S, S)

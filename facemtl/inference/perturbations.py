@@ -37,7 +37,9 @@ class Perturbation:
 
 
 def turn_of(image: str) -> int:
-    """The direction that an image's key, the first 16 digits of its hash, chooses: 0 to N_TURNS - 1."""
+    """The direction that an image's key, the first 16 digits of its hash, chooses: 0 to N_TURNS -
+    1.
+    """
     return int(image, 16) % N_TURNS
 
 
@@ -68,7 +70,9 @@ def _rotate(crop: np.ndarray, amount: float, turn: int) -> np.ndarray:
 
 def _blur(crop: np.ndarray, amount: float, turn: int) -> np.ndarray:
     """A Gaussian blur whose standard deviation is `amount` % of a side."""
-    return np.asarray(Image.fromarray(crop).filter(ImageFilter.GaussianBlur(amount / 100 * len(crop))))
+    return np.asarray(
+        Image.fromarray(crop).filter(ImageFilter.GaussianBlur(amount / 100 * len(crop)))
+    )
 
 
 def _gray(crop: np.ndarray, amount: float, turn: int) -> np.ndarray:
@@ -90,7 +94,9 @@ def _light(crop: np.ndarray, amount: float, turn: int) -> np.ndarray:
 
 
 def _square(crop: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
-    """A square of `side` px with that corner; where it reaches beyond the crop, the crop is reflected."""
+    """A square of `side` px with that corner; where it reaches beyond the crop, the crop is
+    reflected.
+    """
     pad = max(0, -left, -top, max(left, top) + side - len(crop))
     padded = np.pad(crop, ((pad, pad), (pad, pad), (0, 0)), mode="reflect")
     return padded[top + pad : top + pad + side, left + pad : left + pad + side]

@@ -24,6 +24,8 @@ def views_of(crop: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def steadiness(predictor: Predictor, views: dict[str, np.ndarray]) -> pd.DataFrame:
-    """The predictions table of `views_of` a face, named by `image`, each without its mirror image."""
+    """The predictions table of `views_of` a face, named by `image`, each without its mirror
+    image.
+    """
     plain = Predictor(replace(loaded, mirrored=False) for loaded in predictor.models)
-    return plain.predict(list(views.values()), list(views)).table
+    return plain.predict_crops(list(views.values()), list(views)).table

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from ..errors import FaceMTLError
-from ..places import ASSETS
+from ..paths import ASSETS
 from . import FACE_RESNET, face_resnet
 from .face_resnet import FaceResNet
 from .vision import torchvision
@@ -31,9 +31,11 @@ class Backbone:
 
 
 def backbone_named(name: str, *, pretrained: bool) -> Backbone:
-    """One of OWN, or a classification model of torchvision. FaceMTLError where there is none of that name.
+    """One of OWN, or a classification model of torchvision. FaceMTLError where there is none of
+    that name.
 
-    `pretrained` asks for face-recognition weights, which come with the code, or for ImageNet weights, which are downloaded.
+    `pretrained` asks for face-recognition weights, which come with the code, or for ImageNet
+    weights, which are downloaded.
     """
     if name in OWN:
         return OWN[name](pretrained)
@@ -52,18 +54,22 @@ OWN: dict[str, Callable[[bool], Backbone]] = {FACE_RESNET: _face_resnet}
 
 
 def _load_shipped(module: nn.Module, file: Path) -> None:
-    again = "Check the repository out again, or make it with `python -m facemtl convert`."
+    again = "Check the repository out again, or make it with `python -m research.convert`."
     try:
         weights = safetensors.torch.load(file.read_bytes())
         module.load_state_dict({key: value.float() for key, value in weights.items()})
     except OSError as error:
-        raise FaceMTLError(f"The pretrained weights {file.name} cannot be read ({error.strerror}). {again}") from error
+        raise FaceMTLError(
+            f"The pretrained weights {file.name} cannot be read ({error.strerror}). {again}"
+        ) from error
     except (SafetensorError, RuntimeError) as error:  # RuntimeError: of another network
         raise FaceMTLError(f"The pretrained weights {file.name} are damaged. {again}") from error
 
 
 def _of_torchvision(name: str, pretrained: bool) -> tuple[nn.Module, int]:
-    """A classifier of torchvision without its last linear layer, and the number of features that it leaves."""
+    """A classifier of torchvision without its last linear layer, and the number of features that it
+    leaves.
+    """
     models = torchvision.models
     if name not in models.list_models(module=models):
         raise FaceMTLError(
@@ -71,7 +77,12 @@ def _of_torchvision(name: str, pretrained: bool) -> tuple[nn.Module, int]:
         )
     try:
         model = models.get_model(name, weights="DEFAULT" if pretrained else None)
-    except (urllib.error.URLError, OSError, http.client.HTTPException, RuntimeError) as error:  # RuntimeError: a wrong checksum
+    except (
+        urllib.error.URLError,
+        OSError,
+        http.client.HTTPException,
+        RuntimeError,
+    ) as error:  # RuntimeError: a wrong checksum
         if not pretrained:
             raise
         raise FaceMTLError(
@@ -80,7 +91,9 @@ def _of_torchvision(name: str, pretrained: bool) -> tuple[nn.Module, int]:
         ) from error
     linear = [n for n, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise FaceMTLError(f"{name} does not end in a linear layer, so it cannot carry our heads. Try {FACE_RESNET}.")
+        raise FaceMTLError(
+            f"{name} does not end in a linear layer, so it cannot carry our heads. Try {FACE_RESNET}."
+        )
     n_features = model.get_submodule(linear[-1]).in_features
     model.set_submodule(linear[-1], nn.Identity())
     return model, n_features

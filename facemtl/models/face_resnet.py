@@ -1,4 +1,5 @@
-"""dlib's face-recognition ResNet (King, 2017; CC0), whose weights are the start of the shipped models.
+"""dlib's face-recognition ResNet (King, 2017; CC0), whose weights are the start of the shipped
+models.
 
 https://blog.dlib.net/2017/02/high-quality-face-recognition-with-deep.html
 """
@@ -8,9 +9,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-GROUPS = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))  # channels, blocks, halves
+GROUPS = (
+    (32, 3, False),
+    (64, 4, True),
+    (128, 3, True),
+    (256, 3, True),
+    (256, 1, True),
+)  # channels, blocks, halves
 N_FEATURES = 256
-MEAN = (122.782 / 255, 117.001 / 255, 104.298 / 255)  # of RGB in [0, 1], as the weights were trained
+MEAN = (
+    122.782 / 255,
+    117.001 / 255,
+    104.298 / 255,
+)  # of RGB in [0, 1], as the weights were trained
 STD = (256 / 255,) * 3
 
 
@@ -27,7 +38,9 @@ class ConvNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """relu(x + conv(relu(conv(x)))); one that halves the size has an average pool for a shortcut."""
+    """relu(x + conv(relu(conv(x)))); one that halves the size has an average pool for a
+    shortcut.
+    """
 
     def __init__(self, inputs: int, outputs: int, halves: bool):
         super().__init__()
@@ -38,7 +51,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv2(F.relu(self.conv1(x)))
         if self.halves:
-            # Both branches are padded with zeros at the end, to the larger height and width; the shortcut in channels too.
+            # Both branches are padded with zeros at the end, to the larger height and width; the
+            # shortcut in channels too.
             x = F.avg_pool2d(x, 2)
             height, width = max(x.shape[2], y.shape[2]), max(x.shape[3], y.shape[3])
             channels = max(0, y.shape[1] - x.shape[1])
@@ -48,10 +62,12 @@ class Block(nn.Module):
 
 
 class FaceResNet(nn.Module):
-    """Normalised images (B, 3, H, W) of at least 103 px a side -> features (B, 256). Made for 150 px.
+    """Normalised images (B, 3, H, W) of at least 103 px a side -> features (B, 256). Made for 150
+    px.
 
-    dlib's network has its batch normalisation folded into the convolutions, and is unstable at the rates that training
-    takes. `insert_norms` puts one back after each convolution; `fold_norms` takes it away again.
+    dlib's network has its batch normalisation folded into the convolutions, and is unstable at the
+    rates that training takes. `insert_norms` puts one back after each convolution; `fold_norms`
+    takes it away again.
     """
 
     def __init__(self):
@@ -81,15 +97,18 @@ class FaceResNet(nn.Module):
     def calibrate_norms(self, images: Tensor) -> None:
         """Make each batch normalisation the identity for images (N, 3, S, S) such as those given.
 
-        Mean m and variance v of each channel are measured; then gain = sqrt(v + eps), shift = m, and the running
-        statistics are m and v. So the network starts where its weights were, and trains as one that was normalised.
+        Mean m and variance v of each channel are measured; then gain = sqrt(v + eps), shift = m,
+        and the running statistics are m and v. So the network starts where its weights were, and
+        trains as one that was normalised.
         """
         norms = [each.norm for each in self.convolutions()]
         for each in self.convolutions():
             each.norm = nn.Identity()
         sums: dict[int, list[Tensor]] = {i: [] for i in range(len(norms))}
         hooks = [
-            each.conv.register_forward_hook(lambda module, inputs, x, i=i: sums[i].append(_moments(x)))
+            each.conv.register_forward_hook(
+                lambda module, inputs, x, i=i: sums[i].append(_moments(x))
+            )
             for i, each in enumerate(self.convolutions())
         ]
         for batch in images.split(64):
@@ -107,10 +126,15 @@ class FaceResNet(nn.Module):
             each.norm = norm
 
     def fold_norms(self) -> None:
-        """Fold each batch normalisation into its convolution: the same features, in evaluation mode."""
+        """Fold each batch normalisation into its convolution: the same features, in evaluation
+        mode.
+        """
         for each in self.convolutions():
             if isinstance(each.norm, nn.BatchNorm2d):
-                each.conv, each.norm = fuse_conv_bn_eval(each.conv.eval(), each.norm.eval()), nn.Identity()
+                each.conv, each.norm = (
+                    fuse_conv_bn_eval(each.conv.eval(), each.norm.eval()),
+                    nn.Identity(),
+                )
 
 
 def _moments(x: Tensor) -> Tensor:

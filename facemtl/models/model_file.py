@@ -1,7 +1,8 @@
-"""A model file: one `.onnx` that holds the graph, its weights, and in its metadata all else that an answer needs.
+"""A model file: one `.onnx` that holds the graph, its weights, and in its metadata all else that an
+answer needs.
 
-Weights are stored as float16 and computed in float32. The file names its own hash: whatever is damaged is seen when it is
-opened. Writing takes torch and onnx; `ModelInfo.of_file` takes neither.
+Weights are stored as float16 and computed in float32. The file names its own hash: whatever is
+damaged is seen when it is opened. Writing takes torch and onnx; `ModelInfo.of_file` takes neither.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import FaceMTLError
-from ..tables import write_whole
+from ..files import write_whole
 from ..tasks import Task, task_named
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     from .face_model import FaceModel
 
-INPUT = "images"  # RGB (N, 3, size, size), float32 in [0, 1]; outputs are named after their tasks: logits (N, n_outputs)
+# RGB (N, 3, size, size), float32 in [0, 1]; outputs are named after their tasks: logits (N,
+# n_outputs)
+INPUT = "images"
 SUFFIX = ".onnx"
 _INFO, _HASH = "facemtl", "sha256"  # keys of the metadata
 _NO_HASH = "0" * 64  # stands in the place of the hash while the file is hashed
@@ -39,21 +42,29 @@ class ModelInfo:
     tasks: tuple[Task, ...]
     backbone: str
     size: int  # of the images that the model sees, in px a side
-    # By task: "temperature" of the logits; "margin" in units, added to both ends of a regression's interval.
+    # By task: "temperature" of the logits; "margin" in units, added to both ends of a regression's
+    # interval.
     calibration: dict[str, dict[str, float]] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     # Filled in when the file is written:
-    weights: str = ""  # the first half of the sha256 of graph and weights: the same for any calibration
+    weights: str = (
+        ""  # the first half of the sha256 of graph and weights: the same for any calibration
+    )
     parameters: int = 0  # how many numbers were learned
 
     @classmethod
     def of_file(cls, content: bytes, metadata: Mapping[str, str], file: str) -> "ModelInfo":
-        """What the metadata of a file with that content say. FaceMTLError where it is no model file, or damaged."""
+        """What the metadata of a file with that content say. FaceMTLError where it is no model
+        file, or damaged.
+        """
         found = metadata.get(_HASH, "")
         if _INFO not in metadata or len(found) != len(_NO_HASH):
             raise FaceMTLError(f"{file} is not a model of facemtl. {_AGAIN}")
-        if hashlib.sha256(content.replace(found.encode(), _NO_HASH.encode(), 1)).hexdigest() != found:
+        if (
+            hashlib.sha256(content.replace(found.encode(), _NO_HASH.encode(), 1)).hexdigest()
+            != found
+        ):
             raise FaceMTLError(f"{file} is damaged. {_AGAIN}")
         try:
             fields = json.loads(metadata[_INFO])
@@ -63,7 +74,9 @@ class ModelInfo:
             if not tasks:
                 raise ValueError("it answers no task")
         except (ValueError, TypeError, KeyError, AttributeError, FaceMTLError) as error:
-            raise FaceMTLError(f"{file} is of another version of facemtl ({error}). {_AGAIN}") from error
+            raise FaceMTLError(
+                f"{file} is of another version of facemtl ({error}). {_AGAIN}"
+            ) from error
         for task in tasks:
             if outputs[task.name] != [str(each) for each in task.bins]:
                 raise FaceMTLError(
@@ -74,12 +87,17 @@ class ModelInfo:
 
     @property
     def fingerprint(self) -> str:
-        """16 digits that differ for other weights, and for another calibration of the same weights."""
+        """16 digits that differ for other weights, and for another calibration of the same
+        weights.
+        """
         told = json.dumps([self.weights, self.calibration], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def as_json(self) -> str:
-        plain = {**asdict(self), "outputs": {task.name: [str(each) for each in task.bins] for task in self.tasks}}
+        plain = {
+            **asdict(self),
+            "outputs": {task.name: [str(each) for each in task.bins] for task in self.tasks},
+        }
         del plain["tasks"]
         return json.dumps(plain)
 
@@ -111,7 +129,9 @@ def rewrite_info(file: Path, info: ModelInfo) -> None:
 
 
 def load_weights(file: Path) -> dict[str, "torch.Tensor"]:
-    """The weights of a model file, as the `state_dict` of its FaceModel. FaceMTLError where there are none."""
+    """The weights of a model file, as the `state_dict` of its FaceModel. FaceMTLError where there
+    are none.
+    """
     import onnx
     import torch
 
@@ -161,16 +181,22 @@ def _n_parameters(proto) -> int:
 
 
 def _store_as_float16(proto) -> None:
-    """Keep each large float32 weight as float16, with a node that casts it to float32: half the size, the same arithmetic."""
+    """Keep each large float32 weight as float16, with a node that casts it to float32: half the
+    size, the same arithmetic.
+    """
     import onnx
 
     largest, casts = float(np.finfo(np.float16).max), []
     for weight in proto.graph.initializer:
-        if weight.data_type != onnx.TensorProto.FLOAT or not weight.name.startswith(("backbone.", "heads.")):
+        if weight.data_type != onnx.TensorProto.FLOAT or not weight.name.startswith(
+            ("backbone.", "heads.")
+        ):
             continue
         values = onnx.numpy_helper.to_array(weight).clip(-largest, largest).astype(np.float16)
         casted = f"{weight.name}.float32"
-        casts.append(onnx.helper.make_node("Cast", [weight.name], [casted], to=onnx.TensorProto.FLOAT))
+        casts.append(
+            onnx.helper.make_node("Cast", [weight.name], [casted], to=onnx.TensorProto.FLOAT)
+        )
         for node in proto.graph.node:
             for i, name in enumerate(node.input):
                 if name == weight.name:
@@ -182,7 +208,9 @@ def _store_as_float16(proto) -> None:
 
 
 def _clear_notes(proto) -> None:
-    """Drop what the exporter notes about the Python source: paths of this machine, and much of the file's size."""
+    """Drop what the exporter notes about the Python source: paths of this machine, and much of the
+    file's size.
+    """
     for node in [*proto.graph.node, *proto.graph.value_info, *proto.graph.initializer, proto.graph]:
         del node.metadata_props[:]
         node.doc_string = ""

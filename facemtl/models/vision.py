@@ -1,8 +1,9 @@
 """torchvision, also beside a build of torch that its wheel was not compiled for.
 
-torchvision's Linux wheels are compiled against a CUDA build of torch. Beside a CPU build their compiled operators do not
-load, and `import torchvision` fails because `torchvision::nms` and `torchvision::qnms` are not declared. Declaring the two
-is enough: models and transforms call no compiled operator. tests/unit/test_vision.py says when this file can go.
+torchvision's Linux wheels are compiled against a CUDA build of torch. Beside a CPU build their
+compiled operators do not load, and `import torchvision` fails because `torchvision::nms` and
+`torchvision::qnms` are not declared. Declaring the two is enough: models and transforms call no
+compiled operator. tests/unit/test_vision.py says when this file can go.
 """
 
 import importlib
@@ -13,7 +14,9 @@ _declared: torch.library.Library | None = None  # the declarations live as long 
 
 
 def import_torchvision():
-    """The module torchvision. The missing operators are declared only where its own import fails."""
+    """The module torchvision. The missing operators are declared only where its own import
+    fails.
+    """
     global _declared
     try:
         return importlib.import_module("torchvision")

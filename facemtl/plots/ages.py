@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ..evaluation import AGE_GROUPS
+from ..evaluation.groups import AGE_GROUPS
 from ..inference.predictor import APPROACHES
 from ..tasks import AGE, INTERVAL
 from .style import COLORS, DASHES, INK, SOFT, SYMBOLS, template
@@ -14,13 +14,18 @@ SQUARE = 4  # years
 
 
 def predicted_against_true(errors: pd.DataFrame, width: int = SQUARE) -> go.Figure:
-    """`evaluation.age_errors` -> how many images of each labelled age got each prediction, a panel for each approach.
+    """`evaluation.age_errors` -> how many images of each labelled age got each prediction, a panel
+    for each approach.
 
-    Squares are `width` years a side; a colour's depth is the logarithm of the count. The traces' `meta` says to whoever
-    clicks on a square what it is of.
+    Squares are `width` years a side; a colour's depth is the logarithm of the count. The traces'
+    `meta` says to whoever clicks on a square what it is of.
     """
     figure = make_subplots(
-        1, 2, shared_yaxes=True, horizontal_spacing=0.08, subplot_titles=[a.short.capitalize() for a in APPROACHES]
+        1,
+        2,
+        shared_yaxes=True,
+        horizontal_spacing=0.08,
+        subplot_titles=[a.short.capitalize() for a in APPROACHES],
     )
     end = 100 if errors.empty else max(100, float(errors["target"].max()))
     edges = np.arange(0, end + width + 1, width)
@@ -39,8 +44,16 @@ def predicted_against_true(errors: pd.DataFrame, width: int = SQUARE) -> go.Figu
             ),
         )  # fmt: skip
         exactly_right = {"x0": 0, "y0": 0, "x1": end, "y1": end}
-        figure.add_shape(type="line", **exactly_right, line={"color": INK, "width": 1, "dash": "dot"}, row=1, col=column)
-    figure.update_xaxes(title_text=f"Label ({AGE.unit})", range=[-2, end + 2], dtick=50, tickangle=0)
+        figure.add_shape(
+            type="line",
+            **exactly_right,
+            line={"color": INK, "width": 1, "dash": "dot"},
+            row=1,
+            col=column,
+        )
+    figure.update_xaxes(
+        title_text=f"Label ({AGE.unit})", range=[-2, end + 2], dtick=50, tickangle=0
+    )
     figure.update_yaxes(range=[-2, end + 2], dtick=20)
     figure.update_yaxes(title_text=f"Predicted {AGE.axis.lower()}", col=1)
     figure.update_annotations(font_size=13)
@@ -48,7 +61,9 @@ def predicted_against_true(errors: pd.DataFrame, width: int = SQUARE) -> go.Figu
 
 
 def error_distribution(errors: pd.DataFrame, width: float = 2.0, reach: float = 30.0) -> go.Figure:
-    """`evaluation.age_errors` -> how often each signed error occurs; errors beyond `reach` years are in the last bins."""
+    """`evaluation.age_errors` -> how often each signed error occurs; errors beyond `reach` years
+    are in the last bins.
+    """
     figure = go.Figure()
     edges = np.arange(-reach - width / 2, reach + width, width)
     centres = (edges[:-1] + edges[1:]) / 2
@@ -74,7 +89,9 @@ def error_by_age(groups: pd.DataFrame) -> go.Figure:
 
 def bias_by_age(groups: pd.DataFrame) -> go.Figure:
     """`evaluation.age_error_by_group` -> mean signed error in each age band."""
-    figure = _by_age(groups, "bias", f"Mean of predicted minus labelled ({AGE.unit})", "%{y:+.1f} years")
+    figure = _by_age(
+        groups, "bias", f"Mean of predicted minus labelled ({AGE.unit})", "%{y:+.1f} years"
+    )
     figure.add_hline(y=0, line={"color": INK, "width": 1, "dash": "dot"})
     return figure
 
@@ -99,14 +116,19 @@ def _by_age(groups: pd.DataFrame, column: str, title: str, hover: str) -> go.Fig
             ),
         )  # fmt: skip
     figure.update_xaxes(
-        title_text=f"Labelled {AGE.axis.lower()}", tickvals=list(position.values()), ticktext=list(position), showgrid=False
+        title_text=f"Labelled {AGE.axis.lower()}",
+        tickvals=list(position.values()),
+        ticktext=list(position),
+        showgrid=False,
     )
     figure.update_yaxes(title_text=title)
     return figure.update_layout(template=template())
 
 
 def coverage_by_age(groups: pd.DataFrame) -> go.Figure:
-    """`evaluation.age_error_by_group` -> the share of labels inside the intervals, in each age band."""
+    """`evaluation.age_error_by_group` -> the share of labels inside the intervals, in each age
+    band.
+    """
     figure, position = go.Figure(), {name: i for i, name in enumerate(AGE_GROUPS)}
     for approach, offset in zip(APPROACHES, (-0.13, 0.13), strict=True):
         rows = groups[groups["approach"] == approach.name]
@@ -120,9 +142,14 @@ def coverage_by_age(groups: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
     figure.add_hline(y=100 * INTERVAL, line={"color": INK, "width": 1, "dash": "dot"})
     figure.update_xaxes(
-        title_text=f"Labelled {AGE.axis.lower()}", tickvals=list(position.values()), ticktext=list(position), showgrid=False
+        title_text=f"Labelled {AGE.axis.lower()}",
+        tickvals=list(position.values()),
+        ticktext=list(position),
+        showgrid=False,
     )
-    figure.update_yaxes(title_text=f"Labels inside the {100 * INTERVAL:.0f} % interval (%)", range=[50, 102])
+    figure.update_yaxes(
+        title_text=f"Labels inside the {100 * INTERVAL:.0f} % interval (%)", range=[50, 102]
+    )
     return figure.update_layout(template=template())
 
 
@@ -142,7 +169,9 @@ def cumulative_score(scores: pd.DataFrame) -> go.Figure:
 
 
 def difference_by_age(metrics: pd.DataFrame) -> go.Figure:
-    """`evaluation.metric_tables` -> per age band by how much one model's mean absolute error is larger than the three's."""
+    """`evaluation.metric_tables` -> per age band by how much one model's mean absolute error is
+    larger than the three's.
+    """
     rows = metrics[(metrics["by"] == "age_group") & (metrics["task"] == AGE.name)]
     figure, position = go.Figure(), {name: i for i, name in enumerate(AGE_GROUPS)}
     figure.add_scatter(
@@ -160,7 +189,10 @@ def difference_by_age(metrics: pd.DataFrame) -> go.Figure:
     )  # fmt: skip
     figure.add_hline(y=0, line={"color": INK, "width": 1, "dash": "dot"})
     figure.update_xaxes(
-        title_text=f"Labelled {AGE.axis.lower()}", tickvals=list(position.values()), ticktext=list(position), showgrid=False
+        title_text=f"Labelled {AGE.axis.lower()}",
+        tickvals=list(position.values()),
+        ticktext=list(position),
+        showgrid=False,
     )
     figure.update_yaxes(title_text=f"← one better ({AGE.unit}) three better →")
     return figure.update_layout(template=template())

@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..description import HEAPED, LEVELS, age_quantiles, of_ages
+from ..data.summary import HEAPED, LEVELS, age_quantiles, of_ages
 from ..tasks import AGE, GENDER, RACE
 from .style import SOFT, template
 
@@ -13,7 +13,9 @@ PATTERNS = ("", "/")
 
 
 def ages(counts: pd.DataFrame) -> go.Figure:
-    """`description.counts` -> images of each labelled age, those marked that are labelled too often."""
+    """`description.counts` -> images of each labelled age, those marked that are labelled too
+    often.
+    """
     figure, by = go.Figure(), of_ages(counts)
     for i, name in enumerate(("an age like others", f"at least {HEAPED} × its neighbours")):
         rows = by[by["heaped"] == bool(i)]
@@ -26,7 +28,12 @@ def ages(counts: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", dtick=20)
     figure.update_yaxes(title_text="Images", tickformat=",")
-    return figure.update_layout(template=template(), bargap=0.1, barmode="overlay", uniformtext={"minsize": 8, "mode": "show"})
+    return figure.update_layout(
+        template=template(),
+        bargap=0.1,
+        barmode="overlay",
+        uniformtext={"minsize": 8, "mode": "show"},
+    )
 
 
 def people(counts: pd.DataFrame) -> go.Figure:
@@ -45,7 +52,9 @@ def people(counts: pd.DataFrame) -> go.Figure:
 
 
 def ages_of_groups(counts: pd.DataFrame) -> go.Figure:
-    """`description.counts` -> the spread of ages in each gender and race: 5, 25, 50, 75 and 95 % are younger."""
+    """`description.counts` -> the spread of ages in each gender and race: 5, 25, 50, 75 and 95 %
+    are younger.
+    """
     figure, table = go.Figure(), age_quantiles(counts)
     low, q1, median, q3, high = (table[level] for level in map(str, LEVELS))
     figure.add_box(

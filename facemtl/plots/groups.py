@@ -11,7 +11,9 @@ ROW = 34  # px; the height of a group
 
 
 def metric_by_group(metrics: pd.DataFrame, task: Task) -> go.Figure:
-    """`evaluation.metric_tables` -> both approaches' metric in every group but those of age, with 95 % intervals."""
+    """`evaluation.metric_tables` -> both approaches' metric in every group but those of age, with
+    95 % intervals.
+    """
     rows = metrics[(metrics["task"] == task.name) & (metrics["by"] != "age_group")]
     position = {group: i for i, group in enumerate(rows["group"])}
     figure = go.Figure()
@@ -34,5 +36,10 @@ def metric_by_group(metrics: pd.DataFrame, task: Task) -> go.Figure:
     few = dict(zip(rows["group"], rows["few"], strict=True))
     names = [f"{group} (few)" if few[group] else group for group in position]
     figure.update_xaxes(title_text=f"{task.metric.title} ({task.metric.unit})")
-    figure.update_yaxes(tickvals=list(position.values()), ticktext=names, showgrid=False, range=[len(position) - 0.4, -0.6])
+    figure.update_yaxes(
+        tickvals=list(position.values()),
+        ticktext=names,
+        showgrid=False,
+        range=[len(position) - 0.4, -0.6],
+    )
     return figure.update_layout(template=template(), height=110 + ROW * max(1, len(position)))

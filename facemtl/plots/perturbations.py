@@ -6,9 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ..evaluation.robustness import change_unit
 from ..inference.perturbations import PERTURBATIONS
 from ..inference.predictor import APPROACHES
-from ..robustness import change_unit
 from ..tasks import Task
 from .style import COLORS, DASHES, SYMBOLS, template
 
@@ -16,20 +16,24 @@ PANEL = 190  # px; the height of one of several small panels, with its axis
 
 
 def metric_by_perturbation(table: pd.DataFrame, task: Task) -> go.Figure:
-    """`robustness.robustness` -> a task's metric as the crop is perturbed, a panel for each perturbation.
+    """`robustness.robustness` -> a task's metric as the crop is perturbed, a panel for each
+    perturbation.
 
     Two columns, so that the panels stay readable on a telephone. All share one vertical axis.
     """
     n_rows, metric = math.ceil(len(PERTURBATIONS) / 2), task.metric
     figure = make_subplots(
-        n_rows, 2, shared_yaxes="all", horizontal_spacing=0.06, vertical_spacing=60 / (PANEL * n_rows),  # 60 px for a title
+        # 60 px for a title
+        n_rows, 2, shared_yaxes="all", horizontal_spacing=0.06, vertical_spacing=60 / (PANEL * n_rows),
         specs=[[{}, {} if 2 * row + 1 < len(PERTURBATIONS) else None] for row in range(n_rows)],
     )  # fmt: skip
     rows = table[table["task"] == task.name].sort_values("amount")
     for i, perturbation in enumerate(PERTURBATIONS):
         cell = {"row": i // 2 + 1, "col": i % 2 + 1}
         for approach in APPROACHES:
-            line = rows[(rows["perturbation"] == perturbation.name) & (rows["approach"] == approach.name)]
+            line = rows[
+                (rows["perturbation"] == perturbation.name) & (rows["approach"] == approach.name)
+            ]
             figure.add_scatter(
                 x=line["amount"], y=line["value"], name=approach.title, mode="lines+markers",
                 legendgroup=approach.name, showlegend=i == 0, **cell,
@@ -40,7 +44,9 @@ def metric_by_perturbation(table: pd.DataFrame, task: Task) -> go.Figure:
             )  # fmt: skip
         # What is worse lies to the right: JPEG's quality falls.
         reverse = "reversed" if perturbation.none > max(perturbation.amounts) else True
-        figure.update_xaxes(title_text=perturbation.axis, autorange=reverse, nticks=6, tickangle=0, **cell)
+        figure.update_xaxes(
+            title_text=perturbation.axis, autorange=reverse, nticks=6, tickangle=0, **cell
+        )
     figure.update_yaxes(nticks=5)
     figure.update_yaxes(title_text=f"{metric.title} ({metric.unit})", row=(n_rows + 1) // 2, col=1)
     return figure.update_layout(template=template(), height=PANEL * n_rows + 88)  # and the margins

@@ -1,7 +1,7 @@
 """One template, one colour and one shape for each approach, here as everywhere in the app.
 
-Backgrounds are transparent, so that the page's light or dark shows through; the style sheet recolours text and
-grid lines in the dark.
+Backgrounds are transparent, so that the page's light or dark shows through; the style sheet
+recolours text and grid lines in the dark.
 """
 
 from functools import cache

@@ -12,7 +12,9 @@ SPREAD = 215  # px; the height of one task's spread over seeds, with its axis
 
 
 def then_and_now(errors: pd.DataFrame) -> go.Figure:
-    """`experiment, approach, value`: the age error of both approaches in each experiment, and the gap between them."""
+    """`experiment, approach, value`: the age error of both approaches in each experiment, and the
+    gap between them.
+    """
     figure, metric = go.Figure(), AGE.metric
     for name, part in errors.groupby("experiment", sort=False):
         figure.add_scatter(
@@ -33,7 +35,9 @@ def then_and_now(errors: pd.DataFrame) -> go.Figure:
             hovertemplate="%{y}: %{x:.2f} " + f"{metric.unit}<extra>{approach.title}</extra>",
         )  # fmt: skip
     figure.update_xaxes(title_text=f"{metric.title} of {AGE.axis.lower()}", range=[0, 12])
-    figure.update_yaxes(type="category", range=[errors["experiment"].nunique() - 0.4, -0.6], showgrid=False)
+    figure.update_yaxes(
+        type="category", range=[errors["experiment"].nunique() - 0.4, -0.6], showgrid=False
+    )
     return figure.update_layout(template=template(), height=260)
 
 
@@ -53,7 +57,8 @@ def learning_curves(learned: pd.DataFrame, task: Task) -> go.Figure:
 
 
 def spread_over_seeds(table: pd.DataFrame, by: str) -> go.Figure:
-    """`by, seed, task, value`: each training as a mark, and the mean of those alike as a stroke; a panel for each task.
+    """`by, seed, task, value`: each training as a mark, and the mean of those alike as a stroke; a
+    panel for each task.
 
     `by` is the column of what is compared: `approach`, or what multi-task trainings differ in.
     """
@@ -76,7 +81,8 @@ def spread_over_seeds(table: pd.DataFrame, by: str) -> go.Figure:
                 hovertemplate=f"mean: {task.metric.words(part['value'].mean())}<extra>{label}</extra>",
             )  # fmt: skip
         better = "lower is better" if task.metric.lower_is_better else "higher is better"
-        title = f"{task.title}: {task.metric.title.lower()},<br>in {task.metric.unit}; {better}"  # a telephone is narrow
+        # a telephone is narrow
+        title = f"{task.title}: {task.metric.title.lower()},<br>in {task.metric.unit}; {better}"
         figure.update_xaxes(title_text=title, nticks=6, tickangle=0, row=i, col=1)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure.update_layout(template=template(), height=SPREAD * n_rows, margin_t=12)

@@ -12,12 +12,17 @@ FEWEST = 10
 
 
 def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
-    """`evaluation.confusion` -> a matrix for each approach: a row per label, in percent of its images.
+    """`evaluation.confusion` -> a matrix for each approach: a row per label, in percent of its
+    images.
 
     The traces' `meta` says to whoever clicks on a cell what it is of.
     """
     figure = make_subplots(
-        1, 2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=[a.short.capitalize() for a in APPROACHES]
+        1,
+        2,
+        shared_yaxes=True,
+        horizontal_spacing=0.04,
+        subplot_titles=[a.short.capitalize() for a in APPROACHES],
     )
     for column, approach in enumerate(APPROACHES, start=1):
         rows = table[table["approach"] == approach.name]
@@ -38,13 +43,16 @@ def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
 
 
 def reliability_diagram(table: pd.DataFrame, task: Task) -> go.Figure:
-    """`evaluation.reliability` -> how often confidences came true; on the diagonal they are worth what they claim.
+    """`evaluation.reliability` -> how often confidences came true; on the diagonal they are worth
+    what they claim.
 
     Bins of fewer than FEWEST images are left out: they show luck.
     """
     table = table[table["n"] >= FEWEST]
     figure = go.Figure()
-    figure.add_shape(type="line", x0=0, y0=0, x1=100, y1=100, line={"color": INK, "width": 1, "dash": "dot"})
+    figure.add_shape(
+        type="line", x0=0, y0=0, x1=100, y1=100, line={"color": INK, "width": 1, "dash": "dot"}
+    )
     for approach in APPROACHES:
         rows = table[table["approach"] == approach.name]
         figure.add_scatter(

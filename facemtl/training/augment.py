@@ -1,4 +1,6 @@
-"""A batch of images -> the same batch, each image changed in its own way, on whatever device it is."""
+"""A batch of images -> the same batch, each image changed in its own way, on whatever device it
+is.
+"""
 
 import io
 import math
@@ -27,12 +29,19 @@ def augment(images: Tensor, size: int, how: Augmentation) -> Tensor:
     if (enough := round(size * 1.125)) < images.shape[-1]:
         images = resize(images, enough)  # sampling a much larger image would alias
 
-    angle, zoom = uniform(-how.rotation, how.rotation) * math.pi / 180, 1 + uniform(-how.scale, how.scale)
+    angle, zoom = (
+        uniform(-how.rotation, how.rotation) * math.pi / 180,
+        1 + uniform(-how.scale, how.scale),
+    )
     flip = torch.where(chosen(0.5), -1.0, 1.0)
     cos, sin = angle.cos() / zoom, angle.sin() / zoom
     shift = 2 * uniform(-how.shift, how.shift, 2)  # a side is 2 long here
     matrix = torch.stack(
-        [torch.stack([cos * flip, -sin, shift[:, 0]], dim=1), torch.stack([sin * flip, cos, shift[:, 1]], dim=1)], dim=1
+        [
+            torch.stack([cos * flip, -sin, shift[:, 0]], dim=1),
+            torch.stack([sin * flip, cos, shift[:, 1]], dim=1),
+        ],
+        dim=1,
     )  # (B, 2, 3): output coordinates -> input coordinates, both in [-1, 1]
     grid = F.affine_grid(matrix, [n, 3, size, size], align_corners=False)
     images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False).clamp(0, 1)
@@ -44,8 +53,13 @@ def augment(images: Tensor, size: int, how: Augmentation) -> Tensor:
     # Light: gamma, then contrast and brightness, and for some much less of it.
     gamma = torch.exp(1.6 * uniform(-how.light, how.light, 1, 1, 1))
     images = images.clamp(min=1e-4) ** gamma
-    contrast, brightness = 1 + uniform(-how.light, how.light, 1, 1, 1), 1 + uniform(-how.light, how.light, 1, 1, 1)
-    brightness = torch.where(chosen(how.dark)[:, None, None, None], uniform(0.25, 1, 1, 1, 1), brightness)
+    contrast, brightness = (
+        1 + uniform(-how.light, how.light, 1, 1, 1),
+        1 + uniform(-how.light, how.light, 1, 1, 1),
+    )
+    brightness = torch.where(
+        chosen(how.dark)[:, None, None, None], uniform(0.25, 1, 1, 1, 1), brightness
+    )
     gain = brightness * (1 + uniform(-how.tint, how.tint, 3, 1, 1))  # (B, 3, 1, 1)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     images = images * (contrast * gain) + mean * (1 - contrast) * gain
@@ -61,7 +75,9 @@ def augment(images: Tensor, size: int, how: Augmentation) -> Tensor:
         pixels = torch.arange(size, device=images.device)
         side, is_erased = uniform(0.15, 0.4, 2) * size, chosen(how.erase)
         corner = uniform(0, 1, 2) * (size - side)
-        inside = (pixels >= corner[..., None]) & (pixels < (corner + side)[..., None])  # (B, 2, size)
+        inside = (pixels >= corner[..., None]) & (
+            pixels < (corner + side)[..., None]
+        )  # (B, 2, size)
         patch = inside[:, 0, :, None] & inside[:, 1, None, :] & is_erased[:, None, None]
         images = torch.where(patch[:, None], images.mean(dim=(1, 2, 3), keepdim=True), images)
     return images
@@ -73,8 +89,12 @@ def _blur(images: Tensor, sigma: Tensor) -> Tensor:
     reach = min(math.ceil(3 * MAX_BLUR * max(sides)), min(sides) - 1)
     offsets = torch.arange(-reach, reach + 1, device=images.device)
     weights = torch.exp(-((offsets / sigma.clamp(min=0.1)[:, None]) ** 2) / 2)
-    weights = (weights / weights.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)  # a row for each plane
-    planes = F.pad(images, [reach] * 4, mode="reflect").reshape(1, n * channels, *(side + 2 * reach for side in sides))
+    weights = (weights / weights.sum(dim=1, keepdim=True)).repeat_interleave(
+        channels, dim=0
+    )  # a row for each plane
+    planes = F.pad(images, [reach] * 4, mode="reflect").reshape(
+        1, n * channels, *(side + 2 * reach for side in sides)
+    )
     planes = F.conv2d(planes, weights[:, None, None, :], groups=n * channels)
     return F.conv2d(planes, weights[:, None, :, None], groups=n * channels).reshape(images.shape)
 
@@ -82,7 +102,9 @@ def _blur(images: Tensor, sigma: Tensor) -> Tensor:
 def _recompressed(image: Tensor, quality: int) -> Tensor:
     """(3, H, W) in [0, 1] -> the same after a JPEG of that quality."""
     file = io.BytesIO()
-    Image.fromarray((255 * image).round().byte().permute(1, 2, 0).cpu().numpy()).save(file, "JPEG", quality=quality)
+    Image.fromarray((255 * image).round().byte().permute(1, 2, 0).cpu().numpy()).save(
+        file, "JPEG", quality=quality
+    )
     return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1).to(image) / 255
 
 
@@ -90,4 +112,6 @@ def resize(images: Tensor, size: int) -> Tensor:
     """(B, 3, H, W) -> (B, 3, size, size)."""
     if images.shape[-2:] == (size, size):
         return images
-    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(
+        images, size=(size, size), mode="bilinear", antialias=True, align_corners=False
+    )

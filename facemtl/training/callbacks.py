@@ -12,14 +12,15 @@ from fastai.learner import Learner, Metric
 from torch import Tensor, nn
 
 from ..errors import FaceMTLError
-from ..tables import write_whole
+from ..files import write_whole
 from ..tasks import Task
 from .augment import augment, resize
 from .config import TrainConfig
 
 
 class PrepareBatches(Callback):
-    """uint8 batches -> what the model is to see: images of its size in [0, 1], augmented while training.
+    """uint8 batches -> what the model is to see: images of its size in [0, 1], augmented while
+    training.
 
     All that is random in an epoch follows from the seed and the number of the epoch.
     """
@@ -51,7 +52,8 @@ class Autocast(Callback):
     def before_fit(self):
         self.hooks = [
             self.model.register_forward_pre_hook(self._enter),
-            # Also where the model fails: what is left on would change whatever runs next in the process.
+            # Also where the model fails: what is left on would change whatever runs next in the
+            # process.
             self.model.register_forward_hook(self._leave, always_call=True),
         ]
 
@@ -70,7 +72,9 @@ class Autocast(Callback):
 
 
 class TaskMetric(Metric):
-    """A task's metric over the images that have its label, after each epoch. `position` is that of its target in a batch."""
+    """A task's metric over the images that have its label, after each epoch. `position` is that of
+    its target in a batch.
+    """
 
     def __init__(self, task: Task, position: int):
         self.task, self.position = task, position
@@ -82,7 +86,9 @@ class TaskMetric(Metric):
         target = learn.yb[self.position].cpu().numpy()
         known = ~np.isnan(target)
         probabilities = self.task.probabilities(learn.pred[self.task.name].cpu().numpy()[known])
-        scores = self.task.metric.scores(target[known], self.task.decode(probabilities)["prediction"])
+        scores = self.task.metric.scores(
+            target[known], self.task.decode(probabilities)["prediction"]
+        )
         self.total, self.count = self.total + float(scores.sum()), self.count + len(scores)
 
     @property
@@ -118,12 +124,20 @@ class RunningMean(Callback):
 
     def after_step(self):
         self.steps += 1
-        decay = min(self.decay, self.steps / (self.steps + 10))  # the first steps are not worth remembering
+        decay = min(
+            self.decay, self.steps / (self.steps + 10)
+        )  # the first steps are not worth remembering
         weights = self._weights()
-        torch._foreach_lerp_([self.means[name] for name in weights], list(weights.values()), 1 - decay)
+        torch._foreach_lerp_(
+            [self.means[name] for name in weights], list(weights.values()), 1 - decay
+        )
 
     def _weights(self) -> dict[str, Tensor]:
-        return {name: value for name, value in self.learn.model.state_dict().items() if value.is_floating_point()}
+        return {
+            name: value
+            for name, value in self.learn.model.state_dict().items()
+            if value.is_floating_point()
+        }
 
     def _swap(self):
         for name, value in self._weights().items():
@@ -150,10 +164,15 @@ class KeepProgress(Callback):
 
     def before_fit(self):
         done, state = len(self.rows), self.interrupted
-        if state and done > self.prepare_batches.epochs_before:  # in the middle of this phase; each begins with an empty state
+        if (
+            state and done > self.prepare_batches.epochs_before
+        ):  # in the middle of this phase; each begins with an empty state
             self.opt.load_state_dict(state["optimizer"])
             count, value = state["smooth_loss"]
-            self.recorder.smooth_loss.count, self.recorder.smooth_loss.val = count, value.cpu()  # where fastai keeps it
+            self.recorder.smooth_loss.count, self.recorder.smooth_loss.val = (
+                count,
+                value.cpu(),
+            )  # where fastai keeps it
         self.interrupted = None
 
     def before_epoch(self):
@@ -165,8 +184,12 @@ class KeepProgress(Callback):
             return  # skipped: an earlier process ran it
         names = self.recorder.metric_names[1:-1]  # between "epoch" and "time"
         measured = dict(zip(names, (float(v) for v in self.recorder.values[-1]), strict=True))
-        self.rows.append({"epoch": done + 1, **measured, "seconds": round(time.perf_counter() - self.started, 1)})
-        write_whole(self.history, pd.DataFrame(self.rows).to_csv(index=False, float_format="%.5g").encode())
+        self.rows.append(
+            {"epoch": done + 1, **measured, "seconds": round(time.perf_counter() - self.started, 1)}
+        )
+        write_whole(
+            self.history, pd.DataFrame(self.rows).to_csv(index=False, float_format="%.5g").encode()
+        )
         state = {
             "config": self.config.plain(),
             "model": self.learn.model.state_dict(),
@@ -181,19 +204,29 @@ class KeepProgress(Callback):
         write_whole(self.file, content.getvalue())
 
     def _optimizer(self) -> dict:
-        """The optimizer's state without fastai's and numpy's own types, so that it can be read back without pickle."""
+        """The optimizer's state without fastai's and numpy's own types, so that it can be read back
+        without pickle.
+        """
         state = self.opt.state_dict()
-        hypers = [{name: float(value) for name, value in group.items()} for group in state["hypers"]]
+        hypers = [
+            {name: float(value) for name, value in group.items()} for group in state["hypers"]
+        ]
         return {"state": list(state["state"]), "hypers": hypers}
 
     def restore(self, learner: Learner) -> int:
         """Load what an earlier process kept; the number of epochs that it finished."""
         if not self.file.is_file():
-            raise FaceMTLError(f"There is nothing to resume: {self.file} does not exist. Start without --resume.")
+            raise FaceMTLError(
+                f"There is nothing to resume: {self.file} does not exist. Start without --resume."
+            )
         damaged = f"{self.file} is damaged and cannot be resumed. Delete it to start anew."
         try:
             state = torch.load(self.file, map_location=learner.dls.device, weights_only=True)
-            changed = [name for name, value in self.config.plain().items() if state["config"].get(name) != value]
+            changed = [
+                name
+                for name, value in self.config.plain().items()
+                if state["config"].get(name) != value
+            ]
         except Exception as error:
             raise FaceMTLError(damaged) from error
         if changed:
@@ -206,7 +239,9 @@ class KeepProgress(Callback):
             learner.loss_func.load_state_dict(state["loss"])
             learner.running_mean.steps, learner.running_mean.means = state["running_mean"]
             learner.create_opt()
-            learner.opt.load_state_dict(state["optimizer"])  # again when its phase goes on: freezing clears it
+            learner.opt.load_state_dict(
+                state["optimizer"]
+            )  # again when its phase goes on: freezing clears it
             self.rows, self.interrupted = state["rows"], state
         except Exception as error:
             raise FaceMTLError(damaged) from error

@@ -22,17 +22,23 @@ class Augmentation:
     scale: float = _amount(0.10, "relative change of size", most=0.9)
     shift: float = _amount(0.06, "share of a side, in each direction")
     light: float = _amount(0.30, "relative change of brightness and contrast, and of gamma")
-    dark: float = _amount(0.20, "share of images darkened to between all and a quarter of their brightness")
+    dark: float = _amount(
+        0.20, "share of images darkened to between all and a quarter of their brightness"
+    )
     tint: float = _amount(0.12, "relative change of each colour, as by lamps and faded prints")
     gray: float = _amount(0.20, "share of images made gray")
-    blur: float = _amount(0.20, f"share of images blurred, by up to {100 * MAX_BLUR:.0f} %% of a side")
+    blur: float = _amount(
+        0.20, f"share of images blurred, by up to {100 * MAX_BLUR:.0f} %% of a side"
+    )
     jpeg: float = _amount(0.15, "share of images compressed again, as JPEGs of low quality")
     erase: float = _amount(0.15, "share of images that lose a patch of 15 to 40 %% of a side")
 
     def __post_init__(self):
         for name, setting in self.__dataclass_fields__.items():
             if not 0 <= (value := getattr(self, name)) <= setting.metadata["most"]:
-                raise FaceMTLError(f"{name} must be from 0 to {setting.metadata['most']:g}; found {value}.")
+                raise FaceMTLError(
+                    f"{name} must be from 0 to {setting.metadata['most']:g}; found {value}."
+                )
 
     def scaled(self, factor: float) -> "Augmentation":
         """All amounts times a factor."""
@@ -47,11 +53,14 @@ def _setting(default, meaning: str, low: float | None = None, high: float | None
 class TrainConfig:
     """One recipe for all four models; only `tasks` differs between them.
 
-    The heads are trained first, on a frozen backbone, then everything with a lower rate for the backbone.
+    The heads are trained first, on a frozen backbone, then everything with a lower rate for the
+    backbone.
     """
 
     tasks: tuple[str, ...] = tuple(task.name for task in TASKS)
-    backbone: str = _setting(FACE_RESNET, f"{FACE_RESNET}, or a classification model of torchvision such as resnet18")
+    backbone: str = _setting(
+        FACE_RESNET, f"{FACE_RESNET}, or a classification model of torchvision such as resnet18"
+    )
     pretrained: bool = _setting(True, "start from pretrained weights")
     start: str = _setting("", "a model file to start from, such as assets/models/multitask.onnx")
     size: int = _setting(150, "of the images that the model sees, in px a side", 32, 1024)
@@ -60,14 +69,25 @@ class TrainConfig:
     share: float = _setting(1.0, "share of the training images to learn from", 1e-4, 1)
     batch_size: int = _setting(48, "images per step", 2, 4096)
     lr: float = _setting(1e-4, "peak of the backbone's one-cycle schedule", 1e-7, 1.0)
-    head_lr: float = _setting(6e-4, "peak of the heads' schedule; alone, the heads have twice it", 1e-7, 1.0)
-    warmup: float = _setting(0.25, "share of the schedule in which the rate rises to its peak", 0.001, 0.999)
+    head_lr: float = _setting(
+        6e-4, "peak of the heads' schedule; alone, the heads have twice it", 1e-7, 1.0
+    )
+    warmup: float = _setting(
+        0.25, "share of the schedule in which the rate rises to its peak", 0.001, 0.999
+    )
     weight_decay: float = _setting(0.05, "of AdamW", 0, 1)
     dropout: float = _setting(0.2, "before each head", 0, 0.95)
     grad_clip: float = _setting(5.0, "largest norm of the gradient", 1e-3, 1e6)
-    ema: float = _setting(0.998, "decay per step of the running mean of the weights that is kept; 0 keeps the last", 0, 0.99999)
+    ema: float = _setting(
+        0.998,
+        "decay per step of the running mean of the weights that is kept; 0 keeps the last",
+        0,
+        0.99999,
+    )
     label_smoothing: float = _setting(Classification.label_smoothing, "of labels", 0, 0.9)
-    sigma: float = _setting(Regression.sigma, "of the Gaussian around an age that is learned, in years", 0.1, 50)
+    sigma: float = _setting(
+        Regression.sigma, "of the Gaussian around an age that is learned, in years", 0.1, 50
+    )
     weighting: str = _setting("fixed", f"how several losses become one: {', '.join(WEIGHTINGS)}")
     seed: int = _setting(0, "of everything random", 0, 2**32 - 1)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -76,17 +96,23 @@ class TrainConfig:
         for name in self.tasks:
             task_named(name)
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
-            raise FaceMTLError(f"tasks must name at least one task, each once; found {', '.join(self.tasks) or 'none'}.")
+            raise FaceMTLError(
+                f"tasks must name at least one task, each once; found {', '.join(self.tasks) or 'none'}."
+            )
         for setting in fields(self):
             low, high = setting.metadata.get("range", (None, None))
             if low is not None and not low <= (value := getattr(self, setting.name)) <= high:
                 raise FaceMTLError(f"{setting.name} must be from {low} to {high}; found {value}.")
         if self.weighting not in WEIGHTINGS:
-            raise FaceMTLError(f"weighting must be one of {', '.join(WEIGHTINGS)}; found {self.weighting!r}.")
+            raise FaceMTLError(
+                f"weighting must be one of {', '.join(WEIGHTINGS)}; found {self.weighting!r}."
+            )
 
     @property
     def name(self) -> str:
-        """The model's name: its task, `multitask` for all of them, else the tasks joined by plus signs."""
+        """The model's name: its task, `multitask` for all of them, else the tasks joined by plus
+        signs.
+        """
         if set(self.tasks) == {task.name for task in TASKS}:
             return "multitask"
         return "+".join(self.tasks)
@@ -94,7 +120,9 @@ class TrainConfig:
     @property
     def phases(self) -> tuple[tuple[bool, int], ...]:
         """(is the backbone frozen, epochs), one after another."""
-        return tuple((frozen, n) for frozen, n in ((True, self.frozen_epochs), (False, self.epochs)) if n)
+        return tuple(
+            (frozen, n) for frozen, n in ((True, self.frozen_epochs), (False, self.epochs)) if n
+        )
 
     def plain(self) -> dict:
         """Itself as lists, dicts and numbers, as a file keeps it."""
@@ -103,4 +131,10 @@ class TrainConfig:
     @classmethod
     def of_plain(cls, plain: dict) -> "TrainConfig":
         """What `plain` made plain."""
-        return cls(**{**plain, "tasks": tuple(plain["tasks"]), "augmentation": Augmentation(**plain["augmentation"])})
+        return cls(
+            **{
+                **plain,
+                "tasks": tuple(plain["tasks"]),
+                "augmentation": Augmentation(**plain["augmentation"]),
+            }
+        )

@@ -13,7 +13,8 @@ from fastai.learner import Learner
 from fastai.optimizer import Adam
 from torch import nn
 
-from ..data import CALIBRATION, TRAIN, decode_images
+from ..data.images import decode_images
+from ..data.reading import CALIBRATION, TRAIN
 from ..errors import FaceMTLError
 from ..models.face_model import FaceModel
 from ..models.model_file import load_weights
@@ -24,24 +25,37 @@ from .config import Augmentation, TrainConfig
 from .loader import FaceLoader
 from .losses import joint_loss
 
-STORED = 1.125  # images are kept by so much larger than they are seen: rotation and shift draw pixels from beyond the edges
+# images are kept by so much larger than they are seen: rotation and shift draw pixels from beyond
+# the edges
+STORED = 1.125
 MEASURED_ON = 1280  # training images that inserted normalisations are calibrated on
 
 
 def face_learner(
-    config: TrainConfig, images: pd.DataFrame, *, cache: Path | None = None, device: str = "auto", is_new: bool = True
+    config: TrainConfig,
+    images: pd.DataFrame,
+    *,
+    cache: Path | None = None,
+    device: str = "auto",
+    is_new: bool = True,
 ) -> Learner:
-    """A Learner with two groups of parameters, backbone and heads, that looks at calibration images after each epoch.
+    """A Learner with two groups of parameters, backbone and heads, that looks at calibration images
+    after each epoch.
 
-    `images` is the table of `data.read_folder`; `cache` a folder for decoded images. A Learner that is not `is_new` is to be
-    given the weights of an interrupted training.
+    `images` is the table of `data.read_images`; `cache` a folder for decoded images. A Learner that
+    is not `is_new` is to be given the weights of an interrupted training.
     """
     tasks = tuple(_as_trained(task_named(name), config) for name in config.tasks)
     _check_labels(images, tasks)
     where = _device(device)
     torch.manual_seed(config.seed)
     start = load_weights(Path(config.start)) if config.start and is_new else None
-    model = FaceModel(tasks, config.backbone, pretrained=config.pretrained and is_new and not start, dropout=config.dropout)
+    model = FaceModel(
+        tasks,
+        config.backbone,
+        pretrained=config.pretrained and is_new and not start,
+        dropout=config.dropout,
+    )
     if start:
         model.start_from(start)
     _check_size(model, config)
@@ -69,7 +83,8 @@ def face_learner(
         splitter=splitter,
         metrics=[TaskMetric(task, i) for i, task in enumerate(tasks)],
         wd=config.weight_decay,
-        train_bn=False,  # a frozen backbone is frozen whole: its gradients would take most of the time
+        # a frozen backbone is frozen whole: its gradients would take most of the time
+        train_bn=False,
         cbs=[
             PrepareBatches(config), Autocast(where, precision(where) == "bfloat16"), FreeLossWeights(),
             GradientClip(config.grad_clip), RunningMean(config.ema),
@@ -80,7 +95,14 @@ def face_learner(
 
 def _as_trained(task: Task, config: TrainConfig) -> Task:
     """The task with those settings of its loss that the recipe decides."""
-    return replace(task, **{name: getattr(config, name) for name in ("label_smoothing", "sigma") if hasattr(task, name)})
+    return replace(
+        task,
+        **{
+            name: getattr(config, name)
+            for name in ("label_smoothing", "sigma")
+            if hasattr(task, name)
+        },
+    )
 
 
 def _check_labels(images: pd.DataFrame, tasks: tuple[Task, ...]) -> None:
@@ -95,14 +117,18 @@ def _check_labels(images: pd.DataFrame, tasks: tuple[Task, ...]) -> None:
                 )
 
 
-def _rows(images: pd.DataFrame, tasks: tuple[Task, ...], config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+def _rows(
+    images: pd.DataFrame, tasks: tuple[Task, ...], config: TrainConfig
+) -> tuple[np.ndarray, np.ndarray]:
     """The rows to learn from, and those to look at after each epoch, on which nothing is reported.
 
-    Images without any label of the tasks are left out. Of the others `share` are learned from: the first in the order of
-    their hashes, so that every model of a share learns from the same images.
+    Images without any label of the tasks are left out. Of the others `share` are learned from: the
+    first in the order of their hashes, so that every model of a share learns from the same images.
     """
     useful = images[[task.column for task in tasks]].notna().any(axis=1)
-    train_rows, calibration_rows = (np.flatnonzero(useful & (images["split"] == s)) for s in (TRAIN, CALIBRATION))
+    train_rows, calibration_rows = (
+        np.flatnonzero(useful & (images["split"] == s)) for s in (TRAIN, CALIBRATION)
+    )
     train_rows = train_rows[: round(config.share * len(train_rows))]
     if len(train_rows) < config.batch_size:
         raise FaceMTLError(
@@ -110,19 +136,29 @@ def _rows(images: pd.DataFrame, tasks: tuple[Task, ...], config: TrainConfig) ->
             "Add images or choose a smaller --batch-size."
         )
     if not len(calibration_rows):
-        raise FaceMTLError("There are no calibration images. Add images: a fifteenth of them is set aside by their content.")
+        raise FaceMTLError(
+            "There are no calibration images. Add images: a fifteenth of them is set aside by their content."
+        )
     return train_rows, calibration_rows
 
 
 def _some(decoded: torch.Tensor, rows: np.ndarray, config: TrainConfig) -> torch.Tensor:
-    """Training images as the model sees them without augmentation of light: (N, 3, size, size) in [0, 1]."""
-    drawn = np.random.default_rng(config.seed).choice(rows, min(MEASURED_ON, len(rows)), replace=False)
+    """Training images as the model sees them without augmentation of light: (N, 3, size, size) in
+    [0, 1].
+    """
+    drawn = np.random.default_rng(config.seed).choice(
+        rows, min(MEASURED_ON, len(rows)), replace=False
+    )
     only_moved = Augmentation(light=0, dark=0, tint=0, gray=0, blur=0, jpeg=0, erase=0)
-    return augment(decoded[torch.from_numpy(drawn)].permute(0, 3, 1, 2).float() / 255, config.size, only_moved)
+    return augment(
+        decoded[torch.from_numpy(drawn)].permute(0, 3, 1, 2).float() / 255, config.size, only_moved
+    )
 
 
 def _check_size(model: FaceModel, config: TrainConfig) -> None:
-    """Some backbones take images of one size only: better known before an hour of training than after."""
+    """Some backbones take images of one size only: better known before an hour of training than
+    after.
+    """
     try:
         with torch.no_grad():
             model.eval()(torch.zeros(1, 3, config.size, config.size))
@@ -134,11 +170,19 @@ def _check_size(model: FaceModel, config: TrainConfig) -> None:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise FaceMTLError(f"The device {name!r} cannot be used here. Try --device cpu, or auto.") from error
+        raise FaceMTLError(
+            f"The device {name!r} cannot be used here. Try --device cpu, or auto."
+        ) from error
     return torch.device(name)
 
 
@@ -147,5 +191,7 @@ def precision(device: torch.device) -> str:
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = device.type == "cpu" and any(torch.cpu.get_capabilities().get(k) for k in ("amx_bf16", "avx512_bf16"))
+        fast = device.type == "cpu" and any(
+            torch.cpu.get_capabilities().get(k) for k in ("amx_bf16", "avx512_bf16")
+        )
     return "bfloat16" if fast else "float32"

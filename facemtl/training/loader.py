@@ -1,4 +1,6 @@
-"""Batches that are slices of one array of decoded images: nothing is read or decoded while a model trains."""
+"""Batches that are slices of one array of decoded images: nothing is read or decoded while a model
+trains.
+"""
 
 from collections.abc import Iterator
 
@@ -9,7 +11,8 @@ from torch import Tensor
 
 
 class FaceLoader(DataLoader):
-    """Batches sliced from one array of decoded images (N, S, S, 3), shuffled anew each epoch if there is a seed.
+    """Batches sliced from one array of decoded images (N, S, S, 3), shuffled anew each epoch if
+    there is a seed.
 
     A batch is the images (B, 3, S, S) in uint8, and one target (B,) for each task.
     """
@@ -22,9 +25,21 @@ class FaceLoader(DataLoader):
         batch_size: int,
         seed: int | None = None,
     ):
-        self.images, self.targets, self.indices, self.seed, self.epoch = images, targets, indices, seed, 0
+        self.images, self.targets, self.indices, self.seed, self.epoch = (
+            images,
+            targets,
+            indices,
+            seed,
+            0,
+        )
         self.n_inp = 1
-        super().__init__(indices, bs=batch_size, shuffle=seed is not None, drop_last=seed is not None, num_workers=0)
+        super().__init__(
+            indices,
+            bs=batch_size,
+            shuffle=seed is not None,
+            drop_last=seed is not None,
+            num_workers=0,
+        )
 
     def shuffle_fn(self, positions: list[int]) -> list[int]:
         return np.random.default_rng((self.seed, self.epoch)).permutation(positions).tolist()

@@ -1,6 +1,7 @@
 """Several task losses -> the one that is minimised: three ways to weigh them.
 
-With one task, the first two are that task's loss, scaled: single- and multi-task training share these classes.
+With one task, the first two are that task's loss, scaled: single- and multi-task training share
+these classes.
 """
 
 import torch
@@ -17,11 +18,16 @@ class JointLoss(nn.Module):
         self.tasks = tasks
 
     def forward(self, outputs: dict[str, Tensor], *targets: Tensor) -> Tensor:
-        """{task: logits (B, n_outputs)}, one target (B,) per task in the order of the tasks -> scalar.
+        """{task: logits (B, n_outputs)}, one target (B,) per task in the order of the tasks ->
+        scalar.
 
-        A target of NaN is a missing label: a task's loss is the mean over the images that have its label, and 0 without any.
+        A target of NaN is a missing label: a task's loss is the mean over the images that have its
+        label, and 0 without any.
         """
-        losses = [_over_labelled(task, outputs[task.name], y) for task, y in zip(self.tasks, targets, strict=True)]
+        losses = [
+            _over_labelled(task, outputs[task.name], y)
+            for task, y in zip(self.tasks, targets, strict=True)
+        ]
         return self.join(torch.stack(losses))
 
     def join(self, losses: Tensor) -> Tensor:
@@ -32,7 +38,9 @@ class JointLoss(nn.Module):
 def _over_labelled(task: Task, outputs: Tensor, target: Tensor) -> Tensor:
     known = ~target.isnan()
     outputs, target = outputs[known], target[known]
-    return task.loss(outputs, target) if len(target) else outputs.sum()  # of nothing: 0, with gradients of 0
+    return (
+        task.loss(outputs, target) if len(target) else outputs.sum()
+    )  # of nothing: 0, with gradients of 0
 
 
 class FixedScales(JointLoss):
@@ -53,11 +61,12 @@ class EqualWeights(JointLoss):
 
 
 class Uncertainty(JointLoss):
-    """Learned weights: the mean of exp(-s_t) L_t + s_t / 2, where s_t is the log variance of task t.
+    """Learned weights: the mean of exp(-s_t) L_t + s_t / 2, where s_t is the log variance of task
+    t.
 
-    Kendall, Gal and Cipolla (CVPR 2018), in its form for cross-entropies, which is the larger part of each of our
-    losses. The best s_t for a loss of L is log(2 L): weights follow the losses, so each task comes to have the same say.
-    A batch without a label of a task says nothing of its s_t.
+    Kendall, Gal and Cipolla (CVPR 2018), in its form for cross-entropies, which is the larger part
+    of each of our losses. The best s_t for a loss of L is log(2 L): weights follow the losses, so
+    each task comes to have the same say. A batch without a label of a task says nothing of its s_t.
     """
 
     def __init__(self, tasks: tuple[Task, ...]):
@@ -65,7 +74,9 @@ class Uncertainty(JointLoss):
         self.log_variances = nn.Parameter(torch.zeros(len(tasks)))
 
     def join(self, losses: Tensor) -> Tensor:
-        return (torch.exp(-self.log_variances) * losses + self.log_variances / 2 * (losses > 0)).mean()
+        return (
+            torch.exp(-self.log_variances) * losses + self.log_variances / 2 * (losses > 0)
+        ).mean()
 
 
 _CLASSES = {"fixed": FixedScales, "equal": EqualWeights, "uncertainty": Uncertainty}

@@ -29,21 +29,25 @@ def train(
 ) -> ModelInfo:
     """Train on the images of the train split; write model file and history into `output`.
 
-    `images` is the table of `data.read_folder`; each loss is over the images that have its label. After each epoch
-    `<name>.resume.pt` holds all that `resume` needs; it is removed at the end. A resumed training continues as if never
-    stopped. `cache` is a folder for decoded images.
+    `images` is the table of `data.read_images`; each loss is over the images that have its label.
+    After each epoch `<name>.resume.pt` holds all that `resume` needs; it is removed at the end. A
+    resumed training continues as if never stopped. `cache` is a folder for decoded images.
     """
     started = time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
     progress_file = output / f"{config.name}.resume.pt"
     if progress_file.exists() and not resume:
-        raise FaceMTLError(f"{progress_file} is of an interrupted training. Go on with --resume, or delete it to start anew.")
+        raise FaceMTLError(
+            f"{progress_file} is of an interrupted training. Go on with --resume, or delete it to start anew."
+        )
     learner = face_learner(config, images, cache=cache, device=device, is_new=not resume)
     where = learner.dls.device
     keeper = KeepProgress(config, progress_file, output / f"{config.name}.history.csv")
     done = keeper.restore(learner) if resume else 0
     if progress and where.type == "cpu":
-        print(f"Training {config.name} on {torch.get_num_threads()} CPU threads, {precision(where)}")
+        print(
+            f"Training {config.name} on {torch.get_num_threads()} CPU threads, {precision(where)}"
+        )
     before = 0
     with nullcontext() if progress else learner.no_bar():
         for frozen, epochs in config.phases:
@@ -52,7 +56,9 @@ def train(
             if done < before + epochs:
                 rates = [config.lr, config.head_lr * (2 if frozen else 1)]
                 start = max(0, done - before)
-                learner.fit_one_cycle(epochs, rates, pct_start=config.warmup, cbs=keeper, start_epoch=start)
+                learner.fit_one_cycle(
+                    epochs, rates, pct_start=config.warmup, cbs=keeper, start_epoch=start
+                )
             before += epochs
     learner.running_mean.keep(learner)
     info = ModelInfo(
@@ -77,17 +83,27 @@ def train(
 
 
 def interrupted_config(config: TrainConfig, output: Path) -> TrainConfig:
-    """The settings that the interrupted training of the same tasks had; `config` where there is none that can be read."""
+    """The settings that the interrupted training of the same tasks had; `config` where there is
+    none that can be read.
+    """
     try:
-        state = torch.load(output / f"{config.name}.resume.pt", map_location="cpu", weights_only=True, mmap=True)
+        state = torch.load(
+            output / f"{config.name}.resume.pt", map_location="cpu", weights_only=True, mmap=True
+        )
         return TrainConfig.of_plain(state["config"])
     except Exception:  # `train` says what is wrong
         return config
 
 
-def find_learning_rate(config: TrainConfig, images: pd.DataFrame, *, cache: Path | None = None, device: str = "auto") -> float:
-    """fastai's learning-rate finder (Smith, 2017): the 'valley' of the loss over growing rates of backbone and heads."""
+def find_learning_rate(
+    config: TrainConfig, images: pd.DataFrame, *, cache: Path | None = None, device: str = "auto"
+) -> float:
+    """fastai's learning-rate finder (Smith, 2017): the 'valley' of the loss over growing rates of
+    backbone and heads.
+    """
     learner = face_learner(config, images, cache=cache, device=device)
-    with tempfile.TemporaryDirectory() as folder:  # the finder keeps the weights on disk while it spoils them
+    with (
+        tempfile.TemporaryDirectory() as folder
+    ):  # the finder keeps the weights on disk while it spoils them
         learner.path = Path(folder)
         return float(learner.lr_find(show_plot=False).valley)

@@ -6,7 +6,7 @@ from threading import Lock
 import numpy as np
 import pandas as pd
 
-from ..evaluation import metrics_of
+from ..evaluation.validation import metrics_of
 from ..inference.predictor import APPROACHES, Predictor, in_words
 
 AT_ONCE = 16  # faces whose crops are in memory together
@@ -14,14 +14,19 @@ KEEP = 1000  # faces whose answers are remembered with all probabilities, about 
 
 
 class Answers:
-    """The predictions of faces that are named: the saved `results`, where they are of these models, those `of_composites`, and
-    what was asked for.
+    """The predictions of faces that are named: the saved `results`, where they are of these models,
+    those `of_composites`, and what was asked for.
 
-    Crops are the same for everybody, and so are the answers: who draws a face that somebody has seen does not wait for
-    models. What a visitor uploads is never in here.
+    Crops are the same for everybody, and so are the answers: who draws a face that somebody has
+    seen does not wait for models. What a visitor uploads is never in here.
     """
 
-    def __init__(self, predictor: Predictor, results: pd.DataFrame | None = None, of_composites: pd.DataFrame | None = None):
+    def __init__(
+        self,
+        predictor: Predictor,
+        results: pd.DataFrame | None = None,
+        of_composites: pd.DataFrame | None = None,
+    ):
         self.predictor = predictor
         names = [[task.name for task in predictor.tasks], [a.name for a in APPROACHES]]
         self._known = pd.DataFrame(columns=pd.MultiIndex.from_product(names), dtype=float)
@@ -32,18 +37,28 @@ class Answers:
         if of_composites is not None and len(of_composites):
             self._take(of_composites)
 
-    def of(self, names: Sequence[str], crops: Callable[[list[int]], Sequence[np.ndarray]]) -> pd.DataFrame:
-        """A row per name, in their order, with a column per (task, approach); `crops` makes those of the given positions."""
+    def of(
+        self, names: Sequence[str], crops: Callable[[list[int]], Sequence[np.ndarray]]
+    ) -> pd.DataFrame:
+        """A row per name, in their order, with a column per (task, approach); `crops` makes those
+        of the given positions.
+        """
         missing = [i for i, name in enumerate(names) if name not in self._known.index]
         for start in range(0, len(missing), AT_ONCE):
             positions = missing[start : start + AT_ONCE]
-            self._take(self.predictor.predict(crops(positions), [names[i] for i in positions]).table)
+            self._take(
+                self.predictor.predict_crops(crops(positions), [names[i] for i in positions]).table
+            )
         return self._known.loc[list(names)]
 
-    def in_words(self, names: Sequence[str], crops: Callable[[list[int]], Sequence[np.ndarray]]) -> list[list[dict]]:
-        """As `predictor.in_words`, per name: with the probability of every label, which saved results do not hold."""
+    def in_words(
+        self, names: Sequence[str], crops: Callable[[list[int]], Sequence[np.ndarray]]
+    ) -> list[list[dict]]:
+        """As `predictor.in_words`, per name: with the probability of every label, which saved
+        results do not hold.
+        """
         missing = [i for i, name in enumerate(names) if name not in self._in_words]
-        predictions = self.predictor.predict(crops(missing), faces=range(len(missing)))
+        predictions = self.predictor.predict_crops(crops(missing), faces=range(len(missing)))
         self._in_words.update(zip((names[i] for i in missing), in_words(predictions), strict=True))
         found = [self._in_words[name] for name in names]
         for name in list(self._in_words)[:-KEEP]:
@@ -51,17 +66,27 @@ class Answers:
         return found
 
     def _take(self, table: pd.DataFrame) -> None:
-        """Remember those of whom it tells everything: of a face without some label, results lack that prediction."""
-        wide = table.pivot_table("prediction", "image", ["task", "approach"]).reindex(columns=self._known.columns).dropna()
+        """Remember those of whom it tells everything: of a face without some label, results lack
+        that prediction.
+        """
+        wide = (
+            table.pivot_table("prediction", "image", ["task", "approach"])
+            .reindex(columns=self._known.columns)
+            .dropna()
+        )
         with self._taking:
             new = wide[~wide.index.isin(self._known.index)]
             self._known = pd.concat([self._known, new]) if len(self._known) else new
 
 
 def are_results_of(predictor: Predictor, results: pd.DataFrame) -> bool:
-    """Whether saved results are of these very models, whose files hold the metrics that were measured then."""
+    """Whether saved results are of these very models, whose files hold the metrics that were
+    measured then.
+    """
     for loaded in predictor.models:
         noted, found = loaded.info.metrics, metrics_of(loaded, results)
-        if noted.keys() != found.keys() or not np.allclose([*noted.values()], [*found.values()], atol=0.01):
+        if noted.keys() != found.keys() or not np.allclose(
+            [*noted.values()], [*found.values()], atol=0.01
+        ):
             return False
     return True

@@ -1,4 +1,6 @@
-"""Which faces are drawn, and from where: the dataset's validation images where it is installed, else composites."""
+"""Which faces are drawn, and from where: the dataset's validation images where it is installed,
+else composites.
+"""
 
 import asyncio
 import random
@@ -11,23 +13,27 @@ from urllib.parse import urlencode
 import numpy as np
 import pandas as pd
 
-from ..data import VALIDATION, read_folder
+from ..data.labels_csv import csv_of
+from ..data.reading import VALIDATION, read_images
 from ..errors import FaceMTLError
 from ..faces import Face, open_image, whole
 from ..inference.predictor import MULTI, SINGLE
-from ..own_faces import csv_of
 from ..tasks import AGE, TASKS, Classification, Task
 from .answers import Answers
 
 MAX_SEED = 999_999
 ANY = -1  # in place of a label's index
-AGREEMENTS = {"any": "agreeing or not", "agree": f"both agree (age ± {AGE.near} {AGE.unit})", "differ": "they disagree"}
+AGREEMENTS = {
+    "any": "agreeing or not",
+    "agree": f"both agree (age ± {AGE.near} {AGE.unit})",
+    "differ": "they disagree",
+}
 ORDERS = {"chance": "by chance", "hardest": "largest age errors", "apart": "ages furthest apart"}
 CLASSES = tuple(task for task in TASKS if isinstance(task, Classification))
 
 
 @dataclass(frozen=True)
-class Wish:
+class FaceFilter:
     """Which faces a visitor wants to see, in which order, and which sheet of them."""
 
     seed: int
@@ -40,8 +46,10 @@ class Wish:
     order: str = "chance"
 
     @classmethod
-    def read(cls, values: Mapping[str, object]) -> "Wish":
-        """From a link's parameters, or from what somebody chose; what makes no sense is as if it had not been said."""
+    def read(cls, values: Mapping[str, object]) -> "FaceFilter":
+        """From a link's parameters, or from what somebody chose; what makes no sense is as if it
+        had not been said.
+        """
         ends = (("low", AGE.low), ("high", AGE.high))
         low, high = sorted(_whole(values.get(name), AGE.low, AGE.high, end) for name, end in ends)
         return cls(
@@ -51,20 +59,35 @@ class Wish:
             high=high,
             agreement=agreement if (agreement := values.get("agreement")) in AGREEMENTS else "any",
             order=order if (order := values.get("order")) in ORDERS else "chance",
-            **{task.name: _whole(values.get(task.name), 0, len(task.labels) - 1, ANY) for task in CLASSES},
+            **{
+                task.name: _whole(values.get(task.name), 0, len(task.labels) - 1, ANY)
+                for task in CLASSES
+            },
         )
 
     def query(self) -> str:
         """The link's parameters: the seed, and what differs from any face."""
-        said = {f.name: getattr(self, f.name) for f in fields(self) if f.name == "seed" or getattr(self, f.name) != f.default}
+        said = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name == "seed" or getattr(self, f.name) != f.default
+        }
         return f"?{urlencode(said)}"
 
     def said(self, tasks: Sequence[Task] = TASKS) -> str:
-        """What limits the choice, in words, as it was understood: "ages 10 to 90, female"; empty where nothing does."""
-        ages = [f"ages {self.low} to {self.high}"] if (self.low, self.high) != (AGE.low, AGE.high) else []
+        """What limits the choice, in words, as it was understood: "ages 10 to 90, female"; empty
+        where nothing does.
+        """
+        ages = (
+            [f"ages {self.low} to {self.high}"]
+            if (self.low, self.high) != (AGE.low, AGE.high)
+            else []
+        )
         chosen = [(task, getattr(self, task.name)) for task in CLASSES if task in tasks]
         classes = [task.words(index) for task, index in chosen if index != ANY]
-        return ", ".join([*ages, *classes, *([AGREEMENTS[self.agreement]] if self.agreement != "any" else [])])
+        return ", ".join(
+            [*ages, *classes, *([AGREEMENTS[self.agreement]] if self.agreement != "any" else [])]
+        )
 
     @property
     def needs_predictions(self) -> bool:
@@ -82,7 +105,9 @@ def _whole(value: object, low: int, high: int, otherwise: int) -> int:
 
 @dataclass(frozen=True)
 class LabelledFace:
-    """A face with what the dataset says of it: {task name: value}; what it says nothing of is not in there."""
+    """A face with what the dataset says of it: {task name: value}; what it says nothing of is not
+    in there.
+    """
 
     face: Face
     labels: dict[str, float]
@@ -94,13 +119,17 @@ class FacePool:
 
     def __init__(self, table: pd.DataFrame, *, are_composites: bool, name: str = "UTKFace"):
         self.table, self.are_composites, self.name = table, are_composites, name
-        self.predictions: pd.DataFrame | None = None  # a row per row of `table`, columns (task, approach); see `learn`
+        self.predictions: pd.DataFrame | None = (
+            None  # a row per row of `table`, columns (task, approach); see `learn`
+        )
 
     @classmethod
     def open(cls, dataset: Path, composites: Path) -> "FacePool":
-        """Never fails where the composites are there: a missing or damaged dataset means composites."""
+        """Never fails where the composites are there: a missing or damaged dataset means
+        composites.
+        """
         try:
-            table, _ = read_folder(dataset, progress=False)
+            table, _ = read_images(dataset, progress=False)
             table = table[table["split"] == VALIDATION].reset_index(drop=True)
             if not table.empty:
                 own = csv_of(dataset)
@@ -111,7 +140,7 @@ class FacePool:
 
     @classmethod
     def of_composites(cls, folder: Path) -> "FacePool":
-        return cls(read_folder(folder, progress=False)[0], are_composites=True)
+        return cls(read_images(folder, progress=False)[0], are_composites=True)
 
     @property
     def names(self) -> list[str]:
@@ -126,7 +155,9 @@ class FacePool:
         return f"Drawn from {len(self.table):,} validation images of {self.name}, which no model was trained on."
 
     def learn(self, answers: Answers) -> None:
-        """Have all faces' predictions at hand, which takes long where they are neither saved nor remembered."""
+        """Have all faces' predictions at hand, which takes long where they are neither saved nor
+        remembered.
+        """
 
         def crops(positions: list[int]) -> list[np.ndarray]:
             return [whole(open_image(Path(self.table["file"][i]))).crop for i in positions]
@@ -134,15 +165,19 @@ class FacePool:
         if self.predictions is None:
             self.predictions = answers.of(self.names, crops).reset_index(drop=True)
 
-    def select(self, wish: Wish, tasks: Sequence[Task] = TASKS) -> np.ndarray:
-        """The rows of `table` that are as wished, in the wished order. Of `tasks` that are not shown nothing is asked."""
+    def select(self, wish: FaceFilter, tasks: Sequence[Task] = TASKS) -> np.ndarray:
+        """The rows of `table` that are as wished, in the wished order. Of `tasks` that are not
+        shown nothing is asked.
+        """
         chosen = aged(self.table["age"], wish.low, wish.high)
         for task in CLASSES:
             if task in tasks and getattr(wish, task.name) != ANY:
                 chosen &= self.table[task.column] == getattr(wish, task.name)
         shuffled = np.random.default_rng(wish.seed).permutation(len(self.table))
         if wish.agreement != "any":
-            agree = [t.hits(*(self.predictions[t.name, a.name] for a in (SINGLE, MULTI))) for t in tasks]
+            agree = [
+                t.hits(*(self.predictions[t.name, a.name] for a in (SINGLE, MULTI))) for t in tasks
+            ]
             chosen &= np.logical_and.reduce(agree) == (wish.agreement == "agree")
         found = shuffled[chosen.to_numpy()[shuffled]]
         if wish.order == "chance" or AGE.name not in self.predictions:
@@ -153,7 +188,7 @@ class FacePool:
             amount = ages.sub(self.table["age"], axis=0).abs().mean(axis=1)
         return found[np.argsort(-amount.to_numpy()[found], kind="stable")]
 
-    def draw(self, n: int, wish: Wish, tasks: Sequence[Task] = TASKS) -> list[LabelledFace]:
+    def draw(self, n: int, wish: FaceFilter, tasks: Sequence[Task] = TASKS) -> list[LabelledFace]:
         """The `n` faces of the wished sheet (fewer on the last one, none beyond it)."""
         positions = self.select(wish, tasks)[wish.sheet * n :]
         drawn = self._read(positions, n)
@@ -162,7 +197,9 @@ class FacePool:
         return drawn
 
     def of_images(self, images: Sequence[str], n: int) -> list[LabelledFace]:
-        """The first `n` faces of these images, keyed by the first 16 digits of their hashes; what is not here is left out."""
+        """The first `n` faces of these images, keyed by the first 16 digits of their hashes; what
+        is not here is left out.
+        """
         positions = {key: i for i, key in enumerate(self.names)}
         return self._read([positions[key] for key in images if key in positions], n)
 
@@ -186,20 +223,28 @@ class FacePool:
                 face = whole(open_image(Path(row["file"])))
             except FaceMTLError:
                 continue  # damaged or gone since the folder was read: there are others
-            labels = {task.name: float(row[task.column]) for task in TASKS if pd.notna(row[task.column])}
+            labels = {
+                task.name: float(row[task.column]) for task in TASKS if pd.notna(row[task.column])
+            }
             drawn.append(LabelledFace(face, labels, row["sha256"][:16]))
         return drawn
 
 
 def aged(ages: pd.Series, low: float, high: float) -> pd.Series:
-    """Which of these ages are from `low` to `high`; without such a limit also those that are missing."""
+    """Which of these ages are from `low` to `high`; without such a limit also those that are
+    missing.
+    """
     return ages.between(low, high) | (ages.isna() & (low <= AGE.low) & (high >= AGE.high))
 
 
 def ready(pool: "Future[FacePool]") -> FacePool:
-    """The faces. FaceMTLError while they are still being read: who waits for them must not keep others from the models."""
+    """The faces. FaceMTLError while they are still being read: who waits for them must not keep
+    others from the models.
+    """
     if not pool.done():
-        raise FaceMTLError("The faces are still being read, as after every start of the app. Try again in a moment.")
+        raise FaceMTLError(
+            "The faces are still being read, as after every start of the app. Try again in a moment."
+        )
     return pool.result()
 
 

@@ -1,4 +1,6 @@
-"""What every answer of the server tells the browser: to ask no other host, and to take no file for what it is not."""
+"""What every answer of the server tells the browser: to ask no other host, and to take no file for
+what it is not.
+"""
 
 from collections.abc import Awaitable, Callable
 
@@ -33,7 +35,10 @@ class WithHeaders:
             if message["type"] == "http.response.start":
                 ours = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
                 names = {name for name, _ in ours}
-                message["headers"] = [*(h for h in message.get("headers", []) if h[0].lower() not in names), *ours]
+                message["headers"] = [
+                    *(h for h in message.get("headers", []) if h[0].lower() not in names),
+                    *ours,
+                ]
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

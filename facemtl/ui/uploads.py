@@ -1,4 +1,6 @@
-"""Where uploads lie, and that they do not lie there for long, whatever becomes of the process that received them."""
+"""Where uploads lie, and that they do not lie there for long, whatever becomes of the process that
+received them.
+"""
 
 import os
 import stat
@@ -8,7 +10,7 @@ import time
 from functools import cache
 from pathlib import Path
 
-from ..data import temporary
+from ..files import temporary
 
 KEEP = 120  # seconds until an uploaded file is deleted
 EVERY = 30  # seconds between two looks for such files
@@ -16,7 +18,9 @@ EVERY = 30  # seconds between two looks for such files
 
 @cache
 def folder() -> Path:
-    """This user's own. It is the same after a restart, so that what a killed process left behind is found."""
+    """This user's own. It is the same after a restart, so that what a killed process left behind is
+    found.
+    """
     path = temporary("uploads")
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
@@ -26,7 +30,9 @@ def folder() -> Path:
 
 
 def sweep(path: Path, age: float = KEEP) -> None:
-    """Delete all below it that has not been touched for `age` seconds: whole uploads, broken-off ones, empty folders."""
+    """Delete all below it that has not been touched for `age` seconds: whole uploads, broken-off
+    ones, empty folders.
+    """
     oldest = time.time() - age
     for directory, _, files in os.walk(path, topdown=False):
         for name in files:

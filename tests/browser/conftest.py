@@ -34,7 +34,10 @@ def browser() -> Iterator[Browser]:
 
 def _works(path: str | None) -> bool:
     """Ubuntu's chromium-browser may be a stub that only says how to install the real one."""
-    return path is not None and subprocess.run([path, "--version"], capture_output=True).returncode == 0
+    return (
+        path is not None
+        and subprocess.run([path, "--version"], capture_output=True).returncode == 0
+    )
 
 
 @pytest.fixture(params=[{"width": 1440, "scheme": "light"}], ids=["1440-light"])
@@ -45,14 +48,23 @@ def look(request) -> dict:
 
 @pytest.fixture
 def page(browser, app, look) -> Iterator[Page]:
-    """A page of the app; the test fails on any console error or request to another host, also in others of its context."""
-    context = browser.new_context(viewport={"width": look["width"], "height": 900}, color_scheme=look["scheme"])
+    """A page of the app; the test fails on any console error or request to another host, also in
+    others of its context.
+    """
+    context = browser.new_context(
+        viewport={"width": look["width"], "height": 900}, color_scheme=look["scheme"]
+    )
     context.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
     faults = []
-    context.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    context.on(
+        "console", lambda message: faults.append(message.text) if message.type == "error" else None
+    )
     context.on("weberror", lambda error: faults.append(str(error.error)))
-    context.on("request", lambda request: faults.append(request.url) if _is_elsewhere(request.url, app) else None)
+    context.on(
+        "request",
+        lambda request: faults.append(request.url) if _is_elsewhere(request.url, app) else None,
+    )
     page = context.new_page()
     page.goto(f"{app}/?__theme={look['scheme']}")
     yield page

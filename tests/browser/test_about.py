@@ -14,7 +14,9 @@ def test_the_model_card_is_there_in_full(page):
     card = page.locator("#model-card")
     for heading in re.findall(r"^#+ (.+)$", CARD.replace("```", "\0").split("\0")[0], re.MULTILINE):
         expect(card.get_by_role("heading", name=heading)).to_be_visible()
-    expect(card.get_by_role("table")).to_have_count(len(re.findall(r"^\| --- ", CARD, re.MULTILINE)))
+    expect(card.get_by_role("table")).to_have_count(
+        len(re.findall(r"^\| --- ", CARD, re.MULTILINE))
+    )
     expect(card).to_contain_text("Article 5(1)(g)")
     expect(card).not_to_contain_text("<!--")
 
@@ -32,7 +34,9 @@ def test_no_link_leads_nowhere(page):
     support.choose_tab(page, "About")
     expect(page.locator("#model-card")).to_be_visible()
     expect(page.locator("#model-card a").first).to_be_attached()
-    links = page.locator("#model-card a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    links = page.locator("#model-card a").evaluate_all(
+        "links => links.map(link => link.getAttribute('href'))"
+    )
     assert links and all(link.startswith("https://") for link in links)
 
 
@@ -42,9 +46,14 @@ def test_privacy_is_said_and_tables_can_be_reached_by_the_keyboard(page):
     expect(page.locator("#model-card table").first).to_have_attribute("tabindex", "0")
 
 
-def test_who_hides_gender_and_race_reads_nothing_of_them_but_what_the_models_must_not_be_used_for(page):
+def test_who_hides_gender_and_race_reads_nothing_of_them_but_what_the_models_must_not_be_used_for(
+    page,
+):
     support.choose_tab(page, "About")
-    card, contents = page.locator("#model-card"), page.get_by_role("navigation", name="What is in the model card")
+    card, contents = (
+        page.locator("#model-card"),
+        page.get_by_role("navigation", name="What is in the model card"),
+    )
     expect(card.get_by_role("heading", name="Metrics")).to_be_visible()
     page.get_by_label("Hide gender and race").check()
     for heading in ("Metrics", "Data"):
@@ -54,6 +63,8 @@ def test_who_hides_gender_and_race_reads_nothing_of_them_but_what_the_models_mus
     misuse = "What they must not be used for"
     expect(card).to_contain_text("Article 5(1)(g)", use_inner_text=True)
     rest = card.inner_text().replace(card.locator(".prose", has_text=misuse).last.inner_text(), "")
-    assert "Recipe" in rest and not re.search(r"\b(gender|race|male|female|Black|Asian)\b", rest, re.IGNORECASE)
+    assert "Recipe" in rest and not re.search(
+        r"\b(gender|race|male|female|Black|Asian)\b", rest, re.IGNORECASE
+    )
     contents.get_by_role("link", name=misuse).click()
     expect(card.get_by_role("heading", name=misuse)).to_be_in_viewport()

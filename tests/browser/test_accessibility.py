@@ -1,4 +1,6 @@
-"""What axe-core finds in every tab: nothing serious, on a desktop in the light and on a phone in the dark."""
+"""What axe-core finds in every tab: nothing serious, on a desktop in the light and on a phone in
+the dark.
+"""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -22,7 +24,10 @@ def test_no_tab_has_a_serious_violation(page, look):
         expect(page.locator(ready).filter(visible=True).first).to_be_visible()
         for violation in Axe().run(page).response["violations"]:
             if violation["impact"] in ("serious", "critical"):
-                found += [(tab, violation["id"], node["target"], node["failureSummary"]) for node in violation["nodes"]]
+                found += [
+                    (tab, violation["id"], node["target"], node["failureSummary"])
+                    for node in violation["nodes"]
+                ]
     assert not found
 
 

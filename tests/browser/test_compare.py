@@ -18,7 +18,11 @@ def photo(tmp_path):
     """Three composites in a landscape, as a phone might have taken it."""
     canvas = Image.new("RGB", (1600, 1100), (120, 140, 150))
     files = support.composites(140)
-    for file, size, corner in ((files[70], 420, (200, 300)), (files[93], 300, (900, 420)), (files[3], 180, (1300, 500))):
+    for file, size, corner in (
+        (files[70], 420, (200, 300)),
+        (files[93], 300, (900, 420)),
+        (files[3], 180, (1300, 500)),
+    ):
         with Image.open(file) as face:
             canvas.paste(face.resize((size, size)), corner)
     canvas.save(tmp_path / "photo.jpg", quality=92)
@@ -26,7 +30,9 @@ def photo(tmp_path):
 
 
 def upload(page: Page, file) -> None:
-    expect(answer(page)).to_contain_text("What it cost")  # the face that greets visitors has been drawn
+    expect(answer(page)).to_contain_text(
+        "What it cost"
+    )  # the face that greets visitors has been drawn
     page.locator("#photo input[type=file]").set_input_files(file)
 
 
@@ -49,7 +55,9 @@ def test_bars_show_the_probability_of_every_label(page):
         if isinstance(task, Classification):
             for label in task.labels:
                 for approach in APPROACHES:
-                    bar = answer(page).get_by_role("img", name=re.compile(rf"^{label}, {approach.title}: \d+ %$"))
+                    bar = answer(page).get_by_role(
+                        "img", name=re.compile(rf"^{label}, {approach.title}: \d+ %$")
+                    )
                     expect(bar).to_have_count(1)
 
 
@@ -66,7 +74,9 @@ def test_an_uploaded_photo_is_answered_and_its_faces_can_be_chosen(page, photo):
     view = page.locator("#view")
     expect(view.get_by_role("button", name=re.compile(r"^Face \d$"))).to_have_count(3)
     expect(view).to_contain_text("face 1 of 3")
-    expect(answer(page).get_by_text(re.compile(r"^label \d+$"))).to_have_count(0)  # nobody knows the truth here
+    expect(answer(page).get_by_text(re.compile(r"^label \d+$"))).to_have_count(
+        0
+    )  # nobody knows the truth here
     first = page.get_by_alt_text("The crop that the models see").get_attribute("src")
     view.get_by_role("button", name="Face 3").click()
     expect(view).to_contain_text("face 3 of 3")
@@ -118,7 +128,13 @@ def by_mouse(page: Page, x: float, y: float, right: float, down: float) -> None:
 
 def by_finger(page: Page, x: float, y: float, right: float, down: float) -> None:
     browser = page.context.new_cdp_session(page)
-    for kind, share in (("touchStart", 0), ("touchMove", 0.2), ("touchMove", 0.6), ("touchMove", 1), ("touchEnd", None)):
+    for kind, share in (
+        ("touchStart", 0),
+        ("touchMove", 0.2),
+        ("touchMove", 0.6),
+        ("touchMove", 1),
+        ("touchEnd", None),
+    ):
         points = [] if share is None else [{"x": x + share * right, "y": y + share * down}]
         browser.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
@@ -143,7 +159,9 @@ def test_a_crop_can_be_dragged_and_resized(page, photo, drag):
     expect(crop).not_to_have_attribute("src", before)
     assert box.bounding_box()["width"] == pytest.approx(moved["width"] - 15, abs=2)
     before = crop.get_attribute("src")
-    drag(page, moved["x"] + 20, moved["y"] + 20, 5 - moved["x"], 0)  # far out of the photo, but on the page
+    drag(
+        page, moved["x"] + 20, moved["y"] + 20, 5 - moved["x"], 0
+    )  # far out of the photo, but on the page
     expect(crop).not_to_have_attribute("src", before)
     assert box.bounding_box()["x"] >= area["x"] - 1  # what is drawn of it stays on the photo
     expect(view).to_contain_text("face 1 of 3")
@@ -198,7 +216,9 @@ def test_a_photo_from_the_camera(page):
     expect(answer(page)).to_contain_text("What it cost")
     page.get_by_role("button", name="Capture from camera").click()
     page.get_by_role("button", name=re.compile("access|webcam", re.IGNORECASE)).first.click()
-    page.wait_for_function("document.querySelector('#photo video')?.readyState === 4")  # a person waits to see the picture
+    page.wait_for_function(
+        "document.querySelector('#photo video')?.readyState === 4"
+    )  # a person waits to see the picture
     page.get_by_role("button", name=re.compile("capture photo", re.IGNORECASE)).click()
     expect(answer(page)).to_contain_text("No face found")
 
@@ -212,9 +232,13 @@ def test_what_takes_long_says_so_and_comes_into_view(page):
     expect(closer(page)).to_be_in_viewport()
 
 
-@pytest.mark.parametrize("look", [{"width": 390, "scheme": "light"}], indirect=True, ids=["390-light"])
+@pytest.mark.parametrize(
+    "look", [{"width": 390, "scheme": "light"}], indirect=True, ids=["390-light"]
+)
 def test_nothing_moves_below_the_pointer_during_a_double_click(page):
-    """Not even where a short card takes the place of a long one, at the page's end: the second click hits the same button."""
+    """Not even where a short card takes the place of a long one, at the page's end: the second
+    click hits the same button.
+    """
     expect(answer(page)).to_contain_text("What it cost")
     page.evaluate("""() => {  // no scrolling is still under way when the next click comes
         const scroll = Element.prototype.scrollIntoView;
@@ -222,7 +246,9 @@ def test_nothing_moves_below_the_pointer_during_a_double_click(page):
     }""")
     page.locator("#where").click()
     expect(closer(page)).to_contain_text("occlusion sensitivity")
-    page.wait_for_function("document.querySelector('#closer').style.minHeight === ''")  # it has come into view
+    page.wait_for_function(
+        "document.querySelector('#closer').style.minHeight === ''"
+    )  # it has come into view
     page.evaluate("""() => {
         const button = document.querySelector('#where'), tops = window.tops = [];
         button.scrollIntoView({block: 'start'});
@@ -245,10 +271,14 @@ def test_a_screen_reader_hears_each_new_answer(page):
         upload(page, file)
         if said:
             expect(region).not_to_have_text(said[0])
-        expect(answer(page).locator(".glance tbody tr")).to_have_count(len(APPROACHES) + 1)  # nobody knows the truth
+        expect(answer(page).locator(".glance tbody tr")).to_have_count(
+            len(APPROACHES) + 1
+        )  # nobody knows the truth
         for i, approach in enumerate(APPROACHES):
             expect(region).to_contain_text(f"{approach.title}: ")
-            for value in answer(page).locator(".glance tbody tr").nth(i).locator("b").all_text_contents():
+            for value in (
+                answer(page).locator(".glance tbody tr").nth(i).locator("b").all_text_contents()
+            ):
                 expect(region).to_contain_text(value)
         said.append(region.text_content())
 
@@ -264,11 +294,18 @@ window.allJumps = () => new Promise((done) => requestAnimationFrame(() => reques
 
 
 @pytest.mark.parametrize(
-    "look", [{"width": w, "scheme": "light"} for w in (1440, 390)], indirect=True, ids=lambda v: v["width"]
+    "look",
+    [{"width": w, "scheme": "light"} for w in (1440, 390)],
+    indirect=True,
+    ids=lambda v: v["width"],
 )
 def test_nothing_jumps_while_a_page_loads(page, app):
-    """Cumulative layout shift below 0.1, which web.dev calls good; also where another visitor keeps the models busy."""
-    expect(answer(page)).to_contain_text("What it cost")  # else that answer would keep the next page waiting
+    """Cumulative layout shift below 0.1, which web.dev calls good; also where another visitor keeps
+    the models busy.
+    """
+    expect(answer(page)).to_contain_text(
+        "What it cost"
+    )  # else that answer would keep the next page waiting
     page.add_init_script(JUMPS)
     page.goto(app)
     expect(answer(page)).to_contain_text("What it cost")
@@ -298,18 +335,30 @@ def test_where_it_looks_is_shown_on_demand(page):
     page.get_by_role("button", name="Where does it look?").click()
     for task in TASKS:
         for approach in APPROACHES:
-            expect(closer(page).get_by_alt_text(re.compile(f"^{task.title}, {approach.title}: "))).to_be_visible()
+            expect(
+                closer(page).get_by_alt_text(re.compile(f"^{task.title}, {approach.title}: "))
+            ).to_be_visible()
     expect(closer(page)).to_contain_text("occlusion sensitivity")
     for width in (1440, 920, 768, 390):  # all maps are of one size, whatever the words below them
         page.set_viewport_size({"width": width, "height": 900})
-        assert len({round(image.bounding_box()["width"]) for image in closer(page).get_by_role("img").all()}) == 1
+        assert (
+            len(
+                {
+                    round(image.bounding_box()["width"])
+                    for image in closer(page).get_by_role("img").all()
+                }
+            )
+            == 1
+        )
 
 
 def test_how_steady_it_is_is_shown_on_demand_and_goes_with_its_face(page):
     expect(answer(page)).to_contain_text("What it cost")
     page.get_by_role("button", name="How steady is it?").click()
     for task in TASKS:
-        expect(closer(page).get_by_role("row", name=re.compile(f"^{task.title}"))).to_contain_text("12 views")
+        expect(closer(page).get_by_role("row", name=re.compile(f"^{task.title}"))).to_contain_text(
+            "12 views"
+        )
     page.get_by_role("button", name="Random face").click()
     expect(closer(page)).not_to_contain_text("views")
 
@@ -317,14 +366,19 @@ def test_how_steady_it_is_is_shown_on_demand_and_goes_with_its_face(page):
 def test_the_result_can_be_taken_along_as_picture_and_numbers(page, tmp_path):
     expect(answer(page)).to_contain_text("What it cost")
     page.get_by_role("button", name="Save the result").click()
-    for link, name in (("Download the picture", "facemtl.png"), ("Download all numbers (JSON)", "facemtl.json")):
+    for link, name in (
+        ("Download the picture", "facemtl.png"),
+        ("Download all numbers (JSON)", "facemtl.json"),
+    ):
         with page.expect_download() as download:
             page.get_by_role("link", name=link).click()
         assert download.value.suggested_filename == name
         download.value.save_as(tmp_path / name)
     with Image.open(tmp_path / "facemtl.png") as picture:
         picture.load()
-    shown = {value["answer"] for value in json.loads((tmp_path / "facemtl.json").read_text())["answers"]}
+    shown = {
+        value["answer"] for value in json.loads((tmp_path / "facemtl.json").read_text())["answers"]
+    }
     assert shown & {"male", "female"} and any("years" in value for value in shown)
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from facemtl import description
+from facemtl.data import summary as description
 from tests import support
 
 COUNTS, PROBLEMS = description.load(support.ROOT / "assets" / "dataset")
@@ -21,7 +21,9 @@ def test_it_says_how_many_faces_there_are_and_what_is_wrong(page):
     expect(page.get_by_text(f"{COUNTS['n'].sum():,} different images of faces")).to_be_visible()
     for row in PROBLEMS.itertuples():
         name = re.sub(r"^(\w+) differs", r"Copies that disagree on \1", row.problem).capitalize()
-        expect(page.get_by_role("row", name=name).filter(visible=True)).to_contain_text(f"{row.n:,}")
+        expect(page.get_by_role("row", name=name).filter(visible=True)).to_contain_text(
+            f"{row.n:,}"
+        )
 
 
 def test_figures_are_drawn(page):
@@ -34,7 +36,9 @@ def test_the_averages_are_shown_and_said(page):
     pictures = page.locator("#atlas img")
     expect(pictures).to_have_count(len(support.composites()))
     expect(page.get_by_alt_text("Composite: female, Asian, 1 year")).to_be_visible()
-    page.wait_for_function("[...document.querySelectorAll('#atlas img')].every((one) => one.naturalWidth > 40)")
+    page.wait_for_function(
+        "[...document.querySelectorAll('#atlas img')].every((one) => one.naturalWidth > 40)"
+    )
 
 
 def test_what_is_sensitive_can_be_hidden(page):
@@ -46,7 +50,9 @@ def test_what_is_sensitive_can_be_hidden(page):
     expect(page.get_by_role("heading", name="How old are the faces?")).to_be_visible()
 
 
-@pytest.mark.parametrize("look", [{"width": 390, "scheme": "dark"}], ids=["390-dark"], indirect=True)
+@pytest.mark.parametrize(
+    "look", [{"width": 390, "scheme": "dark"}], ids=["390-dark"], indirect=True
+)
 def test_nothing_sticks_out_of_a_phone(page):
     open_tab(page)
     expect(page.locator("#atlas img").first).to_be_visible()

@@ -1,4 +1,6 @@
-"""One core behind all doors: the page, the endpoint and the command line give the same answers to the same photo."""
+"""One core behind all doors: the page, the endpoint and the command line give the same answers to
+the same photo.
+"""
 
 import base64
 import json
@@ -10,11 +12,15 @@ from facemtl import cli
 from tests.odd_files import scene
 
 
-def test_the_page_the_endpoint_and_the_command_line_say_the_same_to_the_last_digit(page, app, tmp_path):
+def test_the_page_the_endpoint_and_the_command_line_say_the_same_to_the_last_digit(
+    page, app, tmp_path
+):
     photo = tmp_path / "photo.jpg"
     scene((5000, 3600), (400, 900, 1700), (2800, 1300, 1500)).save(photo, quality=92)
 
-    told = Client(app, verbose=False, httpx_kwargs={"timeout": 60}).predict(handle_file(photo), api_name="/predict")["faces"]
+    told = Client(app, verbose=False, httpx_kwargs={"timeout": 60}).predict(
+        handle_file(photo), api_name="/predict"
+    )["faces"]
     assert len(told) == 2
 
     assert cli.main(["predict", str(photo), "--json", str(tmp_path / "out.json")]) == 0
@@ -32,4 +38,6 @@ def test_the_page_the_endpoint_and_the_command_line_say_the_same_to_the_last_dig
         page.get_by_role("button", name="Save the result").press("Enter")
         link = page.get_by_role("link", name="Download all numbers (JSON)").get_attribute("href")
         saved = json.loads(base64.b64decode(link.partition("base64,")[2]))["answers"]
-        assert [{key: value for key, value in answer.items() if key != "label"} for answer in saved] == face["answers"]
+        assert [
+            {key: value for key, value in answer.items() if key != "label"} for answer in saved
+        ] == face["answers"]

@@ -31,7 +31,9 @@ def test_the_models_answer_after_the_visitor_and_are_scored_alike(page):
     expect(score).to_contain_text("1 face so far")
     label = int(re.search(r"The label says (\d+)", result.inner_text())[1])
     expect(result).to_contain_text(f"{abs(70 - label)}.0 off")
-    expect(page.get_by_role("button", name="Next face")).to_be_focused()  # the keyboard goes on where it was
+    expect(
+        page.get_by_role("button", name="Next face")
+    ).to_be_focused()  # the keyboard goes on where it was
     page.get_by_role("button", name="Next face").press("Enter")
     expect(page.locator("#guess-face")).to_contain_text("Face 2 of 10")
     expect(page.locator("#guess input[type=range]")).to_be_focused()
@@ -50,7 +52,9 @@ def test_ten_faces_are_a_game(page):
         if number < 10:
             page.get_by_role("button", name="Next face").click()
     expect(page.locator("#guess-score")).to_contain_text("That was the last face")
-    expect(page.get_by_role("table", name="All faces of this game").locator("tbody tr")).to_have_count(10)
+    expect(
+        page.get_by_role("table", name="All faces of this game").locator("tbody tr")
+    ).to_have_count(10)
     page.get_by_role("button", name="Play again").click()
     expect(page.locator("#guess-face")).to_contain_text("Face 1 of 10")
     expect(page.locator("#guess-score")).not_to_contain_text("years")

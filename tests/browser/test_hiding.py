@@ -23,7 +23,11 @@ def check(page: Page, anything: bool) -> None:
         tile.locator(".sr-only").text_content() for tile in page.locator(".tile").all()
     )
     assert bool(SENSITIVE.search(said)) is anything
-    places = (("Compare", "#answer", "Age"), ("Validation", "#metrics", "Age"), ("Training", "#findings", "So one model"))
+    places = (
+        ("Compare", "#answer", "Age"),
+        ("Validation", "#metrics", "Age"),
+        ("Training", "#findings", "So one model"),
+    )
     for tab, place, known in places:
         support.choose_tab(page, tab)
         expect(page.locator(place)).to_be_visible()

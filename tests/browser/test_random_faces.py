@@ -24,10 +24,13 @@ def test_twelve_faces_with_truth_and_both_predictions(page):
     open_tab(page)
     for name in spoken(page):
         assert re.search(
-            r"label (fe)?male, \w+, \d+ years?\. Three single-task models: .*years?; One multi-task model: .*years?", name
+            r"label (fe)?male, \w+, \d+ years?\. Three single-task models: .*years?; One multi-task model: .*years?",
+            name,
         )
     expect(page.locator("#grid")).to_contain_text("Composites")
-    expect(page.locator("#grid")).to_contain_text(re.compile(r"Mean age error on these 12 faces: \d+\.\d years"))
+    expect(page.locator("#grid")).to_contain_text(
+        re.compile(r"Mean age error on these 12 faces: \d+\.\d years")
+    )
 
 
 def test_new_faces_are_others(page):
@@ -82,7 +85,9 @@ def test_a_link_to_a_later_page_opens_that_page(page, app):
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_text("Page 2 of")).to_be_visible()
     second = spoken(page)
-    page = support.reopened(page, f"{app}/{page.get_by_role('link', name='Link to these faces').get_attribute('href')}")
+    page = support.reopened(
+        page, f"{app}/{page.get_by_role('link', name='Link to these faces').get_attribute('href')}"
+    )
     expect(page.get_by_text("Page 2 of")).to_be_visible()
     assert spoken(page) == second
 
@@ -133,15 +138,21 @@ def test_faces_can_be_chosen_and_the_choice_is_in_the_link(page, app, browser):
     type_age(page, "Age from", 20)
     type_age(page, "Age to", 39)
     page.get_by_role("button", name="Show these").click()
-    expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute("href", re.compile("low=20&high=39"))
+    expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute(
+        "href", re.compile("low=20&high=39")
+    )
     assert all(20 <= age <= 39 for age in ages(page))
     choose(page, "Gender", "female")
-    expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute("href", re.compile("low=20.*gender=1"))
+    expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute(
+        "href", re.compile("low=20.*gender=1")
+    )
     assert all("label female" in name for name in spoken(page))
     shown = spoken(page)
     somebody = browser.new_page()
     somebody.set_default_timeout(60_000)
-    somebody.goto(f"{app}/{page.get_by_role('link', name='Link to these faces').get_attribute('href')}")
+    somebody.goto(
+        f"{app}/{page.get_by_role('link', name='Link to these faces').get_attribute('href')}"
+    )
     expect(faces(somebody).first).to_be_visible()
     assert spoken(somebody) == shown
     somebody.close()
@@ -167,10 +178,15 @@ def test_the_hardest_come_first_and_pages_can_be_turned(page):
     open_tab(page)
     open_wishes(page)
     choose(page, "Order", "largest age errors")
-    expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute("href", re.compile("order=hardest"))
+    expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute(
+        "href", re.compile("order=hardest")
+    )
 
     def error() -> float:
-        words = re.search(r"faces: (\d+\.\d) years by three models and (\d+\.\d)", page.locator("#grid").inner_text())
+        words = re.search(
+            r"faces: (\d+\.\d) years by three models and (\d+\.\d)",
+            page.locator("#grid").inner_text(),
+        )
         return (float(words[1]) + float(words[2])) / 2
 
     first = error()

@@ -1,4 +1,6 @@
-"""What takes long in Compare can be stopped. Here it takes until the test lets it go on, whatever the machine's speed."""
+"""What takes long in Compare can be stopped. Here it takes until the test lets it go on, whatever
+the machine's speed.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +57,9 @@ def test_what_takes_long_can_be_stopped_and_asked_for_again(page, go_on):
     page.wait_for_function("window.stopped")
     expect(closer).not_to_contain_text("One moment")
     go_on.touch()
-    page.get_by_role("button", name="How steady is it?").press("Enter")  # the page still scrolls: a pointer may miss
+    page.get_by_role("button", name="How steady is it?").press(
+        "Enter"
+    )  # the page still scrolls: a pointer may miss
     expect(closer).to_contain_text("12 views")
     assert not any("occlusion sensitivity" in said for said in page.evaluate("window.said"))
     for _ in range(2):

@@ -2,9 +2,10 @@
 
 from playwright.sync_api import Page, expect
 
-from facemtl import cli, cost
-from facemtl.report import overall
+from facemtl import cli
+from facemtl.evaluation import cost
 from facemtl.tasks import TASKS, task_named
+from research.report import overall
 from tests import support
 
 MEASURED = support.ROOT / "assets" / "validation"
@@ -26,7 +27,9 @@ def test_the_answer_is_the_measured_one_in_plain_words(page):
 
 def test_what_was_claimed_in_2018_stands_beside_it_with_the_reason(page):
     open_tab(page)
-    expect(page.get_by_role("heading", name="Does it halve the age error, as was once claimed?")).to_be_visible()
+    expect(
+        page.get_by_role("heading", name="Does it halve the age error, as was once claimed?")
+    ).to_be_visible()
     figure = page.locator(".js-plotly-plot").filter(visible=True).first
     for words in ("2018", "This app", "10.63", "5.47"):
         expect(figure).to_contain_text(words)
@@ -53,14 +56,24 @@ def test_the_models_are_drawn_and_said(page):
 def test_how_each_task_was_learned_is_a_figure(page):
     open_tab(page)
     for task in TASKS:
-        expect(page.get_by_role("heading", name=f"{task.title}: how was it learned?")).to_be_visible()
-        expect(page.get_by_role("figure", name=f"{task.title}: how was it learned?").locator(".js-plotly-plot")).to_be_visible()
+        expect(
+            page.get_by_role("heading", name=f"{task.title}: how was it learned?")
+        ).to_be_visible()
+        expect(
+            page.get_by_role("figure", name=f"{task.title}: how was it learned?").locator(
+                ".js-plotly-plot"
+            )
+        ).to_be_visible()
 
 
 def test_the_commands_for_own_faces_are_those_of_the_command_line(page):
     open_tab(page)
     lines = page.locator("#own-faces pre").inner_text().splitlines()
-    commands = [line.removeprefix("python -m facemtl ") for line in lines if line.startswith("python -m facemtl ")]
+    commands = [
+        line.removeprefix("python -m facemtl ")
+        for line in lines
+        if line.startswith("python -m facemtl ")
+    ]
     assert len(commands) == 2
     for command in commands:
         assert callable(cli._parser().parse_args(command.split()).run)

@@ -5,9 +5,9 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from facemtl.evaluation import compare
+from facemtl.evaluation.compare import compare
 from facemtl.tasks import task_named
-from facemtl.ui.validation import QUESTIONS
+from facemtl.ui.tabs.validation import QUESTIONS
 from tests.support import choose_tab
 
 
@@ -34,16 +34,22 @@ def test_every_figure_answers_a_question_and_hovering_gives_numbers(page):
     figure = figure_of(page, "At which ages do they err most?")
     figure.scroll_into_view_if_needed()
     figure.locator(".scatterlayer .point").nth(3).hover(force=True)
-    expect(figure.locator(".hoverlayer")).to_contain_text(re.compile(r"images.*years off \(95 % interval", re.DOTALL))
+    expect(figure.locator(".hoverlayer")).to_contain_text(
+        re.compile(r"images.*years off \(95 % interval", re.DOTALL)
+    )
 
 
 def figure_of(page: Page, question: str):
-    return page.locator(".figure", has=page.get_by_role("heading", name=question)).locator(".js-plotly-plot")
+    return page.locator(".figure", has=page.get_by_role("heading", name=question)).locator(
+        ".js-plotly-plot"
+    )
 
 
 def test_the_numbers_behind_each_figure_are_a_table(page):
     open_tab(page)
-    card = page.locator(".figure", has=page.get_by_role("heading", name="At which ages do they err most?"))
+    card = page.locator(
+        ".figure", has=page.get_by_role("heading", name="At which ages do they err most?")
+    )
     card.get_by_text("The numbers").click()
     expect(card.get_by_role("row", name=re.compile("^20-29")).first).to_be_visible()
 
@@ -58,11 +64,15 @@ def test_one_choice_of_images_is_for_all_figures_and_tables(page, results):
     expect(page.locator("#metrics")).to_contain_text(f"{n:,} validation images")
     ticks = figure_of(page, "At which ages do they err most?")
     expect(ticks).to_contain_text("60-69")
-    card = page.locator(".figure", has=page.get_by_role("heading", name="At which ages do they err most?"))
+    card = page.locator(
+        ".figure", has=page.get_by_role("heading", name="At which ages do they err most?")
+    )
     card.get_by_text("The numbers").click()
     expect(card.get_by_role("row", name=re.compile("^20-29"))).to_have_count(0)
     page.get_by_role("button", name="Show all").click()
-    expect(page.locator("#metrics")).to_contain_text(f"{results['image'].nunique():,} validation images")
+    expect(page.locator("#metrics")).to_contain_text(
+        f"{results['image'].nunique():,} validation images"
+    )
     expect(page.get_by_label("Ages from")).to_have_value("0")
 
 
@@ -91,7 +101,9 @@ def test_nobody_may_be_as_wished(page):
 
 
 def test_faces_behind_the_figures_need_the_dataset(page):
-    """The app of these tests has none, and says what to do; unit tests ask for the faces themselves."""
+    """The app of these tests has none, and says what to do; unit tests ask for the faces
+    themselves.
+    """
     open_tab(page)
     page.get_by_role("button", name="Show faces by age").click()
     expect(page.locator("#behind")).to_contain_text("UTKFace is not installed here")
@@ -118,7 +130,9 @@ def test_who_hides_gender_does_not_choose_by_it(page, results):
     n = results[results["gender"] == 1]["image"].nunique()
     expect(page.locator("#metrics")).to_contain_text(f"{n:,} validation images")
     page.get_by_label("Hide gender and race").check()
-    expect(page.locator("#metrics")).to_contain_text(f"{results['image'].nunique():,} validation images")
+    expect(page.locator("#metrics")).to_contain_text(
+        f"{results['image'].nunique():,} validation images"
+    )
 
 
 LOOKS = [{"width": w, "scheme": s} for w in (1440, 768, 390) for s in ("light", "dark")]

@@ -13,7 +13,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
-from facemtl.evaluation import load_metrics
+from facemtl.evaluation.validation import load_metrics
 from facemtl.faces import detect, open_image
 from facemtl.tasks import TASKS
 from tests import support
@@ -61,12 +61,19 @@ def test_faces_come_with_their_boxes_and_the_answers_of_each_alone(client, photo
     assert len(answer["faces"]) == len(faces) == 2
     for told, face in zip(answer["faces"], faces, strict=True):
         assert told["box"] == [2 * v for v in face.box]
-        predictions = predictor.predict([face.crop])
+        predictions = predictor.predict_crops([face.crop])
         assert len(told["answers"]) == len(predictions.table)
         for row in predictions.table.itertuples():
-            (said,) = [a for a in told["answers"] if (a["model"], a["task"]) == (row.model, row.task)]
-            assert (said["prediction"], said["confidence"]) == (row.prediction, row.confidence)  # to the last digit
-            shares = predictions.probabilities.query("model == @row.model and task == @row.task")["probability"]
+            (said,) = [
+                a for a in told["answers"] if (a["model"], a["task"]) == (row.model, row.task)
+            ]
+            assert (said["prediction"], said["confidence"]) == (
+                row.prediction,
+                row.confidence,
+            )  # to the last digit
+            shares = predictions.probabilities.query("model == @row.model and task == @row.task")[
+                "probability"
+            ]
             assert list(said["probabilities"].values()) == [float(p) for p in shares]
 
 
@@ -82,12 +89,22 @@ def test_the_same_seed_draws_the_same_labelled_faces(client):
 
 def test_a_sample_can_be_limited(client):
     found = client.predict(
-        n=24, seed=1, age_from=20, age_to=60, gender="female", race="Asian", order="hardest", api_name="/sample"
+        n=24,
+        seed=1,
+        age_from=20,
+        age_to=60,
+        gender="female",
+        race="Asian",
+        order="hardest",
+        api_name="/sample",
     )
     assert found["faces"] and found["total"] >= len(found["faces"])
     errors = []
     for face in found["faces"]:
-        assert 20 <= face["labels"]["age"] <= 60 and (face["labels"]["gender"], face["labels"]["race"]) == (1, 2)
+        assert 20 <= face["labels"]["age"] <= 60 and (
+            face["labels"]["gender"],
+            face["labels"]["race"],
+        ) == (1, 2)
         ages = [a["prediction"] for a in face["answers"] if a["task"] == "age"]
         errors.append(sum(abs(age - face["labels"]["age"]) for age in ages))
     assert errors == sorted(errors, reverse=True)
@@ -114,7 +131,9 @@ def test_metrics_are_the_measured_ones(client):
     for by in table["by"].unique():
         told = client.predict(by=by, api_name="/metrics")
         rows = table[table["by"] == by]
-        assert [row["single"] for row in told] == list(rows["single"]) and [row["n"] for row in told] == list(rows["n"])
+        assert [row["single"] for row in told] == list(rows["single"]) and [
+            row["n"] for row in told
+        ] == list(rows["n"])
     with pytest.raises(AppError, match="Choose one of all"):
         client.predict(by="nobody", api_name="/metrics")
 
@@ -124,11 +143,17 @@ def test_a_language_model_finds_just_these_and_gets_the_same(app, client):
     photo = f"data:image/jpeg;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
     async def ask() -> tuple[list, dict, dict]:
-        async with streamable_http_client(f"{app}/gradio_api/mcp/") as (read, write, _), ClientSession(read, write) as session:
+        async with (
+            streamable_http_client(f"{app}/gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
             await session.initialize()
             tools = {tool.name.split("_")[-1]: tool for tool in (await session.list_tools()).tools}
             asked = (("sample", {"n": 2, "seed": 7}), ("predict", {"photo": photo}))
-            answers = [(await session.call_tool(tools[name].name, given)).content[0].text for name, given in asked]
+            answers = [
+                (await session.call_tool(tools[name].name, given)).content[0].text
+                for name, given in asked
+            ]
             return list(tools.values()), *map(ast.literal_eval, answers)
 
     tools, sampled, predicted = support.finished(ask())
@@ -139,7 +164,9 @@ def test_a_language_model_finds_just_these_and_gets_the_same(app, client):
 
 
 def test_the_readme_tells_how(app, tmp_path, monkeypatch, capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", (support.ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (support.ROOT / "README.md").read_text("utf-8"), re.DOTALL
+    )
     scene((640, 480), (180, 90, 280)).save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     exec(code.replace("http://127.0.0.1:7860", app), {})

@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 
-from benchmarks.load import Measured, Person
+from research.load import Measured, Person
 from tests import support
 
 

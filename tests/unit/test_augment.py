@@ -63,7 +63,9 @@ def test_each_image_is_changed_in_its_own_way():
 def test_each_amount_changes_images_by_itself(change):
     torch.manual_seed(0)
     found = augment(photos(), 64, replace(STILL, **{change: getattr(Augmentation(), change)}))
-    changes = torch.minimum(*((found - other).abs().mean(dim=(1, 2, 3)) for other in (photos(), photos().flip(3))))
+    changes = torch.minimum(
+        *((found - other).abs().mean(dim=(1, 2, 3)) for other in (photos(), photos().flip(3)))
+    )
     assert changes.median() > 0.005
 
 
@@ -81,7 +83,9 @@ def test_without_any_amount_resizing_is_what_validation_sees():
     torch.manual_seed(0)
     images = photos(16, 96)
     found, plain = augment(images, 40, STILL), resize(images, 40)
-    off = torch.minimum(*((found - other).abs().mean(dim=(1, 2, 3)) for other in (plain, plain.flip(3))))
+    off = torch.minimum(
+        *((found - other).abs().mean(dim=(1, 2, 3)) for other in (plain, plain.flip(3)))
+    )
     assert (off < 0.02).all()
 
 
@@ -99,24 +103,33 @@ def test_tint_changes_the_balance_of_colours_alone():
     torch.manual_seed(0)
     gray = torch.linspace(0.2, 0.7, 64).expand(12, 3, 64, 64)
     found = augment(gray, 64, replace(STILL, tint=0.2))
-    factors = (found / torch.where(found[:, :, :, :1] < found[:, :, :, -1:], gray, gray.flip(3))).mean(dim=(2, 3))
+    factors = (
+        found / torch.where(found[:, :, :, :1] < found[:, :, :, -1:], gray, gray.flip(3))
+    ).mean(dim=(2, 3))
     assert (factors >= 0.8).all() and (factors <= 1.2).all()
     assert (factors.amax(dim=1) - factors.amin(dim=1) > 0.02).all()
 
 
 def test_darkness_leaves_a_quarter_of_the_light_at_least_and_comes_to_its_share_of_images():
     torch.manual_seed(0)
-    found = augment(torch.full((400, 3, 32, 32), 0.8), 32, replace(STILL, dark=0.3)).mean(dim=(1, 2, 3)) / 0.8
+    found = (
+        augment(torch.full((400, 3, 32, 32), 0.8), 32, replace(STILL, dark=0.3)).mean(dim=(1, 2, 3))
+        / 0.8
+    )
     assert found.min() >= 0.25 - 1e-3 and found.max() <= 1 + 1e-3 and found.min() < 0.3
     assert 0.2 < (found < 0.98).float().mean() < 0.4
 
 
 def test_gamma_moves_the_middle_and_leaves_black_and_white():
-    """Of an image that is black, gray and white; without contrast and brightness, which `light` changes too."""
+    """Of an image that is black, gray and white; without contrast and brightness, which `light`
+    changes too.
+    """
     torch.manual_seed(0)
     levels = torch.tensor([0.0, 0.5, 1.0]).repeat_interleave(32).expand(64, 3, 96, 96)
     found = augment(levels, 96, replace(STILL, light=0.3))
-    middle = (found[:, 0, 48, 48] - found[:, 0, 48].amin(dim=1)) / (found[:, 0, 48].amax(dim=1) - found[:, 0, 48].amin(dim=1))
+    middle = (found[:, 0, 48, 48] - found[:, 0, 48].amin(dim=1)) / (
+        found[:, 0, 48].amax(dim=1) - found[:, 0, 48].amin(dim=1)
+    )
     assert middle.min() < 0.42 and middle.max() > 0.58
 
 
@@ -124,19 +137,28 @@ def test_recompression_is_that_of_pillow_and_comes_to_its_share_of_images():
     torch.manual_seed(0)
     noise = torch.rand(300, 3, 32, 32)
     found = augment(noise, 32, replace(STILL, jpeg=0.3))
-    changed = torch.minimum(*((found - other).abs().mean(dim=(1, 2, 3)) for other in (noise, noise.flip(3)))) > 0.01
+    changed = (
+        torch.minimum(
+            *((found - other).abs().mean(dim=(1, 2, 3)) for other in (noise, noise.flip(3)))
+        )
+        > 0.01
+    )
     assert 0.2 < changed.float().mean() < 0.4
     image = support.picture(60, 1, 2, np.random.default_rng(0), 100)
     for quality in JPEG_QUALITY:
         expected = np.asarray(Image.open(io.BytesIO(support.jpeg(image, quality=quality))), float)
-        pixels = module._recompressed(torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255, quality)
+        pixels = module._recompressed(
+            torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255, quality
+        )
         np.testing.assert_allclose(255 * pixels.permute(1, 2, 0).numpy(), expected, atol=0.01)
 
 
 def test_blur_is_that_of_pillow(monkeypatch):
     monkeypatch.setattr(module, "MAX_BLUR", 0.02)
     image = support.picture(60, 1, 2, np.random.default_rng(0), 100)
-    found = module._blur(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float(), torch.tensor([2.0]))
+    found = module._blur(
+        torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float(), torch.tensor([2.0])
+    )
     expected = np.asarray(image.filter(ImageFilter.GaussianBlur(2)), float)
     assert np.abs(found[0].permute(1, 2, 0).numpy() - expected).mean() < 1
 
@@ -152,7 +174,12 @@ def test_blur_takes_the_detail_of_its_share_of_images():
     torch.manual_seed(0)
     noise = torch.rand(400, 3, 32, 32)
     found = augment(noise, 32, replace(STILL, blur=0.3))
-    changed = torch.minimum(*((found - other).abs().mean(dim=(1, 2, 3)) for other in (noise, noise.flip(3)))) > 0.01
+    changed = (
+        torch.minimum(
+            *((found - other).abs().mean(dim=(1, 2, 3)) for other in (noise, noise.flip(3)))
+        )
+        > 0.01
+    )
     assert 0.2 < changed.float().mean() < 0.35  # the weakest blurs change nothing
     assert found[changed].std() < noise.std()
     assert found[changed].mean() == pytest.approx(0.5, abs=0.01)
@@ -163,10 +190,17 @@ def test_erasing_makes_one_patch_flat():
     noise = torch.rand(20, 3, 64, 64)
     found = augment(noise, 64, replace(STILL, erase=1.0))
     for before, after in zip(noise, found, strict=True):
-        changed = torch.minimum((after - before).abs().sum(dim=0), (after - before.flip(2)).abs().sum(dim=0)) > 1e-3
+        changed = (
+            torch.minimum(
+                (after - before).abs().sum(dim=0), (after - before.flip(2)).abs().sum(dim=0)
+            )
+            > 1e-3
+        )
         rows, columns = changed.any(dim=1).nonzero()[:, 0], changed.any(dim=0).nonzero()[:, 0]
         patch = after[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-        assert patch.shape[1] in range(8, 28) and patch.shape[2] in range(8, 28)  # 15 to 40 % of 64 px
+        assert patch.shape[1] in range(8, 28) and patch.shape[2] in range(
+            8, 28
+        )  # 15 to 40 % of 64 px
         assert patch.std() < 0.05
 
 
@@ -180,6 +214,8 @@ def test_the_same_seed_augments_in_the_same_way():
 
 def test_resizing_keeps_what_pillow_would_show():
     image = support.picture(60, 1, 2, np.random.default_rng(0), 96)
-    found = resize(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255, 40)[0].permute(1, 2, 0)
+    found = resize(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255, 40)[
+        0
+    ].permute(1, 2, 0)
     expected = np.asarray(image.resize((40, 40), Image.Resampling.BILINEAR)) / 255
     assert np.abs(found.numpy() - expected).max() < 0.01

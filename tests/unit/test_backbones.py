@@ -1,4 +1,6 @@
-"""Backbones by name: what they leave of a network, where their weights come from, and what is said without them."""
+"""Backbones by name: what they leave of a network, where their weights come from, and what is said
+without them.
+"""
 
 import hashlib
 
@@ -27,14 +29,20 @@ def test_every_backbone_carries_our_heads(name, n_features):
     model = FaceModel(TASKS, name).eval()
     with torch.no_grad():
         logits, features = model(IMAGES), model.backbone(IMAGES)
-    assert {name: tuple(out.shape) for name, out in logits.items()} == {"gender": (3, 2), "race": (3, 5), "age": (3, 117)}
+    assert {name: tuple(out.shape) for name, out in logits.items()} == {
+        "gender": (3, 2),
+        "race": (3, 5),
+        "age": (3, 117),
+    }
     assert features.shape == (3, n_features)
 
 
 @pytest.mark.parametrize("name", OF_TORCHVISION)
 def test_a_backbone_loses_its_last_linear_layer_and_nothing_else(name):
     whole = torchvision.models.get_model(name)
-    last = [layer for layer, module in whole.named_modules() if isinstance(module, torch.nn.Linear)][-1]
+    last = [
+        layer for layer, module in whole.named_modules() if isinstance(module, torch.nn.Linear)
+    ][-1]
     kept = {key for key in whole.state_dict() if not key.startswith(last + ".")}
     found = backbone_named(name, pretrained=False)
     assert set(found.module.state_dict()) == kept
@@ -53,7 +61,10 @@ def test_a_backbone_of_torchvision_answers_from_its_file_as_in_torch(name, tmp_p
     loaded = LoadedModel.load(tmp_path / "multitask.onnx")
     found = LoadedModel(loaded.info, loaded.session, mirrored=False).logits(IMAGES.numpy())
     for task in TASKS:
-        shares = (task.probabilities(logits[task.name]) for logits in (found, {k: v.numpy() for k, v in expected.items()}))
+        shares = (
+            task.probabilities(logits[task.name])
+            for logits in (found, {k: v.numpy() for k, v in expected.items()})
+        )
         np.testing.assert_allclose(*shares, atol=5e-3)  # float16's rounding
 
 
@@ -88,13 +99,17 @@ def of_another_network(content: bytes) -> bytes:
     return safetensors.torch.save({"stem.conv.weight": torch.zeros(3)})
 
 
-@pytest.mark.parametrize("change", [damaged, emptied, of_another_network, None], ids=lambda f: f.__name__ if f else "missing")
+@pytest.mark.parametrize(
+    "change",
+    [damaged, emptied, of_another_network, None],
+    ids=lambda f: f.__name__ if f else "missing",
+)
 def test_without_whole_weights_it_says_how_to_get_them(change, tmp_path, monkeypatch):
     file = tmp_path / "face_resnet.safetensors"
     if change:
         file.write_bytes(change(FACE_RESNET_FILE.read_bytes()))
     monkeypatch.setattr(backbones, "FACE_RESNET_FILE", file)
-    with pytest.raises(FaceMTLError, match=r"face_resnet\.safetensors.*facemtl convert"):
+    with pytest.raises(FaceMTLError, match=r"face_resnet\.safetensors.*research.convert"):
         FaceModel(TASKS, FACE_RESNET, pretrained=True)
     FaceModel(TASKS, FACE_RESNET)  # random weights need no file
 
@@ -104,13 +119,18 @@ def test_without_whole_weights_it_says_how_to_get_them(change, tmp_path, monkeyp
 
 @pytest.fixture
 def imagenet(loopback, monkeypatch, tmp_path):
-    """A server with weights for resnet18, where torchvision will look for them. Gives server and weights."""
+    """A server with weights for resnet18, where torchvision will look for them. Gives server and
+    weights.
+    """
     torch.manual_seed(7)
     weights = torchvision.models.resnet18().state_dict()
     torch.save(weights, file := loopback.folder / "weights")
-    name = f"resnet18-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}.pth"  # torchvision checks the name's hash
+    # torchvision checks the name's hash
+    name = f"resnet18-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}.pth"
     file.rename(loopback.folder / name)
-    monkeypatch.setattr(torchvision.models.ResNet18_Weights.DEFAULT.value, "url", f"{loopback.url}/{name}")
+    monkeypatch.setattr(
+        torchvision.models.ResNet18_Weights.DEFAULT.value, "url", f"{loopback.url}/{name}"
+    )
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return loopback, weights
 

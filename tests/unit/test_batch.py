@@ -1,4 +1,6 @@
-"""Many images: what is found and how it is named, all digits of the answers, runs that are killed, continued and joined."""
+"""Many images: what is found and how it is named, all digits of the answers, runs that are killed,
+continued and joined.
+"""
 
 import csv
 import json
@@ -13,7 +15,7 @@ from facemtl.faces import detect, open_image, weaknesses, whole
 from facemtl.inference import batch
 from facemtl.inference.predictor import Predictor
 from facemtl.tasks import TASKS, task_named
-from facemtl.ui import endpoints
+from facemtl.ui import api
 from tests import support
 from tests.odd_files import FACE, NO_FACE, ODD_FILES
 
@@ -44,7 +46,9 @@ def models(tmp_path_factory):
 @pytest.fixture(scope="module")
 def predict(folder, models):
     def run(*arguments) -> int:
-        return cli.main(["predict", *map(str, (folder, "--no-detect", "--models", models, *arguments))])
+        return cli.main(
+            ["predict", *map(str, (folder, "--no-detect", "--models", models, *arguments))]
+        )
 
     return run
 
@@ -71,8 +75,13 @@ def test_images_are_found_below_folders_and_named_from_there(tmp_path):
         (tmp_path / name).touch()
     assert list(batch.find_images([tmp_path])) == ["a/c/x.jpg", "a/y.PNG", "b/x.jpg"]
     assert list(batch.find_images([tmp_path / "a" / "c"])) == ["x.jpg"]
-    several = batch.find_images([tmp_path / "b", tmp_path / "a" / "c", tmp_path / "b" / "x.jpg"])  # one of them twice
-    assert several == {"b/x.jpg": tmp_path / "b" / "x.jpg", "a/c/x.jpg": tmp_path / "a" / "c" / "x.jpg"}
+    several = batch.find_images(
+        [tmp_path / "b", tmp_path / "a" / "c", tmp_path / "b" / "x.jpg"]
+    )  # one of them twice
+    assert several == {
+        "b/x.jpg": tmp_path / "b" / "x.jpg",
+        "a/c/x.jpg": tmp_path / "a" / "c" / "x.jpg",
+    }
 
 
 def test_any_file_is_answered_or_refused_in_a_sentence_and_none_stops_the_others(models, tmp_path):
@@ -108,7 +117,9 @@ def test_each_image_is_in_one_shard_and_shares_its_batch_with_the_same_images(n,
 # ----------------------------------------------------------------------------------------- answers
 
 
-def test_json_holds_the_same_numbers_as_csv_with_all_their_digits_and_the_errors(single, folder, models):
+def test_json_holds_the_same_numbers_as_csv_with_all_their_digits_and_the_errors(
+    single, folder, models
+):
     records = json.loads(single.with_suffix(".json").read_text())
     assert [record["image"] for record in records] == list(batch.find_images([folder]))
     failed = [record for record in records if "error" in record]
@@ -122,9 +133,11 @@ def test_json_holds_the_same_numbers_as_csv_with_all_their_digits_and_the_errors
             continue
         (face,) = record["faces"]
         (answer,) = face["answers"]
-        said = predictor.predict([whole(open_image(folder / record["image"])).crop])
+        said = predictor.predict_crops([whole(open_image(folder / record["image"])).crop])
         for name in ("prediction", "confidence", "low", "high"):
-            assert float(rows[record["image"]][name]) == answer[name] == said.table[name].iloc[0]  # nothing is rounded
+            assert (
+                float(rows[record["image"]][name]) == answer[name] == said.table[name].iloc[0]
+            )  # nothing is rounded
         assert rows[record["image"]]["approach"] == answer["approach"] == "single"
         assert answer["answer"] == task_named("age").words(answer["prediction"])
         assert list(answer["probabilities"].values()) == said.probabilities["probability"].tolist()
@@ -141,14 +154,19 @@ def test_every_face_has_its_box_and_the_answers_that_it_has_alone(tmp_path, pred
     Image.new("RGB", (300, 200)).save(tmp_path / "empty" / "dark.png")
     assert cli.main(["predict", str(tmp_path), "--json", str(tmp_path / "out.json")]) == 0
     nothing, record = json.loads((tmp_path / "out.json").read_text())
-    assert nothing == {"image": "empty/dark.png", "error": nothing["error"]} and "no face" in nothing["error"]
-    assert record["faces"] == endpoints.predict(predictor, tmp_path / "group.png")["faces"]
+    assert (
+        nothing == {"image": "empty/dark.png", "error": nothing["error"]}
+        and "no face" in nothing["error"]
+    )
+    assert record["faces"] == api.predict(predictor, tmp_path / "group.png")["faces"]
     faces = detect(canvas)
     assert len(faces) == len(record["faces"]) == 7
     for face, said in zip(faces, record["faces"], strict=True):
         assert said["box"] == list(face.box) and said["score"] == face.score
-        alone = predictor.predict([face.crop]).table
-        assert [(a["model"], a["task"]) for a in said["answers"]] == list(zip(alone["model"], alone["task"], strict=True))
+        alone = predictor.predict_crops([face.crop]).table
+        assert [(a["model"], a["task"]) for a in said["answers"]] == list(
+            zip(alone["model"], alone["task"], strict=True)
+        )
         assert [a["prediction"] for a in said["answers"]] == alone["prediction"].tolist()
         assert [a["confidence"] for a in said["answers"]] == alone["confidence"].tolist()
         assert said["poor"] == weaknesses(face)
@@ -158,15 +176,22 @@ def test_every_face_has_its_box_and_the_answers_that_it_has_alone(tmp_path, pred
     assert {a["task"] for a in record["faces"][0]["answers"]} == {task.name for task in TASKS}
 
 
-def test_an_image_that_breaks_what_reads_it_is_an_error_of_its_own(predict, tmp_path, monkeypatch, single):
+def test_an_image_that_breaks_what_reads_it_is_an_error_of_its_own(
+    predict, tmp_path, monkeypatch, single
+):
     expected = json.loads(single.with_suffix(".json").read_text())
-    monkeypatch.setattr(batch, "open_image", lambda file: 1 / 0 if file.name == victim else open_image(file))
+    monkeypatch.setattr(
+        batch, "open_image", lambda file: 1 / 0 if file.name == victim else open_image(file)
+    )
     victim = expected[3]["image"].split("/")[-1]
     assert predict("--json", tmp_path / "out.json") == 0
     records = json.loads((tmp_path / "out.json").read_text())
     assert "ZeroDivisionError" in records[3]["error"]
     damaged = [record["image"] for record in expected if "error" in record]
-    assert [record["image"] for record in records if "error" in record] == [expected[3]["image"], *damaged]
+    assert [record["image"] for record in records if "error" in record] == [
+        expected[3]["image"],
+        *damaged,
+    ]
 
 
 # ------------------------------------------------------------------------------- killed and joined
@@ -184,15 +209,21 @@ def kill_midway(folder, models, target) -> bytes:
 
 def count_predicted(monkeypatch) -> list[int]:
     """How many crops models are asked about from now on, call by call."""
-    asked, predict = [], Predictor.predict
+    asked, predict = [], Predictor.predict_crops
     monkeypatch.setattr(
-        Predictor, "predict", lambda self, crops, **how: asked.append(len(crops)) or predict(self, crops, **how)
+        Predictor,
+        "predict_crops",
+        lambda self, crops, **how: asked.append(len(crops)) or predict(self, crops, **how),
     )
     return asked
 
 
-@pytest.mark.parametrize("rest", [b"", b'{"batch": 3, "images": [{"ima'], ids=["between lines", "within a line"])
-def test_a_killed_run_goes_on_where_it_stopped(folder, models, predict, single, tmp_path, monkeypatch, rest):
+@pytest.mark.parametrize(
+    "rest", [b"", b'{"batch": 3, "images": [{"ima'], ids=["between lines", "within a line"]
+)
+def test_a_killed_run_goes_on_where_it_stopped(
+    folder, models, predict, single, tmp_path, monkeypatch, rest
+):
     target = tmp_path / "out.csv"
     kept = kill_midway(folder, models, target)
     n_done = kept.count(b"\n") - 1
@@ -210,10 +241,27 @@ def test_another_run_is_not_continued(folder, models, predict, tmp_path, capsys)
     target = tmp_path / "out.csv"
     kept = kill_midway(folder, models, target)
     arguments = ["predict", str(folder), "--csv", str(target)]
-    for more, other in ([], "models, no_detect"), (["--no-detect"], "models"), (["--models", str(models)], "no_detect"):
+    for more, other in (
+        ([], "models, no_detect"),
+        (["--no-detect"], "models"),
+        (["--models", str(models)], "no_detect"),
+    ):
         assert cli.main(arguments + more) == 1
         assert f"other {other}." in capsys.readouterr().err
-    assert cli.main(["predict", str(folder / "deep"), "--no-detect", "--models", str(models), "--csv", str(target)]) == 1
+    assert (
+        cli.main(
+            [
+                "predict",
+                str(folder / "deep"),
+                "--no-detect",
+                "--models",
+                str(models),
+                "--csv",
+                str(target),
+            ]
+        )
+        == 1
+    )
     assert "other images." in capsys.readouterr().err
     assert journal_of(target).read_bytes() == kept and not target.exists()
 
@@ -236,9 +284,13 @@ def test_joined_shards_are_the_single_run(predict, single, tmp_path, capsys, mon
     for length in (0, 10, len(whole_journal) - 1, whole_journal[:-1].rindex(b"\n") + 1):
         journal_of(target, "3-of-3").write_bytes(whole_journal[:length])
         assert refused("out.3-of-3.jsonl is not complete")
-    journal_of(target, "3-of-3").write_bytes(whole_journal + whole_journal.splitlines(keepends=True)[-1])
+    journal_of(target, "3-of-3").write_bytes(
+        whole_journal + whole_journal.splitlines(keepends=True)[-1]
+    )
     assert refused("two processes")
-    journal_of(target, "3-of-3").write_bytes(whole_journal.replace(b'"no_detect": true', b'"no_detect": false'))
+    journal_of(target, "3-of-3").write_bytes(
+        whole_journal.replace(b'"no_detect": true', b'"no_detect": false')
+    )
     assert refused("not of the same run")
     journal_of(target, "3-of-3").write_bytes(whole_journal)
     shutil.copy(journal_of(target, "3-of-3"), journal_of(target, "3-of-4"))

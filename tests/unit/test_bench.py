@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facemtl import bench, speed
-from facemtl.data import read_folder
+from facemtl.data.reading import read_images
 from facemtl.errors import FaceMTLError
 from facemtl.faces import detect, open_image
 from facemtl.inference.predictor import APPROACHES
 from facemtl.tasks import TASKS
+from research import bench, speed
 from tests import support
 
 
@@ -80,7 +80,7 @@ def test_an_app_that_does_not_start_is_said(tmp_path):
 def test_both_pipelines_learn_from_the_same_files(synthetic_faces, backbone, size):
     from facemtl.training.stock import rates
 
-    images, _ = read_folder(synthetic_faces, progress=False)
+    images, _ = read_images(synthetic_faces, progress=False)
     found = rates(images, backbone, size, batch_size=16, n_batches=3)
     assert set(found) == {"facemtl", "fastai"}
     assert all(len(values) == 3 and (values > 0).all() for values in found.values())
@@ -94,7 +94,7 @@ def test_training_is_left_out_where_nothing_trains(models, synthetic_faces, monk
 def test_what_was_not_measured_is_named_with_its_command(tmp_path):
     (tmp_path / speed.LOAD_FILE).write_text("{")
     for section, command in (
-        (speed.performance, "facemtl bench"),
+        (speed.performance, "research.bench"),
         (speed.page, "page.py"),
         (speed.load, "load.py"),
     ):

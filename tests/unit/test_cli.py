@@ -1,4 +1,6 @@
-"""The commands predict and evaluate, as they are typed; download and train are tested with their modules."""
+"""The commands predict and evaluate, as they are typed; download and train are tested with their
+modules.
+"""
 
 import shutil
 import subprocess
@@ -9,9 +11,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from facemtl import cli, cost
-from facemtl.data import CALIBRATION, load_image, read_folder
-from facemtl.evaluation import CHIP_SIZE, METRICS_FILE, load_validation, with_targets
+from facemtl import cli
+from facemtl.data.images import load_image
+from facemtl.data.reading import CALIBRATION, read_images
+from facemtl.data.utkface import CHIP_SIZE
+from facemtl.evaluation import cost
+from facemtl.evaluation.validation import METRICS_FILE, load_validation, with_targets
 from facemtl.faces import detect, open_image, whole
 from facemtl.inference.predictor import COLUMNS
 from facemtl.tasks import AGE, TASKS
@@ -48,7 +53,9 @@ def test_a_folder_with_a_broken_file(folder, tmp_path, predictor, capsys):
     files = sorted(folder.glob("*composite*"))
     assert list(table["image"].unique()) == [f.name for f in files]
     assert set(table["model"]) == {"gender", "race", "age", "multitask"}
-    expected = predictor.predict([whole(open_image(f)).crop for f in files], [f.name for f in files]).table
+    expected = predictor.predict_crops(
+        [whole(open_image(f)).crop for f in files], [f.name for f in files]
+    ).table
     for column in ("prediction", "confidence", "low", "high"):
         assert np.allclose(table[column], expected[column], rtol=1e-5, atol=1e-6, equal_nan=True)
     classes = table["task"].isin(["gender", "race"])
@@ -62,12 +69,16 @@ def test_files_of_the_same_name_are_told_apart(tmp_path, predictor, capsys):
     for folder, file in zip("ab", files, strict=False):
         (tmp_path / folder).mkdir()
         shutil.copy(file, tmp_path / folder / "x.jpg")
-    assert predict(tmp_path / "a", tmp_path / "b", "--no-detect", "--csv", tmp_path / "out.csv") == 0
+    assert (
+        predict(tmp_path / "a", tmp_path / "b", "--no-detect", "--csv", tmp_path / "out.csv") == 0
+    )
     assert "of 2 images" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "out.csv", dtype=str)
-    assert list(table["image"].unique()) == ["a/x.jpg", "b/x.jpg"] and len(table) == 2 * ROWS_PER_FACE
+    assert (
+        list(table["image"].unique()) == ["a/x.jpg", "b/x.jpg"] and len(table) == 2 * ROWS_PER_FACE
+    )
     for file, rows in zip(files, (table[:ROWS_PER_FACE], table[ROWS_PER_FACE:]), strict=False):
-        expected = predictor.predict([whole(open_image(file)).crop]).table
+        expected = predictor.predict_crops([whole(open_image(file)).crop]).table
         assert np.allclose(rows["prediction"].astype(float), expected["prediction"], atol=1e-3)
         assert all(value.isdigit() for value in rows.loc[rows["task"] != "age", "prediction"])
 
@@ -134,35 +145,52 @@ def test_evaluate_writes_what_the_app_reads(utkface, tmp_path, capsys):
     assert cli.main(["evaluate", *map(str, arguments)]) == 0
     said = capsys.readouterr().out
     for task in TASKS:
-        assert any(line.startswith(task.name) and "difference" in line for line in said.splitlines())
+        assert any(
+            line.startswith(task.name) and "difference" in line for line in said.splitlines()
+        )
     assert load_validation(out)["image"].nunique() > 30
     assert (out / METRICS_FILE).is_file()
 
 
-def test_evaluate_says_how_good_models_are_on_the_calibration_images_and_writes_nothing(utkface, predictor, tmp_path, capsys):
-    """What experiments.md tells of them is what this says; the images that are reported on stay unseen."""
+def test_evaluate_says_how_good_models_are_on_the_calibration_images_and_writes_nothing(
+    utkface, predictor, tmp_path, capsys
+):
+    """What experiments.md tells of them is what this says; the images that are reported on stay
+    unseen.
+    """
     few, out = tmp_path / "few", tmp_path / "out"
     few.mkdir()
-    images, _ = read_folder(utkface, progress=False)
+    images, _ = read_images(utkface, progress=False)
     calibration = images[images["split"] == CALIBRATION]
     for file in calibration["file"][:60]:
         shutil.copy(file, few)
     before = {file.name: file.read_bytes() for file in MODELS.iterdir()}
-    assert cli.main(["evaluate", "--split", "calibration", "--data", str(few), "--output", str(out)]) == 0
+    assert (
+        cli.main(["evaluate", "--split", "calibration", "--data", str(few), "--output", str(out)])
+        == 0
+    )
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in said] == [task.name for task in TASKS]
-    assert not out.exists() and before == {file.name: file.read_bytes() for file in MODELS.iterdir()}
+    assert not out.exists() and before == {
+        file.name: file.read_bytes() for file in MODELS.iterdir()
+    }
     labels = calibration[:60].assign(image=calibration["sha256"].str[:16])
     crops = [load_image(file, CHIP_SIZE) for file in labels["file"]]
-    answers = with_targets(predictor.predict(crops, labels["image"]).table, labels)
+    answers = with_targets(predictor.predict_crops(crops, labels["image"]).table, labels)
     errors = (answers["prediction"] - answers["target"]).abs()[answers["task"] == AGE.name]
     means = errors.groupby(answers["model"]).mean()
-    assert all(f"{model} {AGE.metric.words(means[model])}" in said[-1] for model in ("age", "multitask"))
+    assert all(
+        f"{model} {AGE.metric.words(means[model])}" in said[-1] for model in ("age", "multitask")
+    )
     (tmp_path / "one").mkdir()
     shutil.copy(MODELS / "multitask.onnx", tmp_path / "one")
     arguments = ["--split", "calibration", "--data", few, "--models", tmp_path / "one"]
     assert cli.main(["evaluate", *map(str, arguments)]) == 0  # also of one model
-    assert capsys.readouterr().out.splitlines()[-1].endswith(f"multitask {AGE.metric.words(means['multitask'])}")
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .endswith(f"multitask {AGE.metric.words(means['multitask'])}")
+    )
 
 
 def test_evaluate_without_a_pair_of_models_is_refused_before_the_work(tmp_path, capsys):
@@ -176,7 +204,12 @@ def test_evaluate_without_a_pair_of_models_is_refused_before_the_work(tmp_path, 
 def test_costs_are_measured_and_written(tmp_path, capsys):
     assert cli.main(["cost", "--models", str(MODELS), "--output", str(tmp_path / "new")]) == 0
     assert "multitask" in capsys.readouterr().out
-    assert cost.load(tmp_path / "new")["model"].tolist() == [*(t.name for t in TASKS), "multitask", cost.ALL, cost.ALL]
+    assert cost.load(tmp_path / "new")["model"].tolist() == [
+        *(t.name for t in TASKS),
+        "multitask",
+        cost.ALL,
+        cost.ALL,
+    ]
 
 
 def test_a_report_writes_the_measured_tables_and_leaves_the_rest(tmp_path, capsys):

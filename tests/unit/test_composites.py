@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemtl import composites
 from facemtl.errors import FaceMTLError
+from facemtl.evaluation import composites
 from facemtl.faces import open_image, whole
 from facemtl.inference.predictor import Predictor, in_words
 from facemtl.ui import answers
@@ -30,7 +30,7 @@ def test_the_shipped_answers_are_of_the_shipped_models_and_of_all_composites(pre
     assert (table.groupby("image").size() == 6).all()
     some = pool.table.iloc[::40]
     crops = [whole(open_image(Path(file))).crop for file in some["file"]]
-    fresh = predictor.predict(crops, some["sha256"].str[:16]).table
+    fresh = predictor.predict_crops(crops, some["sha256"].str[:16]).table
     both = fresh.merge(table, on=["image", "model", "approach", "task"], suffixes=("", "_saved"))
     assert len(both) == 6 * len(some)
     assert np.abs(both["prediction"] - both["prediction_saved"]).max() < 0.02
@@ -38,7 +38,9 @@ def test_the_shipped_answers_are_of_the_shipped_models_and_of_all_composites(pre
 
 def test_nobody_asks_a_model_about_a_composite(predictor, monkeypatch):
     pool, saved = FacePool.of_composites(support.COMPOSITES), composites.load(MEASURED, predictor)
-    monkeypatch.setattr(predictor, "predict", lambda *arguments, **options: pytest.fail("a model was asked"))
+    monkeypatch.setattr(
+        predictor, "predict_crops", lambda *arguments, **options: pytest.fail("a model was asked")
+    )
     pool.learn(Answers(predictor, None, saved))
     assert len(pool.predictions) == len(pool.table)
 
@@ -50,7 +52,9 @@ def test_other_models_do_not_take_over_what_these_said(predictor, changes):
     assert set(saved["model"]) == {loaded.name for loaded in other.models[1:]}
     name = FacePool.of_composites(support.COMPOSITES).names[0]
     asked = []
-    Answers(other, None, saved).of([name], lambda positions: asked.extend(positions) or [np.zeros((8, 8, 3), np.uint8)])
+    Answers(other, None, saved).of(
+        [name], lambda positions: asked.extend(positions) or [np.zeros((8, 8, 3), np.uint8)]
+    )
     assert asked == [0]
 
 
@@ -73,11 +77,17 @@ def test_what_is_saved_comes_back_and_damage_is_named(predictor, tmp_path):
 def test_answers_in_words_are_remembered_and_those_of_a_fresh_look(predictor, monkeypatch):
     pool = FacePool.of_composites(support.COMPOSITES)
     faces = pool.of_images(pool.names[:6], 6)
-    names, asked, predict = [face.image for face in faces], [], predictor.predict
-    monkeypatch.setattr(predictor, "predict", lambda crops, **options: asked.append(len(crops)) or predict(crops, **options))
+    names, asked, predict = [face.image for face in faces], [], predictor.predict_crops
+    monkeypatch.setattr(
+        predictor,
+        "predict_crops",
+        lambda crops, **options: asked.append(len(crops)) or predict(crops, **options),
+    )
     remembered = Answers(predictor)
     found = remembered.in_words(names, lambda positions: [faces[i].face.crop for i in positions])
-    again = remembered.in_words(names[::-1], lambda positions: [faces[i].face.crop for i in positions])
+    again = remembered.in_words(
+        names[::-1], lambda positions: [faces[i].face.crop for i in positions]
+    )
     assert asked == [6, 0] and again == found[::-1]
     for face, said in zip(faces, found, strict=True):
         fresh = in_words(predict([face.face.crop]))[0]
@@ -89,5 +99,7 @@ def test_no_more_faces_are_remembered_than_meant(predictor, monkeypatch):
     pool = FacePool.of_composites(support.COMPOSITES)
     faces = pool.of_images(pool.names[:5], 5)
     remembered = Answers(predictor)
-    found = remembered.in_words([f.image for f in faces], lambda positions: [faces[i].face.crop for i in positions])
+    found = remembered.in_words(
+        [f.image for f in faces], lambda positions: [faces[i].face.crop for i in positions]
+    )
     assert len(found) == 5 and len(remembered._in_words) == 3

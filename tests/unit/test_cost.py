@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facemtl import cost
-from facemtl.cost import ALL, costs, in_words, machine, note
 from facemtl.errors import FaceMTLError
+from facemtl.evaluation import cost
+from facemtl.evaluation.cost import ALL, costs, in_words, machine, note
 from facemtl.inference import predictor as predictor_
 from facemtl.inference.arithmetic import multiply_adds
 from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, LoadedModel, Predictor
@@ -51,10 +51,14 @@ def test_an_approach_costs_what_its_models_cost_together(table, approach):
 
 
 def small_models(folder: Path, **seconds: float) -> Predictor:
-    """Models of gender, age and both, in `folder`; `seconds` are those of their trainings, by name."""
+    """Models of gender, age and both, in `folder`; `seconds` are those of their trainings, by
+    name.
+    """
     for tasks in ((GENDER,), (AGE,), (GENDER, AGE)):
         name = "+".join(task.name for task in tasks)
-        support.write_model(folder, tasks, training={"seconds": seconds[name]} if name in seconds else {})
+        support.write_model(
+            folder, tasks, training={"seconds": seconds[name]} if name in seconds else {}
+        )
     return Predictor.load(folder)
 
 
@@ -85,7 +89,9 @@ def test_multiply_adds_of_a_tiny_model(tmp_path):
 
 
 @pytest.mark.parametrize("backbone", ["small", "mobilenet_v3_small"])
-def test_multiply_adds_are_those_of_the_shapes_that_each_layer_sees(backbone, tmp_path, monkeypatch):
+def test_multiply_adds_are_those_of_the_shapes_that_each_layer_sees(
+    backbone, tmp_path, monkeypatch
+):
     """Of plain and grouped convolutions, and of linear layers on features and inside of blocks."""
     import torch
     from torch import nn
@@ -93,12 +99,16 @@ def test_multiply_adds_are_those_of_the_shapes_that_each_layer_sees(backbone, tm
     from facemtl.models import face_model
 
     if backbone == "small":
-        monkeypatch.setattr(face_model, "backbone_named", lambda name, **_: support.small_backbone())
+        monkeypatch.setattr(
+            face_model, "backbone_named", lambda name, **_: support.small_backbone()
+        )
     model, size, found = face_model.FaceModel((GENDER, AGE), backbone).eval(), 64, []
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     for layer in layers:
         layer.register_forward_hook(
-            lambda layer, inputs, output: found.append(layer.weight.numel() * (output[0, 0].numel() if output.ndim == 4 else 1))
+            lambda layer, inputs, output: found.append(
+                layer.weight.numel() * (output[0, 0].numel() if output.ndim == 4 else 1)
+            )
         )
     with torch.inference_mode():
         model(torch.zeros(1, 3, size, size))
@@ -115,7 +125,9 @@ def test_multiply_adds_are_those_of_the_shapes_that_each_layer_sees(backbone, tm
 
 def test_models_take_turns_and_see_the_same_face(tmp_path, monkeypatch):
     predictor, calls = small_models(tmp_path), []
-    monkeypatch.setattr(LoadedModel, "logits", lambda self, images: calls.append((self.name, images.tobytes())))
+    monkeypatch.setattr(
+        LoadedModel, "logits", lambda self, images: calls.append((self.name, images.tobytes()))
+    )
     table = costs(predictor, tmp_path, repeats=4)
     turns = [m.name for m in predictor.models]
     assert [name for name, _ in calls] == turns * (len(calls) // len(turns))
@@ -182,5 +194,7 @@ def test_costs_in_words_are_those_of_the_approaches(table):
     said["one face, with its mirror image"] = ("milliseconds", 1, 0.51)
     for what, (column, unit, most) in said.items():
         for cell, approach in zip(words[what], APPROACHES, strict=True):
-            assert float(cell.split()[0]) == pytest.approx(by.at[approach.name, column] / unit, abs=most)
+            assert float(cell.split()[0]) == pytest.approx(
+                by.at[approach.name, column] / unit, abs=most
+            )
     assert table["processor"].iloc[0] in note(table)

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facemtl import data
-from facemtl.data import (
+from facemtl.data import images
+from facemtl.data.download import HUB_FILE, HUB_REPOSITORY, download, unpack
+from facemtl.data.images import decode_images
+from facemtl.data.reading import (
     CALIBRATION,
     TRAIN,
     VALIDATION,
+    Findings,
     contradicting_copies,
-    decode_images,
-    download,
-    read_folder,
+    read_images,
     split_of,
-    unpack,
 )
 from facemtl.errors import FaceMTLError
 from tests import support
@@ -54,7 +54,9 @@ def folder_of(folder: Path, files: dict[str, bytes]) -> Path:
 @pytest.fixture
 def good_archive(tmp_path, synthetic_faces) -> Path:
     """An archive like the published one: the images below a folder of their own."""
-    return pack(tmp_path / "good.tar.gz", {f"UTKFace/{n}": c for n, c in contents(synthetic_faces).items()})
+    return pack(
+        tmp_path / "good.tar.gz", {f"UTKFace/{n}": c for n, c in contents(synthetic_faces).items()}
+    )
 
 
 def nothing_left(folder: Path) -> bool:
@@ -82,20 +84,22 @@ def test_the_split_has_its_proportions():
 
 
 def test_the_split_depends_on_nothing_but_the_bytes(tmp_path, synthetic_faces):
-    before, _ = read_folder(synthetic_faces)
+    before, _ = read_images(synthetic_faces)
     renamed = tmp_path / "renamed"
     renamed.mkdir()
     for i, file in enumerate(sorted(synthetic_faces.iterdir(), reverse=True)):
         (renamed / name(i % 1000, age=99)).write_bytes(file.read_bytes())
-    after, _ = read_folder(renamed)
-    assert dict(zip(before["sha256"], before["split"], strict=True)) == dict(zip(after["sha256"], after["split"], strict=True))
+    after, _ = read_images(renamed)
+    assert dict(zip(before["sha256"], before["split"], strict=True)) == dict(
+        zip(after["sha256"], after["split"], strict=True)
+    )
 
 
 # -------------------------------------------------------------------------------------------- reading
 
 
 def test_reading_gives_hash_labels_and_split_of_every_image(synthetic_faces):
-    images, findings = read_folder(synthetic_faces)
+    images, findings = read_images(synthetic_faces)
     assert set(images.columns) == {"file", "sha256", "age", "gender", "race", "split"}
     assert len(images) == findings.images == 240
     for row in images.itertuples():
@@ -120,7 +124,7 @@ def test_reading_gives_hash_labels_and_split_of_every_image(synthetic_faces):
     ],
 )
 def test_names_that_are_accepted(tmp_path, file_name):
-    images, findings = read_folder(folder_of(tmp_path / "f", {file_name: image_bytes()}))
+    images, findings = read_images(folder_of(tmp_path / "f", {file_name: image_bytes()}))
     assert not findings.badly_named
     assert images.loc[0, ["age", "gender", "race"]].astype(str).tolist() == file_name.split("_")[:3]
 
@@ -141,7 +145,7 @@ def test_names_that_are_accepted(tmp_path, file_name):
 )
 def test_names_that_are_left_out_and_reported(tmp_path, file_name):
     folder = folder_of(tmp_path / "f", {file_name: image_bytes(1), name(): image_bytes(2)})
-    images, findings = read_folder(folder)
+    images, findings = read_images(folder)
     assert findings.badly_named == [file_name]
     assert len(images) == findings.images == 1
     assert file_name in str(findings)
@@ -158,16 +162,20 @@ def test_copies_are_kept_once_and_contradictions_not_at_all(tmp_path):
             name(6, age=20): torn, name(7, age=21): torn,
         },
     )  # fmt: skip
-    images, findings = read_folder(folder)
+    images, findings = read_images(folder)
     assert set(images["sha256"]) == {sha256(c).hexdigest() for c in (once, twice, thrice)}
     assert (findings.images, findings.copy_groups, findings.copy_files) == (3, 3, 7)
     assert (findings.contradictory_groups, findings.contradictory_files) == (1, 2)
 
 
-@pytest.mark.parametrize("other", [{"age": 31}, {"gender": 1}, {"race": 2}], ids=lambda other: next(iter(other)))
+@pytest.mark.parametrize(
+    "other", [{"age": 31}, {"gender": 1}, {"race": 2}], ids=lambda other: next(iter(other))
+)
 def test_copies_contradict_each_other_in_any_label(tmp_path, other):
     same = image_bytes()
-    images, findings = read_folder(folder_of(tmp_path / "f", {name(0): same, name(1, **other): same, name(2): image_bytes(9)}))
+    images, findings = read_images(
+        folder_of(tmp_path / "f", {name(0): same, name(1, **other): same, name(2): image_bytes(9)})
+    )
     assert len(images) == 1 and findings.contradictory_files == 2
 
 
@@ -177,13 +185,17 @@ def test_contradicting_copies_are_the_files_that_reading_leaves_out(tmp_path):
         name(0, age=20): torn, name(1, age=21): torn, name(2, age=20): torn,
         name(3): also_torn, name(4, gender=1, race=3): also_torn,
     }  # fmt: skip
-    copies = contradicting_copies(folder_of(tmp_path / "f", {**contradicting, name(5): twice, name(6): twice, "a.jpg": torn}))
+    copies = contradicting_copies(
+        folder_of(tmp_path / "f", {**contradicting, name(5): twice, name(6): twice, "a.jpg": torn})
+    )
     assert set(copies.columns) == {"file", "sha256", "age", "gender", "race"}
     assert {Path(file).name for file in copies["file"]} == set(contradicting)
     assert list(copies["sha256"]) == sorted(copies["sha256"])
     for row in copies.itertuples():
         assert row.sha256 == sha256(contradicting[Path(row.file).name]).hexdigest()
-        assert [str(v) for v in (row.age, row.gender, row.race)] == Path(row.file).name.split("_")[:3]
+        assert [str(v) for v in (row.age, row.gender, row.race)] == Path(row.file).name.split("_")[
+            :3
+        ]
 
 
 def test_without_contradicting_copies_there_are_none(tmp_path, synthetic_faces):
@@ -197,17 +209,21 @@ def test_every_file_is_accounted_for(tmp_path):
     pool = [image_bytes(i) for i in range(12)]
     files = {name(i, age=rng.choice([30, 30, 30, 31])): rng.choice(pool) for i in range(30)}
     files |= {"wrong.jpg": image_bytes(77), name(40): b"no image at all"}
-    images, f = read_folder(folder_of(tmp_path / "f", files), verify=True)
+    images, f = read_images(folder_of(tmp_path / "f", files), verify=True)
     spare = (f.copy_files - f.contradictory_files) - (f.copy_groups - f.contradictory_groups)
-    assert len(images) + spare + f.contradictory_files + len(f.badly_named) + len(f.unreadable) == len(files)
+    assert len(images) + spare + f.contradictory_files + len(f.badly_named) + len(
+        f.unreadable
+    ) == len(files)
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"this is text", image_bytes(5)[:600], image_bytes(5)[:-400]], ids=["empty", "text", "short", "cut"]
+    "damage",
+    [b"", b"this is text", image_bytes(5)[:600], image_bytes(5)[:-400]],
+    ids=["empty", "text", "short", "cut"],
 )
 def test_verifying_finds_unreadable_files(tmp_path, damage):
     folder = folder_of(tmp_path / "f", {name(0): image_bytes(1), name(1): damage})
-    images, findings = read_folder(folder, verify=True)
+    images, findings = read_images(folder, verify=True)
     assert findings.unreadable == [name(1)]
     assert len(images) == 1
     assert name(1) in str(findings)
@@ -217,21 +233,24 @@ def test_verifying_finds_unreadable_files(tmp_path, damage):
 def test_a_folder_without_images_is_answered_with_the_command_that_fetches_them(tmp_path, make):
     make(folder := tmp_path / "f")
     with pytest.raises(FaceMTLError, match="facemtl download") as error:
-        read_folder(folder)
+        read_images(folder)
     assert str(folder) in str(error.value)
 
 
 def test_findings_give_every_count(tmp_path):
-    words = str(data.Findings(21_111, ["a.jpg", "b.jpg"], ["c.jpg"], 375, 765, 259, 530))
+    words = str(Findings(21_111, ["a.jpg", "b.jpg"], ["c.jpg"], 375, 765, 259, 530))
     for part in ("21,111", "2 (a.jpg, b.jpg)", "1 (c.jpg)", "375", "765", "259", "530"):
         assert part in words
 
 
 def test_the_real_images_read_without_a_rest(utkface):
     n_files = len(list(utkface.glob("*.jpg")))
-    images, f = read_folder(utkface)
+    images, f = read_images(utkface)
     spare = (f.copy_files - f.contradictory_files) - (f.copy_groups - f.contradictory_groups)
-    assert len(images) + spare + f.contradictory_files + len(f.badly_named) + len(f.unreadable) == n_files
+    assert (
+        len(images) + spare + f.contradictory_files + len(f.badly_named) + len(f.unreadable)
+        == n_files
+    )
     assert images["sha256"].is_unique and len(f.badly_named) < 10
     assert images["age"].between(0, 116).all()
     assert set(images["gender"]) == {0, 1} and set(images["race"]) == {0, 1, 2, 3, 4}
@@ -242,7 +261,9 @@ def test_the_real_images_read_without_a_rest(utkface):
 
 
 def test_the_contradicting_copies_of_the_real_images(utkface):
-    """Counted from the bytes themselves: in all 23,708 published files, 259 groups carry different labels."""
+    """Counted from the bytes themselves: in all 23,708 published files, 259 groups carry different
+    labels.
+    """
     labels, files = defaultdict(set), list(utkface.glob("*.jpg"))
     for file in files:
         if file.name.count("_") == 3:  # three names lack the race
@@ -268,7 +289,9 @@ def test_decoding_reduces_each_image_as_pillow_does(synthetic_faces):
     assert decoded.shape == (5, 36, 36, 3) and decoded.dtype == np.uint8
     for file, pixels in zip(files, decoded, strict=True):
         with Image.open(file) as image:
-            np.testing.assert_array_equal(pixels, np.asarray(image.convert("RGB").resize((36, 36), Image.Resampling.BILINEAR)))
+            np.testing.assert_array_equal(
+                pixels, np.asarray(image.convert("RGB").resize((36, 36), Image.Resampling.BILINEAR))
+            )
 
 
 def test_a_gray_image_is_decoded_too(tmp_path):
@@ -280,7 +303,7 @@ def test_a_gray_image_is_decoded_too(tmp_path):
 def test_images_are_decoded_once_where_there_is_a_cache(tmp_path, monkeypatch):
     files = list(map(str, support.write_pictures(tmp_path / "f", 6)))
     first = decode_images(files, 36, tmp_path / "cache")
-    monkeypatch.delattr(data, "load_image")  # so that decoding again would fail
+    monkeypatch.delattr(images, "load_image")  # so that decoding again would fail
     np.testing.assert_array_equal(decode_images(files, 36, tmp_path / "cache"), first)
     assert len(list((tmp_path / "cache").iterdir())) == 1  # and nothing half written
 
@@ -288,15 +311,21 @@ def test_images_are_decoded_once_where_there_is_a_cache(tmp_path, monkeypatch):
 def test_the_cache_tells_sizes_and_files_apart(tmp_path):
     files = list(map(str, support.write_pictures(tmp_path / "f", 6)))
     for chosen, size in ((files, 36), (files, 40), (files[:3], 36), (files[::-1], 36)):
-        np.testing.assert_array_equal(decode_images(chosen, size, tmp_path / "cache"), decode_images(chosen, size))
+        np.testing.assert_array_equal(
+            decode_images(chosen, size, tmp_path / "cache"), decode_images(chosen, size)
+        )
 
 
 def test_the_cache_is_not_used_for_other_images_of_the_same_names(tmp_path):
     for folder in ("one", "two"):
         files = [tmp_path / folder / name()]
         files[0].parent.mkdir()
-        Image.new("RGB", (48, 48), {"one": (200, 30, 30), "two": (30, 30, 200)}[folder]).save(files[0])
-        np.testing.assert_array_equal(decode_images(files, 36, tmp_path / "cache"), decode_images(files, 36))
+        Image.new("RGB", (48, 48), {"one": (200, 30, 30), "two": (30, 30, 200)}[folder]).save(
+            files[0]
+        )
+        np.testing.assert_array_equal(
+            decode_images(files, 36, tmp_path / "cache"), decode_images(files, 36)
+        )
 
 
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
@@ -376,7 +405,9 @@ def test_a_bad_archive_is_refused_and_leaves_nothing(tmp_path, make, target):
     with pytest.raises(FaceMTLError, match=r"bad\.tar\.gz") as error:
         unpack(archive, folder)
     assert "\n" not in str(error.value)
-    assert nothing_left(folder) if target == "absent" else list(folder.parent.rglob("*")) == [folder]
+    assert (
+        nothing_left(folder) if target == "absent" else list(folder.parent.rglob("*")) == [folder]
+    )
     assert not list(tmp_path.rglob("*evil*")) and not Path("/tmp/facemtl-evil.jpg").exists()
 
 
@@ -403,7 +434,9 @@ def test_an_archive_with_a_flipped_bit_is_refused_and_leaves_nothing(tmp_path, g
 @pytest.mark.parametrize("blocked", ["the folder is a file", "its parent is a file"])
 def test_a_folder_that_cannot_be_made_is_one_message(tmp_path, good_archive, blocked):
     (tmp_path / "file").write_text("keep me")
-    folder = tmp_path / "file" if blocked == "the folder is a file" else tmp_path / "file" / "UTKFace"
+    folder = (
+        tmp_path / "file" if blocked == "the folder is a file" else tmp_path / "file" / "UTKFace"
+    )
     with pytest.raises(FaceMTLError):
         unpack(good_archive, folder)
     assert (tmp_path / "file").read_text() == "keep me"
@@ -418,7 +451,7 @@ def test_an_interruption_leaves_nothing(tmp_path, good_archive, monkeypatch):
         if len(copied) == 100:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(data.shutil, "copyfileobj", interrupted)
+    monkeypatch.setattr("shutil.copyfileobj", interrupted)
     with pytest.raises(KeyboardInterrupt):
         unpack(good_archive, tmp_path / "UTKFace")
     assert len(copied) == 100 and nothing_left(tmp_path / "UTKFace")
@@ -426,7 +459,9 @@ def test_an_interruption_leaves_nothing(tmp_path, good_archive, monkeypatch):
 
 @pytest.fixture
 def unpacking(tmp_path, synthetic_faces):
-    """A process that unpacks images, of which the last takes long, and the folder that they are for."""
+    """A process that unpacks images, of which the last takes long, and the folder that they are
+    for.
+    """
     long = {f"UTKFace/{n}": c for n, c in list(contents(synthetic_faces).items())[:20]}
     slow = pack(tmp_path / "slow.tar.gz", long | {f"UTKFace/{name(99)}": bytes(300_000_000)})
     folder = tmp_path / "here" / "UTKFace"
@@ -436,9 +471,13 @@ def unpacking(tmp_path, synthetic_faces):
 
 def test_after_a_killed_unpacking_the_next_one_cleans_up(unpacking, good_archive, synthetic_faces):
     process, folder = unpacking
-    support.kill_once(process, lambda: any(folder.parent.glob("*/*.jpg")) or any(folder.parent.glob(".*/*.jpg")))
+    support.kill_once(
+        process, lambda: any(folder.parent.glob("*/*.jpg")) or any(folder.parent.glob(".*/*.jpg"))
+    )
     assert process.returncode != 0
-    assert not folder.exists() and list(folder.parent.iterdir())  # no target, but a left-over of the dead process
+    assert not folder.exists() and list(
+        folder.parent.iterdir()
+    )  # no target, but a left-over of the dead process
 
     download(folder, good_archive)
     assert contents(folder) == contents(synthetic_faces)
@@ -446,7 +485,9 @@ def test_after_a_killed_unpacking_the_next_one_cleans_up(unpacking, good_archive
 
 
 def test_two_downloads_at_once_do_not_disturb_each_other(unpacking, good_archive, synthetic_faces):
-    """The second says that there is another one, and changes nothing; when that is done, or killed, it may run."""
+    """The second says that there is another one, and changes nothing; when that is done, or killed,
+    it may run.
+    """
     process, folder = unpacking
 
     def is_refused_meanwhile() -> bool:
@@ -485,10 +526,16 @@ def test_the_command_prints_what_it_found(tmp_path):
         "39_1_20990101000000000.jpg.chip.jpg": image_bytes(3), name(5): b"not a JPEG",
     }  # fmt: skip
     archive = pack(tmp_path / "UTKFace.tar.gz", {f"UTKFace/{n}": c for n, c in members.items()})
-    status, out, err = support.finish(support.facemtl("download", "--archive", archive, cwd=tmp_path))
+    status, out, err = support.finish(
+        support.facemtl("download", "--archive", archive, cwd=tmp_path)
+    )
     assert status == 0, err
     assert {f.name for f in (tmp_path / "data" / "UTKFace").iterdir()} == set(members)
-    lines = {line.split("  ")[0]: line.split("  ", 1)[1].strip() for line in out.splitlines() if "  " in line}
+    lines = {
+        line.split("  ")[0]: line.split("  ", 1)[1].strip()
+        for line in out.splitlines()
+        if "  " in line
+    }
     assert lines["images"].startswith("2 ")
     assert lines["badly named"].startswith("1 (39_1_20990101000000000.jpg.chip.jpg)")
     assert lines["unreadable"].startswith(f"1 ({name(5)})")
@@ -508,7 +555,9 @@ def hub(loopback, good_archive):
 
 @pytest.fixture
 def big_hub(loopback, tmp_path, synthetic_faces):
-    """The same with 24 MB: the hub's client writes pieces of 10 MB, so that less leaves nothing to resume."""
+    """The same with 24 MB: the hub's client writes pieces of 10 MB, so that less leaves nothing to
+    resume.
+    """
     members = {"padding.bin": random.Random(0).randbytes(24_000_000)}
     members |= {f"UTKFace/{n}": c for n, c in contents(synthetic_faces).items()}
     put(loopback, pack(tmp_path / "big.tar.gz", members))
@@ -516,7 +565,7 @@ def big_hub(loopback, tmp_path, synthetic_faces):
 
 
 def put(server: support.FileServer, archive: Path) -> None:
-    served = server.folder / "datasets" / data.HUB_REPOSITORY / "resolve" / "main" / data.HUB_FILE
+    served = server.folder / "datasets" / HUB_REPOSITORY / "resolve" / "main" / HUB_FILE
     served.parent.mkdir(parents=True)
     archive.rename(served)
 
@@ -528,14 +577,18 @@ def resumed_at(range_header: str | None) -> int:
 
 def start_download(tmp_path: Path, url: str):
     return support.facemtl(
-        "download", cwd=tmp_path, HF_ENDPOINT=url, HF_HOME=str(tmp_path / "hf"), HF_HUB_DISABLE_TELEMETRY="1"
+        "download",
+        cwd=tmp_path,
+        HF_ENDPOINT=url,
+        HF_HOME=str(tmp_path / "hf"),
+        HF_HUB_DISABLE_TELEMETRY="1",
     )
 
 
 def test_without_an_archive_it_comes_from_the_hub(tmp_path, hub, synthetic_faces):
     status, out, err = support.finish(start_download(tmp_path, hub.url))
     assert status == 0, err
-    assert hub.asked("GET", data.HUB_FILE) == [None]
+    assert hub.asked("GET", HUB_FILE) == [None]
     assert contents(tmp_path / "data" / "UTKFace") == contents(synthetic_faces)
     assert "240 different ones" in out
 
@@ -544,7 +597,7 @@ def test_a_cut_connection_is_taken_up_where_it_broke(tmp_path, big_hub, syntheti
     big_hub.cuts = 1
     status, _, err = support.finish(start_download(tmp_path, big_hub.url))
     assert status == 0, err
-    first, second = map(resumed_at, big_hub.asked("GET", data.HUB_FILE))
+    first, second = map(resumed_at, big_hub.asked("GET", HUB_FILE))
     assert first == 0 and 1_000_000 < second <= 13_000_000
     assert contents(tmp_path / "data" / "UTKFace") == contents(synthetic_faces)
 
@@ -566,14 +619,16 @@ def test_an_interrupted_download_resumes_in_the_next_run(tmp_path, big_hub, synt
     status, _, err = support.finish(start_download(tmp_path, big_hub.url))
     assert status == 0, err
     assert contents(tmp_path / "data" / "UTKFace") == contents(synthetic_faces)
-    asked = big_hub.asked("GET", data.HUB_FILE)
+    asked = big_hub.asked("GET", HUB_FILE)
     assert [1_000_000 < resumed_at(range_) <= 13_000_000 for range_ in asked] == [True], (
         "the second run fetched everything again"
     )
 
 
 def test_without_a_network_it_says_what_to_do_in_one_line(tmp_path):
-    status, out, err = support.finish(start_download(tmp_path, f"http://127.0.0.1:{support.closed_port()}"))
+    status, out, err = support.finish(
+        start_download(tmp_path, f"http://127.0.0.1:{support.closed_port()}")
+    )
     assert status == 1
     assert "Traceback" not in out + err
     (line,) = [line for line in err.splitlines() if line.startswith("facemtl: ")]

@@ -5,9 +5,9 @@ import shutil
 import pandas as pd
 import pytest
 
-from facemtl import description
 from facemtl.cli import main
-from facemtl.data import read_files, read_folder, without_copies
+from facemtl.data import summary as description
+from facemtl.data.reading import read_files, read_images, without_copies
 from facemtl.tasks import TASKS
 from tests import support
 
@@ -16,7 +16,9 @@ SHIPPED = support.ROOT / "assets" / "dataset"
 
 @pytest.fixture
 def folder(tmp_path):
-    """Of twelve pictures, one three times under other labels, one twice under the same, one also badly named."""
+    """Of twelve pictures, one three times under other labels, one twice under the same, one also
+    badly named.
+    """
     files = support.write_pictures(tmp_path / "faces", 12, seed=3)
     for i, labels in enumerate(("20_0_0", "24_1_0", "30_1_2")):
         shutil.copy(files[0], files[0].with_name(f"{labels}_{i}.jpg.chip.jpg"))
@@ -28,11 +30,13 @@ def folder(tmp_path):
 
 
 def test_every_image_is_counted_once(folder):
-    images, _ = read_folder(folder)
+    images, _ = read_images(folder)
     counts = description.counts(images)
     assert counts["n"].sum() == len(images) == 11
     for row in counts.itertuples():
-        same = (images[["age", "gender", "race", "split"]] == [row.age, row.gender, row.race, row.split]).all(axis=1)
+        same = (
+            images[["age", "gender", "race", "split"]] == [row.age, row.gender, row.race, row.split]
+        ).all(axis=1)
         assert same.sum() == row.n
 
 
@@ -57,10 +61,16 @@ def test_problems_worked_out_by_hand(folder):
 def test_what_is_written_is_read_again_and_names_no_image(folder, tmp_path, capsys):
     assert main(["describe", "--data", str(folder), "--output", str(tmp_path / "out")]) == 0
     counts, problems = description.load(tmp_path / "out")
-    pd.testing.assert_frame_equal(counts, description.counts(read_folder(folder)[0]), check_dtype=False)
+    pd.testing.assert_frame_equal(
+        counts, description.counts(read_images(folder)[0]), check_dtype=False
+    )
     assert list(problems["problem"]) == list(problems_of(folder)["problem"])
     written = b"".join(support.contents(tmp_path / "out").values()).decode()
-    assert not any(file.stem.split("_")[-1].split(".")[0] in written for file in folder.iterdir() if "2099" in file.name)
+    assert not any(
+        file.stem.split("_")[-1].split(".")[0] in written
+        for file in folder.iterdir()
+        if "2099" in file.name
+    )
 
 
 def test_what_is_shipped_fits_what_was_validated(results):
@@ -69,4 +79,6 @@ def test_what_is_shipped_fits_what_was_validated(results):
     reported = counts[counts["split"] == "validation"]
     assert reported["n"].sum() == len(validated)
     for task in TASKS[:2]:
-        assert dict(reported.groupby(task.column)["n"].sum()) == dict(validated[task.name].value_counts())
+        assert dict(reported.groupby(task.column)["n"].sum()) == dict(
+            validated[task.name].value_counts()
+        )

@@ -7,25 +7,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facemtl import evaluation
-from facemtl.data import CALIBRATION, VALIDATION, read_folder
+from facemtl.data.reading import CALIBRATION, VALIDATION, read_images
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import (
-    AGE_GROUPS,
-    FEW,
-    NO_LABEL,
-    age_error_by_group,
-    age_errors,
-    age_groups,
-    calibration_error,
-    compare,
-    delta_m,
-    metric_tables,
-    track_record,
-    track_records,
-    trust,
+from facemtl.evaluation.ages import age_error_by_group, age_errors
+from facemtl.evaluation.calibration import calibrate, calibration_error, trust
+from facemtl.evaluation.compare import FEW, compare, delta_m, metric_tables, worst_groups
+from facemtl.evaluation.groups import AGE_GROUPS, age_groups
+from facemtl.evaluation.track_record import NO_LABEL, track_record, track_records
+from facemtl.evaluation.validation import (
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    TRUST_FILE,
+    load_validation,
+    metrics_of,
+    save_evaluation,
+    save_validation,
+    validate,
     with_targets,
-    worst_groups,
 )
 from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, Predictor
 from facemtl.tasks import AGE, GENDER, INTERVAL, RACE, TASKS
@@ -36,11 +34,18 @@ N = 400
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    """Made-up predictions of 400 images: the multi-task ages are off by 3 on average, the single-task ones by more."""
+    """Made-up predictions of 400 images: the multi-task ages are off by 3 on average, the
+    single-task ones by more.
+    """
     rng = np.random.default_rng(0)
     images = [f"{i:016x}" for i in range(N)]
     labels = pd.DataFrame(
-        {"image": images, "age": rng.integers(1, 100, N), "gender": rng.integers(0, 2, N), "race": rng.integers(0, 5, N)}
+        {
+            "image": images,
+            "age": rng.integers(1, 100, N),
+            "gender": rng.integers(0, 2, N),
+            "race": rng.integers(0, 5, N),
+        }
     )
     parts = []
     for model, spread in (("single", 8.0), ("multitask", 4.0)):
@@ -50,15 +55,33 @@ def table() -> pd.DataFrame:
                 prediction = truth + rng.normal(1, spread, N)
             else:
                 prediction = np.where(rng.random(N) < 0.9, truth, (truth + 1) % task.n_outputs)
-            names = {"model": task.name, "approach": "single"} if model == "single" else {"model": model, "approach": "multi"}
-            parts.append(pd.DataFrame({"image": images, "face": 0, **names, "task": task.name, "prediction": prediction}))
+            names = (
+                {"model": task.name, "approach": "single"}
+                if model == "single"
+                else {"model": model, "approach": "multi"}
+            )
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "image": images,
+                        "face": 0,
+                        **names,
+                        "task": task.name,
+                        "prediction": prediction,
+                    }
+                )
+            )
     table = pd.concat(parts, ignore_index=True).assign(confidence=0.5)
     table["low"], table["high"] = table["prediction"] - 8, table["prediction"] + 8
     return with_targets(table.sample(frac=1, random_state=1, ignore_index=True), labels)
 
 
 def by_hand(table: pd.DataFrame, task, approach: str) -> pd.Series:
-    rows = table[(table["task"] == task.name) & (table["approach"] == approach)].set_index("image").sort_index()
+    rows = (
+        table[(table["task"] == task.name) & (table["approach"] == approach)]
+        .set_index("image")
+        .sort_index()
+    )
     if task is AGE:
         return (rows["prediction"] - rows["target"]).abs()
     return 100.0 * (rows["prediction"] == rows["target"])
@@ -76,7 +99,9 @@ def test_metrics_and_their_difference(table, task):
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
 def test_intervals_are_those_of_a_mean(table, task):
-    """For 400 images the bootstrap must agree with the normal approximation of the paired difference's mean."""
+    """For 400 images the bootstrap must agree with the normal approximation of the paired
+    difference's mean.
+    """
     row = compare(table).set_index("task").loc[task.name]
     difference = by_hand(table, task, "multi") - by_hand(table, task, "single")
     half = 1.96 * difference.std() / np.sqrt(N)
@@ -164,11 +189,14 @@ def test_confidences_that_come_true_have_no_calibration_error():
     rng = np.random.default_rng(0)
     confidence = rng.random(100_000)
     assert calibration_error(confidence, rng.random(100_000) < confidence) < 0.01
-    assert calibration_error(confidence, rng.random(100_000) < confidence / 2) == pytest.approx(0.25, abs=0.01)
+    assert calibration_error(confidence, rng.random(100_000) < confidence / 2) == pytest.approx(
+        0.25, abs=0.01
+    )
 
 
 @pytest.mark.parametrize(
-    ("confidence", "right", "expected"), [(1.0, 1.0, 0.0), (1.0, 0.0, 1.0), (0.9, 0.6, 0.3), (0.5, 0.9, 0.4)]
+    ("confidence", "right", "expected"),
+    [(1.0, 1.0, 0.0), (1.0, 0.0, 1.0), (0.9, 0.6, 0.3), (0.5, 0.9, 0.4)],
 )
 def test_one_confidence_is_off_by_its_gap(confidence, right, expected):
     hits = np.arange(100) < 100 * right
@@ -187,7 +215,9 @@ def test_trust_of_known_answers(table):
             assert row["ece"] == pytest.approx(abs(50 - row["hits"]))
     ages = rows.xs(AGE.name, level="task")
     assert ages["width"].to_numpy() == pytest.approx(16)
-    assert ages.loc["all", "all", MULTI.name]["coverage"] == pytest.approx(100 * (by_hand(table, AGE, MULTI.name) <= 8).mean())
+    assert ages.loc["all", "all", MULTI.name]["coverage"] == pytest.approx(
+        100 * (by_hand(table, AGE, MULTI.name) <= 8).mean()
+    )
     sums = rows["n"].groupby(level=["by", "task", "approach"]).sum()
     assert (sums == N).all()
 
@@ -209,10 +239,14 @@ def test_age_groups_cover_every_age():
 
 def test_age_errors_by_group(table):
     groups = age_error_by_group(table)
-    assert list(groups["age_group"].unique()) == [g for g in AGE_GROUPS if g in set(groups["age_group"])]
+    assert list(groups["age_group"].unique()) == [
+        g for g in AGE_GROUPS if g in set(groups["age_group"])
+    ]
     errors = age_errors(table)
     for row in groups.itertuples():
-        signed = errors[(errors["age_group"] == row.age_group) & (errors["approach"] == row.approach)]["error"]
+        signed = errors[
+            (errors["age_group"] == row.age_group) & (errors["approach"] == row.approach)
+        ]["error"]
         assert row.n == len(signed)
         assert row.mae == pytest.approx(signed.abs().mean())
         assert row.bias == pytest.approx(signed.mean())
@@ -222,24 +256,24 @@ def test_age_errors_by_group(table):
 
 
 def test_results_survive_being_saved(table, tmp_path):
-    evaluation.save_validation(table, tmp_path)
-    loaded = evaluation.load_validation(tmp_path)
+    save_validation(table, tmp_path)
+    loaded = load_validation(tmp_path)
     pd.testing.assert_frame_equal(compare(loaded), compare(table), check_exact=False, atol=1e-3)
-    first = (tmp_path / evaluation.PREDICTIONS_FILE).read_bytes()
-    evaluation.save_validation(table, tmp_path)
-    assert (tmp_path / evaluation.PREDICTIONS_FILE).read_bytes() == first
-    assert {f.name for f in tmp_path.iterdir()} == {evaluation.PREDICTIONS_FILE, evaluation.METRICS_FILE, evaluation.TRUST_FILE}
+    first = (tmp_path / PREDICTIONS_FILE).read_bytes()
+    save_validation(table, tmp_path)
+    assert (tmp_path / PREDICTIONS_FILE).read_bytes() == first
+    assert {f.name for f in tmp_path.iterdir()} == {PREDICTIONS_FILE, METRICS_FILE, TRUST_FILE}
 
 
 def test_missing_and_damaged_results_are_said(table, tmp_path):
     with pytest.raises(FaceMTLError, match="facemtl evaluate"):
-        evaluation.load_validation(tmp_path)
-    evaluation.save_validation(table, tmp_path)
-    file = tmp_path / evaluation.PREDICTIONS_FILE
+        load_validation(tmp_path)
+    save_validation(table, tmp_path)
+    file = tmp_path / PREDICTIONS_FILE
     for damaged in (file.read_bytes()[:500], b"", b"not gzip"):
         file.write_bytes(damaged)
         with pytest.raises(FaceMTLError, match="damaged"):
-            evaluation.load_validation(tmp_path)
+            load_validation(tmp_path)
 
 
 # ------------------------------------------------------------------------------ the shipped results
@@ -253,7 +287,7 @@ def test_shipped_results_hold_every_image_once_per_model_and_task(results):
 
 
 def test_shipped_metrics_are_those_of_the_shipped_predictions(results):
-    shipped = pd.read_csv(support.ROOT / "assets" / "validation" / evaluation.METRICS_FILE)
+    shipped = pd.read_csv(support.ROOT / "assets" / "validation" / METRICS_FILE)
     assert len(shipped) == len(metric_tables(results))
     overall = shipped[shipped["by"] == "all"].set_index("task")
     for row in compare(results).itertuples():
@@ -289,13 +323,15 @@ def test_shipped_intervals_cover_what_they_claim(results):
 def test_shipped_results_are_what_the_shipped_models_say(predictor, results, utkface_images):
     """On about 120 of the real validation images."""
     some = utkface_images[utkface_images["split"] == VALIDATION].iloc[::25]
-    again = evaluation.validate(predictor, some)
+    again = validate(predictor, some)
     shipped = results[results["image"].isin(again["image"])]
     assert len(again) == len(some) * 2 * len(TASKS) == len(shipped)
     both = again.merge(shipped, on=["image", "model", "task"], suffixes=("", "_shipped"))
     assert (both["target"] == both["target_shipped"]).all()
     ages = both["task"] == AGE.name
-    assert np.allclose(both.loc[ages, "prediction"], both.loc[ages, "prediction_shipped"], atol=0.05)
+    assert np.allclose(
+        both.loc[ages, "prediction"], both.loc[ages, "prediction_shipped"], atol=0.05
+    )
     assert (both.loc[~ages, "prediction"] == both.loc[~ages, "prediction_shipped"]).mean() > 0.99
     assert np.allclose(both["confidence"], both["confidence_shipped"], atol=0.01)
 
@@ -310,23 +346,30 @@ def test_no_shipped_result_is_of_a_calibration_image(results, utkface_images):
 def test_evaluation_from_start_to_end(predictor, utkface_images, tmp_path):
     """Calibration and validation on a few hundred real images write what the app reads."""
     parts = ((VALIDATION, 80), (CALIBRATION, 60))
-    few = pd.concat([utkface_images[utkface_images["split"] == split].head(n) for split, n in parts])
+    few = pd.concat(
+        [utkface_images[utkface_images["split"] == split].head(n) for split, n in parts]
+    )
     seen = []
-    calibrated = evaluation.calibrate(predictor, few, seen.append)
+    calibrated = calibrate(predictor, few, seen.append)
     assert sum(seen) == 2 * 60 * len(predictor.models)
     for loaded in calibrated.models:
         assert set(loaded.info.calibration) == {t.name for t in loaded.tasks}
     models = shutil.copytree(support.ROOT / "assets" / "models", tmp_path / "models")
-    table = evaluation.validate(calibrated, few)
-    evaluation.save_evaluation(calibrated, table, tmp_path / "results", models)
+    table = validate(calibrated, few)
+    save_evaluation(calibrated, table, tmp_path / "results", models)
     for loaded, written in zip(calibrated.models, Predictor.load(models).models, strict=True):
-        assert written.info == replace(loaded.info, metrics=evaluation.metrics_of(loaded, table)) and written.info.metrics
-    pd.testing.assert_frame_equal(evaluation.validate(Predictor.load(models), few), table)  # the graphs are the same
-    assert evaluation.load_validation(tmp_path / "results")["image"].nunique() == 80
+        assert (
+            written.info == replace(loaded.info, metrics=metrics_of(loaded, table))
+            and written.info.metrics
+        )
+    pd.testing.assert_frame_equal(
+        validate(Predictor.load(models), few), table
+    )  # the graphs are the same
+    assert load_validation(tmp_path / "results")["image"].nunique() == 80
     with pytest.raises(FaceMTLError, match="calibration"):
-        evaluation.calibrate(predictor, few[few["split"] == VALIDATION])
+        calibrate(predictor, few[few["split"] == VALIDATION])
     with pytest.raises(FaceMTLError, match="validation"):
-        evaluation.validate(Predictor(predictor.models), few[few["split"] == CALIBRATION])
+        validate(Predictor(predictor.models), few[few["split"] == CALIBRATION])
 
 
 # ------------------------------------------------------------------------------------- such answers
@@ -338,7 +381,9 @@ def test_track_records_are_the_metrics_of_such_answers(results, approach):
     rows = results[results["approach"] == approach.name]
     ages = rows[rows["task"] == "age"].set_index("image")["prediction"]
     thirties = set(ages[(ages >= 30) & (ages < 40)].index)
-    women = rows[(rows["task"] == "gender") & (rows["prediction"] == 1) & rows["image"].isin(thirties)]
+    women = rows[
+        (rows["task"] == "gender") & (rows["prediction"] == 1) & rows["image"].isin(thirties)
+    ]
     found = track_records(results).loc[("gender", approach.name, "30-39", 1.0)]
     assert found["n"] == len(women)
     assert found["value"] == pytest.approx(100 * (women["target"] == 1).mean())
@@ -360,8 +405,14 @@ def test_rare_answers_have_no_record(results):
 
 @pytest.fixture
 def gaps(table) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The same predictions of images of which many lack a label; and those of labelled images, as they are."""
-    labels = table[["image", "gender", "race"]].drop_duplicates("image").sort_values("image", ignore_index=True)
+    """The same predictions of images of which many lack a label; and those of labelled images, as
+    they are.
+    """
+    labels = (
+        table[["image", "gender", "race"]]
+        .drop_duplicates("image")
+        .sort_values("image", ignore_index=True)
+    )
     ages = table[table["task"] == "age"].drop_duplicates("image").set_index("image")["target"]
     labels["age"] = labels["image"].map(ages)
     labels.loc[::2, "age"], labels.loc[::3, "gender"], labels["race"] = np.nan, np.nan, np.nan
@@ -378,7 +429,9 @@ def test_metrics_are_over_the_labelled_images(gaps):
     for task in (AGE, GENDER):
         for a in APPROACHES:
             scores = by_hand(kept, task, a.name)
-            assert compared.at[task.name, "n"] == len(scores) == N - -(-N // (2 if task is AGE else 3))
+            assert (
+                compared.at[task.name, "n"] == len(scores) == N - -(-N // (2 if task is AGE else 3))
+            )
             assert compared.at[task.name, a.name] == pytest.approx(scores.mean())
 
 
@@ -386,7 +439,9 @@ def test_groups_are_of_images_whose_group_is_known(gaps):
     found, kept = gaps
     metrics = metric_tables(found, n_resamples=20)
     assert set(metrics["by"]) == {"all", "gender", "age_group"}
-    both = set.intersection(*(set(kept[kept["task"] == name]["image"]) for name in ("age", "gender")))
+    both = set.intersection(
+        *(set(kept[kept["task"] == name]["image"]) for name in ("age", "gender"))
+    )
     images = metrics.groupby(["by", "task"])["n"].sum()
     assert images["gender", "age"] == images["age_group", "gender"] == len(both) > 0
     men = kept[(kept["task"] == "gender") & (kept["target"] == GENDER.labels.index("male"))]
@@ -398,8 +453,8 @@ def test_groups_are_of_images_whose_group_is_known(gaps):
 
 def test_results_with_gaps_survive_being_saved(gaps, tmp_path):
     found, _ = gaps
-    evaluation.save_validation(found, tmp_path)
-    loaded = evaluation.load_validation(tmp_path)
+    save_validation(found, tmp_path)
+    loaded = load_validation(tmp_path)
     pd.testing.assert_frame_equal(loaded[found.columns], found, check_exact=False, atol=1e-2)
 
 
@@ -410,25 +465,34 @@ def test_models_without_ages_have_track_records(table):
     for task in (GENDER, RACE):
         found = track_record(records, one).get(task.name, {})
         for a in APPROACHES:
-            answer = one[(one["approach"] == a.name) & (one["task"] == task.name)]["prediction"].item()
-            alike = classes[(classes["approach"] == a.name) & (classes["task"] == task.name)].query("prediction == @answer")
+            answer = one[(one["approach"] == a.name) & (one["task"] == task.name)][
+                "prediction"
+            ].item()
+            alike = classes[(classes["approach"] == a.name) & (classes["task"] == task.name)].query(
+                "prediction == @answer"
+            )
             assert found[a.name] == pytest.approx(100 * (alike["target"] == answer).mean())
 
 
 def test_calibration_is_over_the_labelled_images(predictor, synthetic_faces):
-    images = read_folder(synthetic_faces, progress=False)[0].astype({"age": float, "gender": float, "race": float})
+    images = read_images(synthetic_faces, progress=False)[0].astype(
+        {"age": float, "gender": float, "race": float}
+    )
     images.loc[images.index % 3 > 0, "age"], images["race"] = np.nan, np.nan
-    found = evaluation.calibrate(predictor, images).models
-    fewer = evaluation.calibrate(predictor, images[images["age"].notna()]).models
+    found = calibrate(predictor, images).models
+    fewer = calibrate(predictor, images[images["age"].notna()]).models
     for before, one, other in zip(predictor.models, found, fewer, strict=True):
         for task in one.tasks:
-            fitted, same = one.info.calibration.get(task.name), before.info.calibration.get(task.name)
+            fitted, same = (
+                one.info.calibration.get(task.name),
+                before.info.calibration.get(task.name),
+            )
             assert (fitted == same) == (task is RACE), "without a label it stays as it was"
             if task is AGE:
                 assert fitted == other.info.calibration[task.name]
 
 
 def test_no_label_of_what_the_models_answer_is_one_message(predictor, synthetic_faces):
-    images = read_folder(synthetic_faces, progress=False)[0].assign(gender=np.nan, race=np.nan)
+    images = read_images(synthetic_faces, progress=False)[0].assign(gender=np.nan, race=np.nan)
     with pytest.raises(FaceMTLError, match="label of gender"):
-        evaluation.validate(Predictor(m for m in predictor.models if m.name == "gender"), images)
+        validate(Predictor(m for m in predictor.models if m.name == "gender"), images)

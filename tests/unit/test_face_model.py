@@ -1,4 +1,6 @@
-"""FaceModel: one backbone, one head per task; its start from other models, and its copy that answers."""
+"""FaceModel: one backbone, one head per task; its start from other models, and its copy that
+answers.
+"""
 
 from itertools import combinations
 
@@ -12,10 +14,14 @@ from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from tests import support
 
 IMAGES = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
-FACES = torch.rand(6, 3, 120, 120, generator=torch.Generator().manual_seed(1))  # large enough for dlib's network
+FACES = torch.rand(
+    6, 3, 120, 120, generator=torch.Generator().manual_seed(1)
+)  # large enough for dlib's network
 
 subsets = pytest.mark.parametrize(
-    "tasks", [s for n in (1, 2, 3) for s in combinations(TASKS, n)], ids=lambda tasks: "+".join(t.name for t in tasks)
+    "tasks",
+    [s for n in (1, 2, 3) for s in combinations(TASKS, n)],
+    ids=lambda tasks: "+".join(t.name for t in tasks),
 )
 
 
@@ -49,21 +55,27 @@ def test_a_model_answers_its_tasks_and_no_other(tasks):
     model = FaceModel(tasks, "small").eval()
     with torch.no_grad():
         logits = model(IMAGES)
-    assert {name: out.shape for name, out in logits.items()} == {t.name: (3, t.n_outputs) for t in tasks}
+    assert {name: out.shape for name, out in logits.items()} == {
+        t.name: (3, t.n_outputs) for t in tasks
+    }
 
 
 def test_a_single_task_model_is_a_multi_task_model_with_one_head():
     multi = seen_data(FaceModel(TASKS, "small"))
     for task in TASKS:
         single = FaceModel((task,), "small").eval()
-        single.load_state_dict({k: v for k, v in multi.state_dict().items() if k in single.state_dict()})
+        single.load_state_dict(
+            {k: v for k, v in multi.state_dict().items() if k in single.state_dict()}
+        )
         with torch.no_grad():
             torch.testing.assert_close(single(IMAGES)[task.name], multi(IMAGES)[task.name])
 
 
 def test_a_further_task_costs_one_head():
     one, two = FaceModel((GENDER,), "small"), FaceModel((GENDER, AGE), "small")
-    assert two.n_parameters - one.n_parameters == 2 * 128 + 128 * 117 + 117  # a normalisation and a linear layer
+    assert (
+        two.n_parameters - one.n_parameters == 2 * 128 + 128 * 117 + 117
+    )  # a normalisation and a linear layer
 
 
 def test_images_are_normalised_inside_the_model():
@@ -71,14 +83,18 @@ def test_images_are_normalised_inside_the_model():
     mean, std = torch.tensor(backbones.IMAGENET_MEAN), torch.tensor(backbones.IMAGENET_STD)
     by_hand = torch.stack([(IMAGES[:, i] - mean[i]) / std[i] for i in range(3)], dim=1)
     with torch.no_grad():
-        torch.testing.assert_close(model(IMAGES)["gender"], model.heads["gender"](model.backbone(by_hand)))
+        torch.testing.assert_close(
+            model(IMAGES)["gender"], model.heads["gender"](model.backbone(by_hand))
+        )
 
 
 def test_images_of_one_batch_do_not_influence_each_other():
     model = seen_data(FaceModel(TASKS, "small"))
     together = answers(model)
     for i in range(len(IMAGES)):
-        torch.testing.assert_close(answers(model, IMAGES[i : i + 1])[0], together[i], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(
+            answers(model, IMAGES[i : i + 1])[0], together[i], rtol=1e-3, atol=1e-5
+        )
 
 
 def test_a_model_without_tasks_is_refused():
@@ -105,7 +121,9 @@ def test_a_model_starts_with_the_heads_of_the_tasks_that_both_have():
         assert torch.equal(model.backbone.state_dict()[name], value)
 
 
-@pytest.mark.parametrize(("backbone", "of"), [("resnet18", "small"), ("small", "resnet18"), (FACE_RESNET, "resnet18")])
+@pytest.mark.parametrize(
+    ("backbone", "of"), [("resnet18", "small"), ("small", "resnet18"), (FACE_RESNET, "resnet18")]
+)
 def test_a_model_does_not_start_from_another_backbone(backbone, of):
     with pytest.raises(FaceMTLError, match="--backbone"):
         FaceModel(TASKS, backbone).start_from(FaceModel(TASKS, of).state_dict())
@@ -140,7 +158,11 @@ def test_the_copy_that_answers_gives_the_answers_of_the_trained_model():
         optimizer.step()
     expected = answers(model, FACES)
     copy = model.for_answers()
-    assert not copy.training and not any(isinstance(m, torch.nn.BatchNorm2d) for m in copy.modules())
+    assert not copy.training and not any(
+        isinstance(m, torch.nn.BatchNorm2d) for m in copy.modules()
+    )
     torch.testing.assert_close(answers(copy, FACES), expected, rtol=1e-3, atol=1e-3)
-    assert any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules()), "the model itself stays as it was"
+    assert any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules()), (
+        "the model itself stays as it was"
+    )
     assert torch.equal(answers(model, FACES), expected)

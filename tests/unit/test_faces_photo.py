@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from facemtl.data import as_rgb
+from facemtl.data.images import as_rgb
 from facemtl.errors import FaceMTLError
 from facemtl.faces import as_record, detect, open_image, overlap, photo, whole
 from tests import support

@@ -66,7 +66,9 @@ def shown(degrees: float) -> np.ndarray:
 def test_a_head_that_turns_to_its_side_is_told(angle):
     square = Square(0.5, 0.5, 1.0, angle)
     yaws = [yaw(square.to_image(shown(degrees))) for degrees in (-60, -30, 0, 30, 60)]
-    assert yaws == sorted(yaws) and yaws[0] < -SIDEWAYS < -0.05 < yaws[2] < 0.05 < SIDEWAYS < yaws[-1]
+    assert (
+        yaws == sorted(yaws) and yaws[0] < -SIDEWAYS < -0.05 < yaws[2] < 0.05 < SIDEWAYS < yaws[-1]
+    )
     assert pose_of(shown(60)) == pose_of(shown(-60)) == "turned to the side"
     assert pose_of(shown(0)) == pose_of(shown(10)) == ""
 

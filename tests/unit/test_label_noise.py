@@ -1,4 +1,6 @@
-"""Disputed labels and contradicting copies: hand-worked cases, and a made-up table read row by row."""
+"""Disputed labels and contradicting copies: hand-worked cases, and a made-up table read row by
+row.
+"""
 
 import shutil
 from pathlib import Path
@@ -8,13 +10,13 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageOps
 
-from facemtl import label_noise
-from facemtl.data import CALIBRATION, TRAIN, VALIDATION, contradicting_copies
+from facemtl.data.reading import CALIBRATION, TRAIN, VALIDATION, contradicting_copies
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import compare
+from facemtl.evaluation.compare import compare
 from facemtl.inference.predictor import MULTI, SINGLE, Predictions, Predictor
-from facemtl.label_noise import disputed, disputed_counts, near_copies, sides, without
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
+from research import label_noise
+from research.label_noise import disputed, disputed_counts, near_copies, sides, without
 from tests import support
 
 NAN = float("nan")
@@ -22,13 +24,17 @@ N = 150
 
 
 def answers(image: str, task, target: float, single: tuple, multi: tuple) -> list[dict]:
-    """Both approaches' rows; an answer is (prediction, confidence) or (prediction, confidence, low, high)."""
+    """Both approaches' rows; an answer is (prediction, confidence) or (prediction, confidence, low,
+    high).
+    """
     rows = []
     for model, approach, answer in ((task.name, SINGLE, single), ("multitask", MULTI, multi)):
         prediction, confidence, low, high = (*answer, NAN, NAN)[:4]
         names = {"model": model, "approach": approach.name, "task": task.name}
         keys = {"image": image, "face": 0, **names, "target": target}
-        rows.append({**keys, "prediction": prediction, "confidence": confidence, "low": low, "high": high})
+        rows.append(
+            {**keys, "prediction": prediction, "confidence": confidence, "low": low, "high": high}
+        )
     return rows
 
 
@@ -46,7 +52,9 @@ def table() -> pd.DataFrame:
             if task is AGE:
                 target = float(rng.integers(1, 100))
                 centre = target + rng.normal(0, 10)
-                both = [(p := centre + rng.normal(0, 4), rng.random(), p - 9, p + 11) for _ in range(2)]
+                both = [
+                    (p := centre + rng.normal(0, 4), rng.random(), p - 9, p + 11) for _ in range(2)
+                ]
             else:
                 target = float(rng.integers(task.n_outputs))
                 both = [(float(rng.integers(task.n_outputs)), rng.random()) for _ in range(2)]
@@ -84,14 +92,23 @@ def expected_rows(table: pd.DataFrame) -> list[tuple]:
     rows = []
     for (image, task), pair in table.groupby(["image", "task"]):
         by_model = pair.set_index("model")
-        single, multi, target = by_model.loc[task], by_model.loc["multitask"], pair["target"].iloc[0]
+        single, multi, target = (
+            by_model.loc[task],
+            by_model.loc["multitask"],
+            pair["target"].iloc[0],
+        )
         if task == AGE.name:
-            found = max(single["high"], multi["high"]) < target or min(single["low"], multi["low"]) > target
+            found = (
+                max(single["high"], multi["high"]) < target
+                or min(single["low"], multi["low"]) > target
+            )
         else:
             found = single["prediction"] == multi["prediction"] != target
         if found:
             confidence = min(single["confidence"], multi["confidence"])
-            rows.append((image, task, target, single["prediction"], multi["prediction"], confidence))
+            rows.append(
+                (image, task, target, single["prediction"], multi["prediction"], confidence)
+            )
     return rows
 
 
@@ -108,7 +125,9 @@ def test_disputed_labels_of_many_images(table):
 def test_counts_of_contradictions(table, task):
     counts = disputed_counts(table).set_index("task").loc[task.name]
     rows = table[table["task"] == task.name]
-    inside = rows["target"].between(rows["low"], rows["high"]) | (rows["target"] == rows["prediction"])
+    inside = rows["target"].between(rows["low"], rows["high"]) | (
+        rows["target"] == rows["prediction"]
+    )
     assert counts["images"] == N
     assert counts["single"] == (~inside & (rows["model"] == task.name)).sum()
     assert counts["multi"] == (~inside & (rows["model"] != task.name)).sum()
@@ -123,7 +142,9 @@ def test_results_of_one_approach_dispute_nothing_and_say_why(table):
 
 
 def test_shipped_results(results):
-    """Both approaches dispute fewer labels than either, and nearly all intervals that miss a label miss it alone."""
+    """Both approaches dispute fewer labels than either, and nearly all intervals that miss a label
+    miss it alone.
+    """
     counts = disputed_counts(results).set_index("task")
     assert (counts["disputed"] <= counts[["single", "multi"]].min(axis=1)).all()
     assert (counts["disputed"] > 0).all()
@@ -131,7 +152,10 @@ def test_shipped_results(results):
     for task in (GENDER, RACE):
         rows = results[results["task"] == task.name]
         errors = (rows["prediction"] != rows["target"]).groupby(rows["model"] == task.name).sum()
-        assert (counts.at[task.name, "single"], counts.at[task.name, "multi"]) == (errors[True], errors[False])
+        assert (counts.at[task.name, "single"], counts.at[task.name, "multi"]) == (
+            errors[True],
+            errors[False],
+        )
 
 
 # --------------------------------------------------------------------------- contradicting copies
@@ -189,8 +213,12 @@ def copies(tmp_path) -> pd.DataFrame:
     for number, labels in COPIES.items():
         content = support.jpeg(support.picture(30, 0, 0, rng))
         for i in range(max(map(len, labels.values()))):
-            age, gender, race = (labels.get(task, (0,) * 3)[i] for task in ("age", "gender", "race"))
-            (tmp_path / f"{age}_{gender}_{race}_{stamp + 10 * number + i}.jpg.chip.jpg").write_bytes(content)
+            age, gender, race = (
+                labels.get(task, (0,) * 3)[i] for task in ("age", "gender", "race")
+            )
+            (
+                tmp_path / f"{age}_{gender}_{race}_{stamp + 10 * number + i}.jpg.chip.jpg"
+            ).write_bytes(content)
     return contradicting_copies(tmp_path, progress=False)
 
 
@@ -209,7 +237,9 @@ def test_which_sides_are_taken(copies):
     assert set(table["metric"]) == {"accuracy", "mae"}
     assert table.xs("single", level="approach")["confidence"].to_numpy() == pytest.approx(60)
     assert table.xs("multi", level="approach")["confidence"].to_numpy() == pytest.approx(80)
-    assert len(known.asked) == len(set(known.asked)) == 5 and seen == [5]  # each image once, however many copies
+    assert len(known.asked) == len(set(known.asked)) == 5 and seen == [
+        5
+    ]  # each image once, however many copies
 
 
 def test_a_task_without_contradictions_has_no_row(copies):
@@ -223,15 +253,24 @@ def test_no_copies_are_said(copies, predictor):
 
 
 def test_the_shipped_models_on_copies_of_composites(predictor, tmp_path):
-    """Each composite once with its labels and once with the other gender: either answer is one of them."""
+    """Each composite once with its labels and once with the other gender: either answer is one of
+    them.
+    """
     for file in support.composites(6)[:6]:
         age, gender, race, rest = file.name.split("_")
         shutil.copy(file, tmp_path / file.name)
         shutil.copy(file, tmp_path / f"{age}_{1 - int(gender)}_{race}_{rest}")
     table = sides(predictor, contradicting_copies(tmp_path, progress=False))
-    assert list(table["task"]) == ["gender", "gender"] and list(table["approach"]) == ["single", "multi"]
+    assert list(table["task"]) == ["gender", "gender"] and list(table["approach"]) == [
+        "single",
+        "multi",
+    ]
     assert (table[["hits", "nearest", "hits_by_chance"]] == 100).all(axis=None)
-    assert (table["mean"] == 50).all() and (table["farthest"] == 0).all() and (table["images"] == 6).all()
+    assert (
+        (table["mean"] == 50).all()
+        and (table["farthest"] == 0).all()
+        and (table["images"] == 6).all()
+    )
     assert table["confidence"].between(50, 100).all()
 
 
@@ -242,14 +281,23 @@ def test_tables_are_written_whole(table, copies, tmp_path):
     folder = tmp_path / "made" / "labels"
     label_noise.save_disputed(disputed(table), folder)
     label_noise.save_summary(
-        disputed_counts(table), sides(Known(TOLD, numbered(copies)), copies), without(table, table["image"].head(2)), folder
+        disputed_counts(table),
+        sides(Known(TOLD, numbered(copies)), copies),
+        without(table, table["image"].head(2)),
+        folder,
     )
     assert {f.name for f in folder.iterdir()} == {
         label_noise.DISPUTED_FILE, label_noise.COUNTS_FILE, label_noise.SIDES_FILE, label_noise.NEAR_FILE,
     }  # fmt: skip
     read = pd.read_csv(folder / label_noise.DISPUTED_FILE, dtype={"image": str})
-    pd.testing.assert_frame_equal(read, disputed(table), check_exact=False, rtol=1e-5, check_dtype=False)
-    for name in (label_noise.COUNTS_FILE, label_noise.SIDES_FILE, label_noise.NEAR_FILE):  # they name no image
+    pd.testing.assert_frame_equal(
+        read, disputed(table), check_exact=False, rtol=1e-5, check_dtype=False
+    )
+    for name in (
+        label_noise.COUNTS_FILE,
+        label_noise.SIDES_FILE,
+        label_noise.NEAR_FILE,
+    ):  # they name no image
         assert "image" not in pd.read_csv(folder / name).columns
 
 
@@ -257,7 +305,9 @@ def test_tables_are_written_whole(table, copies, tmp_path):
 
 
 def test_pictures_saved_anew_are_found_on_the_other_side_of_the_split(tmp_path):
-    """Recompressed, mirrored and made smaller ones are; others, and copies within one side, are not."""
+    """Recompressed, mirrored and made smaller ones are; others, and copies within one side, are
+    not.
+    """
     rows = []
 
     def add(image: Image.Image, name: str, split: str, quality: int = 95) -> str:
@@ -265,7 +315,10 @@ def test_pictures_saved_anew_are_found_on_the_other_side_of_the_split(tmp_path):
         rows.append({"file": str(file), "sha256": f"{len(rows):064x}"[::-1], "split": split})
         return rows[-1]["sha256"][:16]
 
-    noise = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (12, 12, 3), np.uint8)) for i in range(9)]
+    noise = [
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (12, 12, 3), np.uint8))
+        for i in range(9)
+    ]
     pictures = [image.resize((120, 120), Image.Resampling.BICUBIC) for image in noise]
     for i, picture in enumerate(pictures[:6]):
         add(picture, f"train{i}", TRAIN)

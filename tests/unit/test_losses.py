@@ -11,7 +11,9 @@ from facemtl.training.config import WEIGHTINGS
 from facemtl.training.losses import EqualWeights, FixedScales, Uncertainty, joint_loss
 
 subsets = pytest.mark.parametrize(
-    "tasks", [s for n in (1, 2, 3) for s in combinations(TASKS, n)], ids=lambda tasks: "+".join(t.name for t in tasks)
+    "tasks",
+    [s for n in (1, 2, 3) for s in combinations(TASKS, n)],
+    ids=lambda tasks: "+".join(t.name for t in tasks),
 )
 weightings = pytest.mark.parametrize("weighting", WEIGHTINGS)
 
@@ -20,8 +22,12 @@ weightings = pytest.mark.parametrize("weighting", WEIGHTINGS)
 def batch():
     """Logits of all heads, with gradients, and targets, by task."""
     generator = torch.Generator().manual_seed(0)
-    logits = {t.name: torch.randn(8, t.n_outputs, generator=generator).requires_grad_() for t in TASKS}
-    return logits, {t.name: torch.randint(0, t.n_outputs, (8,), generator=generator).float() for t in TASKS}
+    logits = {
+        t.name: torch.randn(8, t.n_outputs, generator=generator).requires_grad_() for t in TASKS
+    }
+    return logits, {
+        t.name: torch.randint(0, t.n_outputs, (8,), generator=generator).float() for t in TASKS
+    }
 
 
 def of(tasks, targets) -> list[torch.Tensor]:
@@ -33,14 +39,18 @@ def of(tasks, targets) -> list[torch.Tensor]:
 def test_each_loss_counts_in_units_of_its_scale(tasks, batch):
     logits, targets = batch
     shares = [t.loss(logits[t.name], targets[t.name]).item() / t.loss_scale for t in tasks]
-    assert FixedScales(tasks)(logits, *of(tasks, targets)).item() == pytest.approx(sum(shares) / len(tasks), rel=1e-6)
+    assert FixedScales(tasks)(logits, *of(tasks, targets)).item() == pytest.approx(
+        sum(shares) / len(tasks), rel=1e-6
+    )
 
 
 @subsets
 def test_equal_weights_are_the_plain_mean(tasks, batch):
     logits, targets = batch
     losses = [t.loss(logits[t.name], targets[t.name]).item() for t in tasks]
-    assert EqualWeights(tasks)(logits, *of(tasks, targets)).item() == pytest.approx(sum(losses) / len(tasks), rel=1e-6)
+    assert EqualWeights(tasks)(logits, *of(tasks, targets)).item() == pytest.approx(
+        sum(losses) / len(tasks), rel=1e-6
+    )
 
 
 def test_uncertainty_finds_weights_by_which_all_losses_count_the_same(batch):
@@ -54,9 +64,14 @@ def test_uncertainty_finds_weights_by_which_all_losses_count_the_same(batch):
         optimizer.step()
     losses = torch.stack([t.loss(logits[t.name], targets[t.name]) for t in TASKS]).detach()
     assert losses.max() > 5 * losses.min()
-    torch.testing.assert_close(loss.log_variances.detach(), torch.log(2 * losses), atol=1e-3, rtol=0)
     torch.testing.assert_close(
-        torch.exp(-loss.log_variances.detach()) * losses, torch.full((len(TASKS),), 0.5), atol=1e-3, rtol=0
+        loss.log_variances.detach(), torch.log(2 * losses), atol=1e-3, rtol=0
+    )
+    torch.testing.assert_close(
+        torch.exp(-loss.log_variances.detach()) * losses,
+        torch.full((len(TASKS),), 0.5),
+        atol=1e-3,
+        rtol=0,
     )
 
 
@@ -76,7 +91,9 @@ def test_doubling_a_scale_halves_the_task_s_say(task, batch):
     tasks = tuple(replace(t, loss_scale=2 * t.loss_scale) if t == task else t for t in TASKS)
     gradients = []
     for loss in (FixedScales(TASKS), FixedScales(tasks)):
-        gradients.append(torch.autograd.grad(loss(logits, *of(TASKS, targets)), list(logits.values())))
+        gradients.append(
+            torch.autograd.grad(loss(logits, *of(TASKS, targets)), list(logits.values()))
+        )
     for t, before, after in zip(TASKS, *gradients, strict=True):
         torch.testing.assert_close(after, before / 2 if t == task else before)
 
@@ -84,7 +101,10 @@ def test_doubling_a_scale_halves_the_task_s_say(task, batch):
 @weightings
 def test_the_loss_is_the_same_whichever_order_tasks_come_in(weighting, batch):
     logits, targets = batch
-    one, other = (joint_loss(weighting, tasks)(logits, *of(tasks, targets)).item() for tasks in (TASKS, TASKS[::-1]))
+    one, other = (
+        joint_loss(weighting, tasks)(logits, *of(tasks, targets)).item()
+        for tasks in (TASKS, TASKS[::-1])
+    )
     assert one == pytest.approx(other)
 
 
@@ -98,11 +118,16 @@ def test_as_many_targets_as_tasks_are_needed(batch):
 
 
 def halves(batch):
-    """The batch in which each task lacks the labels of other images, and what is left of it alone."""
+    """The batch in which each task lacks the labels of other images, and what is left of it
+    alone.
+    """
     logits, targets = batch
     known = {t.name: torch.arange(8) % 2 == i % 2 for i, t in enumerate(TASKS)}
     gaps = {name: values.where(known[name], torch.nan) for name, values in targets.items()}
-    alone = {n: o.detach()[known[n]].requires_grad_() for n, o in logits.items()}, {n: t[known[n]] for n, t in targets.items()}
+    alone = (
+        {n: o.detach()[known[n]].requires_grad_() for n, o in logits.items()},
+        {n: t[known[n]] for n, t in targets.items()},
+    )
     return known, gaps, alone
 
 
@@ -128,10 +153,15 @@ def test_a_task_without_a_label_contributes_nothing(task, weighting, batch):
     gaps = targets | {task.name: torch.full((8,), torch.nan)}
     others = tuple(t for t in TASKS if t != task)
     loss = joint_loss(weighting, TASKS)
-    found, alone = loss(logits, *of(TASKS, gaps)), joint_loss(weighting, others)(logits, *of(others, targets))
+    found, alone = (
+        loss(logits, *of(TASKS, gaps)),
+        joint_loss(weighting, others)(logits, *of(others, targets)),
+    )
     assert found.item() == pytest.approx(alone.item() * len(others) / len(TASKS), rel=1e-6)
     found.backward()
-    assert (logits[task.name].grad == 0).all() and all(logits[t.name].grad.abs().sum() > 0 for t in others)
+    assert (logits[task.name].grad == 0).all() and all(
+        logits[t.name].grad.abs().sum() > 0 for t in others
+    )
     for parameter in loss.parameters():  # the learned weights
         assert [bool(g) for g in parameter.grad] == [t != task for t in TASKS]
 

@@ -37,7 +37,9 @@ def small_backbone():
 
 
 def trained(tasks=TASKS, backbone: str = "small", size: int = SIZE, **options) -> FaceModel:
-    """A model whose normalisations have seen data, as after a training: fresh ones would hide a wrong statistic."""
+    """A model whose normalisations have seen data, as after a training: fresh ones would hide a
+    wrong statistic.
+    """
     torch.manual_seed(1)
     model = FaceModel(tasks, backbone, **options)
     with torch.no_grad():
@@ -95,16 +97,26 @@ def test_writing_does_not_change_the_model_and_gives_the_same_bytes_again(writte
 
 def test_weights_are_stored_as_float16_and_computed_in_float32(written, model):
     graph = onnx.load(written).graph
-    stored = {each.name: each.data_type for each in graph.initializer if each.name.startswith(("backbone.", "heads."))}
-    assert set(stored) == {name for name in model.state_dict() if not name.endswith("num_batches_tracked")}
+    stored = {
+        each.name: each.data_type
+        for each in graph.initializer
+        if each.name.startswith(("backbone.", "heads."))
+    }
+    assert set(stored) == {
+        name for name in model.state_dict() if not name.endswith("num_batches_tracked")
+    }
     assert set(stored.values()) == {onnx.TensorProto.FLOAT16}
     casts = {node.input[0]: node for node in graph.node if node.op_type == "Cast"}
     for name in stored:
         assert casts[name].attribute[0].i == onnx.TensorProto.FLOAT
-        assert [node.op_type for node in graph.node if name in node.input] == ["Cast"]  # nothing else computes with it
+        assert [node.op_type for node in graph.node if name in node.input] == [
+            "Cast"
+        ]  # nothing else computes with it
     for value in (*graph.input, *graph.output):
         assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    assert len(written.read_bytes()) < 2 * sum(v.numel() for v in model.state_dict().values()) + 50_000
+    assert (
+        len(written.read_bytes()) < 2 * sum(v.numel() for v in model.state_dict().values()) + 50_000
+    )
 
 
 def test_no_file_tells_where_it_was_made(written):
@@ -113,7 +125,9 @@ def test_no_file_tells_where_it_was_made(written):
 
 
 @pytest.mark.parametrize(
-    "tasks", [s for n in (1, 2, 3) for s in combinations(TASKS, n)], ids=lambda tasks: "+".join(t.name for t in tasks)
+    "tasks",
+    [s for n in (1, 2, 3) for s in combinations(TASKS, n)],
+    ids=lambda tasks: "+".join(t.name for t in tasks),
 )
 def test_the_runtime_answers_as_torch_does(tasks, tmp_path):
     model = trained(tasks)
@@ -121,7 +135,9 @@ def test_the_runtime_answers_as_torch_does(tasks, tmp_path):
     found, expected = from_runtime(tmp_path / "subject.onnx", IMAGES), logits_of(model, IMAGES)
     assert list(found) == [task.name for task in tasks]
     for task in tasks:
-        np.testing.assert_allclose(task.probabilities(found[task.name]), task.probabilities(expected[task.name]), atol=2e-3)
+        np.testing.assert_allclose(
+            task.probabilities(found[task.name]), task.probabilities(expected[task.name]), atol=2e-3
+        )
 
 
 def test_the_file_can_be_loaded_into_torch_again_to_the_digits_of_its_weights(written, model):
@@ -133,11 +149,15 @@ def test_the_file_can_be_loaded_into_torch_again_to_the_digits_of_its_weights(wr
     found, expected = logits_of(again, IMAGES), logits_of(model, IMAGES)
     for name, values in from_runtime(written, IMAGES).items():
         np.testing.assert_allclose(found[name], values, atol=1e-4)  # the same weights
-        np.testing.assert_allclose(found[name], expected[name], atol=5e-3 * expected[name].std())  # float16's rounding
+        np.testing.assert_allclose(
+            found[name], expected[name], atol=5e-3 * expected[name].std()
+        )  # float16's rounding
 
 
 def test_what_is_loaded_into_torch_and_written_again_is_the_same(written, tmp_path):
-    write_model(tmp_path / "subject.onnx", load_model(written, LoadedModel.load(written).info), INFO)
+    write_model(
+        tmp_path / "subject.onnx", load_model(written, LoadedModel.load(written).info), INFO
+    )
     assert LoadedModel.load(tmp_path / "subject.onnx").info == LoadedModel.load(written).info
 
 
@@ -145,12 +165,16 @@ def test_what_float16_cannot_hold_stays_finite(tmp_path):
     model = trained((AGE,))
     model.heads["age"][0].running_var[0] = 1e6
     write_model(tmp_path / "subject.onnx", model, replace(INFO, tasks=(AGE,)))
-    assert all(torch.isfinite(value).all() for value in load_weights(tmp_path / "subject.onnx").values())
+    assert all(
+        torch.isfinite(value).all() for value in load_weights(tmp_path / "subject.onnx").values()
+    )
     assert np.isfinite(from_runtime(tmp_path / "subject.onnx", IMAGES)["age"]).all()
 
 
 def test_a_shipped_backbone_makes_a_file_that_can_be_shipped(tmp_path):
-    """The whole way of a model: pretrained weights, normalisations that training needs, folded, in a small file."""
+    """The whole way of a model: pretrained weights, normalisations that training needs, folded, in
+    a small file.
+    """
     model = trained((GENDER,), FACE_RESNET, size=150, pretrained=True)
     assert model.insert_norms()
     model.calibrate_norms(torch.rand(8, 3, 150, 150))
@@ -159,7 +183,9 @@ def test_a_shipped_backbone_makes_a_file_that_can_be_shipped(tmp_path):
     images = torch.rand(2, 3, 150, 150)
     expected = logits_of(model.eval(), images)["gender"]
     again = load_model(tmp_path / "gender.onnx", LoadedModel.load(tmp_path / "gender.onnx").info)
-    np.testing.assert_allclose(from_runtime(tmp_path / "gender.onnx", images)["gender"], expected, atol=0.02)
+    np.testing.assert_allclose(
+        from_runtime(tmp_path / "gender.onnx", images)["gender"], expected, atol=0.02
+    )
     np.testing.assert_allclose(logits_of(again, images)["gender"], expected, atol=0.02)
 
 
@@ -170,10 +196,14 @@ def test_shipped_files_are_small_and_can_be_trained_on(loaded, predictor):
     assert file.stat().st_size < 12e6
     model = load_model(file, found.info)
     assert model.n_parameters == found.info.parameters
-    images = torch.rand(2, 3, found.info.size, found.info.size, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(
+        2, 3, found.info.size, found.info.size, generator=torch.Generator().manual_seed(0)
+    )
     expected = replace(found, mirrored=False).logits(images.numpy())
     for name, values in logits_of(model, images).items():
-        np.testing.assert_allclose(values, expected[name], atol=1e-3 * max(1, np.abs(expected[name]).max()))
+        np.testing.assert_allclose(
+            values, expected[name], atol=1e-3 * max(1, np.abs(expected[name]).max())
+        )
 
 
 # ------------------------------------------------------------------------------------ other metadata
@@ -181,11 +211,16 @@ def test_shipped_files_are_small_and_can_be_trained_on(loaded, predictor):
 
 def test_other_metadata_leave_the_graph_as_it_is(file):
     before = LoadedModel.load(file)
-    changed = replace(before.info, calibration={"age": {"temperature": 2.0}}, metrics={"age_mae": 4.5})
+    changed = replace(
+        before.info, calibration={"age": {"temperature": 2.0}}, metrics={"age_mae": 4.5}
+    )
     rewrite_info(file, changed)
     after = LoadedModel.load(file)
     assert after.info == changed and after.info.weights == before.info.weights
-    found, expected = from_runtime(file, IMAGES), replace(before, mirrored=False).logits(IMAGES.numpy())
+    found, expected = (
+        from_runtime(file, IMAGES),
+        replace(before, mirrored=False).logits(IMAGES.numpy()),
+    )
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
@@ -260,7 +295,9 @@ def test_no_file_is_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"hello", b"\x80\x02}q\x00.", b"\0" * 1000, b"{}"], ids=["text", "pickle", "zeros", "json"]
+    "content",
+    [b"hello", b"\x80\x02}q\x00.", b"\0" * 1000, b"{}"],
+    ids=["text", "pickle", "zeros", "json"],
 )
 def test_what_is_no_model_is_refused(content, tmp_path):
     (tmp_path / "subject.onnx").write_bytes(content)
@@ -281,7 +318,9 @@ def test_a_model_of_another_name_is_not_taken_for_this_one(file):
 
 
 def describe(file: Path, **changes) -> None:
-    """Change the metadata and hash them anew, as another version of facemtl would; a value of ... removes one."""
+    """Change the metadata and hash them anew, as another version of facemtl would; a value of ...
+    removes one.
+    """
     proto = onnx.load(file)
     props = {each.key: each for each in proto.metadata_props}
     fields = json.loads(props["facemtl"].value) | changes
@@ -309,8 +348,14 @@ OUTPUTS = {task.name: [str(each) for each in task.bins] for task in TASKS}
         ({"outputs": ["gender"]}, "another version"),
         ({"outputs": {}}, "another version"),
         ({"outputs": OUTPUTS | {"glasses": ["no", "yes"]}}, "another version .*glasses"),
-        ({"outputs": OUTPUTS | {"gender": ["female", "male"]}}, "answers gender with female, male; expected male, female"),
-        ({"outputs": OUTPUTS | {"race": list(RACE.labels[:4])}}, "answers race with White, Black, Asian, Indian; expected"),
+        (
+            {"outputs": OUTPUTS | {"gender": ["female", "male"]}},
+            "answers gender with female, male; expected male, female",
+        ),
+        (
+            {"outputs": OUTPUTS | {"race": list(RACE.labels[:4])}},
+            "answers race with White, Black, Asian, Indian; expected",
+        ),
         ({"outputs": OUTPUTS | {"age": OUTPUTS["age"][:100]}}, "answers age with 0, 1, "),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -323,5 +368,9 @@ def test_a_file_of_other_fields_tasks_or_labels_is_refused_in_words(file, change
 def test_the_runtime_sees_what_the_metadata_promise(written):
     """The input and the outputs of the graph are named and shaped as the tasks say."""
     session = LoadedModel.load(written).session
-    assert [(each.name, each.shape[1:]) for each in session.get_inputs()] == [(INPUT, [3, SIZE, SIZE])]
-    assert [(each.name, each.shape[1]) for each in session.get_outputs()] == [(t.name, t.n_outputs) for t in TASKS]
+    assert [(each.name, each.shape[1:]) for each in session.get_inputs()] == [
+        (INPUT, [3, SIZE, SIZE])
+    ]
+    assert [(each.name, each.shape[1]) for each in session.get_outputs()] == [
+        (t.name, t.n_outputs) for t in TASKS
+    ]

@@ -1,4 +1,6 @@
-"""Gradio's stub files: they are left alone, and it is said when gradio leaves them alone by itself."""
+"""Gradio's stub files: they are left alone, and it is said when gradio leaves them alone by
+itself.
+"""
 
 import inspect
 import subprocess
@@ -29,7 +31,9 @@ def test_the_app_opens_no_stub_file():
 
 
 def test_gradio_by_itself_opens_stub_files():
-    """Where this fails, delete facemtl/ui/no_stubs.py, and this file: gradio no longer writes stubs."""
+    """Where this fails, delete facemtl/ui/no_stubs.py, and this file: gradio no longer writes
+    stubs.
+    """
     assert stubs_opened_by("gradio") > 20
 
 

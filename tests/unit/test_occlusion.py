@@ -15,14 +15,19 @@ YEARS = np.arange(AGE.low, AGE.high + 1)
 
 
 class LooksAtOnePlace:
-    """A session that answers by the brightness of one place alone: gender, and an age that grows with it."""
+    """A session that answers by the brightness of one place alone: gender, and an age that grows
+    with it.
+    """
 
     def __init__(self, rows: slice, columns: slice):
         self.place = (rows, columns)
 
     def run(self, names, inputs):
         bright = inputs[INPUT][:, :, self.place[0], self.place[1]].mean(axis=(1, 2, 3))[:, None]
-        logits = {"gender": np.hstack([8 * bright, 4 - 8 * bright]), "age": -((YEARS - 100 * bright) ** 2) / 8}
+        logits = {
+            "gender": np.hstack([8 * bright, 4 - 8 * bright]),
+            "age": -((YEARS - 100 * bright) ** 2) / 8,
+        }
         return [logits[name] for name in names]
 
 
@@ -42,7 +47,9 @@ def crop() -> np.ndarray:
 @pytest.fixture
 def ramp() -> np.ndarray:
     """Dark at the left, bright at the right."""
-    return np.repeat(np.linspace(0, 255, SIZE).astype(np.uint8)[None, :, None], SIZE, axis=0).repeat(3, axis=2)
+    return np.repeat(
+        np.linspace(0, 255, SIZE).astype(np.uint8)[None, :, None], SIZE, axis=0
+    ).repeat(3, axis=2)
 
 
 @pytest.mark.parametrize("rows", [slice(0, 16), slice(48, 64)], ids=["top", "bottom"])
@@ -60,7 +67,9 @@ def test_the_map_is_high_where_the_model_looks_and_nowhere_else(rows, columns, r
 
 
 def test_the_age_map_is_in_years(ramp):
-    """The corner's brightness, about 0.12, becomes the mean of all, 0.5: by that the answer moves, 100 years for 1."""
+    """The corner's brightness, about 0.12, becomes the mean of all, 0.5: by that the answer moves,
+    100 years for 1.
+    """
     corner = ramp[0, :8, 0].mean() / 255
     found = where(loaded(LooksAtOnePlace(slice(0, 8), slice(0, 8)), AGE), ramp)["age"]
     assert found.max() == pytest.approx(100 * (0.5 - corner), abs=2)
@@ -94,11 +103,17 @@ def test_every_pixel_is_covered_by_some_patch(crop):
 def test_an_answer_that_stays_has_not_changed(task):
     before = random_distributions(task, 1, seed=0)
     changes = task.change(before, np.vstack([before, random_distributions(task, 3, seed=1)]))
-    assert changes.shape == (4,) and changes[0] == pytest.approx(0, abs=1e-5) and (changes[1:] > 0).all()
+    assert (
+        changes.shape == (4,)
+        and changes[0] == pytest.approx(0, abs=1e-5)
+        and (changes[1:] > 0).all()
+    )
 
 
 def test_changes_worked_out_by_hand():
     before, after = np.array([[0.7, 0.1, 0.1, 0.1, 0.0]]), np.array([[0.2, 0.8, 0.0, 0.0, 0.0]])
-    assert RACE.change(before, after).item() == pytest.approx(50)  # the answered label's probability fell from 70 to 20 %
+    assert RACE.change(before, after).item() == pytest.approx(
+        50
+    )  # the answered label's probability fell from 70 to 20 %
     years = np.eye(117)
     assert AGE.change(years[30:31], years[[41, 25]]).tolist() == pytest.approx([11, 5])

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facemtl.data import load_image, read_folder, split_of
+from facemtl.data.images import load_image
+from facemtl.data.labels_csv import csv_of, labelled_tasks, read_csv
+from facemtl.data.reading import read_images, split_of
 from facemtl.errors import FaceMTLError
-from facemtl.own_faces import csv_of, labelled_tasks, read_csv
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from tests.support import jpeg, picture
 
@@ -34,11 +35,16 @@ def written(folder: Path, content: str | bytes, name: str = "labels.csv") -> Pat
 
 def read(folder: Path, content: str | bytes) -> list[tuple[str, dict[str, float]]]:
     """What is read, with paths as they go on from the folder."""
-    return [(file.relative_to(folder).as_posix(), labels) for file, labels in read_csv(written(folder, content))]
+    return [
+        (file.relative_to(folder).as_posix(), labels)
+        for file, labels in read_csv(written(folder, content))
+    ]
 
 
 def same(found: dict[str, float], expected: dict[str, float]) -> bool:
-    return found.keys() == expected.keys() and all(np.array_equal(found[k], expected[k], equal_nan=True) for k in found)
+    return found.keys() == expected.keys() and all(
+        np.array_equal(found[k], expected[k], equal_nan=True) for k in found
+    )
 
 
 # ------------------------------------------------------------------------------------------ reading
@@ -94,8 +100,12 @@ def test_only_whole_indices_are_labels():
 
 
 def test_paths_may_lead_out_of_the_folder(folder, tmp_path):
-    file = written(tmp_path, f"file,age\n{folder / 'a.jpg'},31\nfaces/../faces/b.jpg,32\n", "elsewhere.csv")
-    assert [path.resolve() for path, _ in read_csv(file)] == [(folder / n).resolve() for n in ("a.jpg", "b.jpg")]
+    file = written(
+        tmp_path, f"file,age\n{folder / 'a.jpg'},31\nfaces/../faces/b.jpg,32\n", "elsewhere.csv"
+    )
+    assert [path.resolve() for path, _ in read_csv(file)] == [
+        (folder / n).resolve() for n in ("a.jpg", "b.jpg")
+    ]
 
 
 def test_a_csv_is_found_by_its_name_or_in_its_folder(folder):
@@ -123,7 +133,10 @@ def test_tasks_are_those_that_have_labels(folder, synthetic_faces):
         ("a.jpg,nan,,", ["line 3, age", "'nan'"]),
         ("a.jpg,,femail,", ["line 3, gender", "'femail'", "male, female, or 0 to 1"]),
         ("a.jpg,,2,", ["line 3, gender", "'2'"]),
-        ("a.jpg,,,Martian", ["line 3, race", "'Martian'", "White, Black, Asian, Indian, Others, or 0 to 4"]),
+        (
+            "a.jpg,,,Martian",
+            ["line 3, race", "'Martian'", "White, Black, Asian, Indian, Others, or 0 to 4"],
+        ),
         ("a.jpg,,,-1", ["line 3, race", "'-1'"]),
         ("z.jpg,31,,", ["line 3, file", "'z.jpg'"]),
         ("more,31,,", ["line 3, file", "'more'"]),
@@ -137,16 +150,20 @@ def test_what_is_wrong_is_named_by_its_line(folder, line, says):
     with pytest.raises(FaceMTLError) as error:
         read(folder, f"file,age,gender,race\nb.jpg,20,,\n{line}\nc.jpg,20,,\n")
     assert all(part in str(error.value) for part in says)
-    assert "\n" not in str(error.value) and "line 2" not in str(error.value) and "line 4" not in str(error.value)
+    assert (
+        "\n" not in str(error.value)
+        and "line 2" not in str(error.value)
+        and "line 4" not in str(error.value)
+    )
 
 
 def test_many_wrong_lines_are_counted(folder):
     lines = "\n".join(f"a.jpg,{n}" for n in range(110, 130))  # 117 to 129 are wrong
     with pytest.raises(FaceMTLError) as error:
         read(folder, f"file,age\n{lines}\n")
-    assert [f"line {2 + n - 110}, age: found '{n}'" in str(error.value) for n in range(116, 123)] == [False] + [True] * 5 + [
-        False
-    ]
+    assert [
+        f"line {2 + n - 110}, age: found '{n}'" in str(error.value) for n in range(116, 123)
+    ] == [False] + [True] * 5 + [False]
     assert "and 8 more" in str(error.value)
 
 
@@ -171,7 +188,7 @@ def test_a_csv_that_cannot_be_used_is_one_message(folder, content, says):
 
 def test_a_csv_that_is_not_there_is_one_message(tmp_path):
     with pytest.raises(FaceMTLError, match=r"none\.csv"):
-        read_folder(tmp_path / "none.csv")
+        read_images(tmp_path / "none.csv")
 
 
 # ---------------------------------------------------------------------------------------- the table
@@ -179,8 +196,10 @@ def test_a_csv_that_is_not_there_is_one_message(tmp_path):
 
 def test_the_table_is_that_of_utkface_with_gaps(folder):
     written(folder, "file,gender,age\na.jpg,female,31.5\nmore/h.jpg,,7\nb.jpg,0,\n")
-    images, findings = read_folder(folder, verify=True)
-    assert list(images["sha256"]) == sorted(images["sha256"]) and list(images["split"]) == [*map(split_of, images["sha256"])]
+    images, findings = read_images(folder, verify=True)
+    assert list(images["sha256"]) == sorted(images["sha256"]) and list(images["split"]) == [
+        *map(split_of, images["sha256"])
+    ]
     by = images.set_index(images["file"].map(lambda f: Path(f).name))
     assert by["race"].isna().all() and findings.images == len(images) == 3
     assert by.loc["a.jpg", ["age", "gender"]].tolist() == [31.5, 1]
@@ -193,8 +212,11 @@ def test_the_table_is_that_of_utkface_with_gaps(folder):
 def test_copies_complete_each_other_and_only_different_labels_contradict(folder):
     for name, original in (("a2", "a"), ("b2", "b"), ("c2", "c")):
         (folder / f"{name}.jpg").write_bytes((folder / f"{original}.jpg").read_bytes())
-    written(folder, "file,age,gender\na.jpg,31,\na2.jpg,,male\nb.jpg,20,male\nb2.jpg,21,\nc.jpg,5,\nc2.jpg,5,\nd.jpg,9,\n")
-    images, findings = read_folder(folder)
+    written(
+        folder,
+        "file,age,gender\na.jpg,31,\na2.jpg,,male\nb.jpg,20,male\nb2.jpg,21,\nc.jpg,5,\nc2.jpg,5,\nd.jpg,9,\n",
+    )
+    images, findings = read_images(folder)
     labels = {Path(row.file).name: (row.age, row.gender) for row in images.itertuples()}
     assert set(labels) == {"a.jpg", "c.jpg", "d.jpg"} and labels["a.jpg"] == (31, 0)
     assert (findings.copy_groups, findings.copy_files) == (3, 6)
@@ -204,7 +226,7 @@ def test_copies_complete_each_other_and_only_different_labels_contradict(folder)
 def test_an_unreadable_image_is_reported_and_left_out(folder):
     (folder / "a.jpg").write_bytes(b"no image at all")
     written(folder, "file,age\na.jpg,31\nb.jpg,32\n")
-    images, findings = read_folder(folder, verify=True)
+    images, findings = read_images(folder, verify=True)
     assert findings.unreadable == ["a.jpg"] and [Path(f).name for f in images["file"]] == ["b.jpg"]
 
 

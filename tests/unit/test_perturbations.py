@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facemtl.data import load_image
-from facemtl.evaluation import CHIP_SIZE
+from facemtl.data.images import load_image
+from facemtl.data.utkface import CHIP_SIZE
 from facemtl.inference.perturbations import (
     BLUR,
     GRAY,
@@ -22,7 +22,9 @@ from tests import support
 
 every_perturbation = pytest.mark.parametrize("perturbation", PERTURBATIONS, ids=lambda p: p.name)
 every_amount = pytest.mark.parametrize(
-    ("perturbation", "amount"), [(p, a) for p in PERTURBATIONS for a in p.amounts], ids=lambda v: getattr(v, "name", str(v))
+    ("perturbation", "amount"),
+    [(p, a) for p in PERTURBATIONS for a in p.amounts],
+    ids=lambda v: getattr(v, "name", str(v)),
 )
 
 
@@ -78,7 +80,8 @@ def test_no_perturbation_leaves_a_crop_as_it_is(crop, perturbation):
 def test_more_changes_a_crop_more(crop, perturbation):
     for side in (-1, 1):
         amounts = sorted(
-            (a for a in perturbation.amounts if side * (a - perturbation.none) > 0), key=lambda a: abs(a - perturbation.none)
+            (a for a in perturbation.amounts if side * (a - perturbation.none) > 0),
+            key=lambda a: abs(a - perturbation.none),
         )
         changes = [difference(perturbation.apply(crop, amount, 2), crop) for amount in amounts]
         assert changes == sorted(changes)
@@ -89,7 +92,9 @@ def test_more_changes_a_crop_more(crop, perturbation):
 def test_an_image_is_perturbed_in_the_same_way_each_time(crop, perturbation):
     amount = perturbation.amounts[-1]
     for turn in range(N_TURNS):
-        assert np.array_equal(perturbation.apply(crop, amount, turn), perturbation.apply(crop.copy(), amount, turn))
+        assert np.array_equal(
+            perturbation.apply(crop, amount, turn), perturbation.apply(crop.copy(), amount, turn)
+        )
 
 
 @pytest.mark.parametrize(
@@ -98,12 +103,16 @@ def test_an_image_is_perturbed_in_the_same_way_each_time(crop, perturbation):
     ids=lambda v: getattr(v, "name", str(v)),
 )
 def test_images_are_perturbed_in_as_many_ways_as_there_are(crop, perturbation, n_ways):
-    ways = {perturbation.apply(crop, perturbation.amounts[0], turn).tobytes() for turn in range(N_TURNS)}
+    ways = {
+        perturbation.apply(crop, perturbation.amounts[0], turn).tobytes() for turn in range(N_TURNS)
+    }
     assert len(ways) == n_ways
 
 
 def test_all_turns_occur_about_equally_often(results):
-    """On the keys of the shipped validation images: within five standard deviations of equal shares."""
+    """On the keys of the shipped validation images: within five standard deviations of equal
+    shares.
+    """
     keys = results["image"].unique()
     counts = np.bincount([turn_of(key) for key in keys], minlength=N_TURNS)
     assert len(counts) == N_TURNS
@@ -112,8 +121,12 @@ def test_all_turns_occur_about_equally_often(results):
 
 @pytest.mark.parametrize("amount", SHIFT.amounts)
 def test_a_shift_moves_a_spot_by_its_share_of_a_side(amount):
-    moves = np.array([centre(SHIFT.apply(dot(100, 100), amount, turn)) - 100 for turn in range(N_TURNS)])
-    assert np.allclose(np.hypot(*moves.T), 2 * amount, atol=0.75)  # px of 200, rounded to whole ones
+    moves = np.array(
+        [centre(SHIFT.apply(dot(100, 100), amount, turn)) - 100 for turn in range(N_TURNS)]
+    )
+    assert np.allclose(
+        np.hypot(*moves.T), 2 * amount, atol=0.75
+    )  # px of 200, rounded to whole ones
     assert np.allclose(moves.sum(axis=0), 0, atol=1)
     assert {(round(x), round(y)) for x, y in np.sign(np.where(abs(moves) < 1, 0, moves))} == {
         (x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y
@@ -135,7 +148,9 @@ def test_a_scaled_crop_keeps_its_centre_and_moves_the_rest_in_proportion(amount)
 
 
 def test_a_larger_face_is_the_middle_of_the_crop_and_a_smaller_one_is_undone_by_it(crop):
-    middle = Image.fromarray(crop).resize((200, 200), Image.Resampling.BICUBIC, box=(13, 13, 187, 187))  # 200 / 174 = 1.15
+    middle = Image.fromarray(crop).resize(
+        (200, 200), Image.Resampling.BICUBIC, box=(13, 13, 187, 187)
+    )  # 200 / 174 = 1.15
     assert difference(SCALE.apply(crop, 15, 0), np.asarray(middle)) < 2
     assert difference(SCALE.apply(crop, 15, 0), crop) > 4
     back = SCALE.apply(SCALE.apply(crop, -20, 0), 25, 0)

@@ -1,24 +1,23 @@
-"""Figures show the numbers of their tables, with titled axes, units and one look for each approach."""
+"""Figures show the numbers of their tables, with titled axes, units and one look for each
+approach.
+"""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from facemtl import description, plots
-from facemtl.description import of_ages
-from facemtl.evaluation import (
-    AGE_GROUPS,
-    age_error_by_group,
-    age_errors,
-    confusion,
-    cumulative_scores,
-    metric_tables,
-    reliability,
-)
+from facemtl import plots
+from facemtl.data import summary as description
+from facemtl.data.summary import of_ages
+from facemtl.evaluation.ages import age_error_by_group, age_errors, cumulative_scores
+from facemtl.evaluation.calibration import reliability
+from facemtl.evaluation.compare import metric_tables
+from facemtl.evaluation.confusion import confusion
+from facemtl.evaluation.groups import AGE_GROUPS
+from facemtl.evaluation.robustness import COLUMNS
+from facemtl.evaluation.studies import WEIGHTINGS, learning, named
 from facemtl.inference.perturbations import PERTURBATIONS
 from facemtl.inference.predictor import APPROACHES
-from facemtl.robustness import COLUMNS
-from facemtl.studies import WEIGHTINGS, learning, named
 from facemtl.tasks import GENDER, INTERVAL, RACE, TASKS
 from tests.support import ROOT, made_up_studies
 
@@ -73,7 +72,11 @@ def figures(errors, groups):
 )  # fmt: skip
 def test_every_figure_names_its_axes_with_units_and_both_approaches(figures, name):
     figure = figures[name]
-    titles = [axis.title.text for axis in (*figure.select_xaxes(), *figure.select_yaxes()) if axis.title.text]
+    titles = [
+        axis.title.text
+        for axis in (*figure.select_xaxes(), *figure.select_yaxes())
+        if axis.title.text
+    ]
     assert len(titles) >= 2
     assert all("(years)" in title or "(%)" in title for title in titles)
     drawn = {trace.name: trace for trace in figure.data}
@@ -82,7 +85,11 @@ def test_every_figure_names_its_axes_with_units_and_both_approaches(figures, nam
         assert plots.COLORS[approach.name] in trace.to_plotly_json().__repr__()
         assert trace.hovertemplate
     colours = [plots.COLORS[a.name] for a in APPROACHES]
-    assert len(set(colours)) == 2 and len(set(plots.SYMBOLS.values())) == 2 and len(set(plots.DASHES.values())) == 2
+    assert (
+        len(set(colours)) == 2
+        and len(set(plots.SYMBOLS.values())) == 2
+        and len(set(plots.DASHES.values())) == 2
+    )
 
 
 def test_every_image_is_in_a_square(figures, errors):
@@ -90,7 +97,9 @@ def test_every_image_is_in_a_square(figures, errors):
         rows = errors[errors["approach"] == approach.name]
         counts = np.asarray(trace.customdata)
         assert counts.sum() == len(rows)
-        inside = rows["target"].between(24, 28, inclusive="left") & rows["prediction"].between(24, 28, inclusive="left")
+        inside = rows["target"].between(24, 28, inclusive="left") & rows["prediction"].between(
+            24, 28, inclusive="left"
+        )
         assert counts[list(trace.y).index(26), list(trace.x).index(26)] == inside.sum() > 0
         assert np.array_equal(np.isnan(np.asarray(trace.z, float)), counts == 0)
 
@@ -120,16 +129,27 @@ def test_every_perturbation_has_a_panel_with_both_approaches(perturbed, task):
     named = [axis.title.text for axis in figure.select_yaxes() if axis.title.text]
     assert named == [f"{task.metric.title} ({task.metric.unit})"]
     assert len(figure.data) == 2 * len(PERTURBATIONS)
-    assert [trace.name for trace in figure.data if trace.showlegend] == [a.title for a in APPROACHES]
-    of_task = perturbed[perturbed["task"] == task.name].set_index(["perturbation", "model", "amount"])
-    panels = {axis.plotly_name.replace("axis", ""): axis.title.text for axis in figure.select_xaxes()}
+    assert [trace.name for trace in figure.data if trace.showlegend] == [
+        a.title for a in APPROACHES
+    ]
+    of_task = perturbed[perturbed["task"] == task.name].set_index(
+        ["perturbation", "model", "amount"]
+    )
+    panels = {
+        axis.plotly_name.replace("axis", ""): axis.title.text for axis in figure.select_xaxes()
+    }
     for trace in figure.data:
         perturbation = next(p for p in PERTURBATIONS if p.axis == panels[trace.xaxis])
         approach = next(a for a in APPROACHES if a.title == trace.name)
         assert trace.line.color == trace.marker.color == plots.COLORS[approach.name]
-        assert (trace.line.dash, trace.marker.symbol) == (plots.DASHES[approach.name], plots.SYMBOLS[approach.name])
+        assert (trace.line.dash, trace.marker.symbol) == (
+            plots.DASHES[approach.name],
+            plots.SYMBOLS[approach.name],
+        )
         assert list(trace.x) == sorted((perturbation.none, *perturbation.amounts))
-        expected = of_task.loc[perturbation.name].loc[task.name if approach.name == "single" else "multitask"]
+        expected = of_task.loc[perturbation.name].loc[
+            task.name if approach.name == "single" else "multitask"
+        ]
         for amount, value, words in zip(trace.x, trace.y, trace.text, strict=True):
             assert value == expected.at[amount, "value"]
             assert task.metric.words(value) in words
@@ -137,7 +157,9 @@ def test_every_perturbation_has_a_panel_with_both_approaches(perturbed, task):
 
 def test_panels_of_perturbations_share_one_scale(perturbed):
     figure = plots.metric_by_perturbation(perturbed, TASKS[0])
-    leaders = {axis.matches or axis.plotly_name.replace("axis", "") for axis in figure.select_yaxes()}
+    leaders = {
+        axis.matches or axis.plotly_name.replace("axis", "") for axis in figure.select_yaxes()
+    }
     assert len(leaders) == 1
 
 
@@ -163,18 +185,33 @@ def test_every_training_is_a_mark_and_their_mean_a_stroke(names, by):
     for task, title in zip(TASKS, titles, strict=True):
         assert task.title in title and f"in {task.metric.unit};" in title
         assert ("lower is better" if task.metric.lower_is_better else "higher is better") in title
-    panels = {axis.plotly_name.replace("axis", ""): task.name for axis, task in zip(figure.select_xaxes(), TASKS, strict=True)}
+    panels = {
+        axis.plotly_name.replace("axis", ""): task.name
+        for axis, task in zip(figure.select_xaxes(), TASKS, strict=True)
+    }
     for task in TASKS:
         marks = [trace for trace in figure.data if panels[trace.xaxis] == task.name]
-        groups = [part["value"].tolist() for _, part in table[table["task"] == task.name].groupby(by, sort=False)]
-        for values, (dots, stroke) in zip(groups, zip(marks[::2], marks[1::2], strict=True), strict=True):
-            assert list(dots.x) == values and stroke.x[0] == pytest.approx(sum(values) / len(values))
+        groups = [
+            part["value"].tolist()
+            for _, part in table[table["task"] == task.name].groupby(by, sort=False)
+        ]
+        for values, (dots, stroke) in zip(
+            groups, zip(marks[::2], marks[1::2], strict=True), strict=True
+        ):
+            assert list(dots.x) == values and stroke.x[0] == pytest.approx(
+                sum(values) / len(values)
+            )
             assert dots.marker.color == stroke.marker.line.color in plots.COLORS.values()
             assert set(dots.y) == {stroke.y[0]}, "trainings and their mean stand in one line"
 
 
 def test_then_and_now_shows_both_gaps():
-    rows = [("2018", "single", 10.63), ("2018", "multi", 5.47), ("now", "single", 5.0), ("now", "multi", 4.9)]
+    rows = [
+        ("2018", "single", 10.63),
+        ("2018", "multi", 5.47),
+        ("now", "single", 5.0),
+        ("now", "multi", 4.9),
+    ]
     figure = plots.then_and_now(pd.DataFrame(rows, columns=["experiment", "approach", "value"]))
     drawn = {trace.name: trace for trace in figure.data if trace.name}
     for approach in APPROACHES:
@@ -209,8 +246,13 @@ def test_every_group_has_both_approaches_metrics(metrics, task):
     for trace, approach in zip(figure.data, APPROACHES, strict=True):
         rows = metrics[(metrics["task"] == task.name) & (metrics["by"] != "age_group")]
         assert np.allclose(trace.x, rows[approach.name])
-        assert np.allclose(np.asarray(trace.x) - trace.error_x.arrayminus, rows[f"{approach.name}_low"])
-    assert any("(few)" in name for name in plots.metric_by_group(metrics.assign(few=True), task).layout.yaxis.ticktext)
+        assert np.allclose(
+            np.asarray(trace.x) - trace.error_x.arrayminus, rows[f"{approach.name}_low"]
+        )
+    assert any(
+        "(few)" in name
+        for name in plots.metric_by_group(metrics.assign(few=True), task).layout.yaxis.ticktext
+    )
 
 
 @pytest.mark.parametrize("task", [GENDER, RACE], ids=lambda t: t.name)
@@ -234,11 +276,18 @@ def test_reliability_is_how_often_confidences_came_true(results, task):
         model = task.name if approach.name == "single" else "multitask"
         rows = results[(results["task"] == task.name) & (results["model"] == model)]
         drawn = table[(table["approach"] == approach.name) & (table["n"] >= 10)]
-        assert table[table["approach"] == approach.name]["n"].sum() == len(rows) and list(trace.y) == list(drawn["hits"])
+        assert table[table["approach"] == approach.name]["n"].sum() == len(rows) and list(
+            trace.y
+        ) == list(drawn["hits"])
         bin_ = rows[rows["confidence"].between(0.8, 0.9, inclusive="left")]
-        found = table[(table["approach"] == approach.name) & table["confidence"].between(80, 90, inclusive="left")]
+        found = table[
+            (table["approach"] == approach.name)
+            & table["confidence"].between(80, 90, inclusive="left")
+        ]
         assert found["n"].item() == len(bin_)
-        assert found["hits"].item() == pytest.approx(100 * np.mean(task.hits(bin_["target"], bin_["prediction"])))
+        assert found["hits"].item() == pytest.approx(
+            100 * np.mean(task.hits(bin_["target"], bin_["prediction"]))
+        )
         assert found["confidence"].item() == pytest.approx(100 * bin_["confidence"].mean())
 
 
@@ -262,7 +311,9 @@ def test_figures_of_the_dataset_name_what_they_count(counts, name):
 
 
 def test_every_image_of_the_dataset_is_in_a_bar(counts):
-    bars = [(age, n) for bar in plots.ages(counts).data for age, n in zip(bar.x, bar.y, strict=True)]
+    bars = [
+        (age, n) for bar in plots.ages(counts).data for age, n in zip(bar.x, bar.y, strict=True)
+    ]
     assert len(bars) == len(dict(bars)), "each age in one bar"
     assert dict(bars).items() >= counts.groupby("age")["n"].sum().to_dict().items()
     bars = plots.people(counts).data
@@ -274,9 +325,13 @@ def test_every_image_of_the_dataset_is_in_a_bar(counts):
 
 
 def test_ages_that_are_labelled_too_often_are_marked(counts):
-    """UTKFace's are the first year, 26 and many multiples of five; in even counts there are none."""
+    """UTKFace's are the first year, 26 and many multiples of five; in even counts there are
+    none.
+    """
     usual, heaped = plots.ages(counts).data
-    assert {1, 26, 35, 45} <= set(heaped.x) and all(age in (1, 26) or age % 5 == 0 for age in heaped.x)
+    assert {1, 26, 35, 45} <= set(heaped.x) and all(
+        age in (1, 26) or age % 5 == 0 for age in heaped.x
+    )
     assert {"1", "26"} <= set(heaped.text) <= {"", *map(str, heaped.x)} and usual.text is None
     even = pd.DataFrame({"age": range(117), "gender": 0, "race": 0, "split": "train", "n": 100})
     assert not of_ages(even)["heaped"].any()
@@ -290,7 +345,13 @@ def test_boxes_hold_the_quantiles_of_ages(counts):
         task = GENDER if name in GENDER.labels else RACE
         part = counts[counts[task.name] == task.labels.index(name)]
         ages = np.repeat(part["age"], part["n"])
-        for level, value in ((5, box.lowerfence), (25, box.q1), (50, box.median), (75, box.q3), (95, box.upperfence)):
+        for level, value in (
+            (5, box.lowerfence),
+            (25, box.q1),
+            (50, box.median),
+            (75, box.q3),
+            (95, box.upperfence),
+        ):
             assert value[i] == np.percentile(ages, level, method="inverted_cdf")
 
 
@@ -298,7 +359,10 @@ def test_boxes_hold_the_quantiles_of_ages(counts):
 def test_learning_curves_are_the_histories(predictor, task):
     learned = learning(predictor, ROOT / "assets" / "models")
     figure = plots.learning_curves(learned, task)
-    assert figure.layout.xaxis.title.text == "Epoch" and task.metric.unit in figure.layout.yaxis.title.text
+    assert (
+        figure.layout.xaxis.title.text == "Epoch"
+        and task.metric.unit in figure.layout.yaxis.title.text
+    )
     for approach, line in zip(APPROACHES, figure.data, strict=True):
         rows = learned[(learned["task"] == task.name) & (learned["approach"] == approach.name)]
         assert list(line.y) == rows["value"].tolist() and list(line.x) == rows["epoch"].tolist()

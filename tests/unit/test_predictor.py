@@ -1,4 +1,6 @@
-"""The shipped models on the composites, the two tables that predictions come in, and what answering may not import."""
+"""The shipped models on the composites, the two tables that predictions come in, and what answering
+may not import.
+"""
 
 import subprocess
 import sys
@@ -8,11 +10,20 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from facemtl.data import read_folder
+from facemtl.data.reading import read_images
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import compare, with_targets
+from facemtl.evaluation.compare import compare
+from facemtl.evaluation.validation import with_targets
 from facemtl.faces import open_image, whole
-from facemtl.inference.predictor import COLUMNS, MULTI, SINGLE, LoadedModel, Predictor, threads, to_batch
+from facemtl.inference.predictor import (
+    COLUMNS,
+    MULTI,
+    SINGLE,
+    LoadedModel,
+    Predictor,
+    threads,
+    to_batch,
+)
 from facemtl.tasks import AGE, GENDER, RACE, TASKS, Classification
 from tests import support
 
@@ -21,7 +32,7 @@ KEYS = ["image", "face", "model", "task"]
 
 @pytest.fixture(scope="module")
 def labels() -> pd.DataFrame:
-    table, findings = read_folder(support.COMPOSITES, progress=False)
+    table, findings = read_images(support.COMPOSITES, progress=False)
     assert findings.images == 140
     return table.assign(image=table["sha256"].str[:16])
 
@@ -33,7 +44,7 @@ def crops(labels) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def predictions(predictor, labels, crops):
-    return predictor.predict(crops, labels["image"])
+    return predictor.predict_crops(crops, labels["image"])
 
 
 def test_four_models_are_shipped(predictor):
@@ -45,7 +56,10 @@ def test_four_models_are_shipped(predictor):
 
 def test_all_four_come_from_one_recipe(predictor):
     differs = ("tasks", "seconds", "loss_scales")
-    recipes = [{k: v for k, v in loaded.info.training.items() if k not in differs} for loaded in predictor.models]
+    recipes = [
+        {k: v for k, v in loaded.info.training.items() if k not in differs}
+        for loaded in predictor.models
+    ]
     assert recipes[0] and all(found == recipes[0] for found in recipes)
 
 
@@ -60,24 +74,40 @@ def test_table_has_a_row_for_each_image_model_and_task(predictions, labels):
 def test_the_approach_is_that_of_the_model(predictor, predictions):
     for table in (predictions.table, predictions.probabilities):
         said = table.groupby("model")["approach"].agg(set)
-        assert said.to_dict() == {m.name: {"single" if len(m.tasks) == 1 else "multi"} for m in predictor.models}
+        assert said.to_dict() == {
+            m.name: {"single" if len(m.tasks) == 1 else "multi"} for m in predictor.models
+        }
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
 def test_probabilities_are_distributions_that_the_predictions_follow(predictions, task):
     long = predictions.probabilities[predictions.probabilities["task"] == task.name]
-    wide = long.pivot(index=["image", "face", "model"], columns="label", values="probability")[[str(b) for b in task.bins]]
+    wide = long.pivot(index=["image", "face", "model"], columns="label", values="probability")[
+        [str(b) for b in task.bins]
+    ]
     assert np.allclose(wide.sum(axis=1), 1, atol=1e-4)
     assert (wide >= 0).all(axis=None)
-    rows = predictions.table[predictions.table["task"] == task.name].set_index(["image", "face", "model"]).loc[wide.index]
+    rows = (
+        predictions.table[predictions.table["task"] == task.name]
+        .set_index(["image", "face", "model"])
+        .loc[wide.index]
+    )
     if isinstance(task, Classification):
         assert (rows["prediction"].to_numpy() == wide.to_numpy().argmax(axis=1)).all()
         assert np.allclose(rows["confidence"], wide.max(axis=1), atol=1e-6)
         assert rows[["low", "high"]].isna().all(axis=None)
     else:
-        below = [p[: int(np.ceil(age - 0.5))].sum() for p, age in zip(wide.to_numpy(), rows["prediction"], strict=True)]
-        above = [p[int(np.floor(age + 0.5)) + 1 :].sum() for p, age in zip(wide.to_numpy(), rows["prediction"], strict=True)]
-        assert max(below) < 0.501 and max(above) < 0.501  # a median: no more than half lies to either side of its year
+        below = [
+            p[: int(np.ceil(age - 0.5))].sum()
+            for p, age in zip(wide.to_numpy(), rows["prediction"], strict=True)
+        ]
+        above = [
+            p[int(np.floor(age + 0.5)) + 1 :].sum()
+            for p, age in zip(wide.to_numpy(), rows["prediction"], strict=True)
+        ]
+        assert (
+            max(below) < 0.501 and max(above) < 0.501
+        )  # a median: no more than half lies to either side of its year
         assert (rows["low"] <= rows["prediction"]).all()
         assert (rows["prediction"] <= rows["high"]).all()
         assert rows["low"].min() >= task.low
@@ -88,22 +118,24 @@ def test_probabilities_are_distributions_that_the_predictions_follow(predictions
 def test_a_face_gets_the_same_digits_alone_and_among_others(predictor, predictions, labels, crops):
     for i in (0, 77, len(crops) - 1):
         name = labels["image"][i]
-        alone = predictor.predict([crops[i]], [name])
+        alone = predictor.predict_crops([crops[i]], [name])
         together = predictions.table[predictions.table["image"] == name].reset_index(drop=True)
         pd.testing.assert_frame_equal(alone.table, together, check_exact=True)
-        shares = predictions.probabilities[predictions.probabilities["image"] == name].reset_index(drop=True)
+        shares = predictions.probabilities[predictions.probabilities["image"] == name].reset_index(
+            drop=True
+        )
         pd.testing.assert_frame_equal(alone.probabilities, shares, check_exact=True)
 
 
 def test_a_face_and_its_mirror_image_get_the_same_answer(predictor, crops):
-    a = predictor.predict([crops[5]]).table["prediction"]
-    b = predictor.predict([crops[5][:, ::-1]]).table["prediction"]
+    a = predictor.predict_crops([crops[5]]).table["prediction"]
+    b = predictor.predict_crops([crops[5][:, ::-1]]).table["prediction"]
     assert np.allclose(a, b, atol=1e-2)
 
 
 def test_crops_of_any_size_in_one_call(predictor, crops):
     sizes = [np.ascontiguousarray(crops[0][:n, :n]) for n in (1, 7, 64, 200)]
-    table = predictor.predict(sizes, faces=range(4)).table
+    table = predictor.predict_crops(sizes, faces=range(4)).table
     assert table["prediction"].notna().all()
     assert to_batch(sizes, 32).shape == (4, 3, 32, 32)
 
@@ -119,18 +151,20 @@ def test_the_model_sees_the_resized_pixels_in_0_to_1(side, crops):
 
 def test_every_image_counts_in_the_progress(predictor, crops):
     seen = []
-    predictor.predict(crops[:5], progress=seen.append)
+    predictor.predict_crops(crops[:5], progress=seen.append)
     assert seen == [1] * 5
 
 
 def test_no_faces_give_an_empty_table(predictor):
-    predictions = predictor.predict([])
+    predictions = predictor.predict_crops([])
     assert list(predictions.table.columns) == COLUMNS
     assert predictions.table.empty
 
 
 def test_shipped_models_read_the_composites(predictions, labels):
-    """Composites are easy (eight faces agree), apart from the ages of the old, whom averaging makes younger."""
+    """Composites are easy (eight faces agree), apart from the ages of the old, whom averaging makes
+    younger.
+    """
     measured = compare(with_targets(predictions.table, labels)).set_index("task")
     for approach in (SINGLE.name, MULTI.name):
         assert measured.at[GENDER.name, approach] > 90
@@ -154,7 +188,12 @@ def test_a_model_that_cannot_be_read_is_said(tmp_path):
 
 @pytest.mark.parametrize(
     "chosen",
-    [(TASKS,), ((GENDER,), (RACE,), (AGE,)), (TASKS, (GENDER,), (RACE,)), (TASKS, (GENDER, AGE), (GENDER,), (RACE,), (AGE,))],
+    [
+        (TASKS,),
+        ((GENDER,), (RACE,), (AGE,)),
+        (TASKS, (GENDER,), (RACE,)),
+        (TASKS, (GENDER, AGE), (GENDER,), (RACE,), (AGE,)),
+    ],
     ids=["no single-task", "no multi-task", "no age", "two multi-task"],
 )
 def test_what_cannot_be_compared_is_said(tmp_path, chosen):
@@ -171,7 +210,12 @@ def test_the_shipped_models_can_be_compared(predictor):
 def test_models_are_ordered_single_tasks_first(tmp_path):
     for tasks in (TASKS, (AGE,), (GENDER, AGE), (GENDER,)):
         support.write_model(tmp_path, tasks)
-    assert [m.name for m in Predictor.load(tmp_path).models] == ["gender", "age", "gender+age", "gender+race+age"]
+    assert [m.name for m in Predictor.load(tmp_path).models] == [
+        "gender",
+        "age",
+        "gender+age",
+        "gender+race+age",
+    ]
 
 
 @pytest.mark.parametrize(("given", "expected"), [("1", 1), ("3", 3)])
@@ -203,13 +247,19 @@ APP = (
 
 
 def test_who_answers_leaves_no_trace_and_reports_nothing(tmp_path):
-    """ONNX Runtime's telemetry begins with files: a session, an identifier of the machine, events that wait to be sent."""
+    """ONNX Runtime's telemetry begins with files: a session, an identifier of the machine, events
+    that wait to be sent.
+    """
     support.write_model(tmp_path / "models", (AGE,))
-    folders = {name: tmp_path / name for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_DATA_HOME")}
+    folders = {
+        name: tmp_path / name for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_DATA_HOME")
+    }
     for folder in folders.values():
         folder.mkdir()
     arguments = ("predict", IMAGE, "--no-detect", "--models", tmp_path / "models")
-    status, said, _ = support.finish(support.facemtl(*arguments, cwd=tmp_path, **{k: str(v) for k, v in folders.items()}))
+    status, said, _ = support.finish(
+        support.facemtl(*arguments, cwd=tmp_path, **{k: str(v) for k, v in folders.items()})
+    )
     assert status == 0 and "age" in said
     assert not [file for folder in folders.values() for file in folder.rglob("*")]
 
@@ -226,5 +276,7 @@ def test_who_answers_imports_neither_torch_nor_fastai(work, tmp_path):
         f"MODELS, OUTPUT = {str(tmp_path / 'models')!r}, {str(tmp_path / 'output')!r}\n{work}\n"
         "import sys; heavy = {'torch', 'torchvision', 'fastai'} & {*sys.modules}; assert not heavy, heavy"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=support.ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=support.ROOT, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr

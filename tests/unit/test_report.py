@@ -5,14 +5,14 @@ import re
 import pandas as pd
 import pytest
 
-from facemtl.cost import COSTS_FILE
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import METRICS_FILE
-from facemtl.report import DOCUMENTS, SECTIONS, fill, overall
-from facemtl.seeds import SEEDS_FILE, compare_seeds, save_seeds
-from facemtl.studies import STUDIES_FILE
-from facemtl.tables import write_table
+from facemtl.evaluation.cost import COSTS_FILE
+from facemtl.evaluation.seeds import SEEDS_FILE, compare_seeds, save_seeds
+from facemtl.evaluation.studies import STUDIES_FILE
+from facemtl.evaluation.validation import METRICS_FILE
+from facemtl.files import write_table
 from facemtl.tasks import TASKS, task_named
+from research.report import DOCUMENTS, SECTIONS, fill, overall
 from tests.support import ROOT, made_up_seeds, made_up_studies
 
 SHIPPED = ROOT / "assets" / "validation"
@@ -30,7 +30,7 @@ def test_a_section_is_one_table_without_gaps(name):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
 def test_documents_hold_the_measured_tables(document):
-    """Where this fails, run `python -m facemtl report`."""
+    """Where this fails, run `python -m research.report`."""
     text = document.read_text("utf-8")
     assert "<!-- begin: " in text
     assert fill(text, SHIPPED) == text
@@ -49,12 +49,19 @@ def test_studies_are_told_as_means_over_seeds(tmp_path):
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| 10 %", "| 30 %", "| 100 %"]
     assert f"{means['share-10', 'single', 'age']:.2f} years ± " in lines[2]
     weighed = SECTIONS["weightings"](tmp_path)
-    assert "three / one" not in weighed and f"| {means['equal-weights', 'multi', 'gender']:.1f} %" in weighed
-    assert " / " in SECTIONS["starts"](tmp_path) and "ImageNet" not in SECTIONS["starts"](tmp_path)  # nothing made up of it
+    assert (
+        "three / one" not in weighed
+        and f"| {means['equal-weights', 'multi', 'gender']:.1f} %" in weighed
+    )
+    assert " / " in SECTIONS["starts"](tmp_path) and "ImageNet" not in SECTIONS["starts"](
+        tmp_path
+    )  # nothing made up of it
 
 
 def shipped(tmp_path, **better):
-    """The shipped tables, but for the overall differences: by task the interval's ends, in favour of one model."""
+    """The shipped tables, but for the overall differences: by task the interval's ends, in favour
+    of one model.
+    """
     for file in SHIPPED.iterdir():
         (tmp_path / file.name).symlink_to(file)
     metrics = pd.read_csv(SHIPPED / METRICS_FILE)
@@ -63,7 +70,11 @@ def shipped(tmp_path, **better):
         low, high = better.get(task.name, (-1.0, 1.0))
         if task.metric.lower_is_better:
             low, high = -high, -low
-        metrics.loc[row, ["difference_low", "difference", "difference_high"]] = low, (low + high) / 2, high
+        metrics.loc[row, ["difference_low", "difference", "difference_high"]] = (
+            low,
+            (low + high) / 2,
+            high,
+        )
     (tmp_path / METRICS_FILE).unlink()
     write_table(metrics, tmp_path / METRICS_FILE)
     return tmp_path
@@ -74,9 +85,15 @@ def shipped(tmp_path, **better):
     [
         ({}, "no difference can be shown"),
         ({"age": (0.1, 0.3)}, "gains a little here, and no loss can be shown"),
-        ({"gender": (0.2, 0.4), "race": (0.1, 0.3)}, "gains a little here, and no loss can be shown"),
+        (
+            {"gender": (0.2, 0.4), "race": (0.1, 0.3)},
+            "gains a little here, and no loss can be shown",
+        ),
         ({"race": (-0.3, -0.1)}, "loses a little"),
-        ({"age": (0.1, 0.3), "race": (-0.3, -0.1)}, "gains on one question what it loses on another"),
+        (
+            {"age": (0.1, 0.3), "race": (-0.3, -0.1)},
+            "gains on one question what it loses on another",
+        ),
     ],
 )
 def test_the_answer_follows_the_intervals(better, says, tmp_path):
@@ -92,10 +109,16 @@ def test_the_answer_follows_the_intervals(better, says, tmp_path):
 
 @pytest.mark.parametrize(
     "gains",
-    [{"gender": 1, "race": -1, "age": 0}, {"gender": 0, "race": 0, "age": 0}, {"gender": 1, "race": 1, "age": 1}],
+    [
+        {"gender": 1, "race": -1, "age": 0},
+        {"gender": 0, "race": 0, "age": 0},
+        {"gender": 1, "race": 1, "age": 1},
+    ],
     ids=str,
 )
-def test_of_several_seeds_answer_and_results_tell_the_mean_and_its_interval(gains, results, tmp_path):
+def test_of_several_seeds_answer_and_results_tell_the_mean_and_its_interval(
+    gains, results, tmp_path
+):
     """Seeds differ by 0.1; a gain of 1 is far beyond that, one of 0 is not."""
     folder = shipped(tmp_path)
     (folder / SEEDS_FILE).unlink(missing_ok=True)
@@ -117,7 +140,10 @@ def test_the_answer_s_numbers_are_the_measured_ones():
         for value in (row.single, row.multi):
             assert task_named(row.task).metric.words(value) in text
     costs = pd.read_csv(SHIPPED / COSTS_FILE)
-    share = costs.query("approach == 'multi'")["parameters"].sum() / costs.query("approach == 'single'")["parameters"].sum()
+    share = (
+        costs.query("approach == 'multi'")["parameters"].sum()
+        / costs.query("approach == 'single'")["parameters"].sum()
+    )
     assert f"{100 * share:.0f} % of the parameters" in text
 
 
@@ -136,9 +162,9 @@ def test_the_first_edition_stands_beside_the_models_of_now():
 def test_what_is_not_marked_is_left_alone():
     text = "# Title\n\n| a | b |\n\n<!-- begin: costs -->\nold\n<!-- end: costs -->\nafter\n"
     filled = fill(text, SHIPPED)
-    assert filled.startswith("# Title\n\n| a | b |\n\n<!-- begin: costs -->\n|") and filled.endswith(
-        "\n<!-- end: costs -->\nafter\n"
-    )
+    assert filled.startswith(
+        "# Title\n\n| a | b |\n\n<!-- begin: costs -->\n|"
+    ) and filled.endswith("\n<!-- end: costs -->\nafter\n")
     assert "old" not in filled
     assert fill(filled, SHIPPED) == filled
 

@@ -6,21 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facemtl.data import CALIBRATION, TRAIN, VALIDATION, load_image, read_folder
+from facemtl.data.images import load_image
+from facemtl.data.reading import CALIBRATION, TRAIN, VALIDATION, read_images
+from facemtl.data.utkface import CHIP_SIZE
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import CHIP_SIZE, validate
-from facemtl.inference.perturbations import (
-    BLUR,
-    JPEG,
-    LIGHT,
-    PERTURBATIONS,
-    ROTATION,
-    SCALE,
-    SHIFT,
-)
-from facemtl.inference.predictor import APPROACHES, INPUT, LoadedModel, Predictor
-from facemtl.models.model_file import ModelInfo
-from facemtl.robustness import (
+from facemtl.evaluation.robustness import (
     COLUMNS,
     ROBUSTNESS_FILE,
     change_unit,
@@ -29,13 +19,17 @@ from facemtl.robustness import (
     robustness,
     save_robustness,
 )
+from facemtl.evaluation.validation import validate
+from facemtl.inference.perturbations import BLUR, JPEG, LIGHT, PERTURBATIONS, ROTATION, SCALE, SHIFT
+from facemtl.inference.predictor import APPROACHES, INPUT, LoadedModel, Predictor
+from facemtl.models.model_file import ModelInfo
 from facemtl.tasks import AGE, TASKS, task_named
 from tests import support
 
 
 @pytest.fixture(scope="module")
 def composites() -> pd.DataFrame:
-    return read_folder(support.COMPOSITES, progress=False)[0]
+    return read_images(support.COMPOSITES, progress=False)[0]
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +71,13 @@ def test_crops_as_they_are_have_the_validated_metrics(table, predictor, composit
     first = composites[composites["split"] == VALIDATION].sort_values("sha256")[:3]
     validated = validate(predictor, first)
     for p in PERTURBATIONS:
-        for row in table[(table["perturbation"] == p.name) & (table["amount"] == p.none)].itertuples():
+        for row in table[
+            (table["perturbation"] == p.name) & (table["amount"] == p.none)
+        ].itertuples():
             rows = validated[(validated["model"] == row.model) & (validated["task"] == row.task)]
-            assert row.value == pytest.approx(task_named(row.task).metric(rows["target"], rows["prediction"]))
+            assert row.value == pytest.approx(
+                task_named(row.task).metric(rows["target"], rows["prediction"])
+            )
             assert row.change == 0
 
 
@@ -98,7 +96,9 @@ def test_only_the_first_validation_images_are_used(brightness, composites):
     chosen = set(composites.loc[composites["split"] == VALIDATION, "sha256"].sort_values()[:5])
     missing = composites["file"].where(composites["sha256"].isin(chosen), "missing.jpg")
     seen = []
-    table = robustness(brightness, composites.assign(file=missing).sample(frac=1, random_state=0), 5, seen.append)
+    table = robustness(
+        brightness, composites.assign(file=missing).sample(frac=1, random_state=0), 5, seen.append
+    )
     pd.testing.assert_frame_equal(table, robustness(brightness, composites, 5))
     assert (table["n"] == 5).all()
     assert sum(seen) == 5 * passes()
@@ -111,7 +111,7 @@ def test_without_validation_images_it_says_so(brightness, composites):
 
 
 def test_a_model_that_sees_only_brightness_minds_only_light(brightness, synthetic_faces):
-    images, _ = read_folder(synthetic_faces, progress=False)
+    images, _ = read_images(synthetic_faces, progress=False)
     measured = robustness(brightness, images, perturbations=(SHIFT, ROTATION, BLUR, JPEG, LIGHT))
     assert (measured["n"] == (images["split"] == VALIDATION).sum()).all()
     change = measured.groupby("perturbation")["change"].agg(lambda values: values.abs().max())
@@ -122,11 +122,13 @@ def test_a_model_that_sees_only_brightness_minds_only_light(brightness, syntheti
 
 def test_a_model_that_never_errs_but_when_perturbed(brightness, synthetic_faces):
     """Where a crop's own brightness is its label, half the light puts the age off by half of it."""
-    images, _ = read_folder(synthetic_faces, progress=False)
+    images, _ = read_images(synthetic_faces, progress=False)
     images = images[images["split"] == VALIDATION].head(6)
     brightness_of = [load_image(file, CHIP_SIZE).mean() / 255 for file in images["file"]]
     images = images.assign(age=AGE.high * np.array(brightness_of))
-    half = robustness(brightness, images, perturbations=(replace(LIGHT, amounts=(-50,)),)).set_index("amount")
+    half = robustness(
+        brightness, images, perturbations=(replace(LIGHT, amounts=(-50,)),)
+    ).set_index("amount")
     assert half.at[0, "value"] < 0.2
     assert half.at[-50, "value"] == pytest.approx(AGE.high * np.mean(brightness_of) / 2, abs=0.5)
 
@@ -150,7 +152,13 @@ def test_missing_and_damaged_results_are_said(table, tmp_path):
     save_robustness(table, tmp_path)
     file = tmp_path / ROBUSTNESS_FILE
     header, first, *_ = file.read_bytes().splitlines(keepends=True)
-    for damaged in (b"", header, header + first[:12], header + first.replace(b",3,", b",three,"), b"\xff\x00no table"):
+    for damaged in (
+        b"",
+        header,
+        header + first[:12],
+        header + first.replace(b",3,", b",three,"),
+        b"\xff\x00no table",
+    ):
         file.write_bytes(damaged)
         with pytest.raises(FaceMTLError, match="damaged"):
             load_robustness(tmp_path)
@@ -160,7 +168,9 @@ def test_missing_and_damaged_results_are_said(table, tmp_path):
 
 
 def test_shipped_ages_bend_and_do_not_break(predictor, utkface_images):
-    """On 300 real validation images, a crop that is a little off raises the age error by less than 15 %."""
+    """On 300 real validation images, a crop that is a little off raises the age error by less than
+    15 %.
+    """
     of_age = Predictor(m for m in predictor.models if AGE in m.tasks)
     little = (replace(SHIFT, amounts=(10,)), replace(SCALE, amounts=(-15, 15)))
     measured = robustness(of_age, utkface_images, 300, perturbations=little)

@@ -4,21 +4,32 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facemtl import seeds
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import compare
+from facemtl.evaluation import seeds
+from facemtl.evaluation.compare import compare
 from facemtl.inference.predictor import MULTI, SINGLE
 from facemtl.tasks import AGE, GENDER
 
 
-def made_up(k: int, n: int = 400, of_seed: float = 0.0, of_image: float = 4.0, gap: float = 0.5, seed: int = 0) -> pd.DataFrame:
-    """Ages of `k` seeds: errors of images are shared by all seeds, and each training is off by a constant of its own."""
+def made_up(
+    k: int,
+    n: int = 400,
+    of_seed: float = 0.0,
+    of_image: float = 4.0,
+    gap: float = 0.5,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Ages of `k` seeds: errors of images are shared by all seeds, and each training is off by a
+    constant of its own.
+    """
     rng = np.random.default_rng(seed)
     hard, rows = np.abs(rng.normal(0, of_image, n)), []
     for s in range(k):
         for approach, better in ((SINGLE.name, 0.0), (MULTI.name, gap)):
             error = hard + 10 + rng.normal(0, of_seed) - better
-            part = pd.DataFrame({"image": [f"{i:04}" for i in range(n)], "target": 30.0, "prediction": 30 + error})
+            part = pd.DataFrame(
+                {"image": [f"{i:04}" for i in range(n)], "target": 30.0, "prediction": 30 + error}
+            )
             rows.append(part.assign(seed=s, approach=approach, task=AGE.name, model=approach))
     return pd.concat(rows, ignore_index=True)
 
@@ -29,9 +40,13 @@ def test_values_are_means_over_seeds():
     errors = (table["prediction"] - table["target"]).abs()
     by_seed = errors.groupby([table["seed"], table["approach"]]).mean().unstack()
     assert (row.seeds, row.n, row.metric) == (3, 400, "mae")
-    assert row.single == pytest.approx(by_seed["single"].mean()) and row.single_sd == pytest.approx(by_seed["single"].std())
+    assert row.single == pytest.approx(by_seed["single"].mean()) and row.single_sd == pytest.approx(
+        by_seed["single"].std()
+    )
     difference = by_seed["multi"] - by_seed["single"]
-    assert row.difference == pytest.approx(difference.mean()) and row.difference_sd == pytest.approx(difference.std())
+    assert row.difference == pytest.approx(
+        difference.mean()
+    ) and row.difference_sd == pytest.approx(difference.std())
 
 
 def test_one_seed_has_the_interval_of_the_images():
@@ -39,11 +54,15 @@ def test_one_seed_has_the_interval_of_the_images():
     (row,) = seeds.compare_seeds(table).itertuples()
     (plain,) = compare(table).itertuples()
     assert np.isnan(row.single_sd) and row.single == pytest.approx(plain.single)
-    assert row.single_high - row.single_low == pytest.approx(plain.single_high - plain.single_low, rel=0.15)
+    assert row.single_high - row.single_low == pytest.approx(
+        plain.single_high - plain.single_low, rel=0.15
+    )
 
 
 def test_seeds_that_differ_widen_the_interval_and_images_alone_would_not_show_it():
-    """The variance is that of the mean over images plus that of the mean over seeds, here the larger part."""
+    """The variance is that of the mean over images plus that of the mean over seeds, here the
+    larger part.
+    """
     width = lambda table: (lambda r: r.difference_high - r.difference_low)(  # noqa: E731
         next(seeds.compare_seeds(table).itertuples())
     )
@@ -55,14 +74,18 @@ def test_intervals_cover_the_truth():
     """Of 40 tables with a true difference of half a year, nearly all intervals hold it."""
     held = []
     for i in range(40):
-        (row,) = seeds.compare_seeds(made_up(8, 100, of_seed=0.5, seed=i), n_resamples=300).itertuples()
+        (row,) = seeds.compare_seeds(
+            made_up(8, 100, of_seed=0.5, seed=i), n_resamples=300
+        ).itertuples()
         held.append(row.difference_low <= -0.5 <= row.difference_high)
     assert np.mean(held) > 0.8  # eight seeds are few: a bootstrap over them is a little narrow
 
 
 def test_delta_m_is_the_mean_gain_over_tasks():
     ages = made_up(2)
-    genders = ages.assign(task=GENDER.name, target=1.0, prediction=(np.arange(len(ages)) % 10 > 0).astype(float))
+    genders = ages.assign(
+        task=GENDER.name, target=1.0, prediction=(np.arange(len(ages)) % 10 > 0).astype(float)
+    )
     found = seeds.delta_m_of_seeds(pd.concat([ages, genders]), n_resamples=100)
     by = seeds.compare_seeds(ages, n_resamples=50).iloc[0]
     assert found["value"] == pytest.approx((100 * (1 - by.multi / by.single) + 0) / 2, rel=1e-3)

@@ -30,6 +30,8 @@ def test_steadiness_is_the_predictor_s_own_answer_to_each_view(predictor, crop):
     assert len(table) == len(VIEWS) * 2 * len(TASKS)
     one_view = Predictor(replace(loaded, mirrored=False) for loaded in predictor.models)
     for name in ("as it is", "mirrored", "larger"):
-        expected = one_view.predict([np.ascontiguousarray(VIEWS[name](crop))]).table.set_index(["model", "task"])["prediction"]
+        expected = one_view.predict_crops(
+            [np.ascontiguousarray(VIEWS[name](crop))]
+        ).table.set_index(["model", "task"])["prediction"]
         found = table[table["image"] == name].set_index(["model", "task"])["prediction"]
         assert (found - expected).abs().max() < 1e-3

@@ -7,27 +7,39 @@ import pandas as pd
 import pytest
 
 from facemtl.errors import FaceMTLError
+from facemtl.evaluation.seeds import load_seeds
+from facemtl.evaluation.studies import SEEDS, gaps, load_studies, named
 from facemtl.inference.predictor import MODELS, LoadedModel
-from facemtl.seeds import load_seeds
-from facemtl.studies import SEEDS, gaps, load_studies, named
 from facemtl.training.config import TrainConfig
 from research import studies
 
 
 def predictions(config: TrainConfig) -> pd.DataFrame:
-    """Four images, on which the models of a seed err by that many years, and the last one errs in every label."""
+    """Four images, on which the models of a seed err by that many years, and the last one errs in
+    every label.
+    """
     rows = []
     for task in config.tasks:
         off = 1.0 + config.seed if task == "age" else 0.0
         for i in range(4):
-            rows.append([f"{i:016x}", "multi" if len(config.tasks) > 1 else "single", task, 1.0 + off + (i == 3), 1.0])
+            rows.append(
+                [
+                    f"{i:016x}",
+                    "multi" if len(config.tasks) > 1 else "single",
+                    task,
+                    1.0 + off + (i == 3),
+                    1.0,
+                ]
+            )
     return pd.DataFrame(rows, columns=["image", "approach", "task", "prediction", "target"])
 
 
 def record(study: studies.Study, output: Path, **changes) -> None:
     for config in study.configs():
         if all(getattr(config, name) == value for name, value in changes.items()):
-            info = replace(LoadedModel.load(MODELS / "age.onnx").info, training={"images": 100, "seconds": 60})
+            info = replace(
+                LoadedModel.load(MODELS / "age.onnx").info, training={"images": 100, "seconds": 60}
+            )
             studies.record(study, config, info, predictions(config), output)
 
 
@@ -55,7 +67,9 @@ def test_only_seeds_of_which_all_models_are_measured_count(tmp_path):
 def test_values_are_the_metrics_of_the_predictions(tmp_path):
     record(studies.study_named(SEEDS), tmp_path)
     table = load_studies(tmp_path).set_index(["model", "seed", "task"])
-    assert table.loc[("age", 2, "age"), "value"] == pytest.approx(3.25)  # three are off by 3 years, one by 4
+    assert table.loc[("age", 2, "age"), "value"] == pytest.approx(
+        3.25
+    )  # three are off by 3 years, one by 4
     assert table.loc[("multitask", 0, "gender"), "value"] == pytest.approx(75)
     assert (gaps(named(load_studies(tmp_path), {SEEDS: 100}, "share"), "share")["gain"] == 0).all()
 
@@ -65,7 +79,9 @@ def test_trainings_differ_from_the_recipe_in_what_their_study_says():
         configs = list(study.configs())
         assert len({(config.seed, config.tasks) for config in configs}) == len(configs)
         for config in configs:
-            assert config == replace(TrainConfig(), **study.changes, tasks=config.tasks, seed=config.seed)
+            assert config == replace(
+                TrainConfig(), **study.changes, tasks=config.tasks, seed=config.seed
+            )
 
 
 def test_an_unknown_study_is_named_with_those_there_are():

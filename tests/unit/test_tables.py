@@ -4,10 +4,12 @@ import pandas as pd
 import pytest
 
 from facemtl.errors import FaceMTLError
-from facemtl.tables import read_table, write_table
+from facemtl.files import read_table, write_table
 
 TYPES = {"image": str, "n": int, "value": float}
-TABLE = pd.DataFrame({"image": ["0012", "0e34"], "n": [1, 2], "value": [0.5, 1.25], "remark": [float("nan"), "x"]})
+TABLE = pd.DataFrame(
+    {"image": ["0012", "0e34"], "n": [1, 2], "value": [0.5, 1.25], "remark": [float("nan"), "x"]}
+)
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.csv.gz"])

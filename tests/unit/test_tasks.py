@@ -9,7 +9,18 @@ import torch
 import torch.nn.functional as F
 
 from facemtl.errors import FaceMTLError
-from facemtl.tasks import ACCURACY, AGE, GENDER, INTERVAL, MAE, RACE, TASKS, Classification, Regression, task_named
+from facemtl.tasks import (
+    ACCURACY,
+    AGE,
+    GENDER,
+    INTERVAL,
+    MAE,
+    RACE,
+    TASKS,
+    Classification,
+    Regression,
+    task_named,
+)
 
 each_task = pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
 classifications = pytest.mark.parametrize("task", [GENDER, RACE], ids=lambda t: t.name)
@@ -84,7 +95,9 @@ def test_a_fourth_task_is_one_line():
     for task, n in ((glasses, 3), (weight, 121)):
         logits = random_logits(task)
         assert logits.shape[1] == n
-        assert math.isfinite(task.loss(torch.from_numpy(logits), torch.full((64,), 1.0 if task is glasses else 70.0)))
+        assert math.isfinite(
+            task.loss(torch.from_numpy(logits), torch.full((64,), 1.0 if task is glasses else 70.0))
+        )
         assert task.words(float(task.decode(task.probabilities(logits))["prediction"][0]))
     assert weight.axis == "Weight (kg)" and glasses.axis == "Glasses"
 
@@ -99,7 +112,9 @@ def test_probabilities_are_the_softmax_of_the_scaled_logits(task, temperature):
     found = task.probabilities(logits, temperature)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-12)
     np.testing.assert_allclose(found, softmax(logits.astype(float) / temperature), atol=1e-12)
-    np.testing.assert_allclose(found, torch.softmax(torch.from_numpy(logits) / temperature, dim=1), atol=1e-6)
+    np.testing.assert_allclose(
+        found, torch.softmax(torch.from_numpy(logits) / temperature, dim=1), atol=1e-6
+    )
 
 
 @each_task
@@ -154,7 +169,8 @@ def test_the_most_probable_label_wins_and_has_no_interval(task):
 def test_a_gaussian_decodes_to_its_middle_and_quantiles(mean, sd):
     decoded = AGE.decode(gaussian(mean, sd))
     assert decoded["prediction"].item() == pytest.approx(mean, abs=0.01)
-    # 5 % lies below mean - 1.645 sd; spreading mass over whole years widens the distribution a little.
+    # 5 % lies below mean - 1.645 sd; spreading mass over whole years widens the distribution a
+    # little.
     wide = math.hypot(sd, math.sqrt(1 / 12))
     assert decoded["low"].item() == pytest.approx(mean - 1.6449 * wide, abs=0.1)
     assert decoded["high"].item() == pytest.approx(mean + 1.6449 * wide, abs=0.1)
@@ -166,20 +182,28 @@ def test_no_other_age_has_a_smaller_expected_error_than_the_prediction():
     fine = np.linspace(-0.45, 0.45, 10)
     years = (YEARS[:, None] + fine).ravel()
     for p, prediction in zip(probabilities, AGE.decode(probabilities)["prediction"], strict=True):
-        expected = [np.abs(years - answer) @ np.repeat(p / 10, 10) for answer in np.arange(0, 116.25, 0.25)]
+        expected = [
+            np.abs(years - answer) @ np.repeat(p / 10, 10) for answer in np.arange(0, 116.25, 0.25)
+        ]
         assert np.abs(years - float(prediction)) @ np.repeat(p / 10, 10) <= min(expected) + 0.01
 
 
 def test_confidence_in_an_age_is_the_mass_within_five_years():
     probabilities = AGE.probabilities(random_logits(AGE, spread=2))
     decoded = AGE.decode(probabilities)
-    for p, prediction, confidence in zip(probabilities, decoded["prediction"], decoded["confidence"], strict=True):
-        assert confidence == pytest.approx(sum(p[year] for year in YEARS if abs(year - prediction) <= 5), abs=1e-5)
+    for p, prediction, confidence in zip(
+        probabilities, decoded["prediction"], decoded["confidence"], strict=True
+    ):
+        assert confidence == pytest.approx(
+            sum(p[year] for year in YEARS if abs(year - prediction) <= 5), abs=1e-5
+        )
 
 
 @pytest.mark.parametrize("level", [0.01, 0.05, 0.25, 0.5, 0.9, 0.95])
 def test_quantiles_agree_with_a_fine_numeric_integration(level):
-    probabilities = np.vstack([AGE.probabilities(random_logits(AGE, n=20, spread=2)), gaussian(3, 2), gaussian(115, 3)])
+    probabilities = np.vstack(
+        [AGE.probabilities(random_logits(AGE, n=20, spread=2)), gaussian(3, 2), gaussian(115, 3)]
+    )
     found = AGE.quantile(probabilities, level)
     np.testing.assert_allclose(found, [numpy_quantile(p, level) for p in probabilities], atol=0.02)
 
@@ -195,7 +219,9 @@ def test_quantiles_grow_with_their_level():
 @pytest.mark.parametrize("margin", [0.0, 2.5, -3.0, 200.0])
 def test_the_interval_holds_the_prediction_and_stays_in_range(spread, margin):
     decoded = AGE.decode(AGE.probabilities(random_logits(AGE, n=200, spread=spread)), margin)
-    assert (decoded["low"] <= decoded["prediction"]).all() and (decoded["prediction"] <= decoded["high"]).all()
+    assert (decoded["low"] <= decoded["prediction"]).all() and (
+        decoded["prediction"] <= decoded["high"]
+    ).all()
     assert (decoded["low"] >= AGE.low).all() and (decoded["high"] <= AGE.high).all()
 
 
@@ -232,7 +258,9 @@ def test_the_loss_is_torch_s_own_and_so_is_its_gradient(task, smoothing):
     found = replace(task, label_smoothing=smoothing).loss(logits, target)
     expected = F.cross_entropy(logits, target, label_smoothing=smoothing)
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in (found, expected)))
+    torch.testing.assert_close(
+        *(torch.autograd.grad(loss, logits)[0] for loss in (found, expected))
+    )
 
 
 def test_the_loss_of_age_is_cross_entropy_to_a_gaussian_plus_a_smooth_distance():
@@ -241,7 +269,9 @@ def test_the_loss_of_age_is_cross_entropy_to_a_gaussian_plus_a_smooth_distance()
     p = softmax(logits.double().numpy())
     wanted = np.stack([gaussian(t, AGE.sigma)[0] for t in target])
     distance = np.abs(p @ YEARS - target)
-    smooth = np.where(distance < 2, distance**2 / 4, distance - 1)  # quadratic up to 2 years, then linear
+    smooth = np.where(
+        distance < 2, distance**2 / 4, distance - 1
+    )  # quadratic up to 2 years, then linear
     expected = -(wanted * np.log(p)).sum(axis=1).mean() + smooth.mean() / 2
     assert float(AGE.loss(logits, torch.tensor(target))) == pytest.approx(expected, rel=1e-4)
 
@@ -252,12 +282,16 @@ def test_the_loss_of_age_is_of_torch_s_own_parts_and_so_is_its_gradient(spread):
     target = torch.linspace(0, 116, 40).round()
     peaks = target + spread * torch.sin(torch.arange(40.0))
     logits = (-((torch.arange(117) - peaks[:, None]) ** 2) / 8).requires_grad_()
-    wanted = torch.softmax(-((torch.arange(117) - target[:, None]) ** 2) / (2 * AGE.sigma**2), dim=1)
+    wanted = torch.softmax(
+        -((torch.arange(117) - target[:, None]) ** 2) / (2 * AGE.sigma**2), dim=1
+    )
     years = logits.softmax(dim=1) @ torch.arange(117.0)
     expected = F.cross_entropy(logits, wanted) + F.smooth_l1_loss(years, target, beta=2.0) / 2
     found = AGE.loss(logits, target)
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in (found, expected)))
+    torch.testing.assert_close(
+        *(torch.autograd.grad(loss, logits)[0] for loss in (found, expected))
+    )
 
 
 @each_task
@@ -266,7 +300,10 @@ def test_the_loss_is_lowest_at_the_label(task):
     step = max(1, task.n_outputs // 12)
     for value in range(0, task.n_outputs, step):
         logits = -(torch.arange(task.n_outputs)[None] - value).abs().float()
-        losses = {label: float(task.loss(logits, torch.tensor([label]))) for label in range(0, task.n_outputs, step)}
+        losses = {
+            label: float(task.loss(logits, torch.tensor([label])))
+            for label in range(0, task.n_outputs, step)
+        }
         assert min(losses, key=losses.get) == value
 
 
@@ -280,7 +317,8 @@ def test_descending_the_loss_finds_the_label(task):
         task.loss(logits, target).backward()
         optimizer.step()
     found = task.decode(task.probabilities(logits.detach().numpy()))["prediction"]
-    # At the ends of the range half of the Gaussian is cut off, so that its middle is pulled inwards.
+    # At the ends of the range half of the Gaussian is cut off, so that its middle is pulled
+    # inwards.
     np.testing.assert_allclose(found, target, atol=0 if isinstance(task, Classification) else 2.0)
 
 
@@ -311,9 +349,13 @@ def test_the_loss_takes_any_kind_of_number_as_target(task):
 def test_the_temperature_undoes_a_scaling_of_the_logits(task):
     logits = random_logits(task, n=4000, spread=2, seed=2)
     drawn = np.random.default_rng(1).random((4000, 1))
-    target = (softmax(logits).cumsum(axis=1) < drawn).sum(axis=1).clip(max=task.n_outputs - 1)  # so that 1 is right
+    target = (
+        (softmax(logits).cumsum(axis=1) < drawn).sum(axis=1).clip(max=task.n_outputs - 1)
+    )  # so that 1 is right
     for factor in (0.5, 1.0, 3.0):
-        assert task.calibrate(logits * factor, target)["temperature"] == pytest.approx(factor, rel=0.08)
+        assert task.calibrate(logits * factor, target)["temperature"] == pytest.approx(
+            factor, rel=0.08
+        )
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 3.0], ids=["too narrow", "about right", "too wide"])
@@ -347,7 +389,10 @@ def test_accuracy_and_error_by_hand():
 @each_task
 def test_a_metric_is_the_mean_of_its_scores(task):
     rng = np.random.default_rng(0)
-    y_true, y_pred = rng.integers(0, task.n_outputs, 40), rng.integers(0, task.n_outputs, 40).astype(float)
+    y_true, y_pred = (
+        rng.integers(0, task.n_outputs, 40),
+        rng.integers(0, task.n_outputs, 40).astype(float),
+    )
     scores = task.metric.scores(y_true, y_pred)
     assert scores.shape == (40,)
     assert task.metric(y_true, y_pred) == pytest.approx(sum(scores) / 40)
@@ -366,7 +411,9 @@ def test_metrics_of_unsigned_labels_do_not_wrap_around():
 
 def test_values_read_as_words():
     assert GENDER.words(1.0) == "female" and RACE.words(3) == "Indian"
-    assert AGE.words(34.4) == "34 years" and AGE.words(1.2) == "1 year" and AGE.axis == "Age (years)"
+    assert (
+        AGE.words(34.4) == "34 years" and AGE.words(1.2) == "1 year" and AGE.axis == "Age (years)"
+    )
     assert ACCURACY.words(94.06) == "94.1 %" and MAE.words(4.541) == "4.54 years"
 
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from facemtl.cli import main
-from facemtl.data import CALIBRATION, TRAIN, VALIDATION, decode_images, read_folder
+from facemtl.data.images import decode_images
+from facemtl.data.reading import CALIBRATION, TRAIN, VALIDATION, read_images
 from facemtl.errors import FaceMTLError
 from facemtl.inference.predictor import LoadedModel
 from facemtl.models import backbones
@@ -31,12 +32,31 @@ from facemtl.training.train import find_learning_rate, train
 from tests import support
 
 TINY = TrainConfig(
-    backbone="small", pretrained=False, size=32, frozen_epochs=0, epochs=2, batch_size=32, lr=2e-3, head_lr=2e-3, seed=5
+    backbone="small",
+    pretrained=False,
+    size=32,
+    frozen_epochs=0,
+    epochs=2,
+    batch_size=32,
+    lr=2e-3,
+    head_lr=2e-3,
+    seed=5,
 )
 SHORT = replace(TINY, epochs=1)
-# The same for the command line, with both phases, time enough to be interrupted, and all that a resumed run must restore.
+# The same for the command line, with both phases, time enough to be interrupted, and all that a
+# resumed run must restore.
 ARGUMENTS = [
-    *("--backbone", "resnet18", "--no-pretrained", "--size", "40", "--frozen-epochs", "1", "--epochs", "10"),
+    *(
+        "--backbone",
+        "resnet18",
+        "--no-pretrained",
+        "--size",
+        "40",
+        "--frozen-epochs",
+        "1",
+        "--epochs",
+        "10",
+    ),
     *("--batch-size", "32", "--lr", "0.004", "--head-lr", "0.004", "--seed", "5", "--ema", "0.9"),
     *("--weighting", "uncertainty", "--erase", "0.3", "--blur", "0.2", "--tint", "0.1"),
 ]
@@ -53,7 +73,9 @@ def small_backbone():
 
 @pytest.fixture(autouse=True)
 def no_autocast_is_left():
-    """A training that fails must not leave autocast on: what follows in the process would compute with old weights."""
+    """A training that fails must not leave autocast on: what follows in the process would compute
+    with old weights.
+    """
     yield
     left_on = torch.is_autocast_enabled("cpu")
     if left_on:  # so that the other tests do not suffer
@@ -65,7 +87,7 @@ def no_autocast_is_left():
 
 @pytest.fixture(scope="module")
 def images(synthetic_faces) -> pd.DataFrame:
-    return read_folder(synthetic_faces)[0]
+    return read_images(synthetic_faces)[0]
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +100,20 @@ def uninterrupted(synthetic_faces, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def killed(synthetic_faces, tmp_path_factory) -> Path:
-    """The output of the same training, as a killed process left it after its first epochs. Copy it."""
+    """The output of the same training, as a killed process left it after its first epochs. Copy
+    it.
+    """
     output = tmp_path_factory.mktemp("killed")
     threads = str(torch.get_num_threads())  # sums depend on it
     process = support.facemtl(
-        "train", "--data", synthetic_faces, "--output", output, *ARGUMENTS, cwd=output, OMP_NUM_THREADS=threads
+        "train",
+        "--data",
+        synthetic_faces,
+        "--output",
+        output,
+        *ARGUMENTS,
+        cwd=output,
+        OMP_NUM_THREADS=threads,
     )
     support.kill_once(process, (output / f"{MODEL}.resume.pt").exists)
     assert process.returncode != 0
@@ -95,7 +126,9 @@ def left_over(killed, tmp_path) -> Path:
 
 
 def resume(output: Path, data: Path, *more: str) -> int:
-    return main(["train", "--data", str(data), "--output", str(output), *ARGUMENTS, *more, "--resume"])
+    return main(
+        ["train", "--data", str(data), "--output", str(output), *ARGUMENTS, *more, "--resume"]
+    )
 
 
 def history(output: Path) -> pd.DataFrame:
@@ -133,7 +166,11 @@ def test_contradictory_settings_are_refused_at_birth(field, value):
 
 
 def test_a_model_is_named_after_its_tasks():
-    names = {("age",): "age", ("gender", "age"): "gender+age", ("gender", "race", "age"): "multitask"}
+    names = {
+        ("age",): "age",
+        ("gender", "age"): "gender+age",
+        ("gender", "race", "age"): "multitask",
+    }
     for tasks, name in names.items():
         assert TrainConfig(tasks=tasks).name == name
 
@@ -174,7 +211,18 @@ def test_arguments_that_make_no_sense_are_refused_with_the_usage(arguments, caps
 )  # fmt: skip
 def test_settings_that_cannot_work_are_one_line(arguments, synthetic_faces, tmp_path, capsys):
     assert (
-        main(["train", "--data", str(synthetic_faces), "--output", str(tmp_path / "runs"), "--no-pretrained", *arguments]) == 1
+        main(
+            [
+                "train",
+                "--data",
+                str(synthetic_faces),
+                "--output",
+                str(tmp_path / "runs"),
+                "--no-pretrained",
+                *arguments,
+            ]
+        )
+        == 1
     )
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("facemtl: ")]
     assert len(lines) == 1
@@ -187,7 +235,9 @@ def loader(n=50, batch_size=8, seed=3, chosen=None) -> FaceLoader:
     """Images whose first pixel is their row, so that a batch tells where it comes from."""
     pixels = torch.arange(n, dtype=torch.uint8)[:, None, None, None].repeat(1, 6, 6, 3)
     indices = np.arange(n) if chosen is None else np.asarray(chosen)
-    return FaceLoader(pixels, [torch.arange(n), torch.arange(n) * 2], indices, batch_size, seed=seed)
+    return FaceLoader(
+        pixels, [torch.arange(n), torch.arange(n) * 2], indices, batch_size, seed=seed
+    )
 
 
 def order(batches: FaceLoader, epoch: int = 0) -> list[int]:
@@ -205,7 +255,9 @@ def test_images_and_targets_of_a_batch_belong_together():
 def test_an_epoch_shows_each_training_image_at_most_once():
     chosen = range(5, 45)
     found = order(loader(chosen=chosen, batch_size=7))
-    assert len(found) == len(set(found)) == 35  # 5 batches of 7; the rest waits for the next shuffle
+    assert (
+        len(found) == len(set(found)) == 35
+    )  # 5 batches of 7; the rest waits for the next shuffle
     assert set(found) <= set(chosen)
 
 
@@ -246,7 +298,9 @@ def test_training_learns(uninterrupted, images):
 
 
 def test_training_never_looks_at_what_is_reported_on(images, tmp_path):
-    """Other labels on validation images change neither weights nor history; those on calibration images change the history."""
+    """Other labels on validation images change neither weights nor history; those on calibration
+    images change the history.
+    """
     found = {}
     for split in ("none", VALIDATION, CALIBRATION):
         labels = images.copy()
@@ -260,7 +314,9 @@ def test_training_never_looks_at_what_is_reported_on(images, tmp_path):
 
 
 def test_training_leaves_checkpoint_and_history_and_nothing_else(uninterrupted, images):
-    assert {f.name for f in uninterrupted.iterdir()} == {f"{MODEL}.{end}" for end in ("onnx", "history.csv")}
+    assert {f.name for f in uninterrupted.iterdir()} == {
+        f"{MODEL}.{end}" for end in ("onnx", "history.csv")
+    }
     found = info(uninterrupted)
     assert (found.name, found.backbone, found.size, found.tasks) == (MODEL, BACKBONE, 40, TASKS)
     assert found.training["seed"] == 5 and found.training["lr"] == 0.004
@@ -324,7 +380,9 @@ def test_the_finder_suggests_a_rate_that_can_be_used(images, tmp_path, monkeypat
 def resumed(killed, synthetic_faces, tmp_path_factory) -> Path:
     """The output of the killed training, after a second process finished it."""
     output = shutil.copytree(killed, tmp_path_factory.mktemp("resumed") / "runs")
-    assert 1 <= len(history(output)) < 11 and not (output / f"{MODEL}.onnx").exists()  # it was stopped midway
+    assert (
+        1 <= len(history(output)) < 11 and not (output / f"{MODEL}.onnx").exists()
+    )  # it was stopped midway
     # What was set is known, and need not be said again.
     assert main(["train", "--data", str(synthetic_faces), "--output", str(output), "--resume"]) == 0
     return output
@@ -362,7 +420,9 @@ def test_another_seed_would_have_ended_elsewhere(images, tmp_path):
     }.items(),
     ids=lambda v: v if isinstance(v, str) else "",
 )  # fmt: skip
-def test_resuming_with_other_settings_is_refused_by_their_name(left_over, synthetic_faces, capsys, setting, arguments):
+def test_resuming_with_other_settings_is_refused_by_their_name(
+    left_over, synthetic_faces, capsys, setting, arguments
+):
     before = support.contents(left_over)
     assert resume(left_over, synthetic_faces, *arguments) == 1
     assert f"({setting})" in capsys.readouterr().err.splitlines()[-1]
@@ -376,7 +436,11 @@ def test_a_training_starts_from_a_trained_model(uninterrupted, images, tmp_path)
     made = train(config, images, tmp_path, progress=False)
     assert made.training["start"] == str(start)
     before, after = weights(uninterrupted), weights(tmp_path)
-    assert all(torch.allclose(before[name], after[name], atol=1e-3) for name in before if name.endswith("weight"))
+    assert all(
+        torch.allclose(before[name], after[name], atol=1e-3)
+        for name in before
+        if name.endswith("weight")
+    )
 
 
 def test_a_model_of_one_task_starts_from_the_backbone_of_another(uninterrupted, images, tmp_path):
@@ -390,18 +454,35 @@ def test_a_model_of_one_task_starts_from_the_backbone_of_another(uninterrupted, 
 
 def test_a_start_with_another_backbone_is_refused(uninterrupted, images, tmp_path):
     with pytest.raises(FaceMTLError, match="another backbone"):
-        train(replace(SHORT, start=str(uninterrupted / f"{MODEL}.onnx")), images, tmp_path, progress=False)
+        train(
+            replace(SHORT, start=str(uninterrupted / f"{MODEL}.onnx")),
+            images,
+            tmp_path,
+            progress=False,
+        )
 
 
 def test_a_start_that_is_no_model_is_refused(images, tmp_path):
     with pytest.raises(FaceMTLError, match="cannot be read"):
-        train(replace(TINY, start=str(tmp_path / "none.onnx")), images, tmp_path / "runs", progress=False)
+        train(
+            replace(TINY, start=str(tmp_path / "none.onnx")),
+            images,
+            tmp_path / "runs",
+            progress=False,
+        )
     (tmp_path / "text.onnx").write_text("not a model")
     with pytest.raises(FaceMTLError, match="is not a model"):
-        train(replace(TINY, start=str(tmp_path / "text.onnx")), images, tmp_path / "runs", progress=False)
+        train(
+            replace(TINY, start=str(tmp_path / "text.onnx")),
+            images,
+            tmp_path / "runs",
+            progress=False,
+        )
 
 
-def test_a_resumed_training_fetches_no_weights_that_it_would_overwrite(images, tmp_path, monkeypatch):
+def test_a_resumed_training_fetches_no_weights_that_it_would_overwrite(
+    images, tmp_path, monkeypatch
+):
     asked = []
 
     class Asked(Exception):
@@ -471,12 +552,24 @@ def test_a_training_stopped_after_its_last_epoch_resumes_too(images, tmp_path, m
     train(SHORT, images, tmp_path / "stopped", progress=False, resume=True)
     train(SHORT, images, tmp_path / "straight", progress=False)
     for name, value in weights(tmp_path / "stopped").items():
-        torch.testing.assert_close(value, weights(tmp_path / "straight")[name], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            value, weights(tmp_path / "straight")[name], rtol=1e-3, atol=1e-4
+        )
     assert len(history(tmp_path / "stopped")) == 1
 
 
-def test_an_interrupted_training_is_not_overwritten_by_a_new_one(left_over, synthetic_faces, capsys):
-    arguments = ["--data", str(synthetic_faces), "--output", str(left_over), *ARGUMENTS, "--epochs", "1"]
+def test_an_interrupted_training_is_not_overwritten_by_a_new_one(
+    left_over, synthetic_faces, capsys
+):
+    arguments = [
+        "--data",
+        str(synthetic_faces),
+        "--output",
+        str(left_over),
+        *ARGUMENTS,
+        "--epochs",
+        "1",
+    ]
     before = support.contents(left_over)
     assert main(["train", *arguments]) == 1
     assert "--resume, or delete it" in capsys.readouterr().err.splitlines()[-1]
@@ -489,10 +582,17 @@ def test_an_interrupted_training_is_not_overwritten_by_a_new_one(left_over, synt
 # ----------------------------------------------------------------------------------------- real images
 
 
-def test_training_on_real_images_learns_and_survives_an_interruption(utkface_images, tmp_path, monkeypatch):
+def test_training_on_real_images_learns_and_survives_an_interruption(
+    utkface_images, tmp_path, monkeypatch
+):
     parts = ((TRAIN, 480), (CALIBRATION, 160))
-    few = pd.concat([utkface_images[utkface_images["split"] == split].head(n) for split, n in parts], ignore_index=True)
-    config = replace(TINY, backbone=BACKBONE, size=48, frozen_epochs=1, epochs=5, lr=3e-3, head_lr=3e-3, seed=1)
+    few = pd.concat(
+        [utkface_images[utkface_images["split"] == split].head(n) for split, n in parts],
+        ignore_index=True,
+    )
+    config = replace(
+        TINY, backbone=BACKBONE, size=48, frozen_epochs=1, epochs=5, lr=3e-3, head_lr=3e-3, seed=1
+    )
     calls = []
 
     def stops_before_the_third(keeper):
@@ -516,7 +616,9 @@ def test_training_on_real_images_learns_and_survives_an_interruption(utkface_ima
 
 
 def test_the_running_mean_is_what_is_kept(images, tmp_path):
-    """Of weights that went 1, 2, 3 with a decay of a half at most: the early steps count less than they would."""
+    """Of weights that went 1, 2, 3 with a decay of a half at most: the early steps count less than
+    they would.
+    """
     model = torch.nn.Linear(1, 1, bias=False)
     mean = RunningMean(0.5)
     mean.learn = SimpleNamespace(model=model)
@@ -547,7 +649,14 @@ def test_without_a_decay_nothing_is_averaged():
 
 @pytest.mark.parametrize(
     "change",
-    [{"ema": 0.0}, {"label_smoothing": 0.3}, {"sigma": 6.0}, {"weighting": "equal"}, {"frozen_epochs": 1}, {"share": 0.5}],
+    [
+        {"ema": 0.0},
+        {"label_smoothing": 0.3},
+        {"sigma": 6.0},
+        {"weighting": "equal"},
+        {"frozen_epochs": 1},
+        {"share": 0.5},
+    ],
 )
 def test_each_setting_changes_what_is_learned(change, images, tmp_path):
     for name, config in (("plain", TINY), ("changed", replace(TINY, **change))):
@@ -587,8 +696,12 @@ def test_frozen_epochs_train_the_heads_alone_and_then_all_is_trained(images):
         assert changed() == {"heads", "backbone"}
 
 
-def test_a_training_from_face_weights_is_written_without_the_normalisations_that_it_had(images, tmp_path):
-    config = replace(SHORT, backbone="face-resnet", pretrained=True, size=112, batch_size=64, share=0.8)
+def test_a_training_from_face_weights_is_written_without_the_normalisations_that_it_had(
+    images, tmp_path
+):
+    config = replace(
+        SHORT, backbone="face-resnet", pretrained=True, size=112, batch_size=64, share=0.8
+    )
     learner = face_learner(config, images, device="cpu")
     assert any("norm" in name for name, _ in learner.model.backbone.named_parameters())
     train(config, images, tmp_path, progress=False)
@@ -598,7 +711,11 @@ def test_a_training_from_face_weights_is_written_without_the_normalisations_that
     backbone = [name for name in shipped if name.startswith("backbone.")]
     assert {*backbone} == {name for name in found if name.startswith("backbone.")}
     # A few steps: near the weights that it started from, and not at them.
-    off = [float((found[name] - shipped[name]).norm() / shipped[name].norm()) for name in backbone if name.endswith("weight")]
+    off = [
+        float((found[name] - shipped[name]).norm() / shipped[name].norm())
+        for name in backbone
+        if name.endswith("weight")
+    ]
     assert 0 < np.median(off) < 0.5
 
 
@@ -627,7 +744,10 @@ def test_one_task_is_learned_from_the_images_that_have_its_label(gaps, tmp_path)
     for name, table in (("gaps", gaps), ("labelled", gaps.dropna(subset="age", ignore_index=True))):
         train(config, table, tmp_path / name, progress=False)
     one, other = (info(tmp_path / name, "age") for name in ("gaps", "labelled"))
-    assert one.weights == other.weights and one.training["images"] == (gaps["split"].eq(TRAIN) & gaps["age"].notna()).sum()
+    assert (
+        one.weights == other.weights
+        and one.training["images"] == (gaps["split"].eq(TRAIN) & gaps["age"].notna()).sum()
+    )
 
 
 @pytest.mark.parametrize("weighting", ["fixed", "equal", "uncertainty"])
@@ -642,12 +762,19 @@ def test_several_tasks_are_learned_from_what_labels_there_are(weighting, gaps, t
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
 def test_a_task_metric_is_the_metric_over_all_labelled_images(task):
     """Of batches that have many labels, few, or none."""
-    generator, metric, labels, answers = torch.Generator().manual_seed(0), TaskMetric(task, 1), [], []
+    generator, metric, labels, answers = (
+        torch.Generator().manual_seed(0),
+        TaskMetric(task, 1),
+        [],
+        [],
+    )
     metric.reset()
     for known in (range(8), [3], []):
         outputs = torch.randn(8, task.n_outputs, generator=generator)
         target = torch.full((8,), torch.nan)
-        target[[*known]] = torch.randint(0, task.n_outputs, (len(known),), generator=generator).float()
+        target[[*known]] = torch.randint(
+            0, task.n_outputs, (len(known),), generator=generator
+        ).float()
         metric.accumulate(SimpleNamespace(yb=(torch.zeros(8), target), pred={task.name: outputs}))
         labels += target[[*known]].tolist()
         answers += task.decode(task.probabilities(outputs.numpy()))["prediction"][[*known]].tolist()
@@ -660,5 +787,7 @@ def test_a_task_metric_is_the_metric_over_all_labelled_images(task):
 def test_a_task_without_labels_is_refused_by_its_column(task, split, images, tmp_path):
     none = images.astype({task.column: float})
     none.loc[none["split"] == split, task.column] = np.nan
-    with pytest.raises(FaceMTLError, match=rf"{split} images has a label in the column {task.column}\b"):
+    with pytest.raises(
+        FaceMTLError, match=rf"{split} images has a label in the column {task.column}\b"
+    ):
         train(SHORT, none, tmp_path, progress=False)

@@ -1,0 +1,208 @@
+"""What each command of the command line does. Libraries that one command needs are imported by
+it.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import fields, replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from .data.download import download as download_utkface
+from .data.labels_csv import csv_of, labelled_tasks
+from .data.reading import CALIBRATION, VALIDATION, read_files, read_images, without_copies
+from .errors import FaceMTLError
+from .paths import ASSETS
+from .tasks import TASKS, Task, task_named
+
+
+def download(options: argparse.Namespace) -> None:
+    download_utkface(_utkface(options.data), options.archive)
+    print(f"UTKFace is in {options.data}")
+    print(read_images(options.data, verify=True)[1])
+
+
+def describe(options: argparse.Namespace) -> None:
+    from .data import summary
+
+    files, findings = read_files(_utkface(options.data))
+    counts = summary.counts(without_copies(files, findings))
+    wrong = summary.problems(files, findings)
+    summary.save(counts, wrong, options.output)
+    print(wrong.to_string(index=False))
+    print(f"Wrote the counts to {options.output}")
+
+
+def _utkface(data: Path) -> Path:
+    """The folder itself. Raises FaceMTLError for a CSV of own faces: copies are counted in
+    UTKFace.
+    """
+    if file := csv_of(data):
+        raise FaceMTLError(
+            "This command is for UTKFace itself: name the folder of its images with --data; "
+            f"found {file}."
+        )
+    return data
+
+
+def train(options: argparse.Namespace) -> None:
+    from .training.train import TrainConfig, find_learning_rate, interrupted_config
+    from .training.train import train as train_model
+
+    tasks = _chosen(options.tasks, labelled_tasks(options.data))
+    if "all" in options.tasks and len(tasks) < len(TASKS):
+        print(f"Training on what the data has labels for: {', '.join(tasks)}")
+    config = TrainConfig(tasks=tasks)
+    if options.resume:
+        config = interrupted_config(config, options.output)  # options that are not given stay
+
+    def given(settings) -> dict:
+        names = [setting.name for setting in fields(settings) if "help" in setting.metadata]
+        return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+    augmentation = replace(config.augmentation, **given(config.augmentation))
+    config = replace(config, augmentation=augmentation, **given(config))
+    images, findings = read_images(options.data, verify=True)
+    print(findings)
+    shared = {"cache": options.data.absolute().parent / "cache", "device": options.device}
+    if options.lr_find:
+        rate = find_learning_rate(config, images, **shared)
+        print(f"Suggested learning rate: {rate:.1e} (use it with --lr {rate:.1e})")
+    else:
+        train_model(config, images, options.output, resume=options.resume, **shared)
+
+
+def _chosen(names: Sequence[str], labelled: Sequence[Task]) -> tuple[str, ...]:
+    return tuple(
+        task.name for task in TASKS if task.name in names or ("all" in names and task in labelled)
+    )
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    from .evaluation import composites
+    from .evaluation.calibration import calibrate
+    from .evaluation.compare import compare
+    from .evaluation.validation import metrics_of, save_evaluation, validate
+    from .inference.predictor import Predictor
+
+    predictor = Predictor.load(options.models)
+    if is_reported := options.split == VALIDATION:
+        predictor.require_pairs()
+    images, _ = read_images(options.data, verify=True)
+    counts = images["split"].value_counts()
+    if is_reported:
+        with _bar("Calibrating", 2 * counts.get(CALIBRATION, 0) * len(predictor.models)) as bar:
+            predictor = calibrate(predictor, images, bar.update)
+    with _bar("Validating", counts.get(options.split, 0)) as bar:
+        table = validate(predictor, images, bar.update, options.split)
+    if not is_reported:
+        for loaded in predictor.models:
+            said = [f"{name} {value}" for name, value in metrics_of(loaded, table).items()]
+            print(f"{loaded.name:<12}{', '.join(said)}")
+        return
+    save_evaluation(predictor, table, options.output, options.models)
+    composites.save(composites.answers(predictor, ASSETS / "faces"), options.output)
+    n_images = table["image"].nunique()
+    print(f"Wrote predictions and metrics of {n_images:,} validation images to {options.output}")
+    for row in compare(table).itertuples():
+        words = task_named(row.task).metric.words
+        print(
+            f"{row.task:<8}{row.metric:<10} "
+            f"three models {words(row.single):<12} one model {words(row.multi):<12} "
+            f"difference {words(row.difference, sign=True)} "
+            f"[{row.difference_low:+.2f}, {row.difference_high:+.2f}]"
+        )
+
+
+def robustness(options: argparse.Namespace) -> None:
+    from .evaluation.robustness import passes, save_robustness
+    from .evaluation.robustness import robustness as measure
+    from .inference.predictor import Predictor
+
+    predictor = Predictor.load(options.models).require_pairs()
+    images, _ = read_images(options.data)
+    n_images = min(options.images, int((images["split"] == VALIDATION).sum()))
+    with _bar("Perturbing", passes() * n_images) as bar:
+        table = measure(predictor, images, options.images, bar.update)
+    save_robustness(table, options.output)
+    print(f"Wrote the metrics of {n_images:,} crops to {options.output}")
+
+
+def cost(options: argparse.Namespace) -> None:
+    from .evaluation import cost
+    from .inference.predictor import Predictor
+
+    table = cost.costs(Predictor.load(options.models).require_pairs(), options.models)
+    cost.save(table, options.output)
+    print(table.drop(columns=list(cost.machine())).round(1).to_string(index=False))
+
+
+def predict(options: argparse.Namespace) -> None:
+    from .inference import batch
+    from .inference.predictor import Predictor
+
+    team = batch.Team()
+    images = batch.find_images(options.paths)
+    tables = [table for table in (options.csv, options.json) if table]
+    for table in tables if team.is_first else ():  # fail now, not after the last image
+        batch.check_writable(table)
+    predictor = Predictor.load(options.models)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _bar("Predicting", len(images), disable=not team.is_first) as bar,
+    ):
+
+        def report(record: dict) -> None:
+            if "error" in record:
+                bar.write(f"facemtl: {record['image']}: {record['error']}", file=sys.stderr)
+            bar.update()
+
+        printed = Path(folder) / "predictions.csv"
+        target = tables[0] if tables else printed
+        journal = target.with_name(f".{target.name}.journal")
+        with _alone(journal) if team.is_first else nullcontext():
+            batch.predict(
+                predictor, images, journal, team=team, no_detect=options.no_detect, report=report
+            )
+            bar.close()
+            if not team.is_first:
+                return
+            try:
+                csv = options.csv if tables else printed
+                words = batch.write_tables(journal, csv, options.json)
+            except FaceMTLError:  # without any prediction there is nothing to continue
+                journal.unlink()
+                raise
+            journal.unlink()
+        if tables:
+            print(f"Wrote {words} to {' and '.join(map(str, tables))}")
+        else:
+            print(printed.read_text("utf-8").rstrip("\n"))
+
+
+@contextmanager
+def _alone(journal: Path) -> Iterator[None]:
+    """Refuse to work if another process writes the same table."""
+    lock = FileLock(f"{journal}.lock", timeout=0)
+    try:
+        with lock:
+            yield
+            Path(lock.lock_file).unlink(missing_ok=True)
+    except Timeout as error:
+        raise FaceMTLError(f"Another process writes {journal}. Wait until it is done.") from error
+
+
+def app(options: argparse.Namespace) -> None:
+    from .ui.launch import make_app, serve
+
+    app = make_app(options.models, options.results, options.data)
+    serve(app, options.host, options.port, show=options.open, mcp=options.mcp)
+
+
+def _bar(title: str, total: int, **settings) -> tqdm:
+    return tqdm(total=total, desc=title, unit=" images", **settings)

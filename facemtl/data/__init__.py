@@ -1,0 +1,1 @@
+"""Faces with labels: UTKFace or your own, as one table of images."""

@@ -1,0 +1,156 @@
+"""A folder or CSV file -> one table of labelled images, without copies, split by hash."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from ..tasks import TASKS
+from .labels_csv import csv_of, read_csv
+from .utkface import named_files
+
+TRAIN, VALIDATION, CALIBRATION = "train", "validation", "calibration"
+_LABELS = [task.column for task in TASKS]
+
+
+@dataclass
+class Findings:
+    """What reading a folder of images came across. Counts are of files unless said otherwise."""
+
+    images: int = 0
+    badly_named: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    copy_groups: int = 0  # groups of byte-identical files
+    copy_files: int = 0
+    contradictory_groups: int = 0  # groups whose files carry different labels
+    contradictory_files: int = 0
+    unlabelled: dict[str, int] = field(
+        default_factory=dict
+    )  # images that are used without a label, by its column
+
+    def __str__(self) -> str:
+        def named(names: list[str]) -> str:
+            return f"{len(names):,}" + (
+                f" ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})" if names else ""
+            )
+
+        lacking = " and ".join(f"{n:,} of {name}" for name, n in self.unlabelled.items())
+        return "\n".join(
+            (
+                f"images             {self.images:,} different ones, ready to use",
+                f"badly named        {named(self.badly_named)}: left out",
+                f"unreadable         {named(self.unreadable)}: left out",
+                f"identical copies   {self.copy_files:,} files in {self.copy_groups:,} groups: each kept once",
+                f"contradictory      {self.contradictory_files:,} of these files, in {self.contradictory_groups:,} groups, "
+                "carry different labels: left out",
+                *(
+                    [f"without a label    {lacking}: used for what they have labels of"]
+                    if lacking
+                    else []
+                ),
+            )
+        )
+
+
+def read_images(
+    folder: Path, *, verify: bool = False, progress: bool = True
+) -> tuple[pd.DataFrame, Findings]:
+    """The images of a folder, in the order of their hashes, and what was found.
+
+    Columns: `file` (path), `sha256` (hex, of the file's bytes), `age` (years), `gender` and `race`
+    (label indices), `split`. With `verify`, every image is decoded, which takes about half a
+    minute.
+
+    `folder` may also be one's own faces (see `own_faces`): then a label may be missing, which is
+    NaN.
+    """
+    files, findings = read_files(folder, verify=verify, progress=progress)
+    return without_copies(files, findings), findings
+
+
+def without_copies(files: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """Of `read_files`: the images of `read_images`; what is left out is counted in `findings`."""
+    sizes, contradicts = _copies(files)
+    findings.copy_groups, findings.copy_files = len(sizes), int(sizes.sum())
+    findings.contradictory_groups, findings.contradictory_files = (
+        int(contradicts.sum()),
+        int(sizes[contradicts].sum()),
+    )
+
+    images = files[~files["sha256"].isin(sizes[contradicts].index)]
+    images = images.groupby("sha256", as_index=False).first()[
+        files.columns
+    ]  # a copy may have the label that another lacks
+    images["split"] = images["sha256"].map(split_of)
+    findings.images = len(images)
+    findings.unlabelled = {name: n for name, n in images[_LABELS].isna().sum().items() if n}
+    return images
+
+
+def contradicting_copies(folder: Path, *, progress: bool = True) -> pd.DataFrame:
+    """The byte-identical files whose names carry different labels, which `read_images` leaves out;
+    one row per file.
+
+    Columns: `file, sha256, age, gender, race` as in `read_images`, in the order of the hashes.
+    """
+    files, _ = read_files(folder, progress=progress)
+    _, contradicts = _copies(files)
+    chosen = files["sha256"].isin(contradicts[contradicts].index)
+    return files[chosen].sort_values("sha256", kind="stable", ignore_index=True)
+
+
+def read_files(
+    folder: Path, *, verify: bool = False, progress: bool = True
+) -> tuple[pd.DataFrame, Findings]:
+    """Every well-named, readable file, copies too: `file, sha256, age, gender, race`; and what the
+    others were.
+    """
+    own = csv_of(folder)
+    listed = named_files(folder) if own is None else read_csv(own)
+    findings, rows = Findings(), []
+    with ThreadPoolExecutor() as pool:
+        contents = pool.map(lambda each: _read(each[0], verify), listed)
+        bar = tqdm(contents, "Reading", len(listed), leave=False, disable=not progress)
+        for (file, labels), content in zip(listed, bar, strict=True):
+            if labels is None:
+                findings.badly_named.append(file.name)
+            elif content is None:
+                findings.unreadable.append(file.name)
+            else:
+                rows.append({"file": str(file), "sha256": content, **labels})
+    return pd.DataFrame(rows, columns=["file", "sha256", *_LABELS]), findings
+
+
+def _copies(images: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """By hash, of those that several files share: how many files, and whether they carry different
+    labels.
+
+    A missing label contradicts none.
+    """
+    copies = images[images.duplicated("sha256", keep=False)].groupby("sha256")[_LABELS]
+    return copies.size(), copies.nunique().gt(1).any(axis=1)
+
+
+def _read(file: Path, verify: bool) -> str | None:
+    """The hash of a file's bytes, or None where it cannot be read as an image."""
+    try:
+        if verify:
+            with Image.open(file) as image:
+                image.load()
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except Exception:  # damaged files raise nearly anything
+        return None
+
+
+def split_of(sha256: str) -> str:
+    """Which side an image is on. Calibration images serve temperatures and intervals, never
+    reported numbers.
+    """
+    number = int(sha256, 16)
+    if number % 5:
+        return TRAIN
+    return VALIDATION if number % 15 else CALIBRATION

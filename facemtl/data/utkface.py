@@ -1,0 +1,39 @@
+"""UTKFace: labels in file names."""
+
+import os
+import re
+from pathlib import Path
+
+from ..errors import FaceMTLError
+from ..tasks import AGE, GENDER, RACE
+
+LABELLED = (AGE, GENDER, RACE)  # what its file names tell
+CHIP_SIZE = 200  # px a side of its images
+# [age]_[gender]_[race]_[timestamp].jpg.chip.jpg; a few published names end otherwise, and so may
+# anybody's own.
+FILE_NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_.+\.jpg")
+
+
+def default_folder() -> Path:
+    """Where the faces are expected: `$FACEMTL_DATA`, else `data/UTKFace` below the working
+    directory.
+    """
+    return Path(os.environ.get("FACEMTL_DATA") or "data/UTKFace")
+
+
+def named_files(folder: Path) -> list[tuple[Path, dict[str, int] | None]]:
+    """The images of a folder with the labels that their names tell; None where one tells none."""
+    files = sorted(folder.glob("*.jpg")) if folder.is_dir() else []
+    if not files:
+        raise FaceMTLError(
+            f"There are no images in {folder}. Run `python -m facemtl download`, "
+            "or name another folder, or a CSV file of your own faces, with --data or FACEMTL_DATA."
+        )
+    return [(file, _labels(file.name)) for file in files]
+
+
+def _labels(name: str) -> dict[str, int] | None:
+    match = FILE_NAME.fullmatch(name)
+    if not match or int(match["age"]) > AGE.high:
+        return None
+    return {task.column: int(match[task.name]) for task in LABELLED}

@@ -1,0 +1,46 @@
+"""A cache of predictions for the composites, which everybody draws where there is no dataset."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ..data.reading import read_images
+from ..faces import open_image, whole
+from ..files import read_table, write_table
+from ..inference.predictor import Predictor
+
+FILE = "composites.csv"
+_TYPES = {
+    "image": str,
+    "model": str,
+    "approach": str,
+    "task": str,
+    "prediction": float,
+    "made_by": str,
+}
+
+
+def answers(predictor: Predictor, folder: Path) -> pd.DataFrame:
+    """The predictions table of all composites in a folder, and by which weights and calibration
+    each row is `made_by`.
+    """
+    images, _ = read_images(folder, progress=False)
+    crops = [whole(open_image(Path(file))).crop for file in images["file"]]
+    table = predictor.predict_crops(crops, images["sha256"].str[:16]).table
+    return table.assign(made_by=table["model"].map(_makers(predictor)))[[*_TYPES]]
+
+
+def save(table: pd.DataFrame, folder: Path) -> None:
+    write_table(table.round({"prediction": 3}), folder / FILE)
+
+
+def load(folder: Path, predictor: Predictor) -> pd.DataFrame:
+    """What `save` wrote, without what other models said. Raises FaceMTLError where it is missing or
+    damaged.
+    """
+    table = read_table(folder / FILE, _TYPES, "python -m facemtl evaluate")
+    return table[table["made_by"] == table["model"].map(_makers(predictor))]
+
+
+def _makers(predictor: Predictor) -> dict[str, str]:
+    return {loaded.name: loaded.info.fingerprint for loaded in predictor.models}

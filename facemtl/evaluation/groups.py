@@ -1,0 +1,37 @@
+"""Groups of faces: age bands, gender and race."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import pandas as pd
+
+from ..tasks import AGE, GENDER, RACE
+
+AGE_BANDS = (0, 3, 10, 20, 30, 40, 50, 60, 70, 117)  # each band ends before the next one starts
+
+
+def band_names(bands: Sequence[int]) -> tuple[str, ...]:
+    """(0, 3, ..., 117) -> ('0-2', ..., '70+'): each band ends before the next one starts."""
+    return tuple(
+        f"{low}+" if high > AGE.high else f"{low}-{high - 1}" for low, high in pairwise(bands)
+    )
+
+
+AGE_GROUPS = band_names(AGE_BANDS)
+
+
+def age_groups(ages: pd.Series) -> pd.Series:
+    """The band of AGE_GROUPS that each age lies in, as text; NaN of NaN."""
+    return pd.cut(ages, AGE_BANDS, right=False, labels=AGE_GROUPS).astype(str).where(ages.notna())
+
+
+def by_group(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """(by, group, its rows): everybody, then by gender, race, both, and age group."""
+    yield "all", "all", table
+    for tasks in ((GENDER,), (RACE,), (GENDER, RACE)):
+        for values, rows in table.groupby([task.name for task in tasks]):
+            words = [task.words(value) for task, value in zip(tasks, values, strict=True)]
+            yield " x ".join(task.name for task in tasks), ", ".join(words), rows
+    for group in AGE_GROUPS:
+        if len(rows := table[table["age_group"] == group]):
+            yield "age_group", group, rows

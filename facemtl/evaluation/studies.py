@@ -1,0 +1,86 @@
+"""What the trainings of the studies came to: a row per training and task. `research/studies.py`
+makes them.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ..files import read_table
+from ..inference.predictor import MULTI, SINGLE, Predictor
+from ..tasks import task_named
+
+STUDIES_FILE, PHOTOS_FILE = "studies.csv", "photos.csv"
+SEEDS = "seeds"  # the study whose first seed is the shipped models
+SHARES = {"share-10": 10, "share-30": 30, SEEDS: 100}  # percent of the training images
+STARTS = {
+    "from-random": "random weights",
+    "from-imagenet": "ImageNet weights",
+    "from-face": "face-recognition weights",
+}
+WEIGHTINGS = {
+    SEEDS: "Fixed scales",
+    "equal-weights": "Equal weights",
+    "learned-weights": "Learned weights",
+}
+_TYPES = {
+    "study": str, "seed": int, "model": str, "approach": str, "task": str, "metric": str, "value": float,
+    "images": int, "epochs": int, "seconds": float,
+}  # fmt: skip
+COLUMNS = [*_TYPES]
+
+
+def load_studies(folder: Path) -> pd.DataFrame:
+    """`study, seed, model, approach, task, metric, value, images, epochs, seconds`: a row per
+    training and task.
+    """
+    return read_table(folder / STUDIES_FILE, _TYPES, "python -m research.studies")
+
+
+def learning(predictor: Predictor, folder: Path) -> pd.DataFrame:
+    """The histories that lie beside the model files in `folder`, where they do: `approach, task,
+    epoch, value`.
+
+    The value is the task's metric on the calibration images after that epoch.
+    """
+    found = []
+    for loaded in predictor.models:
+        if not (file := folder / f"{loaded.name}.history.csv").is_file():
+            continue
+        history = read_table(file, {"epoch": int}, "python -m facemtl train")
+        for task in loaded.tasks:
+            if (column := f"{task.name}_{task.metric.name}") in history:
+                rows = history[["epoch"]].assign(
+                    value=history[column], approach=loaded.approach.name, task=task.name
+                )
+                found.append(rows.dropna())
+    columns = ["approach", "task", "epoch", "value"]
+    return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
+
+
+def named(studies: pd.DataFrame, names: dict[str, object], column: str) -> pd.DataFrame:
+    """The trainings of some studies, with what differs between them in `column`: `column, seed,
+    approach, task, value ...`.
+    """
+    rows = studies[studies["study"].isin(names)]
+    return rows.assign(**{column: rows["study"].map(names)}).reset_index(drop=True)
+
+
+def over_seeds(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Per value of `column`, approach and task: `seeds`, `mean` and standard deviation `sd` of the
+    metric (NaN of one seed).
+    """
+    grouped = rows.groupby([column, "approach", "task"], sort=False)["value"]
+    return grouped.agg(seeds="size", mean="mean", sd="std").reset_index()
+
+
+def gaps(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Per value of `column`, seed and task: the `gain` of one model over three, in percent of the
+    three models' metric.
+
+    Above 0, one model is better. Only what both approaches have.
+    """
+    wide = rows.pivot(index=[column, "seed", "task"], columns="approach", values="value")
+    wide = wide.reindex(columns=[SINGLE.name, MULTI.name]).dropna().reset_index()
+    gains = [task_named(r.task).metric.gain(r.single, r.multi) for r in wide.itertuples()]
+    return wide.assign(gain=pd.Series(gains, wide.index, dtype=float))

@@ -1,0 +1,129 @@
+"""Predictions for labelled images, and the files that hold them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from ..data.images import load_image
+from ..data.reading import VALIDATION
+from ..data.utkface import CHIP_SIZE
+from ..errors import FaceMTLError
+from ..files import read_table, write_table
+from ..inference.predictor import MULTI, SINGLE, LoadedModel, Predictor
+from ..models.model_file import SUFFIX, rewrite_info
+from ..tasks import AGE, GENDER, RACE, TASKS
+from .calibration import trust
+from .compare import metric_tables
+from .groups import age_groups
+
+PREDICTIONS_FILE, METRICS_FILE, TRUST_FILE = "predictions.csv.gz", "metrics.csv", "trust.csv"
+_TYPES = {
+    "image": str, "model": str, "approach": str, "task": str, "age_group": str,
+    "prediction": float, "confidence": float, "target": float, "gender": float, "race": float,
+}  # fmt: skip
+_GROUPS = ("gender", "race", "age_group")  # of an image without that label there is none
+
+
+def validate(
+    predictor: Predictor,
+    images: pd.DataFrame,
+    progress: Callable[[int], None] = lambda n: None,
+    split: str = VALIDATION,
+) -> pd.DataFrame:
+    """The predictions table of the validation split, or of another, with `target, gender, race,
+    age_group`.
+
+    Images are named by the first 16 digits of their hash: nothing tells which file they are.
+    """
+    chosen = images[images["split"] == split].assign(image=lambda table: table["sha256"].str[:16])
+    if chosen.empty:
+        raise FaceMTLError(f"There are no {split} images. Use the whole dataset.")
+    crops = [load_image(file, CHIP_SIZE) for file in chosen["file"]]
+    table = with_targets(
+        predictor.predict_crops(crops, chosen["image"], progress=progress).table, chosen
+    )
+    if table.empty:
+        raise FaceMTLError(
+            f"No {split} image has a label of {' or '.join(task.name for task in predictor.tasks)}."
+        )
+    return table
+
+
+def with_targets(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+    """Add `target, gender, race, age_group` from `labels`: one row per `image`, a column per task.
+
+    Predictions of what an image has no label of are left out; a group that is not known is NaN.
+    """
+    labels = labels.set_index("image")
+    table = table.copy()
+    for task in TASKS:
+        rows = table["task"] == task.name
+        table.loc[rows, "target"] = table.loc[rows, "image"].map(labels[task.column]).astype(float)
+    table = table[table["target"].notna()].reset_index(drop=True)
+    for task in (GENDER, RACE):
+        table[task.name] = table["image"].map(labels[task.column]).astype(float)
+    table["age_group"] = age_groups(table["image"].map(labels[AGE.column]))
+    return table
+
+
+def save_evaluation(predictor: Predictor, table: pd.DataFrame, folder: Path, models: Path) -> None:
+    """Write what was measured into `folder`, and calibration and metrics into the model files in
+    `models`.
+
+    Delete old results first, so that a crash never leaves mismatched files.
+    """
+    (folder / PREDICTIONS_FILE).unlink(missing_ok=True)
+    for loaded in predictor.models:
+        rewrite_info(
+            models / f"{loaded.name}{SUFFIX}",
+            replace(loaded.info, metrics=metrics_of(loaded, table)),
+        )
+    save_validation(table, folder)
+
+
+def save_validation(table: pd.DataFrame, folder: Path) -> None:
+    """Write the metric tables, then the predictions: these stand only beside their own metrics."""
+    (folder / PREDICTIONS_FILE).unlink(missing_ok=True)
+    write_table(metric_tables(table), folder / METRICS_FILE)
+    write_table(trust(table), folder / TRUST_FILE)
+    rounded = table.round({"prediction": 3, "confidence": 4, "low": 2, "high": 2})
+    write_table(rounded.drop(columns="face"), folder / PREDICTIONS_FILE)
+
+
+def metrics_of(loaded: LoadedModel, table: pd.DataFrame) -> dict[str, float]:
+    """A model's metrics, named by task and metric, such as `age_mae`."""
+    rows = table[table["model"] == loaded.name]
+    return {
+        f"{task.name}_{task.metric.name}": round(
+            task.metric(group["target"], group["prediction"]), 4
+        )
+        for task in loaded.tasks
+        if len(group := rows[rows["task"] == task.name])
+    }
+
+
+def load_validation(folder: Path) -> pd.DataFrame:
+    """The predictions table that `save_validation` wrote."""
+    return read_table(
+        folder / PREDICTIONS_FILE, _TYPES, "python -m facemtl evaluate", _GROUPS
+    ).assign(face=0)
+
+
+def load_metrics(folder: Path) -> pd.DataFrame:
+    """The metric tables that `save_validation` wrote."""
+    columns = [
+        f"{name}{end}"
+        for name in (SINGLE.name, MULTI.name, "difference")
+        for end in ("", "_low", "_high")
+    ]
+    types = {
+        "by": str,
+        "group": str,
+        "task": str,
+        "n": int,
+        **dict.fromkeys(columns, float),
+        "few": bool,
+    }
+    return read_table(folder / METRICS_FILE, types, "python -m facemtl evaluate")

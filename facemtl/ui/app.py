@@ -1,0 +1,236 @@
+"""The Gradio app: build_app() and the options to launch it with. One file per tab."""
+
+from . import no_stubs  # noqa: F401
+
+# isort: split
+
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import gradio as gr
+import pandas as pd
+from starlette.middleware import Middleware
+
+from .. import plots
+from ..errors import FaceMTLError
+from ..evaluation import composites as composites_
+from ..evaluation.track_record import track_records
+from ..faces import prepare
+from ..inference.predictor import Predictor
+from ..tasks import AGE
+from . import api, uploads
+from .answers import Answers
+from .components import cards, error_gallery
+from .faces import FaceFilter, FacePool, wait
+from .headers import WithHeaders
+from .photo import PhotoView
+from .tabs import about, compare, guess, random_faces, training, validation
+from .tabs import dataset as dataset_
+
+TITLE = "facemtl"
+QUESTION = (
+    "One face, one question: does one multi-task model see as much as three single-task models?"
+)
+HIDE = "Hide gender and race"
+MISSING = "Make them with `python -m facemtl evaluate`, then start the app again."
+DRAW_AHEAD = 2.0  # seconds after the first visitor has come
+KEEP_VISITORS = 200  # of whom the server remembers what they look at
+MAX_FILE_SIZE = "30mb"
+
+# Tells Python which of the elements marked with data-choice was clicked.
+_CHOOSE = """
+element.addEventListener('click', (event) => {
+    const chosen = event.target.closest('[data-choice]');
+    if (chosen) trigger('click', {choice: chosen.dataset.choice});
+});
+"""
+
+# A link to faces opens their tab before they are drawn, not after another one was seen.
+_TAB_OF_LINK = """() => ({
+    __type__: 'update',
+    ...(new URLSearchParams(window.location.search).has('seed') ? {selected: 'random'} : {}),
+})"""
+
+
+def build_app(
+    predictor: Predictor,
+    results: pd.DataFrame | None,
+    metrics: pd.DataFrame | None,
+    *,
+    models: Path,
+    measured: Path,
+    described: Path,
+    dataset: Path,
+    composites: Path,
+    model_card: Path,
+) -> gr.Blocks:
+    """The whole app. `results` and `metrics` are the saved tables of the folder `measured`, which
+    holds others too.
+
+    `models` is the folder that the predictor was loaded from; `described` holds counts of the
+    dataset; `dataset`, where it is, is read in the background.
+    """
+    predictor.require_pairs()
+    uploads.keep_clear()
+    pool: Future[FacePool] = ThreadPoolExecutor(1, "faces").submit(
+        FacePool.open, dataset, composites
+    )
+    records = None if results is None else track_records(results)
+    averages = FacePool.of_composites(composites)
+    answers = Answers(predictor, results, _answers_of_composites(measured, predictor))
+    ahead: list[Callable[[], object]] = [prepare]
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
+        with gr.Row(elem_classes="header"):
+            gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
+            hide = gr.Checkbox(label=HIDE, container=False, scale=0, min_width=190, elem_id="hide")
+        kept = gr.BrowserState(
+            False, storage_key="facemtl-hide", secret="facemtl"
+        )  # no secret, but the same after a restart
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Compare", id="compare"):
+                shared = compare.build(predictor, records, pool, averages, _CHOOSE, hide)
+            with gr.Tab("Random faces", id="random") as random_tab:
+                drawn = random_faces.build(answers, pool, _CHOOSE, tabs, shared, hide)
+            with gr.Tab("Guess", id="guess", visible=AGE in predictor.tasks) as guess_tab:
+                game = guess.build(predictor, pool)
+            with gr.Tab("Validation", id="validation") as validation_tab:
+                if results is None:
+                    gr.HTML(cards.message("No results yet", MISSING))
+                else:
+                    faces_of = partial(
+                        error_gallery.build,
+                        answers,
+                        pool,
+                        tabs=tabs,
+                        shared=shared,
+                        hide=hide,
+                        on_click=_CHOOSE,
+                    )
+                    ahead.append(validation.build(results, metrics, hide, faces_of, validation_tab))
+            with gr.Tab("Dataset", id="dataset") as dataset_tab:
+                ahead.append(dataset_.build(described, averages, dataset_tab))
+            with gr.Tab("Training", id="training") as training_tab:
+                if results is None:
+                    gr.HTML(cards.message("No results yet", MISSING))
+                else:
+                    ahead.append(training.build(predictor, models, metrics, measured, training_tab))
+            with gr.Tab("About", id="about"):
+                about.build(model_card)
+
+        api.build(answers, metrics, pool)
+        unseen = gr.Plot(plots.blank(), visible=False)
+        quiet, faces_quiet = (
+            {**work, "show_progress": "hidden"} for work in (compare.MODEL_WORK, compare.SHOW_FACES)
+        )
+
+        @cache
+        def draw_ahead() -> None:
+            """What the first visitor would wait for later, once there is an answer to look at."""
+            timer = threading.Timer(DRAW_AHEAD, lambda: [draw() for draw in ahead])
+            timer.daemon = True
+            timer.start()
+
+        def on_load(hidden: bool) -> tuple:
+            """A random face shows at once what the page is for."""
+            draw_ahead()
+            return shared["on_random"](PhotoView(), bool(hidden))
+
+        async def on_wait() -> None:
+            await wait(pool)
+
+        def on_first_sight(wish: FaceFilter | None, hidden: bool, request: gr.Request) -> tuple:
+            """The faces that a link asks for, or any."""
+            if wish:
+                return (gr.skip(),) * len(drawn["outputs"])
+            asked = dict(request.query_params)
+            return drawn["draw"](asked if "seed" in asked else {}, hidden)
+
+        def on_first_game(played: guess.Game | None) -> tuple:
+            return (gr.skip(),) * len(game["outputs"]) if played else game["start"]()
+
+        def on_hide(hidden: bool, look: PhotoView) -> tuple:
+            """The same face again, with or without what is sensitive."""
+            return hidden, *shared["show"](look, hidden)
+
+        def on_hide_grid(hidden: bool, wish: FaceFilter | None) -> tuple:
+            return drawn["show"](wish, hidden) if wish else (gr.skip(),) * len(drawn["outputs"])
+
+        def forget(request: gr.Request) -> None:
+            demo.state_holder.session_data.pop(request.session_hash, None)
+
+        demo.unload(forget)
+        waiting = {
+            "api_visibility": "private",
+            "show_progress": "hidden",
+            "concurrency_limit": None,
+        }
+        demo.load(
+            None, kept, hide, js="(hidden) => Boolean(hidden)"
+        )  # at once: what a visitor clicks meanwhile must hold
+        demo.load(None, None, tabs, js=_TAB_OF_LINK)
+        greeted = demo.load(compare.handle_errors(on_load), kept, shared["outputs"], **quiet)
+        # An unseen figure, once there is an answer: the browser has what draws figures at hand when
+        # a tab needs it.
+        greeted.then(None, None, unseen, js="() => ({__type__: 'update', visible: 'hidden'})")
+        hide.input(
+            compare.handle_errors(on_hide),
+            [hide, shared["state"]],
+            [kept, *shared["outputs"]],
+            **quiet,
+        )
+        hide.input(
+            compare.handle_errors(on_hide_grid),
+            [hide, drawn["drawn"]],
+            drawn["outputs"],
+            **faces_quiet,
+        )
+        hide.change(
+            None,
+            hide,
+            None,
+            js="(hidden) => { document.body.classList.toggle('hide-sensitive', hidden); }",
+        )
+        for tab, handler, inputs, outputs in (
+            (random_tab, on_first_sight, [drawn["drawn"], hide], drawn["outputs"]),
+            (guess_tab, on_first_game, [game["game"]], game["outputs"]),
+        ):
+            seen = tab.select(on_wait, None, None, **waiting)
+            seen.then(compare.handle_errors(handler), inputs, outputs, **faces_quiet)
+    return demo
+
+
+def _answers_of_composites(measured: Path, predictor: Predictor) -> pd.DataFrame | None:
+    """None where they are not saved: then composites are looked at when they are drawn."""
+    try:
+        return composites_.load(measured, predictor)
+    except FaceMTLError as error:
+        print(f"facemtl: {error}", file=sys.stderr)
+        return None
+
+
+def launch_options(style: Path, *, mcp: bool = False) -> dict:
+    """For `demo.launch`: the look, and nothing kept or sent of what visitors do; with `mcp`, also a
+    server of that protocol.
+    """
+    if mcp and not find_spec("mcp"):
+        raise FaceMTLError("Install what speaks MCP first: pip install 'gradio[mcp]'.")
+    fonts = ["system-ui", "Segoe UI", "Roboto", "sans-serif"]  # a web font would ask another host
+    theme = gr.themes.Base(font=fonts, font_mono=["ui-monospace", "monospace"], radius_size="lg")
+    return {
+        "theme": theme,
+        "css_paths": style,
+        "footer_links": [],
+        "run_history": False,
+        "enable_monitoring": False,
+        "max_file_size": MAX_FILE_SIZE,
+        "state_session_capacity": KEEP_VISITORS,
+        "share": False,
+        "ssr_mode": False,
+        "mcp_server": mcp,
+        "app_kwargs": {"middleware": [Middleware(WithHeaders)]},
+    }

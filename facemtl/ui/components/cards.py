@@ -1,0 +1,366 @@
+"""Pieces of HTML that the tabs share: one card answers one question, its badge says the answer in
+words.
+
+Plain functions, numbers in and HTML out. An approach keeps its colour and its shape everywhere.
+"""
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from functools import singledispatch
+from html import escape
+from statistics import median
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
+from ...tasks import AGE, INTERVAL, Classification, Regression, Task
+
+EQUAL = 0.5  # years; what differs by less is told as the same
+RULER_END = 100  # years; the few who are older stand at the end
+
+NOTE = (
+    "Predictions are how a face is perceived, by the labels of one dataset; they say nothing about who a person is. "
+    "What you upload is deleted within minutes and goes nowhere else."
+)
+
+
+SURE = f"In brackets: how sure a model is of its answer; for age, of being {AGE.confidence_words}."
+
+
+def shown(tasks: Iterable[Task], hide: bool) -> tuple[Task, ...]:
+    """The tasks that a visitor wants to see."""
+    return tuple(task for task in tasks if not (hide and task.sensitive))
+
+
+def legend(with_label: bool = True) -> str:
+    keys = "".join(f"<span>{mark(a)}{a.title}</span>" for a in APPROACHES)
+    label = '<span><i class="mark label" aria-hidden="true"></i>Label</span>' if with_label else ""
+    return f'<div class="legend">{keys}{label}</div>'
+
+
+def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, float]) -> str:
+    """Both approaches' answers and how sure they are, in one small table; it is the legend of all
+    that follows.
+
+    `table` is this face's predictions, indexed by approach.
+    """
+    rows = []
+    for a in APPROACHES:
+        said = table.loc[[a.name]].set_index("task")
+        rows.append([named(a), *(sure(said.loc[task.name], task) for task in tasks)])
+    if labels:
+        key = '<i class="mark label" aria-hidden="true"></i>Label'
+        rows.append(
+            [key, *(f"<b>{label_words(task, labels.get(task.name))}</b>" for task in tasks)]
+        )
+    by = {task: table[table["task"] == task.name]["prediction"] for task in tasks}
+    told = [verdict(task, by[task], labels.get(task.name)) for task in tasks]
+    verdicts = [f"{mark(ahead) if ahead else ''}{words}" for words, ahead in told]
+    asked = ("Who is closer?", "Closer?") if labels else ("Do they agree?", "Agree?")
+    rows.append(
+        [
+            f'<span class="wide-only">{asked[0]}</span><span class="narrow-only">{asked[1]}</span>',
+            *verdicts,
+        ]
+    )
+    columns = ['<span class="sr-only">Who says so</span>', *(task.title for task in tasks)]
+    spoken = ". ".join(
+        f"{a.title}: {', '.join(task.words(by[task][a.name]) for task in tasks)}"
+        for a in APPROACHES
+    )
+    spoken += f". {asked[0]} {', '.join(f'{task.title}: {words}' for task, (words, _) in zip(tasks, told, strict=True))}"
+    table = html_table("The answers at a glance", columns, rows, SURE)
+    return f'<section class="card glance" data-spoken="{escape(spoken)}.">{table}</section>'
+
+
+def label_words(task: Task, label: float | None) -> str:
+    return "no label" if label is None else task.words(label)
+
+
+def sure(row: pd.Series, task: Task) -> str:
+    """'female (98 %)': an answer, and how sure the model is of it."""
+    return f"<b>{escape(task.words(row['prediction']))}</b> <span>({100 * row['confidence']:.0f} %)</span>"
+
+
+@singledispatch
+def verdict(task: Task, predictions: pd.Series, label: float | None) -> tuple[str, Approach | None]:
+    """In a few words which approach is closer, and that approach; without a label, or without one
+    that is, the words alone.
+    """
+    raise NotImplementedError(task)
+
+
+@verdict.register
+def _(task: Regression, predictions: pd.Series, label: float | None) -> tuple[str, Approach | None]:
+    if label is None:
+        apart = abs(predictions[SINGLE.name] - predictions[MULTI.name])
+        return (f"{apart:.1f} {task.unit} apart" if apart >= EQUAL else "agree"), None
+    errors = (predictions - label).abs()
+    lead = errors[SINGLE.name] - errors[MULTI.name]
+    if abs(lead) < EQUAL:
+        return "equally close", None
+    ahead = MULTI if lead > 0 else SINGLE
+    return f"{_first(ahead)}, by {abs(lead):.1f} {task.unit}", ahead
+
+
+@verdict.register
+def _(
+    task: Classification, predictions: pd.Series, label: float | None
+) -> tuple[str, Approach | None]:
+    if label is None:
+        return (
+            "agree" if predictions[SINGLE.name] == predictions[MULTI.name] else "disagree"
+        ), None
+    right = [a for a in APPROACHES if predictions[a.name] == label]
+    if len(right) == 1:
+        return f"{_first(right[0])} right", right[0]
+    return ("both right" if right else "both wrong"), None
+
+
+def record(task: Task, values: Mapping[str, float]) -> str:
+    """How good each approach's answers of this kind were; nothing where `values` has not both."""
+    if len(values) < len(APPROACHES):
+        return ""
+    said = " and ".join(f"{task.metric.words(values[a.name])} ({a.short})" for a in APPROACHES)
+    how = (
+        f"are right in {said}" if isinstance(task, Classification) else f"are {said} off on average"
+    )
+    return f'<p class="note">On validation faces, such answers {how}.</p>'
+
+
+def mark(approach: Approach) -> str:
+    """The approach's coloured shape; its name stands beside it."""
+    return f'<i class="mark {approach.name}" aria-hidden="true"></i>'
+
+
+def named(approach: Approach) -> str:
+    """Its mark and its name, which on a narrow screen is one word."""
+    return f'{mark(approach)}<span class="wide-only">{approach.title}</span><span class="narrow-only">{_first(approach)}</span>'
+
+
+def _first(approach: Approach) -> str:
+    """'Three' or 'One'."""
+    return approach.short.split()[0].capitalize()
+
+
+def picture(pixels: np.ndarray, alt: str, size: int = 200, css: str = "") -> str:
+    """uint8 (H, W, 3) -> an <img> that holds its own data, so that no file is left on the
+    server.
+    """
+    url, width, height = jpeg_url(pixels, size)
+    return f'<img class="{css}" src="{url}" alt="{escape(alt)}" width="{width}" height="{height}">'
+
+
+def jpeg_url(pixels: np.ndarray, size: int = 200) -> tuple[str, int, int]:
+    """uint8 (H, W, 3) -> a URL that holds the picture, reduced to at most `size` px a side, with
+    its width and height.
+    """
+    image = Image.fromarray(pixels)
+    image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88)
+    return (
+        f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}",
+        image.width,
+        image.height,
+    )
+
+
+def at(age: float) -> str:
+    """Where an age stands on a ruler, as a CSS length."""
+    return f"{100 * min(max(age, 0), RULER_END) / RULER_END:.2f}%"
+
+
+def card(title: str, body: str, badge: str = "", tone: str = "") -> str:
+    badge = f'<span class="badge {tone}">{badge}</span>' if badge else ""
+    return f'<section class="card"><div class="card-head"><h2>{title}</h2>{badge}</div>{body}</section>'
+
+
+def message(title: str, text: str) -> str:
+    """What the page says in place of an answer."""
+    title, text = escape(title), escape(text)
+    return f'<section class="card message" role="status" data-spoken="{title}. {text}"><h2>{title}</h2><p>{text}</p></section>'
+
+
+def working(text: str, share: float | None = None) -> str:
+    """What the page says while something is made, with how far it is, where that is known, and a
+    button that stops it.
+    """
+    value = "" if share is None else f' value="{share:.2f}"'
+    return (
+        f'<section class="card message working" role="status"><h2>One moment</h2><p>{escape(text)}</p>'
+        f'<progress{value} aria-label="How far it is"></progress>'
+        '<button type="button" data-choice="stop">Stop</button></section>'
+    )
+
+
+@singledispatch
+def task_card(
+    task: Task,
+    rows: pd.DataFrame,
+    probabilities: pd.DataFrame,
+    label: float | None,
+    record: str = "",
+) -> str:
+    """Both approaches' answers to one task.
+
+    `rows` are this face's rows of the predictions table and `probabilities` of the second table,
+    both for this task and indexed by approach; `label` is the truth, or None; `record` is what
+    `record` says.
+    """
+    raise NotImplementedError(task)
+
+
+@task_card.register
+def _(
+    task: Regression,
+    rows: pd.DataFrame,
+    probabilities: pd.DataFrame,
+    label: float | None,
+    record: str = "",
+) -> str:
+    tracks = []
+    for approach in APPROACHES:
+        row = rows.loc[approach.name]
+        width = f"calc({at(row.high)} - {at(row.low)})"
+        tracks.append(
+            f'<div class="ruler-row"><div class="ruler-value {approach.name}-text">{mark(approach)}'
+            f"<b>{row.prediction:.0f}</b> <small>{row.low:.0f} to {row.high:.0f}</small></div>"
+            f'<div class="track"><i class="interval {approach.name}" style="left:{at(row.low)};width:{width}"></i>'
+            f'<i class="dot {approach.name}" style="left:{at(row.prediction)}"></i></div></div>'
+        )
+    truth = ""
+    if label is not None:
+        side = " flip" if label > 0.8 * RULER_END else ""
+        truth = f'<div class="truth{side}" style="left:{at(label)}"><span>label {label:.0f}</span></div>'
+    body = (
+        f'<div class="ruler">{"".join(tracks)}{axis()}'
+        f'<div class="ruler-over"><div></div><div class="track-over">{truth}</div></div></div>'
+        f'<p class="note">{task.unit.capitalize()}; the bands are {100 * INTERVAL:.0f} % intervals.</p>{record}'
+    )
+    return card(task.title, body, *_regression_badge(task, rows["prediction"], label))
+
+
+def axis() -> str:
+    """The ruler's numbers."""
+    ticks = "".join(f'<span style="left:{t}%">{t}</span>' for t in range(0, RULER_END + 1, 20))
+    return f'<div class="ruler-row axis-row"><div class="ruler-value"></div><div class="axis">{ticks}</div></div>'
+
+
+def _regression_badge(
+    task: Regression, predictions: pd.Series, label: float | None
+) -> tuple[str, str]:
+    if label is None:
+        apart = abs(predictions[SINGLE.name] - predictions[MULTI.name])
+        return (f"{apart:.1f} {task.unit} apart", "") if apart >= EQUAL else ("Agree", "good")
+    errors = (predictions - label).abs()
+    lead = errors[SINGLE.name] - errors[MULTI.name]
+    if abs(lead) < EQUAL:
+        return "Equally close", ""
+    if lead > 0:
+        return f"One model is closer, by {lead:.1f} {task.unit}", MULTI.name
+    return f"Three models are closer, by {-lead:.1f} {task.unit}", SINGLE.name
+
+
+@task_card.register
+def _(
+    task: Classification,
+    rows: pd.DataFrame,
+    probabilities: pd.DataFrame,
+    label: float | None,
+    record: str = "",
+) -> str:
+    bars = []
+    share_of = {
+        a: probabilities.loc[a.name].set_index("label")["probability"].to_dict() for a in APPROACHES
+    }
+    answer_of = {a: int(rows.loc[a.name].prediction) for a in APPROACHES}
+    for position, name in enumerate(task.labels):
+        is_label = label is not None and int(label) == position
+        tag = '<em class="tag">label</em>' if is_label else ""
+        pair = ""
+        for approach in APPROACHES:
+            share = share_of[approach][name]
+            best = " best" if answer_of[approach] == position else ""
+            spoken = f"{escape(name)}, {approach.title}: {100 * share:.0f} %"
+            pair += (
+                f'<div class="bar-row"><div class="bar" role="img" aria-label="{spoken}">'
+                f'<i class="{approach.name}" style="width:{100 * share:.1f}%"></i></div>'
+                f'<span class="share{best}">{100 * share:.0f} %</span></div>'
+            )
+        bars.append(
+            f'<div class="bar-name">{escape(name)}{tag}</div><div class="bar-pair">{pair}</div>'
+        )
+    return card(
+        task.title,
+        f'<div class="bars">{"".join(bars)}</div>{record}',
+        *_class_badge(rows["prediction"], label),
+    )
+
+
+def _class_badge(predictions: pd.Series, label: float | None) -> tuple[str, str]:
+    if label is None:
+        return (
+            ("Agree", "good")
+            if predictions[SINGLE.name] == predictions[MULTI.name]
+            else ("Disagree", "")
+        )
+    right = predictions == label
+    if right.all():
+        return "Both right", "good"
+    if right[MULTI.name]:
+        return "One model is right, three are not", MULTI.name
+    if right[SINGLE.name]:
+        return "Three models are right, one is not", SINGLE.name
+    agree = predictions[SINGLE.name] == predictions[MULTI.name]
+    return ("Agree, against the label" if agree else "Both differ from the label"), ""
+
+
+def cost_card(seconds: Sequence[Mapping[str, float]], parameters: Mapping[str, int]) -> str:
+    """By approach: measured seconds for each of the last faces, of which the median is told, and
+    parameters.
+    """
+    cells = [
+        (f"{1000 * median(s[a.name] for s in seconds):.0f} ms", a.short, a) for a in APPROACHES
+    ]
+    cells += [
+        (f"{parameters[a.name] / 1e6:.1f} M", f"parameters, {a.short}", a) for a in APPROACHES
+    ]
+    body = "".join(
+        f'<div><b class="{a.name}-text">{mark(a)}{number}</b><small>{what}</small></div>'
+        for number, what, a in cells
+    )
+    n = (
+        f"the median of the last {len(seconds)} answers"
+        if len(seconds) > 1
+        else "measured just now"
+    )
+    return card(
+        "What it cost", f'<div class="cost">{body}</div><p class="note">Time for a face, {n}.</p>'
+    )
+
+
+def html_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    note: str,
+    sensitive: Sequence[bool] = (),
+) -> str:
+    """A table whose first column heads its rows, and a note below. All but the title is HTML.
+
+    `sensitive` tells of each row whether it is hidden from who does not want to see such tasks.
+    """
+    css = [' class="sensitive"' if hidden else "" for hidden in sensitive] or [""] * len(rows)
+    head = "".join(f'<th scope="col">{c}</th>' for c in columns)
+    body = "".join(
+        f'<tr{css}><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
+        for css, (first, *rest) in zip(css, rows, strict=True)
+    )
+    return (
+        f'<div class="scroll" tabindex="0"><table class="numbers" aria-label="{escape(title)}">'
+        f'<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div><p class="note">{note}</p>'
+    )

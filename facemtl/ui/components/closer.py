@@ -1,0 +1,246 @@
+"""A closer look at one face, on demand: where covering it changes the answers, how steady they are,
+and what to take along.
+
+Each `..._card` yields what to show meanwhile, where it takes a while, and at last the card.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ...inference.occlusion import PATCH, where
+from ...inference.predictor import APPROACHES, Approach, Predictor, in_words
+from ...inference.steadiness import VIEWS, steadiness, views_of
+from ...tasks import Classification, Task
+from ..photo import PhotoView
+from . import cards
+
+Tasks = tuple[Task, ...]
+Labels = dict[str, float]  # by task; empty where the truth is not known
+
+COVERING = "Covering the face, place by place, and asking all models each time."
+LEAST = (
+    1.5  # points or years: what no patch changes by so much is drawn dark, not stretched to bright
+)
+_RAMP = np.array(
+    [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)]
+)  # inferno: bright is much
+
+PICTURE = (980, 480)  # px
+_LIGHT = {"single": "#2f6db5", "multi": "#d9722b"}
+_PALE = {"single": "#cfe0f4", "multi": "#fadcc4"}
+_INK, _SOFT, _RAIL, _PAPER = "#1c2430", "#5c6675", "#e9edf3", "#ffffff"
+
+
+def overlay(crop: np.ndarray, values: np.ndarray, top: float) -> np.ndarray:
+    """The crop in gray under its map: uint8 (S, S, 3), where `top` and more is brightest."""
+    size = len(values)
+    gray = np.asarray(Image.fromarray(crop).convert("L").resize((size, size)), float)[..., None]
+    share = (values / top).clip(0, 1)
+    heat = np.stack(
+        [np.interp(share, np.linspace(0, 1, len(_RAMP)), channel) for channel in _RAMP.T], axis=-1
+    )
+    return np.uint8(gray * (0.75 - 0.6 * share[..., None]) + heat * (0.1 + 0.75 * share[..., None]))
+
+
+def where_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[str]:
+    """Per task a pair of pictures with one scale, so that brightness may be compared."""
+    crop, maps, rows = look.face.crop, {}, []
+    for i, loaded in enumerate(predictor.models):
+        yield cards.working(COVERING, i / len(predictor.models))
+        maps |= {(loaded.approach, name): found for name, found in where(loaded, crop).items()}
+    for task in tasks:
+        top = max(LEAST, *(float(maps[a, task.name].max()) for a in APPROACHES))
+        pair = "".join(_map(crop, maps[a, task.name], top, task, a) for a in APPROACHES)
+        ramp = f'<div class="ramp" aria-hidden="true"></div><small>0 to {top:.0f} {task.change_unit}</small>'
+        rows.append(
+            f'<div class="maps"><h3>{task.title}</h3><div class="map-pair">{pair}</div>{ramp}</div>'
+        )
+    note = (
+        f"A square of {100 * PATCH:.0f} % of a side, in the face's mean colour, covers one place after another (occlusion "
+        "sensitivity). Bright places change the answer most when covered: they show what it depends on, not why."
+    )
+    yield cards.card(
+        "Where does it look?",
+        f'<div class="map-row">{"".join(rows)}</div><p class="note">{note}</p>',
+    )
+
+
+def _map(crop: np.ndarray, values: np.ndarray, top: float, task: Task, approach) -> str:
+    most = (
+        f"up to {values.max():.0f} {task.change_unit}"
+        if values.max() >= LEAST
+        else "hardly changes"
+    )
+    y, x = np.unravel_index(values.argmax(), values.shape)
+    at = f"{('upper', 'middle', 'lower')[3 * y // len(values)]} {('left', 'centre', 'right')[3 * x // len(values)]}"
+    spoken = (
+        f"{task.title}, {approach.title}: what covering the face changes, {most}, most at the {at}."
+    )
+    large = Image.fromarray(overlay(crop, values, top)).resize((224, 224), Image.Resampling.BICUBIC)
+    image = cards.picture(np.asarray(large), spoken, size=224)
+    return f"<figure>{image}<figcaption>{cards.mark(approach)}{most}</figcaption></figure>"
+
+
+def steadiness_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[str]:
+    """How far each answer moves over the views."""
+    views = views_of(look.face.crop)
+    table = steadiness(predictor, views)
+    by = table.groupby(["task", "approach"])["prediction"]
+    values = {key: part.to_numpy() for key, part in by}
+    rows = [
+        [task.title, *(_spread(task, values[task.name, a.name], a) for a in APPROACHES)]
+        for task in tasks
+    ]
+    note = (
+        f"The same face in {len(VIEWS)} views: as it is, mirrored, shifted by 5 % of a side in eight directions, "
+        "10 % larger and smaller. The answers above are means over a face and its mirror image; these are not."
+    )
+    columns = ["Task", *(cards.named(a) for a in APPROACHES)]
+    pictures = "".join(
+        cards.picture(view, name.capitalize(), size=112) for name, view in views.items()
+    )
+    table = cards.html_table("How steady is it?", columns, rows, note)
+    yield cards.card("How steady is it?", f'<div class="views">{pictures}</div>{table}')
+
+
+def _spread(task: Task, values: np.ndarray, approach: Approach) -> str:
+    """How far an answer moves, in words; ages also as a mark for each view."""
+    if isinstance(task, Classification):
+        return task.spread(values)
+    marks = "".join(
+        f'<i class="dot {approach.name}" style="left:{cards.at(value)}"></i>' for value in values
+    )
+    return f'{task.spread(values)}<span class="mini spread" aria-hidden="true"><i class="mini-axis"></i>{marks}</span>'
+
+
+def save_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[str]:
+    """The result as a picture and as JSON, in links that hold them: nothing of a visitor's face is
+    written on the server.
+    """
+    picture = _data_url("image/png", as_picture(predictor, look.face.crop, tasks, look.labels))
+    numbers = _data_url(
+        "application/json", as_json(predictor, look.face.crop, tasks, look.labels).encode()
+    )
+    body = (
+        f'<img class="saved" src="{picture}" alt="The result as a picture" width="{PICTURE[0]}" height="{PICTURE[1]}">'
+        f'<p class="links"><a download="facemtl.png" href="{picture}">Download the picture</a>'
+        f'<a download="facemtl.json" href="{numbers}">Download all numbers (JSON)</a></p>'
+    )
+    yield cards.card("The result, to save", body)
+
+
+def faces_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[str]:
+    """Every face of a photo with both approaches' answers, and the same as a file."""
+    crops = [face.crop for face in look.faces]
+    table = predictor.predict_crops(crops, faces=range(len(crops))).table
+    by = table.set_index(["face", "task", "approach"])
+    rows = []
+    for i, face in enumerate(look.faces):
+        cells = [
+            "".join(
+                f'<div class="said">{cards.mark(a)}{cards.sure(by.loc[i, t.name, a.name], t)}</div>'
+                for a in APPROACHES
+            )
+            for t in tasks
+        ]
+        rows.append([f"{i + 1} {cards.picture(face.crop, f'Face {i + 1}', size=72)}", *cells])
+    names = [task.name for task in tasks]
+    content = table[table["task"].isin(names)].assign(face=table["face"] + 1)
+    content = content.drop(columns="image").to_csv(index=False)
+    link = f'<p class="links"><a download="facemtl.csv" href="{_data_url("text/csv", content.encode())}">Download as CSV</a></p>'
+    title = f"All {len(rows)} faces"
+    table = cards.html_table(title, ["Face", *(task.title for task in tasks)], rows, cards.SURE)
+    yield cards.card(
+        title, f'{cards.legend(with_label=False)}<div class="of-faces">{table}</div>{link}'
+    )
+
+
+def as_json(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:
+    """All that is predicted for a face, in numbers and in words."""
+    predictions, names = predictor.predict_crops([crop]), {task.name for task in tasks}
+    answers = [
+        {**answer, "label": labels.get(answer["task"])}
+        for answer in in_words(predictions)[0]
+        if answer["task"] in names
+    ]
+    milliseconds = {
+        name: round(1000 * s, 2) for name, s in predictor.by_approach(predictions.seconds).items()
+    }
+    content = {"note": cards.NOTE, "answers": answers, "milliseconds": milliseconds}
+    return json.dumps(content, indent=2)
+
+
+def as_picture(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> bytes:
+    """A PNG to show around: the crop, and both approaches' answers beside it."""
+    table = predictor.predict_crops([crop]).table.set_index(["task", "approach"])
+    image = Image.new("RGB", PICTURE, _PAPER)
+    draw = ImageDraw.Draw(image)
+    face = Image.fromarray(crop).resize((380, 380), Image.Resampling.LANCZOS)
+    image.paste(face, (30, 50))
+    draw.text((30, 18), "facemtl: one face, two answers", _INK, _font(20))
+    for i, a in enumerate(APPROACHES):
+        y = 54 + 26 * i
+        _mark(draw, a.name, 446, y + 9)
+        draw.text((464, y), a.title, _SOFT, _font(15))
+    for i, task in enumerate(tasks):
+        y = 126 + 104 * i
+        told, ahead = cards.verdict(task, table.loc[task.name]["prediction"], labels.get(task.name))
+        told = f"closer: {told}" if ahead and not isinstance(task, Classification) else told
+        label = f"label: {task.words(labels[task.name])}; {told}" if task.name in labels else told
+        draw.text((440, y), task.title, _INK, _font(18))
+        draw.text((950, y + 2), label, _SOFT, _font(15), anchor="ra")
+        for k, a in enumerate(APPROACHES):
+            row, line = table.loc[task.name, a.name], y + 30 + 30 * k
+            if isinstance(task, Classification):
+                _mark(draw, a.name, 446, line + 8)
+                draw.rounded_rectangle((460, line + 2, 690, line + 14), 3, _RAIL)
+                draw.rounded_rectangle(
+                    (460, line + 2, 460 + 230 * float(row.confidence), line + 14), 3, _LIGHT[a.name]
+                )
+            else:
+                draw.rounded_rectangle((460, line + 7, 690, line + 9), 1, _RAIL)
+                draw.rounded_rectangle(
+                    (_on_ruler(row.low), line + 4, _on_ruler(row.high), line + 12), 4, _PALE[a.name]
+                )
+                _mark(draw, a.name, _on_ruler(row.prediction), line + 8)
+            certain = f"{100 * row.confidence:.0f} % {task.confidence_words}"
+            draw.text((702, line - 2), f"{task.words(row.prediction)}  ", _INK, _font(16))
+            draw.text((950, line), certain, _SOFT, _font(13), anchor="ra")
+        if task.name in labels and not isinstance(task, Classification):
+            x = _on_ruler(labels[task.name])
+            draw.line((x, y + 26, x, y + 80), _INK, 2)
+    draw.text(
+        (30, 444),
+        "Perceived, by the labels of one dataset; nothing about who a person is.",
+        _SOFT,
+        _font(14),
+    )
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _on_ruler(years: float) -> float:
+    """The place of an age in the picture."""
+    return 460 + 230 * min(max(float(years), 0), cards.RULER_END) / cards.RULER_END
+
+
+def _data_url(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _font(size: int) -> ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _mark(draw: ImageDraw.ImageDraw, approach: str, x: int, y: int) -> None:
+    """The approach's shape, in its colour."""
+    if approach == APPROACHES[0].name:
+        draw.ellipse((x - 5, y - 5, x + 5, y + 5), _LIGHT[approach])
+    else:
+        draw.polygon([(x, y - 6), (x + 6, y), (x, y + 6), (x - 6, y)], _LIGHT[approach])

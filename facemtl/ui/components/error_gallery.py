@@ -1,0 +1,322 @@
+"""The faces behind the figures of Validation: those that are taken for something else, or read too
+old or too young.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+import gradio as gr
+import pandas as pd
+
+from ... import plots
+from ...evaluation.ages import age_errors
+from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
+from ...tasks import AGE, Classification, Task
+from ..answers import Answers
+from ..faces import CLASSES, FacePool, ready
+from ..photo import look_at_face
+from ..tabs import compare
+from ..tabs.random_faces import N_FACES, grid
+from . import cards
+
+ABSENT = cards.message(
+    "UTKFace is not installed here",
+    "Its faces may not be passed on, so they are shown only where somebody has fetched them: run `python -m facemtl download`, "
+    "then start the app again. To see your own, start it with `--data`.",
+)
+NOBODY = cards.message(
+    "No such face",
+    "None of the images chosen above is like that. Choose other images, or other faces here.",
+)
+NONE_HERE = cards.message(
+    "These faces are not here",
+    "The faces that the app reads lack the images that these predictions are of. Where they are your own, start the app with "
+    "`--data`; else move or empty the folder of UTKFace, run `python -m facemtl download`, then start the app again.",
+)
+FAR = 10  # years off, or apart, that are worth a look
+
+# Plotly tells a figure's own listeners what was clicked. Figures are drawn anew now and then, so
+# each is asked to tell
+# whenever somebody points at it.
+_PICK = """
+document.addEventListener('pointerover', (event) => {
+    const plot = event.target.closest?.('.js-plotly-plot');
+    if (!plot?.data?.some((trace) => trace.meta)) return;
+    plot.classList.add('clickable');
+    plot.removeAllListeners('plotly_click');
+    plot.on('plotly_click', ({points: [point]}) => {
+        if (!point) return;
+        window.clickedFigure = plot;
+        document.querySelector('#back button').style.visibility = 'visible';
+        trigger('click', {...point.data.meta, x: point.x, y: point.y});
+    });
+}, true);
+"""
+_BACK = """
+element.addEventListener('click', (event) => {
+    if (event.target.closest('button')) window.clickedFigure?.scrollIntoView({behavior: 'smooth', block: 'center'});
+});
+"""
+_TO_FACES = (
+    "() => { document.querySelector('#behind').scrollIntoView({behavior: 'smooth'}); return []; }"
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Some of the faces in a table of predictions: `find` gives the keys of their images, the most
+    telling first.
+    """
+
+    title: str
+    find: Callable[[pd.DataFrame], list[str]]
+    task: Task = AGE
+
+    @property
+    def sensitive(self) -> bool:
+        return self.task.sensitive
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is on display: of these images, those of one sheet."""
+
+    images: tuple[str, ...] = ()
+    said: str = ""
+    sensitive: bool = False
+    sheet: int = 0
+
+    @property
+    def on_sheet(self) -> tuple[str, ...]:
+        return self.images[self.sheet * N_FACES : (self.sheet + 1) * N_FACES]
+
+    @property
+    def n_sheets(self) -> int:
+        return -(-len(self.images) // N_FACES)
+
+
+def of_ages() -> list[Kind]:
+    """By age error, where it is FAR at least: the mean of both approaches, or the gap between
+    them.
+    """
+
+    def by(amount: Callable[[pd.DataFrame], pd.Series]) -> Callable[[pd.DataFrame], list[str]]:
+        def find(table: pd.DataFrame) -> list[str]:
+            wide = age_errors(table).pivot(index="image", columns="approach", values="error")
+            wide = wide.reindex(columns=[SINGLE.name, MULTI.name])  # there may be no ages
+            found = amount(wide).sort_values(ascending=False, kind="stable")
+            return list(found[found >= FAR].index)
+
+        return find
+
+    return [
+        Kind(
+            f"on average read too old by {FAR} years or more",
+            by(lambda errors: errors.mean(axis=1)),
+        ),
+        Kind(
+            f"on average read too young by {FAR} years or more",
+            by(lambda errors: -errors.mean(axis=1)),
+        ),
+        Kind(
+            f"read {FAR} years or more apart by the two approaches",
+            by(lambda errors: (errors[SINGLE.name] - errors[MULTI.name]).abs()),
+        ),
+    ]
+
+
+def of_cell(task: Classification, approach: Approach, target: int, prediction: int) -> Kind:
+    """A cell of the task's confusion matrix; the surest first."""
+
+    def find(table: pd.DataFrame) -> list[str]:
+        rows = table[
+            (table["task"] == task.name)
+            & (table["target"] == target)
+            & (table["prediction"] == prediction)
+        ]
+        rows = rows[rows["approach"] == approach.name].sort_values(
+            "confidence", ascending=False, kind="stable"
+        )
+        return list(rows["image"])
+
+    title = f"labelled {task.words(target)}, answered {task.words(prediction)} by {approach.short}"
+    return Kind(title, find, task)
+
+
+def of_square(approach: Approach, label: float, prediction: float) -> Kind:
+    """A square of the figure of predicted against labelled ages, by its centre; the farthest off
+    first.
+    """
+    half = plots.SQUARE / 2
+
+    def find(table: pd.DataFrame) -> list[str]:
+        errors = age_errors(table).round(2)  # as in the figure
+        errors = errors[errors["approach"] == approach.name]
+        inside = errors["target"].between(label - half, label + half, "left")
+        rows = errors[
+            inside & errors["prediction"].between(prediction - half, prediction + half, "left")
+        ]
+        return list(rows.sort_values("error", key=abs, ascending=False, kind="stable")["image"])
+
+    # labels are whole years, of which the last is outside
+    labelled = f"{label - half:.0f} to {label + half - 1:.0f}"
+    return Kind(
+        f"labelled {labelled}, read as {prediction - half:.0f} to {prediction + half:.0f} by {approach.short}",
+        find,
+    )
+
+
+def of_classes(task: Classification) -> list[Kind]:
+    """Every cell of the task's confusion matrices that is off the diagonal."""
+    pairs = [(i, j) for i in range(len(task.labels)) for j in range(len(task.labels)) if i != j]
+    return [of_cell(task, a, i, j) for a in APPROACHES for i, j in pairs]
+
+
+def of_click(clicked: Mapping[str, object]) -> Kind | None:
+    """What somebody clicked on in a figure: `task, approach` and, in the figure's own terms, `x`
+    and `y`; else None.
+    """
+    approach = next((a for a in APPROACHES if a.name == clicked.get("approach")), None)
+    x, y = clicked.get("x"), clicked.get("y")
+    if approach is None:
+        return None
+    if clicked.get("task") == AGE.name and all(isinstance(v, int | float) for v in (x, y)):
+        return of_square(approach, x, y)
+    for task in CLASSES:
+        if clicked.get("task") == task.name and x in task.labels and y in task.labels:
+            return of_cell(task, approach, task.labels.index(y), task.labels.index(x))
+    return None
+
+
+AGES, OTHERS = of_ages(), [kind for task in CLASSES for kind in of_classes(task)]
+KINDS = [*AGES, *OTHERS]
+
+
+def build(
+    answers: Answers,
+    pool: "Future[FacePool]",
+    chosen: Callable[[bool, tuple], pd.DataFrame],
+    choice: gr.State,
+    tabs: gr.Tabs,
+    shared: dict,
+    hide: gr.Checkbox,
+    on_click: str,
+) -> None:
+    """Layout and wiring. `chosen(hidden, choice)` are the predictions for the images that figures
+    show.
+
+    `shared` is what Compare's build returned.
+    """
+    drawn = gr.State(Drawn(), time_to_live=compare.KEEP_STATE)
+    with gr.Column(elem_classes="card", elem_id="behind"):
+        gr.HTML(
+            '<h2 class="figure-title">Whose faces are these?</h2>'
+            '<p class="note">Click on a square of “How close are predicted ages to the labels?”'
+            '<span class="sensitive">, or on a cell of “What is taken for what?”,</span> to see the faces in it. Or choose: '
+            "those of the images above that are …</p>"
+        )
+        offered = []
+        for kinds, label, text, css in (
+            (AGES, "Age", "Show faces by age", []),
+            (OTHERS, "Answered other than labelled", "Show faces by answer", ["sensitive"]),
+        ):
+            choices = [
+                (kind.title, KINDS.index(kind))
+                for kind in kinds
+                if kind.task in answers.predictor.tasks
+            ]
+            if not choices:
+                continue
+            with gr.Row(elem_classes=["toolbar", *css]):
+                which = gr.Dropdown(
+                    choices, value=choices[0][1], label=label, scale=0, min_width=420
+                )
+                offered.append((which, gr.Button(text, scale=0, min_width=260)))
+        gr.HTML(
+            '<button type="button" style="visibility: hidden">Back to the figure</button>',
+            elem_id="back",
+            js_on_load=_BACK,
+        )
+        faces = gr.HTML("", js_on_load=on_click)
+        more = gr.Button("More of these", visible=False, size="sm")
+        picked = gr.HTML("", js_on_load=_PICK)
+
+    def on_show(number: int, hidden: bool, values: tuple) -> tuple:
+        return show(KINDS[number], hidden, values)
+
+    def on_pick(hidden: bool, values: tuple, event: gr.EventData) -> tuple:
+        kind = of_click(
+            {name: getattr(event, name, None) for name in ("task", "approach", "x", "y")}
+        )
+        if kind is None or (hidden and kind.sensitive):
+            return (gr.skip(),) * len(outputs)
+        return show(kind, hidden, values)
+
+    def show(kind: Kind, hidden: bool, values: tuple) -> tuple:
+        source = ready(pool)
+        if source.are_composites:
+            return nobody(ABSENT)
+        table = chosen(hidden, values)
+        wanted = kind.find(table)
+        if not wanted:
+            return nobody(NOBODY)
+        here = tuple(source.known(wanted))
+        said = f"{len(wanted):,} of the chosen images {'is' if len(wanted) == 1 else 'are'} {kind.title}."
+        sensitive = kind.sensitive or len(table) < len(
+            chosen(True, values)
+        )  # chosen by gender, say
+        return draw(Drawn(here, said, sensitive), hidden) if here else nobody(NONE_HERE)
+
+    def nobody(why: str = "") -> tuple:
+        """All outputs, where there are no faces."""
+        return Drawn(), why, gr.Button(visible=False)
+
+    def draw(found: Drawn, hidden: bool) -> tuple:
+        """All outputs, for what is on display."""
+        some, n = ready(pool).of_images(found.on_sheet, N_FACES), found.n_sheets
+        place = f" Page {found.sheet + 1} of {n}." if n > 1 else ""
+        html = (
+            grid(answers, some, found.said + place, hidden, by_chance=False) if some else NONE_HERE
+        )
+        return found, html, gr.Button(visible=n > 1)
+
+    def on_more(found: Drawn, hidden: bool) -> tuple:
+        if not found.images:  # forgotten meanwhile
+            return nobody()
+        return draw(replace(found, sheet=(found.sheet + 1) % found.n_sheets), hidden)
+
+    def on_hide(found: Drawn, hidden: bool) -> tuple:
+        """The same faces again; none that were looked for by what is hidden now."""
+        if hidden and (
+            found.sensitive or not found.images
+        ):  # without images, the server may have forgotten them
+            return nobody()
+        return draw(found, hidden) if found.images else (gr.skip(),) * len(outputs)
+
+    def open_face(found: Drawn, hidden: bool, event: gr.EventData) -> tuple:
+        some = ready(pool).of_images(found.on_sheet, N_FACES)
+        if not 0 <= (number := int(event.choice)) < len(some):
+            raise gr.Error(
+                "This face is no longer on display. Show the faces again.", print_exception=False
+            )
+        return gr.Tabs(selected="compare"), *shared["show"](look_at_face(some[number]), hidden)
+
+    outputs = [drawn, faces, more]
+    quiet = {**compare.SHOW_FACES, **compare.waiting_at(faces)}
+    for which, button in offered:
+        button.click(compare.handle_errors(on_show), [which, hide, choice], outputs, **quiet)
+    shown = picked.click(compare.handle_errors(on_pick), [hide, choice], outputs, **quiet)
+    shown.then(None, None, None, js=_TO_FACES)
+    more.click(compare.handle_errors(on_more), [drawn, hide], outputs, **quiet).then(
+        None, None, None, js=_TO_FACES
+    )
+    hide.input(compare.handle_errors(on_hide), [drawn, hide], outputs, **quiet)
+    opened = faces.click(
+        compare.handle_errors(open_face),
+        [drawn, hide],
+        [tabs, *shared["outputs"]],
+        **compare.waiting_at(faces),
+        **compare.MODEL_WORK,
+    )
+    opened.then(None, None, None, js=compare.TO_TOP)

@@ -1,0 +1,96 @@
+"""About: the model card, as it stands in the repository, and what becomes of what visitors
+upload.
+"""
+
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from ...tasks import TASKS
+from ..components import cards
+
+PRIVACY = (
+    "<p>A photo that you upload is looked at in the memory of the machine that serves this page, and forgotten when you leave, "
+    "or after ten minutes. The file that your browser sends is deleted within three minutes. No photo, no answer and no visit "
+    "is recorded, and the page asks no other host for anything. Whether to hide gender and race is remembered in your browser "
+    "alone.</p>"
+)
+HIDDEN = (
+    '<p class="hidden-note">Parts of the model card speak of gender and race, which you have asked to hide. To read them, '
+    "untick “Hide gender and race”.</p>"
+)
+# Wide tables scroll sideways: the keyboard must be able to reach them.
+_REACHABLE = """
+const reach = () => document.querySelectorAll('#model-card table').forEach((table) => { table.tabIndex = 0; });
+new MutationObserver(reach).observe(document.body, {childList: true, subtree: true});
+reach();
+"""
+
+# The contents are there before all of the text is: who is quicker is led there as soon as it is.
+_TO_HEADING = """
+let wanted;
+const lead = () => {
+    const heading = document.querySelector(`#model-card .part-${wanted} h2`);
+    if (!heading) return requestAnimationFrame(lead);
+    heading.tabIndex = -1;
+    heading.focus({preventScroll: true});
+    heading.scrollIntoView({behavior: 'smooth'});
+};
+element.addEventListener('click', (event) => {
+    const chosen = event.target.closest('[data-heading]');
+    if (!chosen) return;
+    event.preventDefault();
+    wanted = chosen.dataset.heading;
+    lead();
+});
+"""
+
+
+def sections(text: str) -> list[str]:
+    """Each heading of second rank with what stands below it; first, what stands above them all."""
+    return re.split(r"^(?=## )", text, flags=re.MULTILINE)
+
+
+def is_sensitive(section: str) -> bool:
+    """Whether it speaks of what visitors may hide. What the models must not be used for is for
+    everybody.
+    """
+    names = "|".join(task.name for task in TASKS if task.sensitive)
+    return bool(re.search(rf"\b({names})\b", section, re.IGNORECASE)) and not section.startswith(
+        "## What they must not"
+    )
+
+
+def contents(parts: Sequence[str]) -> str:
+    """A link to each heading of the model card."""
+    links = ""
+    for i, part in enumerate(parts):
+        css = "sensitive" if is_sensitive(part) else ""
+        for heading in re.findall(r"^## (.+)", part):
+            links += f'<a href="#model-card" class="{css}" data-heading="{i}">{escape(heading)}</a>'
+    return f'<nav class="contents" aria-label="What is in the model card">{links}</nav>'
+
+
+def readable(text: str) -> str:
+    """The model card for a page of its own: without comments, and without links to files of the
+    repository.
+    """
+    text = re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
+    return re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]*\)", r"\1", text)
+
+
+def build(model_card: Path) -> None:
+    gr.HTML(f'<p class="note">{cards.NOTE}</p>')
+    gr.HTML(cards.card("What becomes of what I upload?", PRIVACY), elem_id="privacy")
+    gr.HTML(HIDDEN, js_on_load=_REACHABLE)
+    parts = sections(readable(model_card.read_text("utf-8")))
+    with gr.Column(elem_classes=["card", "prose-card"]):
+        gr.HTML(contents(parts), js_on_load=_TO_HEADING)
+        with gr.Column(elem_id="model-card"):
+            for i, part in enumerate(parts):
+                gr.Markdown(
+                    part, elem_classes=[f"part-{i}", *(["sensitive"] if is_sensitive(part) else [])]
+                )

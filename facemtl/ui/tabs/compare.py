@@ -1,0 +1,439 @@
+"""Compare: one face, and what both approaches think of it."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial, wraps
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pandas as pd
+
+from ...errors import FaceMTLError
+from ...evaluation.track_record import track_record
+from ...faces import overlap, weaknesses
+from ...inference.predictor import Predictor
+from ...tasks import Classification
+from .. import uploads
+from ..components import cards, closer
+from ..faces import FaceFilter, FacePool, new_seed
+from ..photo import (
+    SHOWN_SIDE,
+    STEPS,
+    PhotoView,
+    choose,
+    correct,
+    look_at_face,
+    look_at_file,
+    place,
+    reset,
+    take_centre,
+)
+
+FAR_OFF = 0.3  # intersection over union of a corrected crop with the one that was found
+N_TIMINGS = 15  # faces whose median time is told
+LONGEST_PATH = 4096  # of an uploaded file
+KEEP_STATE = 600  # seconds that the server remembers what an idle visitor looks at
+
+# For every event that runs a model for a visitor's own face, in any tab: one at a time, and no
+# public endpoint.
+MODEL_WORK = {"api_visibility": "private", "concurrency_id": "models", "concurrency_limit": 1}
+# For every event that shows faces of the dataset: mostly their answers are known, so they do not
+# wait behind photos.
+SHOW_FACES = {**MODEL_WORK, "concurrency_id": "faces"}
+
+# A photo that has arrived: the inlet is emptied before anybody looks at it, so that the next one
+# can already be dropped. All
+# in the browser, for a question to the server takes as long as a model; the time lets the same
+# photo come twice.
+TAKE_IN = "(photo, before) => [photo ? `${performance.now()} ${photo.path}` : before, null]"
+# What is asked for below the answer comes into view. Nothing moves below the pointer until a double
+# click has ended, or its
+# second half would hit another button: the page waits, and stays as long as it is when a short card
+# takes a long one's place.
+_SHOW_CLOSER = "closer.scrollIntoView({behavior: 'smooth', block: 'nearest'});"
+ON_ASKED = f"""() => {{
+    const closer = document.getElementById('closer');
+    closer.style.minHeight = `${{closer.offsetHeight}}px`;
+    setTimeout(() => {{ {_SHOW_CLOSER} }}, 500);
+    return [];
+}}"""
+ON_MADE = f"""() => {{
+    const closer = document.getElementById('closer');
+    setTimeout(() => {{ closer.style.minHeight = ''; {_SHOW_CLOSER} }}, 500);
+    return [];
+}}"""
+# where the face stands that another tab has opened
+TO_TOP = "() => { window.scrollTo({top: 0}); return []; }"
+# A screen reader says each new answer, in short; the region that speaks must outlive the cards.
+SPOKEN = """
+const region = document.createElement('div');
+region.id = 'spoken';
+region.className = 'sr-only';
+region.setAttribute('aria-live', 'polite');
+element.after(region);
+new MutationObserver(() => {
+    const said = element.querySelector('[data-spoken]')?.dataset.spoken ?? '';
+    if (region.textContent !== said) region.textContent = said;
+}).observe(element, {childList: true, subtree: true});
+"""
+# The box of the chosen face can be dragged, and resized at its handle, a corner; where it is let
+# go, the crop is taken.
+DRAG = """
+element.addEventListener('dragstart', (event) => event.preventDefault());  // the browser's own, of a selected picture
+element.addEventListener('pointerdown', (down) => {
+    const box = down.target.closest('.box[aria-pressed="true"]');
+    if (!box || down.button) return;
+    const photo = box.parentElement.getBoundingClientRect();
+    const shape = photo.height / photo.width, least = 16 / box.parentElement.querySelector('img').naturalWidth;
+    const [left, top, side] = box.dataset.at.split(' ').map(Number);  // shares of the photo's width, height, width
+    const turned = new DOMMatrix(getComputedStyle(box).transform).inverse();  // from the screen's axes to the box's own
+    const resizes = down.target.classList.contains('handle');
+    const before = box.style.cssText;
+    const within = (value, low, high) => Math.min(Math.max(value, low), high);
+    let at = null;
+    const move = (event) => {
+        const x = event.clientX - down.clientX, y = event.clientY - down.clientY;
+        if (!at && Math.hypot(x, y) < 4) return;  // a click
+        // The centre stays in the photo.
+        const most = 2 * Math.min(Math.max(1, shape), 0.99 - left, (0.99 - top) * shape);
+        const grown = Math.max(turned.a * x + turned.c * y, turned.b * x + turned.d * y);
+        const size = resizes ? within(side + grown / photo.width, least, most) : side;
+        const half = [size / 2, size / 2 / shape];
+        at = resizes ? [left, top, size] : [
+            within(left + x / photo.width, 0.01 - half[0], 0.99 - half[0]),
+            within(top + y / photo.height, 0.01 - half[1], 0.99 - half[1]),
+            size,
+        ];
+        box.classList.add('dragged');
+        const shares = {left: at[0], top: at[1], width: size, height: size / shape};
+        for (const [name, share] of Object.entries(shares)) box.style[name] = `${100 * share}%`;
+    };
+    const end = (event) => {
+        box.removeEventListener('pointermove', move);
+        box.classList.remove('dragged');
+        if (!at) return;
+        if (event.type === 'pointercancel') { box.style.cssText = before; return; }
+        const swallow = (click) => { click.stopPropagation(); click.preventDefault(); };
+        element.addEventListener('click', swallow, {capture: true, once: true});
+        setTimeout(() => element.removeEventListener('click', swallow, {capture: true}), 0);
+        trigger('click', {crop: at});
+    };
+    box.setPointerCapture(down.pointerId);
+    box.addEventListener('pointermove', move);
+    box.addEventListener('pointerup', end, {once: true});
+    box.addEventListener('pointercancel', end, {once: true});
+});
+"""
+WAITING = cards.message(
+    "No face yet", "Upload a photo, take one, paste one, or draw a random face."
+)
+FORGOTTEN = cards.message(
+    "This face is forgotten",
+    f"A face is kept for {KEEP_STATE // 60} minutes only. Show it again, or draw another one.",
+)
+
+
+def waiting_at(component: gr.components.Component) -> dict[str, object]:
+    """For an event: while it works, the component that will show the result fades, once it has
+    taken a while.
+    """
+    return {"show_progress": "minimal", "show_progress_on": component}
+
+
+def answer(
+    predictor: Predictor,
+    look: PhotoView,
+    hide: bool = False,
+    records: pd.DataFrame | None = None,
+    timings: "deque[dict[str, float]] | None" = None,
+) -> str:
+    """The cards: at a glance, every task, or those that are not sensitive where `hide`; then the
+    cost.
+
+    `records` are `evaluation.track_records`: how good such answers were on validation images;
+    nothing is said of them for a poor crop. `timings`, by approach, of the last faces are added to:
+    a single one is luck.
+    """
+    if look.face is None:
+        if look.centre is None:
+            return WAITING
+        return cards.message(
+            "No face found",
+            "The detector finds upright faces that are seen from the front and not too small in the photo. Try another photo, "
+            "or press “Use the centre square” and correct the crop. The models answer whatever they are shown, face or not.",
+        )
+    predictions = predictor.predict_crops([look.face.crop])
+    table, probabilities = (
+        t.set_index("approach") for t in (predictions.table, predictions.probabilities)
+    )
+    tasks, parts = cards.shown(predictor.tasks, hide), {}
+    known = {} if records is None or poor(look) else track_record(records, predictions.table)
+    for task in tasks:
+        rows = table[table["task"] == task.name]
+        shares = probabilities[probabilities["task"] == task.name]
+        record = cards.record(task, known.get(task.name, {}))
+        parts[task] = cards.task_card(task, rows, shares, look.labels.get(task.name), record)
+    wide = [html for task, html in parts.items() if not isinstance(task, Classification)]
+    halves = [html for task, html in parts.items() if isinstance(task, Classification)]
+    timings = deque() if timings is None else timings
+    timings.append(predictor.by_approach(predictions.seconds))
+    parameters = predictor.by_approach({m.name: m.info.parameters for m in predictor.models})
+    return (
+        cards.glance(tasks, table, look.labels)
+        + "".join(wide)
+        + (f'<div class="two">{"".join(halves)}</div>' if halves else "")
+        + cards.cost_card([*timings], parameters)
+        + f'<p class="note">{cards.NOTE}</p>'
+    )
+
+
+def view(predictor: Predictor, look: PhotoView) -> str:
+    """The photo with a button on each face, where there is one, and the exact crop that the models
+    see.
+    """
+    if look.face is None:
+        if look.photo is None:  # as large as what comes, so that nothing jumps
+            blank = '<div class="blank"></div>'
+            return f'<section class="card looked-at"><div class="photo">{blank}</div><div class="seen">{blank}</div></section>'
+        photo = cards.picture(look.photo, "Your photo", SHOWN_SIDE)
+        return f'<section class="card"><div class="photo">{photo}</div></section>'
+    size = max(m.info.size for m in predictor.models)
+    text = f"<b>What the models see</b><br>this crop, at {size} × {size} px"
+    if not look.is_whole:
+        text += "<br>drag its box to correct it"
+    if len(look.faces) > 1:
+        text += f"<br>face {look.chosen + 1} of {len(look.faces)}, largest first"
+    photo = cards.picture(look.photo, "The face", SHOWN_SIDE) if look.is_whole else _boxes(look)
+    crop = cards.picture(look.face.crop, "The crop that the models see", size=2 * size)
+    warning = ""
+    if weak := poor(look):
+        so = "Answers may be far off: correct the crop, or try another photo."
+        warning = f'<p class="poor" role="status"><b>A poor crop: {", ".join(weak)}.</b> {so}</p>'
+    body = f'<div class="photo">{photo}</div><div class="seen">{crop}<p>{text}</p></div>{warning}'
+    return f'<section class="card looked-at{" several" if len(look.faces) > 1 else ""}">{body}</section>'
+
+
+def poor(look: PhotoView) -> list[str]:
+    """Why the crop of an uploaded photo is poor, in words; none is an empty list."""
+    if look.labels:
+        return []
+    found = look.found[look.chosen].box
+    return [
+        *(["no face was found in it"] if look.centre else []),
+        *(
+            ["far from the face that was found"]
+            if not look.centre and overlap(look.face.box, found) < FAR_OFF
+            else []
+        ),
+        *weaknesses(look.face),
+    ]
+
+
+def _boxes(look: PhotoView) -> str:
+    """The photo and, over it, a button for each face; `data-at` is what `place` takes."""
+    height, width = look.photo.shape[:2]
+    buttons = []
+    for i, face in enumerate(look.faces):
+        left, top, right, bottom = (v * look.scale for v in face.box)
+        at = f"{left / width:.5f} {top / height:.5f} {(right - left) / width:.5f}"
+        x, y = (
+            (left + right) / 2,
+            (top + bottom) / 2,
+        )  # turned about the square's centre, also where the photo cuts it off
+        left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+        style = (
+            f"left:{100 * left / width:.2f}%;top:{100 * top / height:.2f}%;"
+            f"width:{100 * (right - left) / width:.2f}%;height:{100 * (bottom - top) / height:.2f}%;"
+            f"transform:rotate({face.angle:.1f}deg);"
+            f"transform-origin:{100 * (x - left) / (right - left):.1f}% {100 * (y - top) / (bottom - top):.1f}%"
+        )
+        number = f'<span aria-hidden="true">{i + 1}</span>' if len(look.faces) > 1 else ""
+        buttons.append(
+            f'<button type="button" class="box" data-choice="{i}" data-at="{at}" style="{style}" '
+            f'aria-label="Face {i + 1}" aria-pressed="{str(i == look.chosen).lower()}">{number}<i class="handle"></i></button>'
+        )
+    return cards.picture(look.photo, "Your photo", SHOWN_SIDE) + "".join(buttons)
+
+
+def uploaded(path: str) -> str:
+    """The path itself; gr.Error where it is not of an upload: a client can name any file of the
+    server.
+    """
+    with suppress(ValueError, OSError):  # what cannot be a path
+        if len(path) <= LONGEST_PATH and Path(path).resolve().is_relative_to(
+            uploads.folder().resolve()
+        ):
+            return path
+    raise gr.Error("This file was not uploaded. Send it once more.", print_exception=False)
+
+
+def handle_errors(handler: Callable) -> Callable:
+    """The handler, whose FaceMTLError becomes a message on the page."""
+
+    @wraps(handler)
+    def wrapped(*arguments):
+        try:
+            return handler(*arguments)
+        except FaceMTLError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return wrapped
+
+
+def build(
+    predictor: Predictor,
+    records: pd.DataFrame | None,
+    pool: "Future[FacePool]",
+    composites: FacePool,
+    on_click: str,
+    hide: gr.Checkbox,
+) -> dict:
+    """Layout and wiring; `on_click` is the script that tells which element with data-choice was
+    clicked.
+
+    Faces are drawn from `composites` until `pool` is there. Returns what other tabs need: `state`,
+    `outputs`, and `show(look, hidden)`, which fills them.
+    """
+    state = gr.State(PhotoView(), time_to_live=KEEP_STATE)
+    timings: deque[dict[str, float]] = deque(maxlen=N_TIMINGS)
+    with gr.Row(elem_classes="columns"):
+        with gr.Column(scale=3, min_width=280, elem_classes="left"):
+            shown = gr.HTML(
+                view(predictor, PhotoView()), elem_id="view", js_on_load=on_click + DRAG
+            )
+            centre = gr.Button("Use the centre square", visible=False, elem_id="centre")
+            with gr.Accordion("Correct the crop", open=False, elem_id="correct") as correction:
+                with gr.Row(elem_classes="steps"):
+                    steps = {step: gr.Button(step, min_width=80, size="sm") for step in STEPS}
+                again = gr.Button("As it was found", size="sm")
+            random = gr.Button("Random face", variant="primary", elem_id="random-face")
+            inlet = gr.Image(
+                type="filepath",
+                sources=["upload", "webcam", "clipboard"],
+                label="Your photo",
+                placeholder="Drop a photo here\nor click to upload",
+                height=200,
+                buttons=[],
+                elem_id="photo",
+            )
+            with gr.Row(elem_classes=["toolbar", "answer-tools"], visible=False) as tools:
+                looks = gr.Button("Where does it look?", elem_id="where")
+                steady = gr.Button("How steady is it?", elem_id="steady")
+                save = gr.Button("Save the result", elem_id="save")
+                everybody = gr.Button("All faces in a table", visible=False, elem_id="everybody")
+        with gr.Column(scale=8, min_width=300):
+            cards_ = gr.HTML(WAITING, elem_id="answer", js_on_load=SPOKEN)
+            closer_ = gr.HTML("", elem_id="closer", js_on_load=on_click)
+
+    def show(look: PhotoView, hidden: bool) -> tuple:
+        """All outputs, for what is looked at."""
+        has_face = look.face is not None
+        return (
+            look, view(predictor, look), answer(predictor, look, hidden, records, timings),
+            gr.Button(visible=not has_face and look.centre is not None),
+            # not away: what else is seen waits for it to be there
+            gr.Accordion(visible=True if has_face else "hidden"),
+            gr.Row(visible=has_face), gr.Button(visible=len(look.faces) > 1), "",
+        )  # fmt: skip
+
+    def on_file(arrived: str | None, hidden: bool) -> tuple:
+        _, _, path = (arrived or "").partition(" ")
+        try:
+            return show(look_at_file(uploaded(path)), hidden)
+        except FaceMTLError as error:
+            shown = list(show(PhotoView(), hidden))
+            shown[2] = cards.message("This file cannot be used", str(error))
+            return tuple(shown)
+
+    def on_random(look: PhotoView, hidden: bool) -> tuple:
+        ready = (
+            pool.result() if pool.done() else composites
+        )  # nobody waits for a dataset that is still being read
+        looks = [look_at_face(face) for face in ready.draw(2, FaceFilter(new_seed()))]
+        return show(
+            next((each for each in looks if not np.array_equal(each.photo, look.photo)), looks[0]),
+            hidden,
+        )
+
+    def on_choice(look: PhotoView, hidden: bool, event: gr.EventData) -> tuple:
+        dragged = getattr(event, "crop", None)
+        return show(place(look, dragged) if dragged else choose(look, int(event.choice)), hidden)
+
+    def after(change: Callable[[PhotoView], PhotoView]) -> Callable:
+        return handle_errors(lambda look, hidden: show(change(look), hidden))
+
+    outputs = [state, shown, cards_, centre, correction, tools, everybody, closer_]
+    quiet = {**MODEL_WORK, **waiting_at(cards_)}
+    arrived = gr.Textbox(visible="hidden")
+    inlet.change(None, [inlet, arrived], [arrived, inlet], js=TAKE_IN)
+    arrived.change(
+        handle_errors(on_file), [arrived, hide], outputs, trigger_mode="always_last", **quiet
+    )
+    random.click(handle_errors(on_random), [state, hide], outputs, **quiet)
+    centre.click(after(take_centre), [state, hide], outputs, **quiet)
+    again.click(after(reset), [state, hide], outputs, **quiet)
+    for step, button in steps.items():
+        button.click(after(partial(correct, step=step)), [state, hide], outputs, **quiet)
+    shown.click(handle_errors(on_choice), [state, hide], outputs, **quiet)
+
+    running: dict[str, object] = {}  # by visitor's session: what is being made, until it is stopped
+
+    def of_face(make: Callable, doing: str) -> Callable:
+        """What `make` yields of the face that is looked at, or why it cannot."""
+
+        def pages(look: PhotoView, hidden: bool) -> Iterator[str]:
+            if look.face is None:
+                yield FORGOTTEN
+                return
+            try:
+                yield from make(predictor, look, cards.shown(predictor.tasks, hidden))
+            except FaceMTLError as error:
+                yield cards.message("Cannot be shown", str(error))
+
+        def of_look(look: PhotoView, hidden: bool, request: gr.Request) -> Iterator[str]:
+            session, mine = request.session_hash, object()
+            running[session] = mine
+            try:
+                yield cards.working(doing)
+                for page in pages(look, hidden):
+                    if running.get(session) is not mine:
+                        yield ""
+                        return
+                    yield page
+            finally:
+                if running.get(session) is mine:
+                    del running[session]
+
+        return of_look
+
+    def on_stop(request: gr.Request) -> str:
+        """Not by Gradio's `cancels`: what is clicked before the server has named its event is an
+        error there.
+        """
+        running.pop(request.session_hash, None)
+        return ""
+
+    # Each click is answered, one after another: who has stopped something may ask for it again at
+    # once.
+    work = {**MODEL_WORK, "show_progress": "hidden", "trigger_mode": "multiple"}
+    for button, make, doing in (
+        (looks, closer.where_card, closer.COVERING),
+        (
+            steady,
+            closer.steadiness_card,
+            "Shifting and mirroring the crop, and asking all models each time.",
+        ),
+        (save, closer.save_card, "Drawing the result."),
+        (everybody, closer.faces_card, "Asking all models about every face."),
+    ):
+        button.click(
+            None, None, None, js=ON_ASKED
+        )  # first: what is registered after an event waits for its end
+        made = button.click(of_face(make, doing), [state, hide], closer_, **work)
+        made.then(None, None, None, js=ON_MADE)
+    stop = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    closer_.click(on_stop, None, closer_, **stop)  # "Stop" is all there is to click in it
+    return {"state": state, "outputs": outputs, "show": show, "on_random": on_random}

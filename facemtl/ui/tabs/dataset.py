@@ -1,0 +1,158 @@
+"""Dataset: who is in UTKFace, and what is wrong with its labels."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+import pandas as pd
+
+from ... import plots
+from ...data import summary as description
+from ...errors import FaceMTLError
+from ...evaluation.groups import band_names
+from ...faces import open_image, whole
+from ...tasks import AGE, GENDER, RACE
+from ..components import cards, figures
+from ..faces import FacePool
+
+BOXES = (
+    "Half of the faces are inside a box, nine tenths inside its whiskers; the line is the median."
+)
+THUMB = 88  # px
+_PAIRS = re.compile(r"^(\w+) differs")
+NOBODY = '<span class="nobody">none</span>'
+BANDS = (
+    0,
+    2,
+    4,
+    7,
+    10,
+    *range(15, 75, 5),
+    80,
+    117,
+)  # years; each band ends before the next one starts
+
+
+def overview(counts: pd.DataFrame) -> str:
+    by = counts.groupby("split")["n"].sum()
+    n = f"{counts['n'].sum():,}"
+    text = (
+        f"<p>{n} different images of faces, cropped to 200 × 200 px, with "
+        '<span class="sensitive">a gender, one of five races and </span>an age each: labels that a model estimated and a '
+        f"person checked. {by.get('train', 0):,} are for training, {by.get('calibration', 0):,} for calibration (to set how "
+        f"sure answers are) and {by.get('validation', 0):,} for validation (to test them). A fixed rule on each file decides "
+        "which.</p>"
+    )
+    return cards.card("What is UTKFace?", text)
+
+
+def problems_table(problems: pd.DataFrame) -> str:
+    names = [
+        _PAIRS.sub(r"Copies that disagree on \1", name).capitalize() for name in problems["problem"]
+    ]
+    shares = [
+        f"{100 * row.n / max(1, row.of):.1f} % of {row.of:,}" for row in problems.itertuples()
+    ]
+    rows = [
+        [name, f"{n:,}", share] for name, n, share in zip(names, problems["n"], shares, strict=True)
+    ]
+    note = (
+        "“Copies that disagree” counts pairs of byte-identical files: the same picture, labelled twice, so no model can be "
+        "right about both. Ages 1, 26 and multiples of five are labelled too often: many ages are guessed or rounded."
+    )
+    question = "What is wrong with the labels?"
+    sensitive = [row.problem.startswith((GENDER.name, RACE.name)) for row in problems.itertuples()]
+    return cards.card(
+        question, cards.html_table(question, ["Problem", "Number", "Share"], rows, note, sensitive)
+    )
+
+
+def numbers_of_ages(counts: pd.DataFrame) -> str:
+    by = description.of_ages(counts)
+    by = by[by["n"] > 0].assign(heaped=by["heaped"].map({True: "yes", False: ""}))
+    return figures.numbers(
+        by, {"age": f"Labelled age ({AGE.unit})", "n": "Images", "heaped": "Labelled too often"}
+    )
+
+
+def numbers_of_people(counts: pd.DataFrame) -> str:
+    by = counts.groupby(["race", "gender"])["n"].sum().reset_index()
+    by = by.assign(race=by["race"].map(RACE.words), gender=by["gender"].map(GENDER.words))
+    return figures.numbers(by, {"race": RACE.title, "gender": GENDER.title, "n": "Images"})
+
+
+def numbers_of_groups(counts: pd.DataFrame) -> str:
+    quantiles = description.age_quantiles(counts)
+    columns = {
+        level: "Half are younger" if level == "0.5" else f"{100 * float(level):.0f} % are younger"
+        for level in quantiles.columns[1:]
+    }
+    return figures.numbers(quantiles, {"group": "Group", **columns}, digits=0)
+
+
+def atlas(composites: FacePool) -> str:
+    """All composites: a row per age band, a column per gender and race."""
+    table = composites.table
+    columns = [(g, r) for g in range(len(GENDER.labels)) for r in range(len(RACE.labels))]
+    head = "".join(f'<th scope="col">{GENDER.words(g)}<br>{RACE.words(r)}</th>' for g, r in columns)
+    rows = ""
+    for name, part in table.groupby(
+        pd.cut(table["age"], BANDS, right=False, labels=band_names(BANDS)), observed=True
+    ):
+        found = {(row.gender, row.race): row for row in part.itertuples()}
+        cells = "".join(
+            f"<td>{_thumb(found[key]) if key in found else NOBODY}</td>" for key in columns
+        )
+        rows += f'<tr><th scope="row">{name}</th>{cells}</tr>'
+    table = f'<table class="atlas"><thead><tr><th scope="col">{AGE.title}</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    note = f"{composites.origin} “None”: of such faces no average is at hand."
+    body = f'<div class="scroll" tabindex="0">{table}</div><p class="note">{note}</p>'
+    return cards.card("What do the averages look like, from the youngest to the oldest?", body)
+
+
+def _thumb(row) -> str:
+    crop = whole(open_image(Path(row.file))).crop
+    said = f"Composite: {GENDER.words(row.gender)}, {RACE.words(row.race)}, {AGE.words(row.age)}"
+    return cards.picture(crop, said, size=THUMB)
+
+
+def build(described: Path, composites: FacePool, tab: gr.Tab) -> Callable[[], object]:
+    """Drawn once, from tables in `described`. Returns what draws ahead of the first visitor."""
+    sheet = figures.Sheet()
+    try:
+        counts, problems = description.load(described)
+    except FaceMTLError as error:
+        gr.HTML(cards.message("Not described yet", str(error)))
+        return sheet.made
+    gr.HTML(overview(counts))
+    with gr.Row(equal_height=True):
+        sheet.card(
+            "How old are the faces?", partial(plots.ages, counts), partial(numbers_of_ages, counts)
+        )
+        sheet.card(
+            "Who is in it, and who is not?",
+            partial(plots.people, counts),
+            partial(numbers_of_people, counts),
+            is_sensitive=True,
+        )
+    with gr.Row(equal_height=True):
+        confounded = "Do ages differ between genders and races?"
+        sheet.card(
+            confounded,
+            partial(plots.ages_of_groups, counts),
+            partial(numbers_of_groups, counts),
+            BOXES,
+            is_sensitive=True,
+        )
+        with gr.Column(min_width=320):
+            gr.HTML(problems_table(problems))
+    averages = gr.HTML(
+        cards.message("Drawing the averages", "One moment."),
+        elem_id="atlas",
+        elem_classes="sensitive",
+    )
+    sheet.later([averages], lambda: [atlas(composites)])
+    sheet.when_seen(tab)
+    return sheet.made

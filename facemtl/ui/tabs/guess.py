@@ -1,0 +1,210 @@
+"""Guess: how old is this face? The visitor answers first, then both approaches; who is closest over
+ten faces?
+"""
+
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import gradio as gr
+
+from ...errors import FaceMTLError
+from ...inference.predictor import APPROACHES, Predictor
+from ...tasks import AGE
+from ..components import cards
+from ..faces import FaceFilter, FacePool, LabelledFace, new_seed, ready
+from . import compare
+
+ROUNDS = 10
+TIE = 0.05  # years between errors that are told as equal
+START = 40  # years; where the slider stands before a guess
+RULES = (
+    '<p class="note">You say how old a face is, then both approaches answer, and the label is shown: the age that the dataset '
+    f"gives, which may be wrong. Over {ROUNDS} faces, who is closest on average?</p>"
+)
+# On a phone the answer would come below the window.
+_TO_ANSWER = """() => {
+    document.querySelector('#guess-result').scrollIntoView({behavior: 'smooth', block: 'nearest'});
+    document.querySelector('#guess-next')?.focus({preventScroll: true});  // the button that was pressed is gone
+    return [];
+}"""
+_TO_GUESS = "() => { document.querySelector('#guess input[type=range]')?.focus({preventScroll: true}); return []; }"
+YOU = "you"  # in place of an approach's name
+NAMES = {YOU: "You", **{a.name: a.title for a in APPROACHES}}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One face: its label, and what each of NAMES said, in years."""
+
+    label: float
+    said: dict[str, float]
+
+    def error(self, name: str) -> float:
+        return abs(self.said[name] - self.label)
+
+    def is_closest(self, name: str) -> bool:
+        """Alone, or with others that are as close."""
+        return self.error(name) - min(map(self.error, self.said)) < TIE
+
+
+@dataclass(frozen=True)
+class Game:
+    """The faces of one seed, one after another, and what was said of those that are uncovered."""
+
+    seed: int
+    turns: tuple[Turn, ...] = ()
+    is_open: bool = False  # the face on display is uncovered
+
+    @property
+    def number(self) -> int:
+        """Of the face on display, from 0."""
+        return len(self.turns) - self.is_open
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_open and len(self.turns) == ROUNDS
+
+
+def uncover(predictor: Predictor, game: Game, face: LabelledFace, guess: float) -> Game:
+    """The game after a guess; the models are asked only now."""
+    table = predictor.predict_crops([face.face.crop]).table
+    ages = table[table["task"] == AGE.name]
+    said = dict(zip(ages["approach"], ages["prediction"].astype(float), strict=True))
+    turn = Turn(face.labels[AGE.name], {YOU: min(max(guess, AGE.low), AGE.high), **said})
+    return replace(game, turns=(*game.turns, turn), is_open=True)
+
+
+def picture(game: Game, face: LabelledFace, origin: str) -> str:
+    image = cards.picture(face.face.crop, "The face whose age is to be guessed", size=400)
+    said = f'<p class="note">Face {game.number + 1} of {ROUNDS}. {origin}</p>'
+    return f'<section class="card"><div class="photo">{image}</div>{said}</section>'
+
+
+def result(turn: Turn) -> str:
+    """What everybody said of one face, on a ruler with its label."""
+    rows = []
+    for name, title in NAMES.items():
+        error = turn.error(name)
+        medal = ' <span class="badge good">closest</span>' if turn.is_closest(name) else ""
+        rows.append(
+            f'<div class="ruler-row"><div class="ruler-value">{_mark(name)}<b>{turn.said[name]:.0f}</b> '
+            f'<small>{error:.1f} off</small></div><div class="track"><i class="dot {name}" '
+            f'style="left:{cards.at(turn.said[name])}"></i></div></div><div class="guess-name">{title}{medal}</div>'
+        )
+    truth = f'<div class="truth" style="left:{cards.at(turn.label)}"></div>'
+    over = f'<div class="ruler-over"><div></div><div class="track-over">{truth}</div></div>'
+    body = (
+        f'<div class="ruler guess">{"".join(rows)}{cards.axis()}{over}</div>'
+        f'<p class="note">{AGE.unit.capitalize()}; the line is the label.</p>'
+    )
+    return cards.card(f"The label says {AGE.words(turn.label)}", body)
+
+
+def score(game: Game) -> str:
+    """The mean errors so far, best first, and in words who leads."""
+    if not game.turns:
+        return ""
+    errors = {name: fmean(turn.error(name) for turn in game.turns) for name in NAMES}
+    order = sorted(NAMES, key=errors.get)
+    rows = [[f"{_mark(name)}{NAMES[name]}", f"{errors[name]:.1f} {AGE.unit}"] for name in order]
+    n = len(game.turns)
+    if order[0] == YOU:
+        words = "You are ahead of the models."
+    elif order[-1] == YOU:
+        words = "Both approaches are ahead of you."
+    else:
+        words = "You are between the two."
+    note = (
+        f"{words} {n} face{'s' if n > 1 else ''} so far."
+        if not game.is_over
+        else f"{words} That was the last face."
+    )
+    card = cards.card("Mean error", cards.html_table("Mean error", ["Who", "Off by"], rows, note))
+    return card + looking_back(game) if game.is_over else card
+
+
+def looking_back(game: Game) -> str:
+    """All faces of a game with what everybody said, the closest marked."""
+    rows = []
+    for i, turn in enumerate(game.turns, start=1):
+        said = [
+            (f"{turn.said[name]:.{0 if name == YOU else 1}f}", turn.is_closest(name))
+            for name in NAMES
+        ]
+        cells = [
+            f'<b>{years} ✓</b><span class="sr-only"> (closest)</span>' if closest else years
+            for years, closest in said
+        ]
+        rows.append([str(i), f"{turn.label:.0f}", *cells])
+    columns = ["Face", "Label", "You", *(cards.named(a) for a in APPROACHES)]
+    note = f"Ages in {AGE.unit}; ✓ is who was closest."
+    return cards.card(
+        f"All {len(game.turns)} faces at a glance",
+        cards.html_table("All faces of this game", columns, rows, note),
+    )
+
+
+def _mark(name: str) -> str:
+    return f'<i class="mark {name}" aria-hidden="true"></i>'
+
+
+def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
+    """Layout and wiring. Returns `game`, `outputs` and `start()`, which fills them with a new
+    game.
+    """
+    game = gr.State(None, time_to_live=compare.KEEP_STATE)
+    gr.HTML(RULES)
+    with gr.Row(elem_classes="columns"):
+        with gr.Column(scale=4, min_width=280):
+            shown = gr.HTML(
+                cards.message("How old is this face?", "One moment."), elem_id="guess-face"
+            )
+        with gr.Column(scale=6, min_width=300):
+            guess = gr.Slider(
+                AGE.low, 100, value=START, step=1, label=f"Your guess ({AGE.unit})", elem_id="guess"
+            )
+            say = gr.Button("That is my guess", variant="primary", elem_id="guess-say")
+            on = gr.Button("Next face", variant="primary", visible=False, elem_id="guess-next")
+            said = gr.HTML("", elem_id="guess-result")
+            points = gr.HTML("", elem_id="guess-score")
+    gr.HTML(f'<p class="note">{cards.NOTE}</p>')
+
+    def face_of(game: Game) -> LabelledFace:
+        faces = ready(pool).labelled(AGE).draw(ROUNDS, FaceFilter(game.seed))
+        if not faces:
+            raise FaceMTLError("None of these faces has a label of age: there is nothing to guess.")
+        return faces[game.number % len(faces)]  # there may be fewer
+
+    def show(game: Game) -> tuple:
+        found = picture(game, face_of(game), ready(pool).origin)
+        told = result(game.turns[-1]) if game.is_open else ""
+        again = gr.Button("Play again" if game.is_over else "Next face", visible=game.is_open)
+        slider = (
+            gr.Slider(interactive=False)
+            if game.is_open
+            else gr.Slider(value=START, interactive=True)
+        )
+        return game, found, slider, gr.Button(visible=not game.is_open), again, told, score(game)
+
+    def start() -> tuple:
+        return show(Game(new_seed()))
+
+    def on_guess(game: Game | None, years: float) -> tuple:
+        if game is None:
+            return start()
+        return show(game if game.is_open else uncover(predictor, game, face_of(game), float(years)))
+
+    def on_next(game: Game | None) -> tuple:
+        return start() if game is None or game.is_over else show(replace(game, is_open=False))
+
+    outputs = [game, shown, guess, say, on, said, points]
+    quiet = compare.waiting_at(said)
+    guessed = say.click(
+        compare.handle_errors(on_guess), [game, guess], outputs, **compare.MODEL_WORK, **quiet
+    )
+    guessed.then(None, None, None, js=_TO_ANSWER)
+    on.click(compare.handle_errors(on_next), game, outputs, **compare.SHOW_FACES, **quiet).then(
+        None, None, None, js=_TO_GUESS
+    )
+    return {"game": game, "outputs": outputs, "start": start}

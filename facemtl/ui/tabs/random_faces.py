@@ -1,0 +1,303 @@
+"""Random faces: many faces at once, with their labels and what both approaches say."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from html import escape
+
+import gradio as gr
+import numpy as np
+import pandas as pd
+
+from ...inference.predictor import APPROACHES
+from ...tasks import AGE, Classification, Task
+from ..answers import Answers
+from ..components import cards
+from ..faces import (
+    AGREEMENTS,
+    ANY,
+    CLASSES,
+    MAX_SEED,
+    ORDERS,
+    FaceFilter,
+    FacePool,
+    LabelledFace,
+    new_seed,
+    ready,
+)
+from ..photo import look_at_face
+from . import compare
+
+N_FACES = 12
+LINK = "Link to these faces"
+# A second way to take the link along, where the browser lets a page write to the clipboard.
+COPY = """
+element.addEventListener('click', async (event) => {
+    const button = event.target.closest('.copy');
+    if (!button) return;
+    const link = element.querySelector('a');
+    try {
+        await navigator.clipboard.writeText(link.href);
+        button.textContent = 'Copied';
+    } catch {
+        button.textContent = 'Copy it from the address bar';
+        window.history.replaceState(null, '', link.href);
+    }
+    setTimeout(() => { button.textContent = 'Copy'; }, 3000);
+});
+"""
+NOBODY = cards.message(
+    "No such face", "No face is like that. Widen the ages, or set a field back to “any”."
+)
+
+
+def grid(
+    answers: Answers,
+    faces: list[LabelledFace],
+    origin: str,
+    hide: bool = False,
+    by_chance: bool = True,
+) -> str:
+    """A card for each face, which opens it in Compare; of faces drawn `by_chance` also the mean age
+    error of both approaches.
+
+    With `hide`, nothing is said of sensitive tasks.
+    """
+    tasks = cards.shown(answers.predictor.tasks, hide)
+    table = answers.of(
+        [f.image for f in faces], lambda positions: [faces[i].face.crop for i in positions]
+    )
+    tiles = "".join(_tile(i, face, table.iloc[i].unstack(), tasks) for i, face in enumerate(faces))
+    mean = f"{_summary(table, faces)} " if by_chance else ""
+    return (
+        f'{cards.legend()}<p class="note">{escape(origin)}</p><div class="faces">{tiles}</div>'
+        f'<p class="note">{mean}A click opens a face in Compare.</p><p class="note">{cards.NOTE}</p>'
+    )
+
+
+def _tile(index: int, face: LabelledFace, values: pd.DataFrame, tasks: tuple[Task, ...]) -> str:
+    """`values` has a row per task and a column per approach."""
+    said = "; ".join(f"{a.title}: {_spoken(tasks, values[a.name])}" for a in APPROACHES)
+    truth = _spoken(tasks, face.labels)
+    lines = "".join(
+        _class_line(task, face.labels.get(task.name), values.loc[task.name])
+        for task in tasks
+        if isinstance(task, Classification)
+    )
+    if AGE in tasks:
+        lines = _age_line(face.labels.get(AGE.name), values.loc[AGE.name]) + lines
+    picture = cards.picture(face.face.crop, "")
+    return (
+        f'<button type="button" class="tile" data-choice="{index}">{picture}'
+        f'<span class="sr-only">Face {index + 1}, label {truth}. {said}. Open in Compare.</span>'
+        f'<span aria-hidden="true">{lines}</span></button>'
+    )
+
+
+def _spoken(tasks: tuple[Task, ...], values: Mapping[str, float]) -> str:
+    """'female, White, 31 years', in which what is sensitive can be hidden."""
+    words = [(task, escape(cards.label_words(task, values.get(task.name)))) for task in tasks]
+    hideable = "".join(
+        f'<span class="sensitive">{said}, </span>' for task, said in words if task.sensitive
+    )
+    return hideable + ", ".join(said for task, said in words if not task.sensitive)
+
+
+def _age_line(label: float | None, predictions: pd.Series) -> str:
+    """The label and both answers, on a ruler and in numbers."""
+    points = "".join(
+        f'<i class="dot {a.name}" style="left:{cards.at(predictions[a.name])}"></i>'
+        for a in APPROACHES
+    )
+    numbers = "".join(
+        f'<span class="{a.name}-text">{cards.mark(a)}<b>{predictions[a.name]:.0f}</b></span>'
+        for a in APPROACHES
+    )
+    if label is None:
+        said = cards.label_words(AGE, label)
+    else:
+        said, points = (
+            f"label <b>{label:.0f}</b>",
+            f'<i class="mini-label" style="left:{cards.at(label)}"></i>{points}',
+        )
+    return f'<span class="mini"><i class="mini-axis"></i>{points}</span><span class="mini-row"><span>{said}</span>{numbers}</span>'
+
+
+def _class_line(task: Task, label: float | None, predictions: pd.Series) -> str:
+    """The label in words, for each approach whether it says the same, and what it says where it
+    does not.
+    """
+    said = ""
+    for a in APPROACHES if label is not None else ():
+        is_right = predictions[a.name] == label
+        said += f'<span class="{a.name}-text">{cards.mark(a)}{"✓" if is_right else "✗"}</span>'
+    css = f"mini-row mini-class{' sensitive' if task.sensitive else ''}"
+    wrong = "".join(
+        f'<span class="{css}"><span>{mark}{escape(task.words(answer))}</span></span>'
+        for mark, answer in ((cards.mark(a), predictions[a.name]) for a in APPROACHES)
+        if answer != label
+    )
+    return f'<span class="{css}"><span>{escape(cards.label_words(task, label))}</span>{said}</span>{wrong}'
+
+
+def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:
+    """The mean age error of both approaches; nothing where no age is known or asked."""
+    known = [i for i, face in enumerate(faces) if AGE.name in face.labels]
+    if not known or AGE.name not in table:
+        return ""
+    labels = np.array([faces[i].labels[AGE.name] for i in known])
+    error = table[AGE.name].iloc[known].sub(labels, axis=0).abs().mean()
+    means = " and ".join(f"{error[a.name]:.1f} years by {a.short}" for a in APPROACHES)
+    whose = "this face" if len(faces) == 1 else f"these {len(faces)} faces"
+    whose += "" if len(known) == len(faces) else f" ({len(known)} have a label)"
+    return f"Mean age error on {whose}: {means}. A few faces prove nothing: see Validation."
+
+
+def build(
+    answers: Answers,
+    pool: "Future[FacePool]",
+    choose: str,
+    tabs: gr.Tabs,
+    shared: dict,
+    hide: gr.Checkbox,
+) -> dict:
+    """Layout and wiring; `shared` is what Compare's build returned. Returns `outputs` and
+    `draw(values, hidden)`, for them.
+    """
+    drawn = gr.State(None)  # the FaceFilter on display
+    with gr.Row(elem_classes="toolbar"):
+        seed = gr.Number(
+            label="Seed",
+            precision=0,
+            minimum=0,
+            maximum=MAX_SEED,
+            min_width=140,
+            scale=0,
+            elem_id="seed",
+        )
+        again = gr.Button("Show this seed", scale=0, min_width=140)
+        new = gr.Button("New faces", variant="primary", scale=0, min_width=140, elem_id="new-faces")
+        blank = f'<a style="visibility: hidden">{LINK}</a>'  # keeps its place
+        link = gr.HTML(blank, elem_id="seed-link", js_on_load=COPY)
+    choice = gr.Accordion("Choose which faces", open=False, elem_id="wish")
+    with choice, gr.Row(elem_classes="toolbar"):
+        ends = {"low": AGE.low, "high": AGE.high}
+        wished = {
+            name: gr.Number(
+                end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=92, scale=0,
+                visible=AGE in answers.predictor.tasks,
+            )
+            for (name, end), label in zip(ends.items(), (f"{AGE.title} from", f"{AGE.title} to"), strict=True)
+        }  # fmt: skip
+        for task in CLASSES:
+            choices = [("any", ANY), *((label, i) for i, label in enumerate(task.labels))]
+            css = ["sensitive"] if task.sensitive else []
+            wished[task.name] = gr.Dropdown(
+                choices, value=ANY, label=task.title, min_width=112, scale=0, elem_classes=css,
+                visible=task in answers.predictor.tasks,
+            )  # fmt: skip
+        for name, label, known in (
+            ("agreement", "Answers", AGREEMENTS),
+            ("order", "Order", ORDERS),
+        ):
+            choices = [(words, key) for key, words in known.items()]
+            wished[name] = gr.Dropdown(
+                choices, value=choices[0][1], label=label, min_width=248, scale=0
+            )
+        these = gr.Button("Show these", scale=0, min_width=140)
+    first = f'<div class="first">{cards.message("Drawing faces", "One moment.")}</div>'
+    faces = gr.HTML(first, elem_id="grid", js_on_load=choose)
+    with gr.Row(elem_classes="toolbar pages"):
+        back = gr.Button("Previous", scale=0, min_width=100)
+        place = gr.HTML(elem_id="page-number")
+        forth = gr.Button("Next", scale=0, min_width=100)
+
+    def show(wish: FaceFilter, hidden: bool) -> tuple:
+        """All outputs, for the faces that `wish` asks for."""
+        source, tasks = ready(pool), cards.shown(answers.predictor.tasks, hidden)
+        if wish.needs_predictions:
+            source.learn(answers)
+        total = len(source.select(wish, tasks))
+        last = max(0, (total - 1) // N_FACES)
+        wish = replace(wish, sheet=min(wish.sheet, last))
+        found = source.draw(N_FACES, wish, tasks)
+        limits = f" Only {said}: {total:,}." if (said := wish.said(tasks)) else ""
+        html = grid(answers, found, source.origin + limits, hidden) if found else NOBODY
+        address = f'<a href="{escape(wish.query())}">{LINK}</a><button type="button" class="copy">Copy</button>'
+        counted = (
+            f"Page {wish.sheet + 1} of {last + 1}, {total:,} face{'' if total == 1 else 's'}"
+            if total
+            else ""
+        )
+        return (
+            wish, wish.seed, *(getattr(wish, name) for name in wished), html, address, counted,
+            gr.Button(interactive=wish.sheet > 0), gr.Button(interactive=wish.sheet < last),
+            gr.skip() if replace(wish, seed=0, sheet=0) == FaceFilter(0) else gr.Accordion(open=True),
+        )  # fmt: skip
+
+    def draw(values: Mapping[str, object], hidden: bool) -> tuple:
+        return show(FaceFilter.read(values), hidden)
+
+    def on_choice(number: object, hidden: bool, *chosen: object) -> tuple:
+        drawn, seed, *rest = draw(
+            {"seed": number, **dict(zip(wished, chosen, strict=True))}, hidden
+        )
+        # The fields stay as they are: somebody may be changing the next one.
+        return drawn, seed, *[gr.skip()] * len(wished), *rest[len(wished) :]
+
+    def on_new(hidden: bool, *chosen: object) -> tuple:
+        return on_choice(new_seed(), hidden, *chosen)
+
+    def turn(sheets: int) -> Callable:
+        def on_turn(wish: FaceFilter | None, hidden: bool) -> tuple:
+            if wish is None:  # the server has forgotten this visitor
+                return draw({}, hidden)
+            return show(replace(wish, sheet=max(0, wish.sheet + sheets)), hidden)
+
+        return compare.handle_errors(on_turn)
+
+    def open_face(wish: FaceFilter | None, hidden: bool, event: gr.EventData) -> tuple:
+        chosen = int(event.choice)
+        found = (
+            ready(pool).draw(N_FACES, wish, cards.shown(answers.predictor.tasks, hidden))
+            if wish
+            else []
+        )
+        if not 0 <= chosen < len(found):
+            raise gr.Error(
+                "This face is no longer on display. Press “New faces” and click again.",
+                print_exception=False,
+            )
+        return gr.Tabs(selected="compare"), *shared["show"](look_at_face(found[chosen]), hidden)
+
+    outputs = [drawn, seed, *wished.values(), faces, link, place, back, forth, choice]
+    quiet = {**compare.SHOW_FACES, **compare.waiting_at(faces)}
+    numbers, dropdowns = [*wished.values()][:2], [*wished.values()][2:]
+    changed = [
+        again.click,
+        these.click,
+        seed.submit,
+        *(n.submit for n in numbers),
+        *(d.input for d in dropdowns),
+    ]
+    last = {"trigger_mode": "always_last"}  # who changes two fields in a hurry means both
+    gr.on(
+        changed,
+        compare.handle_errors(on_choice),
+        [seed, hide, *wished.values()],
+        outputs,
+        **quiet,
+        **last,
+    )
+    new.click(compare.handle_errors(on_new), [hide, *wished.values()], outputs, **quiet)
+    back.click(turn(-1), [drawn, hide], outputs, **quiet)
+    forth.click(turn(1), [drawn, hide], outputs, **quiet)
+    opened = faces.click(
+        compare.handle_errors(open_face),
+        [drawn, hide],
+        [tabs, *shared["outputs"]],
+        **compare.waiting_at(faces),
+        **compare.MODEL_WORK,
+    )
+    opened.then(None, None, None, js=compare.TO_TOP)
+    return {"drawn": drawn, "outputs": outputs, "draw": draw, "show": show}

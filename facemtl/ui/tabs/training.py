@@ -1,0 +1,242 @@
+"""Training: what came out of training the four models, what it cost, and what was claimed
+before.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+import pandas as pd
+
+from research import report
+
+from ... import plots
+from ...errors import FaceMTLError
+from ...evaluation import cost, studies
+from ...inference.predictor import APPROACHES, MULTI, Approach, Predictor
+from ...tasks import AGE, TASKS, Task, task_named
+from ..components import cards, figures
+
+THEN = "2018"
+HISTORY = (
+    "The app grows out of a notebook of 2018 (“Multi-task Deep Learning Experiment using fastai Pytorch”, Yang Zhang), "
+    "which found {single} for the single-task model and {multi} for the multi-task one, and concluded that learning several "
+    "tasks halves the error. But its single-task age model was trained at ten times the learning rate of all others and came "
+    "out far worse than such models do elsewhere. With an equal recipe the gap is the one in the lower row."
+)
+
+
+WHAT = (
+    '<p class="note">A backbone turns a picture into a few hundred numbers, and a head turns those into an answer. A '
+    "single-task model has one head; a multi-task model has a head for each task on one backbone, which has to serve them "
+    "all: it costs about a third as much, and what it learns for one task may help the others.</p>"
+)
+CURVES = (
+    "After each epoch (one pass over the training images), on a thousand or more held-out images, without mirror "
+    "images. In the first epoch only the heads are trained; then the whole model, with a rate that falls to nothing."
+)
+OWN_FACES = """
+Put crops of faces into a folder, here `faces`, with a file `labels.csv` that says what is known of each: a column `file`, and
+`age`<span class="sensitive">, `gender`, `race`</span>, or some of them. Labels are words or numbers<span class="sensitive">
+(gender: male, female; race: White, Black, Asian, Indian, Others)</span>; an empty cell is a label that is not known. Run the
+first command once for each task and once with `all` in place of `age`. The second measures the models, the third opens this
+app with them. Images that are named as UTKFace names its own, `[age]_[gender]_[race]_[anything].jpg`, need no such file.
+
+```sh
+python -m facemtl train --data faces --tasks age --output runs/own
+python -m facemtl evaluate --data faces --models runs/own --output runs/own/validation
+python app.py --data faces --models runs/own --results runs/own/validation
+```
+"""
+
+
+def findings(measured: Path) -> str:
+    """The answer, in which what is said of sensitive tasks can be hidden."""
+    names = re.compile(
+        r"\b(" + "|".join(task.name for task in TASKS if task.sensitive) + r")\b", re.IGNORECASE
+    )
+    lines = report.answer(measured).splitlines()
+    return "\n".join(
+        re.sub("^(- )?(.*)$", r'\1<span class="sensitive">\2</span>', s) if names.search(s) else s
+        for s in lines
+    )
+
+
+def age_then_and_now(metrics: pd.DataFrame) -> pd.DataFrame:
+    """`experiment, approach, value`: the age error of the notebook, and of the shipped models."""
+    then = report.load_history().query("task == @AGE.name")
+    now = metrics[metrics["by"] == "all"].set_index("task").loc[AGE.name]
+    rows = [[THEN, row.approach, row.value] for row in then.itertuples()]
+    rows += [["This app", a.name, now[a.name]] for a in APPROACHES]
+    return pd.DataFrame(rows, columns=["experiment", "approach", "value"])
+
+
+def history_note(errors: pd.DataFrame) -> str:
+    then = errors[errors["experiment"] == THEN].set_index("approach")["value"]
+    return f'<p class="note">{HISTORY.format(**{a.name: AGE.metric.words(then[a.name]) for a in APPROACHES})}</p>'
+
+
+def architecture(approach: Approach, tasks: Sequence[Task]) -> str:
+    """A drawing of the models of an approach: what sees the face, and what answers."""
+    step, middle = 58, 58 * (len(tasks) - 1) / 2 + 30
+    heights = [30 + step * i for i in range(len(tasks))]
+    backbones = [middle] * len(tasks) if approach is MULTI else heights
+    n = len(dict.fromkeys(backbones))
+    seen = [
+        f'<path d="M64 {middle} L116 {y}"/>{_box(116, y, 130, "backbone", approach.name)}'
+        for y in backbones
+    ]
+    drawn = [_box(0, middle, 64, "face", "plain"), *seen[:n]]
+    for y, start, task in zip(heights, backbones, tasks, strict=True):
+        drawn.append(f'<path d="M246 {start} L298 {y}"/>{_box(298, y, 64, "head", approach.name)}')
+        css, place = "sensitive" if task.sensitive else "", f'x="376" y="{y + 5}"'
+        drawn.append(f'<text class="{css}" {place}>{task.name}</text>')
+        if task.sensitive:  # who hides it still sees that there are several tasks
+            drawn.append(f'<text class="hidden-note" {place}>a task</text>')
+    said = f"{approach.title}: the face goes through {n} backbone{'s' if n > 1 else ''}, then through one head per task."
+    svg = f'<svg viewBox="0 0 440 {2 * middle:.0f}" role="img" aria-label="{said}">{"".join(drawn)}</svg>'
+    return f'<figure class="architecture"><figcaption>{cards.mark(approach)}{approach.title}</figcaption>{svg}</figure>'
+
+
+def _box(x: float, y: float, width: float, text: str, css: str) -> str:
+    return (
+        f'<rect class="{css}" x="{x + 1}" y="{y - 19}" width="{width - 2}" height="38" rx="8"/>'
+        f'<text class="in" x="{x + width / 2}" y="{y + 5}" text-anchor="middle">{text}</text>'
+    )
+
+
+def costs_table(costs: pd.DataFrame) -> str:
+    """What both approaches cost, for the eye."""
+    rows = [[what.capitalize(), *cells] for what, *cells in cost.in_words(costs)]
+    columns = ["Cost", *(cards.named(a) for a in APPROACHES)]
+    question = "What does each cost?"
+    return f'<h2 class="figure-title">{question}</h2>{cards.html_table(question, columns, rows, cost.note(costs))}'
+
+
+def numbers_of_learning(learned: pd.DataFrame, task: Task) -> str:
+    wide = (
+        learned[learned["task"] == task.name]
+        .pivot(index="epoch", columns="approach", values="value")
+        .reset_index()
+    )
+    columns = {a.name: f"{a.title} ({task.metric.unit})" for a in APPROACHES if a.name in wide}
+    return figures.numbers(wide, {"epoch": "Epoch", **columns}, digits=2)
+
+
+def numbers_of_seeds(table: pd.DataFrame, by: str) -> str:
+    """One training a row; of `table` as `plots.spread_over_seeds` takes it."""
+    words = [f"{task_named(row.task).metric.words(row.value)}" for row in table.itertuples()]
+    table = table.assign(
+        metric=[task_named(name).metric.title for name in table["task"]], value=words
+    )
+    columns = {
+        by: by.capitalize(),
+        "task": "Task",
+        "metric": "Metric",
+        "seed": "Seed",
+        "value": "Value",
+    }
+    return figures.numbers(table, columns)
+
+
+def build(
+    predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: Path, tab: gr.Tab
+) -> Callable[[], object]:
+    """Drawn once, from the saved `metrics` and other tables in `measured`: what is missing there is
+    named in its place.
+
+    Returns what draws ahead of the first visitor.
+    """
+    sheet = figures.Sheet()
+    with gr.Column(elem_classes="card answer"):
+        gr.HTML(
+            '<h2 class="figure-title">One model in place of three: what is lost, what is gained?</h2>'
+        )
+        # Later: it takes special functions, whose library takes a while to be imported.
+        sheet.later(
+            [gr.Markdown(figures.WAITING, elem_id="findings")], lambda: [findings(measured)]
+        )
+    with gr.Column(elem_classes="card"):
+        drawings = "".join(architecture(approach, predictor.tasks) for approach in APPROACHES)
+        gr.HTML(
+            f'<h2 class="figure-title">What is multi-task learning?</h2><div class="architectures">{drawings}</div>{WHAT}'
+        )
+    with gr.Row(equal_height=True):
+        if AGE.name in set(metrics["task"]):
+            errors = age_then_and_now(metrics)
+            columns = {
+                "experiment": "Experiment",
+                "approach": "Approach",
+                "value": f"MAE ({AGE.unit})",
+            }
+            halved, said = (
+                "Does it halve the age error, as was once claimed?",
+                partial(figures.numbers, errors, columns, 2),
+            )
+            sheet.card(halved, partial(plots.then_and_now, errors), said, history_note(errors))
+        with gr.Column(elem_classes="card figure", min_width=320):
+            _or_message(lambda: gr.HTML(costs_table(cost.load(measured)), elem_id="costs"))
+    _or_message(lambda: _lay_out_curves(sheet, predictor, models))
+    if (measured / studies.STUDIES_FILE).exists():
+        _or_message(lambda: _lay_out_studies(sheet, studies.load_studies(measured)))
+    with gr.Column(elem_classes="card answer"):
+        gr.HTML('<h2 class="figure-title">How do I train them on my own faces?</h2>')
+        gr.Markdown(OWN_FACES, elem_id="own-faces")
+    sheet.when_seen(tab)
+    return sheet.made
+
+
+def _lay_out_curves(sheet: figures.Sheet, predictor: Predictor, models: Path) -> None:
+    learned = studies.learning(predictor, models)
+    if learned.empty:
+        return
+    with gr.Row(equal_height=True):
+        for task in predictor.tasks:
+            title, draw = (
+                f"{task.title}: how was it learned?",
+                partial(plots.learning_curves, learned, task),
+            )
+            sheet.card(
+                title,
+                draw,
+                partial(numbers_of_learning, learned, task),
+                is_sensitive=task.sensitive,
+            )
+    gr.HTML(f'<p class="note">{CURVES}</p>')
+
+
+def _lay_out_studies(sheet: figures.Sheet, trainings: pd.DataFrame) -> None:
+    """What several trainings tell; of a question that they do not ask, nothing."""
+    seeds = trainings[trainings["study"] == studies.SEEDS]
+    weighed = studies.named(
+        trainings[trainings["approach"] == MULTI.name], studies.WEIGHTINGS, "weighting"
+    )
+    asked = {
+        "approach": ("How much does the seed of a training change?", seeds),
+        "weighting": ("Does it matter how losses are weighed?", weighed),
+    }
+    losses = (
+        "A loss is what training makes smaller. Fixed scales divide each task's by its usual size, equal weights add them as "
+        "they are, learned weights are found in training. "
+    )
+    note = "Each mark is one training, each stroke the mean of those alike. More in docs/experiments.md."
+    with gr.Row(equal_height=True):
+        for by, (title, table) in asked.items():
+            if table[by].nunique() > 1:
+                draw, said = (
+                    partial(plots.spread_over_seeds, table, by),
+                    note if by == "approach" else losses + note,
+                )
+                sheet.card(
+                    title, draw, partial(numbers_of_seeds, table, by), said, is_sensitive=True
+                )
+
+
+def _or_message(make) -> None:
+    """What `make` makes, or why it cannot be made."""
+    try:
+        make()
+    except FaceMTLError as error:
+        gr.HTML(cards.message("Cannot be shown", str(error)))

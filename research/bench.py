@@ -1,0 +1,330 @@
+"""How long things take on this machine, in one run.
+
+    python -m research.bench --json assets/validation/performance.json
+
+Each row is a measurement that is repeated; repetitions of what is compared take turns.
+"""
+
+import argparse
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from facemtl.data.reading import TRAIN, read_images
+from facemtl.data.utkface import CHIP_SIZE, default_folder
+from facemtl.errors import FaceMTLError
+from facemtl.evaluation.cost import machine, milliseconds
+from facemtl.faces import detect, open_image
+from facemtl.files import write_whole
+from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, Approach, Predictor, to_batch
+from facemtl.paths import ASSETS
+from facemtl.tasks import AGE
+
+COLUMNS = ["what", "unit", "median", "low", "high", "n"]
+MEGAPIXELS = {0.3: (640, 480), 2: (1632, 1224), 12: (4000, 3000)}
+MANY = 64  # faces
+_STARTS = 3
+_PATIENCE = 300  # seconds until an app that does not answer is given up
+_TRAINING = (
+    "fastai",
+    "onnxscript",
+    "torch",
+    "torchvision",
+)  # what training takes, and the app does not
+
+
+def bench(
+    models: Path, data: Path, repeats: int = 15, report: Callable[[dict], None] = lambda row: None
+) -> pd.DataFrame:
+    """A row per measurement, with COLUMNS: what, unit, median, quartiles, number of repetitions.
+
+    `report` is called with each row as soon as it is there. Without UTKFace in `data`, training is
+    measured on composites; where the libraries that train are not installed, it is left out.
+    """
+    rows: list[dict] = []
+
+    def note(what: str, unit: str, values: np.ndarray) -> None:
+        low, median, high = np.percentile(values, [25, 50, 75])
+        rows.append(dict(zip(COLUMNS, (what, unit, median, low, high, len(values)), strict=True)))
+        report(rows[-1])
+
+    with tempfile.TemporaryDirectory() as folder:
+        photos = {
+            mp: make_photo(Path(folder) / f"{mp}.jpg", size) for mp, size in MEGAPIXELS.items()
+        }
+        app = chain(_start(models), _requests(models, photos, repeats))
+        for found in chain(
+            app, _models(models, repeats), _photos(photos, repeats), _training(models, data)
+        ):
+            note(*found)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def ratios(table: pd.DataFrame) -> dict[str, float]:
+    """One measurement over another of the same run: such ratios hold on other machines, too."""
+    median = table.set_index("what")["median"]
+    found = {"one model over three, one face": median[_one_face(MULTI)] / median[_one_face(SINGLE)]}
+    if "training, facemtl" in median:
+        found["training, facemtl over fastai's stock pipeline"] = (
+            median["training, facemtl"] / median["training, fastai"]
+        )
+    return found
+
+
+def save(table: pd.DataFrame, file: Path) -> None:
+    """Write the table as JSON, with the machine that it holds for."""
+    rows = table.round({"median": 3, "low": 3, "high": 3}).to_dict("records")
+    found = {
+        "machine": machine(),
+        "ratios": {k: round(v, 3) for k, v in ratios(table).items()},
+        "measured": rows,
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, (json.dumps(found, indent=2) + "\n").encode())
+
+
+# --------------------------------------------------------------------------- what is measured
+
+Found = Iterator[tuple[str, str, np.ndarray]]  # what, unit, values
+
+
+def _start(models: Path) -> Found:
+    seconds, memory = [], []
+    for _ in range(_STARTS):
+        started = time.perf_counter()
+        with running_app(models) as (_, process):
+            seconds.append(time.perf_counter() - started)
+            memory.append(_most_memory(process))
+    yield "python app.py to a served page", "s", np.array(seconds)
+    yield "memory of the app, once started", "MiB", np.array(memory)
+
+
+def _requests(models: Path, photos: Mapping[float, Path], repeats: int) -> Found:
+    with (
+        running_app(models) as (address, process),
+        httpx.Client(base_url=f"{address}/gradio_api", timeout=_PATIENCE) as http,
+    ):
+
+        def told(method: str, path: str, **request: object) -> httpx.Response:
+            try:
+                return http.request(method, path, **request).raise_for_status()
+            except httpx.HTTPError as error:
+                raise FaceMTLError(f"The app did not answer {path}: {error}") from error
+
+        def ask(name: str, *values: object) -> None:
+            """As any client may, and as a page does: in one session."""
+            event = told(
+                "POST", f"/call/{name}", json={"data": values, "session_hash": "bench"}
+            ).json()["event_id"]
+            answer = told("GET", f"/call/{name}/{event}").text
+            if "event: complete" not in answer:
+                raise FaceMTLError(f"The app did not answer /{name}: {answer[:200]}")
+
+        def predict(photo: Path) -> None:
+            with photo.open("rb") as file:
+                (path,) = told("POST", "/upload", files={"files": file}).json()
+            ask("predict", {"path": path, "meta": {"_type": "gradio.FileData"}})
+
+        steps = {
+            f"HTTP: a photo of {mp} megapixels to all answers": partial(predict, file)
+            for mp, file in photos.items()
+        }
+        steps["HTTP: a trifle, for comparison"] = partial(ask, "metrics", "all")
+        for name, values in milliseconds(steps, repeats).items():
+            yield name, "ms", values
+        sample = partial(ask, "sample", 24, 1, AGE.low, AGE.high, "any", "any", "chance")
+        started = time.perf_counter()
+        sample()
+        yield (
+            "HTTP: 24 random faces that nobody has drawn",
+            "ms",
+            np.array([1000 * (time.perf_counter() - started)]),
+        )
+        for name, values in milliseconds({"HTTP: the same faces again": sample}, repeats).items():
+            yield name, "ms", values
+        yield (
+            "memory of the app at most, after these requests",
+            "MiB",
+            np.array([_most_memory(process)]),
+        )
+
+
+def _models(models: Path, repeats: int) -> Found:
+    for name, values in milliseconds(
+        {"loading all models": partial(Predictor.load, models)}, 3
+    ).items():
+        yield name, "ms", values
+    predictor = Predictor.load(models).require_pairs()
+    crops = list(
+        np.random.default_rng(0).integers(0, 256, (MANY, CHIP_SIZE, CHIP_SIZE, 3), np.uint8)
+    )
+    sides = {
+        a: [(m, to_batch(crops[:1], m.info.size)) for m in predictor.models if m.approach is a]
+        for a in APPROACHES
+    }
+    a_face = {
+        _one_face(a): lambda found=found: [m.logits(images) for m, images in found]
+        for a, found in sides.items()
+    }
+    for name, values in milliseconds(a_face, 2 * repeats).items():
+        yield name, "ms", values
+    everything = {f"{MANY} faces, all models, to the table": partial(predictor.predict, crops)}
+    for name, values in milliseconds(everything, 3).items():
+        yield name, "faces/s", 1000 * len(crops) / values
+
+
+def _one_face(approach: Approach) -> str:
+    return f"one face, {approach.short}"
+
+
+def _photos(photos: Mapping[float, Path], repeats: int) -> Found:
+    for mp, file in photos.items():
+        image = open_image(file)
+        steps = {
+            f"decoding a photo of {mp} megapixels": partial(open_image, file),
+            f"finding the faces in a photo of {mp} megapixels": partial(detect, image),
+        }
+        for name, values in milliseconds(steps, repeats).items():
+            yield name, "ms", values
+
+
+def _training(models: Path, data: Path) -> Found:
+    """With the backbone and the image size of the models."""
+    if not all(map(find_spec, _TRAINING)):
+        return
+    from .stock import rates
+
+    try:
+        images, _ = read_images(data, progress=False)
+    except FaceMTLError:
+        images, _ = read_images(ASSETS / "faces", progress=False)
+    some = images[images["split"] == TRAIN].iloc[:1500]
+    if len(some) < 1000:  # as many files as it takes for a batch not to know the last one's
+        some = pd.concat([some] * -(-1000 // len(some)), ignore_index=True)
+    images = pd.concat([some, images[images["split"] != TRAIN]], ignore_index=True)
+    info = Predictor.load(models).models[0].info
+    for name, values in rates(images, info.backbone, info.size, batch_size=48).items():
+        yield f"training, {name}", "images/s", values
+
+
+# ---------------------------------------------------------------------------------------- how
+
+
+def make_photo(file: Path, size: tuple[int, int], number: int = 70) -> Path:
+    """A photo of that size: a composite, with a face of a third of its height, on noise."""
+    rng = np.random.default_rng(0)
+    wall = rng.normal((118, 128, 138), 8, (size[1], size[0], 3)).clip(0, 255).astype(np.uint8)
+    photo, side = Image.fromarray(wall), round(0.45 * size[1])
+    with Image.open(sorted((ASSETS / "faces").glob("*.jpg"))[number]) as face:
+        photo.paste(face.resize((side, side)), (size[0] // 3, size[1] // 4))
+    photo.save(file, quality=92)
+    return file
+
+
+@contextmanager
+def running_app(
+    models: Path = ASSETS / "models", log: Path | None = None
+) -> Iterator[tuple[str, subprocess.Popen]]:
+    """The app in a process of its own, without a dataset: its address, once its page is served.
+
+    `log` is the file for what it prints.
+    """
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        log = log or Path(folder, "log.txt")
+        command = [
+            sys.executable,
+            "-m",
+            "facemtl",
+            "app",
+            "--port",
+            str(port),
+            "--models",
+            str(models.absolute()),
+        ]
+        environment = {
+            **os.environ,
+            "FACEMTL_DATA": str(Path(folder, "no-dataset")),
+            "TMPDIR": folder,
+        }
+        with (
+            log.open("w") as said
+        ):  # from where the package lies, so that it is found also where it is not installed
+            process = subprocess.Popen(
+                command,
+                cwd=Path(__file__).parent.parent,
+                env=environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            address, until = f"http://127.0.0.1:{port}", time.monotonic() + _PATIENCE
+            while not is_served(address):
+                if process.poll() is not None or time.monotonic() > until:
+                    raise FaceMTLError(
+                        f"The app did not start: {log.read_text(errors='replace')[-500:].strip()}"
+                    )
+                time.sleep(0.02)
+            yield address, process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def is_served(address: str) -> bool:
+    """Whether a page is answered there."""
+    try:
+        with urllib.request.urlopen(address, timeout=5) as page:
+            return page.status == 200
+    except OSError:
+        return False
+
+
+def _most_memory(process: subprocess.Popen) -> float:
+    """MiB that a process has had in memory at most; NaN where the system does not say so."""
+    try:
+        status = io.StringIO(Path(f"/proc/{process.pid}/status").read_text())
+    except OSError:
+        return float("nan")
+    return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure how long things take on this machine.")
+    parser.add_argument("--models", type=Path, default=ASSETS / "models")
+    parser.add_argument("--data", type=Path, default=default_folder(), help="UTKFace's images")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="a file for the figures")
+    options = parser.parse_args()
+
+    def report(row: dict) -> None:
+        quartiles = f"({row['low']:.1f} to {row['high']:.1f})"
+        print(f"{row['what']:<54}{row['median']:>9.1f} {row['unit']:<9} {quartiles}", flush=True)
+
+    table = bench(options.models, options.data, report=report)
+    for what, ratio in ratios(table).items():
+        print(f"{what:<54}{ratio:>9.2f}")
+    if options.json:
+        save(table, options.json)
+
+
+if __name__ == "__main__":
+    main()

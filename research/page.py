@@ -1,0 +1,93 @@
+"""What one visitor waits for, in a browser: python -m research.page starts app and Chromium, and
+does what a person does.
+
+With `--json FILE` the figures are written there, too.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.browser.conftest import ARGUMENTS, NAMES  # noqa: E402
+from tests.support import choose_tab  # noqa: E402
+
+from .bench import MEGAPIXELS, make_photo, running_app  # noqa: E402
+
+ROUNDS, PAUSE = 12, 1500  # ms, in which nothing may be under way any more
+ANSWER, GRID = "#answer [data-spoken]", "#grid .tile .sr-only"
+SAID = "where => { const e = document.querySelector(where); return e && (e.dataset.spoken ?? e.textContent); }"
+# Both times by the page's own clock: what drives the browser takes its time, too, before it clicks
+# and after it has seen.
+ACTED = """for (const kind of ['click', 'change'])
+    addEventListener(kind, () => window.acted ??= performance.now(), true);"""
+# Milliseconds until there is another answer than before, with all of its pictures.
+RENEWED = f"""([where, before]) => ![null, before].includes(({SAID})(where))
+    && [...document.querySelector(where.split(' ')[0]).querySelectorAll('img')].every(image => image.complete)
+    && performance.now() - window.acted"""
+
+
+def waits(page: Page, where: str, act: Callable[[int], None]) -> list[float]:
+    """Milliseconds from an action, which is told its number, to another answer on the page: ROUNDS
+    times after a first one.
+    """
+    found = []
+    for i in range(1 + ROUNDS):
+        before = page.evaluate(SAID, where)
+        page.evaluate("window.acted = null")
+        act(i)
+        found.append(
+            page.wait_for_function(RENEWED, arg=[where, before], polling="raf").json_value()
+        )
+        page.wait_for_timeout(PAUSE)
+    return found[1:]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, running_app() as (address, _):
+        photos = [
+            make_photo(Path(folder) / f"{face}.jpg", MEGAPIXELS[2], face) for face in (20, 70)
+        ]
+        with sync_playwright() as playwright:
+            chromium = next(filter(None, map(shutil.which, NAMES)), None)
+            browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.add_init_script(ACTED)
+            page.goto(address)
+            page.locator(ANSWER).wait_for(state="attached", timeout=60_000)
+            page.wait_for_timeout(2 * PAUSE)
+            inlet = page.locator("#photo input[type=file]")
+            found = {
+                "a photo of 2 megapixels": waits(
+                    page, ANSWER, lambda i: inlet.set_input_files(photos[i % 2])
+                )
+            }
+            found["a random face"] = waits(
+                page, ANSWER, lambda i: page.locator("#random-face").click()
+            )
+            choose_tab(page, "Random faces")
+            page.locator("#grid .tile").first.wait_for(timeout=60_000)
+            found["twelve random faces"] = waits(
+                page, GRID, lambda i: page.locator("#new-faces").click()
+            )
+            browser.close()
+    quartiles = {
+        name: np.percentile(milliseconds, [25, 50, 75]).round().tolist()
+        for name, milliseconds in found.items()
+    }
+    for name, (low, median, high) in quartiles.items():
+        print(f"{name:<42}{median:>7.0f} ms ({low:.0f} to {high:.0f})")
+    if sys.argv[1:2] == ["--json"]:
+        Path(sys.argv[2]).write_text(json.dumps(quartiles, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,513 @@
+"""Measured tables -> the tables of DOCUMENTS, so that none of them is typed by hand.
+
+A document holds a table between `<!-- begin: NAME -->` and `<!-- end: NAME -->`; NAME is a key of
+SECTIONS.
+"""
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from facemtl.errors import FaceMTLError
+from facemtl.evaluation import cost, robustness, studies
+from facemtl.evaluation.compare import FEW, delta_m, favoured, worst_groups
+from facemtl.evaluation.seeds import SEEDS_FILE, compare_seeds, delta_m_of_seeds, load_seeds
+from facemtl.evaluation.validation import TRUST_FILE, load_metrics, load_validation
+from facemtl.files import as_markdown, read_table
+from facemtl.inference.perturbations import GRAY, PERTURBATIONS
+from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, Approach
+from facemtl.paths import ASSETS, ROOT
+from facemtl.tasks import Metric, task_named
+
+from . import label_noise, speed
+
+DOCUMENTS = tuple(
+    ROOT / name
+    for name in ("README.md", "MODEL_CARD.md", "docs/experiments.md", "docs/performance.md")
+)
+HISTORY_FILE = ASSETS / "history" / "2018.csv"
+FIRST_EDITION = ASSETS / "history" / "first_edition.csv"  # its `metrics.csv`, of all images
+_JUDGED = {
+    MULTI: "One model is better.",
+    SINGLE: "Three are better.",
+    None: "So small a difference could be chance.",
+}
+_VERDICTS = {  # is one model better at anything, are three?
+    (True, False): "So one model in place of three gains a little here, and no loss can be shown.",
+    (False, False): "So one model does here what three do: no difference can be shown.",
+    (False, True): "So one model in place of three loses a little here.",
+    (True, True): "So one model in place of three gains on one question what it loses on another.",
+}
+_DELTA_M = "all: mean relative gain of one model (delta-m)"
+_MARKED = re.compile(r"(<!-- begin: ([\w-]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
+
+
+def fill(text: str, folder: Path) -> str:
+    """The document with each marked table made anew from the files in `folder`."""
+
+    def section(match: re.Match) -> str:
+        begin, name, end = match.groups()
+        if name not in SECTIONS:
+            raise FaceMTLError(
+                f"There is no table named {name!r}. There are {', '.join(SECTIONS)}."
+            )
+        return f"{begin}{SECTIONS[name](folder)}\n{end}"
+
+    return _MARKED.sub(section, text)
+
+
+def overall(folder: Path) -> pd.DataFrame:
+    """Both approaches' metrics over all images, with intervals: of all seeds where several are
+    measured, else of one.
+
+    Columns as `evaluation.compare`, and `seeds`, `single_sd`, `multi_sd`.
+    """
+    if (folder / SEEDS_FILE).exists():
+        return compare_seeds(load_seeds(folder))
+    metrics = load_metrics(folder)
+    return metrics[metrics["by"] == "all"].assign(seeds=1, single_sd=np.nan, multi_sd=np.nan)
+
+
+def results(folder: Path) -> str:
+    """Both approaches' metrics over all images, with their paired difference and delta-m."""
+    rows = []
+    for row in overall(folder).itertuples():
+        metric = task_named(row.task).metric
+        interval = f"{metric.number(row.difference_low, sign=True)} to {metric.number(row.difference_high, sign=True)}"
+        values = [
+            _with_sd(metric, getattr(row, a.name), getattr(row, f"{a.name}_sd")) for a in APPROACHES
+        ]
+        rows.append(
+            [
+                f"{row.task}: {metric.title.lower()}",
+                *values,
+                f"{metric.words(row.difference, sign=True)}, {interval}",
+            ]
+        )
+    if (folder / SEEDS_FILE).exists():
+        gain = delta_m_of_seeds(load_seeds(folder))
+        value, low, high = gain["value"], gain["low"], gain["high"]
+    else:
+        value, low, high = delta_m(load_validation(folder))
+    rows.append([_DELTA_M, "", "", f"{value:+.1f} %, {low:+.1f} to {high:+.1f}"])
+    return as_markdown(["task", *_titles(), "difference, with its 95 % interval"], rows)
+
+
+def _with_sd(metric: Metric, value: float, sd: float) -> str:
+    """'92.3 %', or of several seeds '92.3 % ± 0.2'."""
+    return metric.words(value) + ("" if np.isnan(sd) else f" ± {metric.number(sd)}")
+
+
+def answer(folder: Path) -> str:
+    """What came out, in sentences that need no statistics to be read; of costs, where they were
+    measured.
+    """
+    measured, lines, won = overall(folder), [], []
+    for row in measured.itertuples():
+        metric, better = task_named(row.task).metric, favoured(row)
+        said = metric.sentence.format(
+            single=metric.words(row.single), multi=metric.words(row.multi)
+        )
+        lines.append(f"- **{row.task.capitalize()}:** {said}. {_JUDGED[better]}")
+        won += [better]
+    if (folder / cost.COSTS_FILE).exists():
+        by = cost.load(folder).query(f"model == '{cost.ALL}'").set_index("approach")
+        shares = [
+            100 * by.at[MULTI.name, c] / by.at[SINGLE.name, c]
+            for c in ("parameters", "milliseconds")
+        ]
+        lines.append(
+            f"- **Cost:** one model has {shares[0]:.0f} % of the parameters and takes {shares[1]:.0f} % of the time."
+        )
+    most = "up to " if measured["n"].nunique() > 1 else ""
+    seeds = measured["seeds"].min()
+    trained = f"Trained alike from {seeds} seeds each" if seeds > 1 else "Trained alike"
+    asked = (
+        f"{trained}, on the same faces, and then asked about {most}{measured['n'].max():,} others:"
+    )
+    paragraphs = [asked, "\n".join(lines), f"**{_VERDICTS[MULTI in won, SINGLE in won]}**"]
+    if seeds == 1:
+        paragraphs.append("Each model was trained once: chance in training is not counted.")
+    return "\n\n".join(paragraphs)
+
+
+def editions(folder: Path) -> str:
+    """The first edition's models, trained from random weights, beside those of now."""
+    types = {"task": str, SINGLE.name: float, MULTI.name: float}
+    tables = {
+        "first edition, from random weights": read_table(
+            FIRST_EDITION, types, f"git checkout {FIRST_EDITION.name}"
+        ),
+        "now, from face-recognition weights": overall(folder),
+    }
+    rows = []
+    for name, table in tables.items():
+        by = table.set_index("task")
+        words = [
+            [task_named(task).metric.words(by.at[task, a.name]) for a in APPROACHES]
+            for task in by.index
+        ]
+        rows.append([name, *(" / ".join(pair) for pair in words)])
+    return as_markdown(
+        ["models", *(f"{_heading(t)}, three / one" for t in overall(folder)["task"])], rows
+    )
+
+
+def shares(folder: Path) -> str:
+    """Both approaches where there are fewer images to learn from."""
+    return _studied(
+        folder,
+        {name: f"{share} %" for name, share in studies.SHARES.items()},
+        "share of the images",
+    )
+
+
+def starts(folder: Path) -> str:
+    """Both approaches from random, ImageNet and face-recognition weights."""
+    return _studied(folder, studies.STARTS, "trained from")
+
+
+def weightings(folder: Path) -> str:
+    """The multi-task model with its losses weighed in several ways."""
+    return _studied(folder, studies.WEIGHTINGS, "weights of the losses", MULTI)
+
+
+def _studied(
+    folder: Path, names: dict[str, str], heading: str, only: Approach | None = None
+) -> str:
+    """What some studies measured, three / one, or of one approach: means over seeds, with their
+    standard deviation.
+    """
+    measured = studies.named(studies.load_studies(folder), names, "what")
+    found = studies.over_seeds(measured, "what").set_index(["what", "task", "approach"])
+    tasks, approaches = list(dict.fromkeys(measured["task"])), (only,) if only else APPROACHES
+    rows = []
+    for what in dict.fromkeys(names.values()):
+        part, cells = measured[measured["what"] == what], []
+        for task in tasks:
+            known = [
+                found.loc[key] if (key := (what, task, a.name)) in found.index else None
+                for a in approaches
+            ]
+            metric = task_named(task).metric
+            cells.append(
+                " / ".join(
+                    "-" if row is None else _with_sd(metric, row["mean"], row["sd"])
+                    for row in known
+                )
+            )
+        if len(part):
+            seeds = part["seed"].nunique()
+            rows.append([what, f"{part['images'].max():,}", part["epochs"].max(), seeds, *cells])
+    said = "" if only else ", three / one"
+    return as_markdown(
+        [heading, "images", "epochs", "seeds", *(f"{_heading(task)}{said}" for task in tasks)], rows
+    )
+
+
+def photos(folder: Path) -> str:
+    """Ages, intervals and genders on photos of other sets, three / one."""
+    table = _photos(folder)
+    rows = []
+    for name, part in table[table["change"] == ""].groupby("photos", sort=False):
+        by = part.set_index("approach")
+        cells = [
+            " / ".join(by.at[a.name, column] for a in APPROACHES)
+            for column in ("mae", "bias", "covered", "right")
+        ]
+        rows.append([f"{name}: a face found in {by['found'].iloc[0]} of {by['n'].iloc[0]}", *cells])
+    return as_markdown(
+        [
+            "photos",
+            *(f"{c}, three / one" for c in ("age MAE", "age bias", "coverage", "gender accuracy")),
+        ],
+        rows,
+    )
+
+
+def changed_photos(folder: Path) -> str:
+    """What is the same where these photos are turned or darkened, three / one."""
+    table = _photos(folder)
+    rows = []
+    for (name, change), part in table[table["change"] != ""].groupby(
+        ["photos", "change"], sort=False
+    ):
+        by = part.set_index("approach")
+        cells = [
+            " / ".join(by.at[a.name, column] for a in APPROACHES)
+            for column in ("moves", "gender_same", "race_same")
+        ]
+        rows.append([name, change, f"{by['found'].iloc[0]} of {by['n'].iloc[0]}", *cells])
+    return as_markdown(
+        ["photos", "change", "found", "age moves by", "gender stays", "race stays"], rows
+    )
+
+
+def _photos(folder: Path) -> pd.DataFrame:
+    """The table of `research/photos.py`, with its values in words; '-' where one is not known."""
+    types = {"photos": str, "change": str, "approach": str, "n": int, "found": int}
+    table = read_table(
+        folder / studies.PHOTOS_FILE, types, "python -m research.photos", ["change"]
+    ).fillna({"change": ""})
+    words = {
+        "mae": ("age_mae", "{:.2f} years"), "bias": ("age_bias", "{:+.1f} years"), "covered": ("coverage", "{:.0f} %"),
+        "right": ("gender", "{:.1f} %"), "moves": ("age_moves", "{:.1f} years"),
+        "gender_same": ("gender_stays", "{:.1f} %"), "race_same": ("race_stays", "{:.1f} %"),
+    }  # fmt: skip
+    return table.assign(
+        **{name: [_words(w, v) for v in table[column]] for name, (column, w) in words.items()}
+    )
+
+
+def _words(words: str, value: float) -> str:
+    return "-" if np.isnan(value) else words.format(value)
+
+
+def history(folder: Path) -> str:
+    """What the notebook of 2018 found, and why it does not hold."""
+    by = load_history().set_index(["approach", "task"])
+    rows = []
+    for approach in APPROACHES:
+        part = by.loc[approach.name]
+        words = [task_named(t).metric.words(v) for t, v in part["value"].items()]
+        rates = " / ".join(f"{rate:g}" for rate in part["learning_rate"])
+        rows.append([approach.title.lower(), *words, rates])
+    tasks = by.index.get_level_values("task").unique()
+    return as_markdown(["2018", *map(_heading, tasks), "learning rates"], rows)
+
+
+def load_history() -> pd.DataFrame:
+    """The published figures of the notebook: `approach, task, metric, value, learning_rate,
+    seconds_per_epoch`.
+    """
+    types = {
+        "approach": str,
+        "task": str,
+        "metric": str,
+        "value": float,
+        "learning_rate": float,
+        "seconds_per_epoch": float,
+    }
+    return read_table(HISTORY_FILE, types, f"git checkout {HISTORY_FILE.name}")
+
+
+def groups(folder: Path) -> str:
+    """Both approaches' metrics in each group."""
+    metrics = load_metrics(folder)
+    rows = []
+    for (by, group), part in metrics.groupby(["by", "group"], sort=False):
+        tasks = part.set_index("task")
+        cells = [
+            " / ".join(_with_interval(row, task_named(t).metric, a) for a in APPROACHES)
+            for t, row in tasks.iterrows()
+        ]
+        few = f" (fewer than {FEW})" if tasks["few"].any() else ""
+        rows.append([by.replace("_", " "), group, f"{tasks['n'].iloc[0]:,}{few}", *cells])
+    return as_markdown(
+        [
+            "by",
+            "group",
+            "images",
+            *(f"{_heading(t)}, three / one" for t in metrics["task"].unique()),
+        ],
+        rows,
+    )
+
+
+def _with_interval(row: pd.Series, metric: Metric, approach: Approach) -> str:
+    """'92.3 ± 1.0': the value, and half of its 95 % interval."""
+    half = (row[f"{approach.name}_high"] - row[f"{approach.name}_low"]) / 2
+    return f"{metric.number(row[approach.name])} ± {metric.number(half)}"
+
+
+def worst(folder: Path) -> str:
+    """Per task and approach the worst cell of gender x race."""
+    rows = [
+        [
+            row.task, _approach(row.approach), row.group, f"{row.n:,}", task_named(row.task).metric.words(row.value),
+            f"{row.low:.1f} to {row.high:.1f}", task_named(row.task).metric.words(row.overall),
+        ]
+        for row in worst_groups(load_metrics(folder)).itertuples()
+    ]  # fmt: skip
+    return as_markdown(
+        ["task", "approach", "worst group", "images", "there", "95 % interval", "everybody"], rows
+    )
+
+
+def confidence(folder: Path) -> str:
+    """Calibration of all confidences, overall."""
+    rows = []
+    for row in _trust(folder, "all").itertuples():
+        rows.append(
+            [
+                row.task,
+                _approach(row.approach),
+                f"{row.confidence:.1f} %",
+                f"{row.hits:.1f} %",
+                f"{row.ece:.1f} points",
+            ]
+        )
+    return as_markdown(
+        ["task", "approach", "mean confidence", "came true", "calibration error (ECE)"], rows
+    )
+
+
+def intervals(folder: Path) -> str:
+    """Coverage and width of intervals, for everybody and per age band."""
+    trust = pd.concat([_trust(folder, by) for by in ("all", "age_group")])
+    trust = trust[trust["coverage"].notna()]
+    rows = []
+    for (task, group), part in trust.groupby(["task", "group"], sort=False):
+        by = part.set_index("approach")
+        cells = [
+            f"{by.at[a.name, 'coverage']:.0f} %, {by.at[a.name, 'width']:.1f} {task_named(task).unit}"
+            for a in APPROACHES
+        ]
+        rows.append([task, group, f"{by['n'].iloc[0]:,}", *cells])
+    return as_markdown(
+        [
+            "task",
+            "group",
+            "images",
+            *(f"{a.title.lower()}: coverage, mean width" for a in APPROACHES),
+        ],
+        rows,
+    )
+
+
+def perturbations(folder: Path) -> str:
+    """What is left of the metrics where crops are changed: the change of each model's, three /
+    one.
+    """
+    table = robustness.load_robustness(folder)
+    tasks = list(dict.fromkeys(table["task"]))
+    undisturbed = table[(table["perturbation"] == GRAY.name) & (table["amount"] == GRAY.none)]
+    undisturbed = undisturbed.set_index(["task", "approach"])["value"]
+    cells = [
+        " / ".join(task_named(t).metric.words(undisturbed[t, a.name]) for a in APPROACHES)
+        for t in tasks
+    ]
+    rows = [["none", f"{table['n'].max():,} images", *cells]]
+    for p in PERTURBATIONS:
+        for amount in p.amounts:
+            part = table[(table["perturbation"] == p.name) & (table["amount"] == amount)].set_index(
+                ["task", "approach"]
+            )
+            cells = [
+                " / ".join(f"{part.at[(t, a.name), 'change']:+.1f}" for a in APPROACHES)
+                for t in tasks
+            ]
+            rows.append([p.title, f"{amount:g} {p.unit}", *cells])
+    headings = [f"{_heading(t)}: {robustness.change_unit(task_named(t).metric)}" for t in tasks]
+    return as_markdown(["change of the crop", "by", *headings], rows)
+
+
+def disputed(folder: Path) -> str:
+    """How many labels the models contradict."""
+    types = {"task": str, **dict.fromkeys(["images", SINGLE.name, MULTI.name, "disputed"], int)}
+    counts = read_table(folder / label_noise.COUNTS_FILE, types, _LABELS)
+    rows = [[r.task, f"{r.images:,}", r.single, r.multi, r.disputed] for r in counts.itertuples()]
+    return as_markdown(
+        [
+            "task",
+            "images",
+            *(f"contradicted by {a.title.lower()}" for a in APPROACHES),
+            "by all, in the same way",
+        ],
+        rows,
+    )
+
+
+def copies(folder: Path) -> str:
+    """What the models answer where byte-identical copies carry different labels."""
+    types = {"task": str, "approach": str, "images": int}
+    types |= dict.fromkeys(["hits", "hits_by_chance", "nearest", "mean", "same"], float)
+    sides = read_table(folder / label_noise.SIDES_FILE, types, _LABELS)
+    rows = []
+    for row in sides.itertuples():
+        task = task_named(row.task)
+        near = [f"{getattr(row, name):.1f} %" for name in ("hits", "hits_by_chance")]
+        metrics = [task.metric.words(getattr(row, name)) for name in ("nearest", "mean")]
+        rows.append(
+            [row.task, _approach(row.approach), row.images, *near, *metrics, f"{row.same:.0f} %"]
+        )
+    columns = ["task", "approach", "images", "answers one of the labels", "by chance", "metric, the label that suits best",
+               "metric, mean over labels", "both approaches take the same side"]  # fmt: skip
+    return as_markdown(columns, rows)
+
+
+def near_copies(folder: Path) -> str:
+    """The metrics without those validation images that have a near-copy in training."""
+    types = {"task": str, "n": int, "n_without": int}
+    types |= {name: float for a in APPROACHES for name in (a.name, f"{a.name}_without")}
+    table = read_table(folder / label_noise.NEAR_FILE, types, _LABELS)
+    rows = []
+    for row in table.itertuples():
+        words = task_named(row.task).metric.words
+        pairs = [
+            f"{words(getattr(row, a.name))}, {words(getattr(row, f'{a.name}_without'))}"
+            for a in APPROACHES
+        ]
+        rows.append([row.task, f"{row.n:,}", f"{row.n - row.n_without:,}", *pairs])
+    columns = [
+        "task",
+        "images",
+        "with a near-copy",
+        *(f"{title}: all, without them" for title in _titles()),
+    ]
+    return as_markdown(columns, rows)
+
+
+def costs(folder: Path) -> str:
+    """What both approaches cost, measured in one run."""
+    table = cost.load(folder)
+    return f"{as_markdown(['', *_titles()], cost.in_words(table))}\n\n{cost.note(table)}"
+
+
+SECTIONS: dict[str, Callable[[Path], str]] = {
+    "answer": answer, "history": history, "results": results, "groups": groups, "worst": worst, "editions": editions,
+    "confidence": confidence, "intervals": intervals, "perturbations": perturbations, "disputed": disputed, "copies": copies,
+    "near-copies": near_copies, "costs": costs, "shares": shares, "starts": starts, "weightings": weightings,
+    "photos": photos, "changed-photos": changed_photos,
+    "performance": speed.performance, "page": speed.page, "load": speed.load,
+}  # fmt: skip
+_LABELS = "python -m research.label_noise"
+
+
+def _trust(folder: Path, by: str) -> pd.DataFrame:
+    types = {"by": str, "group": str, "task": str, "approach": str, "n": int, "ece": float}
+    table = read_table(folder / TRUST_FILE, types, "python -m facemtl evaluate")
+    return table[table["by"] == by]
+
+
+def _titles() -> list[str]:
+    return [a.title.lower() for a in APPROACHES]
+
+
+def _approach(name: str) -> str:
+    return next(a.title.lower() for a in APPROACHES if a.name == name)
+
+
+def _heading(name: str) -> str:
+    metric = task_named(name).metric
+    return (
+        f"{name} {metric.title.lower()}" if metric.unit == "%" else f"{name} {metric.name.upper()}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the measured tables into documents.")
+    parser.add_argument("files", nargs="*", type=Path, help="documents; none: all that hold some")
+    parser.add_argument("--results", type=Path, default=ASSETS / "validation")
+    options = parser.parse_args()
+    for file in options.files or DOCUMENTS:
+        file.write_text(fill(file.read_text("utf-8"), options.results), "utf-8")
+        print(f"Wrote the tables of {file.name}")
+
+
+if __name__ == "__main__":
+    main()
