@@ -5,9 +5,9 @@
 >>> table = predictor.predict("assets/faces/31_1_3_composite078.jpg").table
 >>> table[["model", "approach", "task"]].head(3)
     model approach    task
-0     age   single     age
-1  gender   single  gender
-2    race   single    race
+0  gender   single  gender
+1    race   single    race
+2     age   single     age
 
 docs/python.md shows more. Names are imported when they are first used, so that prediction needs
 neither torch nor fastai.

@@ -87,6 +87,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from .evaluation import composites
     from .evaluation.calibration import calibrate
     from .evaluation.compare import compare
+    from .evaluation.findings import save_findings
     from .evaluation.validation import metrics_of, save_evaluation, validate
     from .inference.predictor import Predictor
 
@@ -101,11 +102,14 @@ def evaluate(options: argparse.Namespace) -> None:
     with _bar("Validating", counts.get(options.split, 0)) as bar:
         table = validate(predictor, images, bar.update, options.split)
     if not is_reported:
-        for loaded in predictor.models:
-            said = [f"{name} {value}" for name, value in metrics_of(loaded, table).items()]
-            print(f"{loaded.name:<12}{', '.join(said)}")
+        for task in predictor.tasks:
+            key = f"{task.name}_{task.metric.name}"
+            found = {m.name: metrics_of(m, table) for m in predictor.models if task in m.tasks}
+            said = [f"{name} {task.metric.words(of[key])}" for name, of in found.items()]
+            print(f"{task.name:<8}{task.metric.name:<10} {', '.join(said)}")
         return
     save_evaluation(predictor, table, options.output, options.models)
+    save_findings(options.output)
     composites.save(composites.answers(predictor, ASSETS / "faces"), options.output)
     n_images = table["image"].nunique()
     print(f"Wrote predictions and metrics of {n_images:,} validation images to {options.output}")
@@ -135,10 +139,14 @@ def robustness(options: argparse.Namespace) -> None:
 
 def cost(options: argparse.Namespace) -> None:
     from .evaluation import cost
+    from .evaluation.findings import save_findings
+    from .evaluation.validation import METRICS_FILE
     from .inference.predictor import Predictor
 
     table = cost.costs(Predictor.load(options.models).require_pairs(), options.models)
     cost.save(table, options.output)
+    if (options.output / METRICS_FILE).exists():
+        save_findings(options.output)
     print(table.drop(columns=list(cost.machine())).round(1).to_string(index=False))
 
 

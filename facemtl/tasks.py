@@ -126,14 +126,13 @@ class Classification(Task):
         return self.title
 
     def loss(self, logits: "Tensor", target: "Tensor") -> "Tensor":
-        """Mean cross-entropy of logits (B, n_outputs) against label indices (B,), with smoothed
-        labels.
+        """Logits (B, n_outputs), label indices (B,) -> cross-entropy of each image (B,).
 
         (1 - e) -log p[target] + e mean(-log p), e the label smoothing (Szegedy et al., CVPR 2016).
         """
         log_p = logits.log_softmax(dim=1)
         of_target = log_p.gather(1, target.long()[:, None])[:, 0]
-        return -of_target.lerp(log_p.mean(dim=1), self.label_smoothing).mean()
+        return -of_target.lerp(log_p.mean(dim=1), self.label_smoothing)
 
     def decode(self, probabilities: np.ndarray, margin: float = 0.0) -> dict[str, np.ndarray]:
         """(B, n_outputs) -> the most probable label and its probability, (B,) each; a label has no
@@ -236,16 +235,17 @@ class Regression(Task):
         return np.arange(self.low, self.high + 1, dtype=np.float64)
 
     def loss(self, logits: "Tensor", target: "Tensor") -> "Tensor":
-        """Logits (B, n_outputs) against values (B,); the L1 term is halved, and quadratic up to 2
-        units.
+        """Logits (B, n_outputs), values (B,) -> loss of each image (B,).
+
+        Cross-entropy, plus half of an L1 term that is quadratic up to 2 units.
         """
         values, target = logits.new_tensor(self._values), target.float()[:, None]
         distribution = (-((values - target) ** 2) / (2 * self.sigma**2)).softmax(dim=1)
         log_p = logits.log_softmax(dim=1)
-        cross_entropy = -(distribution * log_p).sum(dim=1).mean()
+        cross_entropy = -(distribution * log_p).sum(dim=1)
         error = ((log_p.exp() * values).sum(dim=1, keepdim=True) - target).abs()
         near = error.clamp(max=2)
-        return cross_entropy + (near**2 / 4 + error - near).mean() / 2
+        return cross_entropy + (near**2 / 4 + error - near)[:, 0] / 2
 
     def decode(self, probabilities: np.ndarray, margin: float = 0.0) -> dict[str, np.ndarray]:
         """(B, n_outputs) -> median, probability of being near it, and the central interval, (B,)
@@ -344,6 +344,7 @@ RACE = Classification(
 AGE = Regression("age", loss_scale=5.4, unit="years", low=0, high=116)
 
 TASKS = (GENDER, RACE, AGE)
+CLASSES = tuple(task for task in TASKS if isinstance(task, Classification))
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ SECTIONS.
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,9 @@ import pandas as pd
 
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation import cost, robustness, studies
-from facemtl.evaluation.compare import FEW, delta_m, favoured, worst_groups
-from facemtl.evaluation.seeds import SEEDS_FILE, compare_seeds, delta_m_of_seeds, load_seeds
-from facemtl.evaluation.validation import TRUST_FILE, load_metrics, load_validation
+from facemtl.evaluation.compare import FEW, worst_groups
+from facemtl.evaluation.findings import findings, load_history, overall, save_findings, sentences
+from facemtl.evaluation.validation import TRUST_FILE, load_metrics
 from facemtl.files import as_markdown, read_table
 from facemtl.inference.perturbations import GRAY, PERTURBATIONS
 from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, Approach
@@ -29,19 +29,7 @@ DOCUMENTS = tuple(
     ROOT / name
     for name in ("README.md", "MODEL_CARD.md", "docs/experiments.md", "docs/performance.md")
 )
-HISTORY_FILE = ASSETS / "history" / "2018.csv"
 FIRST_EDITION = ASSETS / "history" / "first_edition.csv"  # its `metrics.csv`, of all images
-_JUDGED = {
-    MULTI: "One model is better.",
-    SINGLE: "Three are better.",
-    None: "So small a difference could be chance.",
-}
-_VERDICTS = {  # is one model better at anything, are three?
-    (True, False): "So one model in place of three gains a little here, and no loss can be shown.",
-    (False, False): "So one model does here what three do: no difference can be shown.",
-    (False, True): "So one model in place of three loses a little here.",
-    (True, True): "So one model in place of three gains on one question what it loses on another.",
-}
 _DELTA_M = "all: mean relative gain of one model (delta-m)"
 _MARKED = re.compile(r"(<!-- begin: ([\w-]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
@@ -60,79 +48,30 @@ def fill(text: str, folder: Path) -> str:
     return _MARKED.sub(section, text)
 
 
-def overall(folder: Path) -> pd.DataFrame:
-    """Both approaches' metrics over all images, with intervals: of all seeds where several are
-    measured, else of one.
-
-    Columns as `evaluation.compare`, and `seeds`, `single_sd`, `multi_sd`.
-    """
-    if (folder / SEEDS_FILE).exists():
-        return compare_seeds(load_seeds(folder))
-    metrics = load_metrics(folder)
-    return metrics[metrics["by"] == "all"].assign(seeds=1, single_sd=np.nan, multi_sd=np.nan)
-
-
 def results(folder: Path) -> str:
     """Both approaches' metrics over all images, with their paired difference and delta-m."""
-    rows = []
-    for row in overall(folder).itertuples():
-        metric = task_named(row.task).metric
-        interval = f"{metric.number(row.difference_low, sign=True)} to {metric.number(row.difference_high, sign=True)}"
-        values = [
-            _with_sd(metric, getattr(row, a.name), getattr(row, f"{a.name}_sd")) for a in APPROACHES
-        ]
-        rows.append(
-            [
-                f"{row.task}: {metric.title.lower()}",
-                *values,
-                f"{metric.words(row.difference, sign=True)}, {interval}",
-            ]
-        )
-    if (folder / SEEDS_FILE).exists():
-        gain = delta_m_of_seeds(load_seeds(folder))
-        value, low, high = gain["value"], gain["low"], gain["high"]
-    else:
-        value, low, high = delta_m(load_validation(folder))
-    rows.append([_DELTA_M, "", "", f"{value:+.1f} %, {low:+.1f} to {high:+.1f}"])
+    rows, found = [], findings(folder)
+    for row in found["tasks"]:
+        metric = task_named(row["task"]).metric
+        low, high = (metric.number(row[f"difference_{end}"], sign=True) for end in ("low", "high"))
+        values = [_with_sd(metric, row[a.name], row[f"{a.name}_sd"]) for a in APPROACHES]
+        difference = f"{metric.words(row['difference'], sign=True)}, {low} to {high}"
+        rows.append([f"{row['task']}: {metric.title.lower()}", *values, difference])
+    gain = "{value:+.1f} %, {low:+.1f} to {high:+.1f}".format(**found["delta_m"])
+    rows.append([_DELTA_M, "", "", gain])
     return as_markdown(["task", *_titles(), "difference, with its 95 % interval"], rows)
 
 
-def _with_sd(metric: Metric, value: float, sd: float) -> str:
+def _with_sd(metric: Metric, value: float, sd: float | None) -> str:
     """'92.3 %', or of several seeds '92.3 % ± 0.2'."""
-    return metric.words(value) + ("" if np.isnan(sd) else f" ± {metric.number(sd)}")
+    return metric.words(value) + ("" if sd is None or np.isnan(sd) else f" ± {metric.number(sd)}")
 
 
 def answer(folder: Path) -> str:
-    """What came out, in sentences that need no statistics to be read; of costs, where they were
-    measured.
-    """
-    measured, lines, won = overall(folder), [], []
-    for row in measured.itertuples():
-        metric, better = task_named(row.task).metric, favoured(row)
-        said = metric.sentence.format(
-            single=metric.words(row.single), multi=metric.words(row.multi)
-        )
-        lines.append(f"- **{row.task.capitalize()}:** {said}. {_JUDGED[better]}")
-        won += [better]
-    if (folder / cost.COSTS_FILE).exists():
-        by = cost.load(folder).query(f"model == '{cost.ALL}'").set_index("approach")
-        shares = [
-            100 * by.at[MULTI.name, c] / by.at[SINGLE.name, c]
-            for c in ("parameters", "milliseconds")
-        ]
-        lines.append(
-            f"- **Cost:** one model has {shares[0]:.0f} % of the parameters and takes {shares[1]:.0f} % of the time."
-        )
-    most = "up to " if measured["n"].nunique() > 1 else ""
-    seeds = measured["seeds"].min()
-    trained = f"Trained alike from {seeds} seeds each" if seeds > 1 else "Trained alike"
-    asked = (
-        f"{trained}, on the same faces, and then asked about {most}{measured['n'].max():,} others:"
-    )
-    paragraphs = [asked, "\n".join(lines), f"**{_VERDICTS[MULTI in won, SINGLE in won]}**"]
-    if seeds == 1:
-        paragraphs.append("Each model was trained once: chance in training is not counted.")
-    return "\n\n".join(paragraphs)
+    """The findings in sentences."""
+    introduction, said, (verdict, *more) = sentences(findings(folder))
+    lines = [f"- **{subject.capitalize()}:** {sentence}" for subject, sentence in said]
+    return "\n\n".join([introduction, "\n".join(lines), f"**{verdict}**", *more])
 
 
 def editions(folder: Path) -> str:
@@ -278,21 +217,6 @@ def history(folder: Path) -> str:
         rows.append([approach.title.lower(), *words, rates])
     tasks = by.index.get_level_values("task").unique()
     return as_markdown(["2018", *map(_heading, tasks), "learning rates"], rows)
-
-
-def load_history() -> pd.DataFrame:
-    """The published figures of the notebook: `approach, task, metric, value, learning_rate,
-    seconds_per_epoch`.
-    """
-    types = {
-        "approach": str,
-        "task": str,
-        "metric": str,
-        "value": float,
-        "learning_rate": float,
-        "seconds_per_epoch": float,
-    }
-    return read_table(HISTORY_FILE, types, f"git checkout {HISTORY_FILE.name}")
 
 
 def groups(folder: Path) -> str:
@@ -499,11 +423,12 @@ def _heading(name: str) -> str:
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write the measured tables into documents.")
     parser.add_argument("files", nargs="*", type=Path, help="documents; none: all that hold some")
     parser.add_argument("--results", type=Path, default=ASSETS / "validation")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    save_findings(options.results)
     for file in options.files or DOCUMENTS:
         file.write_text(fill(file.read_text("utf-8"), options.results), "utf-8")
         print(f"Wrote the tables of {file.name}")

@@ -52,7 +52,7 @@ def rates(
     config = TrainConfig(
         tasks=(GENDER.name,), backbone=backbone, pretrained=False, size=size, batch_size=batch_size
     )
-    ours = face_learner(config, images, device="cpu")
+    ours = face_learner(images, config, device="cpu")
     return {
         name: batch_size / _seconds_of_batches(learner, n_batches)
         for name, learner in (

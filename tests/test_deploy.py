@@ -140,7 +140,7 @@ def test_installed_models_predict_in_any_folder(installed, tmp_path, predictor):
     where = run(
         installed / "python",
         "-c",
-        "import facemtl.places as p; print(p.__file__, p.ASSETS, p.MODEL_CARD)",
+        "import facemtl.paths as p; print(p.__file__, p.ASSETS, p.MODEL_CARD)",
         cwd=tmp_path,
     )
     assert str(ROOT) not in where and all(Path(path).exists() for path in where.split())

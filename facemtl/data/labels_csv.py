@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import FaceMTLError
 from ..tasks import TASKS, Task
+from .utkface import LABELLED
 
 FILE = "file"  # the column of paths
 NAME = "labels.csv"  # what the CSV is called where its folder is named
@@ -29,7 +30,7 @@ def labelled_tasks(data: Path) -> tuple[Task, ...]:
     like UTKFace's.
     """
     if (file := csv_of(data)) is None:
-        return TASKS
+        return LABELLED
     faces = read_csv(file)
     return tuple(
         task for task in TASKS if not all(math.isnan(labels[task.column]) for _, labels in faces)

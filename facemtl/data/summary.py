@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ..files import read_table, write_table
-from ..tasks import AGE, GENDER, RACE, TASKS
+from ..tasks import AGE, GENDER, RACE
 from .reading import Findings
+from .utkface import LABELLED
 
 COUNTS_FILE, PROBLEMS_FILE = "counts.csv", "problems.csv"
 HEAPED, FEWEST = (
@@ -71,10 +72,10 @@ def problems(files: pd.DataFrame, findings: Findings) -> pd.DataFrame:
         ("copies of another file", findings.copy_files - findings.copy_groups, n_files),
         ("left out: copies with other labels", findings.contradictory_files, n_files),
     ]
-    labels = [task.column for task in TASKS]
+    labels = [task.column for task in LABELLED]
     copies = files[files.duplicated("sha256", keep=False)].groupby("sha256")[labels]
     pairs = [pair for _, group in copies for pair in combinations(group.to_numpy().tolist(), 2)]
-    for i, task in enumerate(TASKS):
+    for i, task in enumerate(LABELLED):
         if task == AGE:
             differ = sum(abs(one[i] - other[i]) >= task.near for one, other in pairs)
             rows.append(

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import FaceMTLError
 from ..tasks import AGE, GENDER, RACE
 
-LABELLED = (AGE, GENDER, RACE)  # what its file names tell
+LABELLED = (GENDER, RACE, AGE)  # what its file names tell
 CHIP_SIZE = 200  # px a side of its images
 # [age]_[gender]_[race]_[timestamp].jpg.chip.jpg; a few published names end otherwise, and so may
 # anybody's own.

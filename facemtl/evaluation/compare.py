@@ -12,7 +12,7 @@ import pandas as pd
 from ..errors import FaceMTLError
 from ..inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from ..tasks import TASKS, Task, task_named
-from .groups import by_group
+from .groups import GROUPINGS, by_group, grouping_name
 
 N_RESAMPLES = 2000
 FEW = 30  # a group of fewer images is marked: its figures are mostly luck
@@ -34,7 +34,7 @@ def metric_tables(table: pd.DataFrame, n_resamples: int = N_RESAMPLES) -> pd.Dat
     return stacked[["by", "group", *(c for c in stacked if c not in ("by", "group"))]]
 
 
-def worst_groups(metrics: pd.DataFrame, by: str = "gender x race") -> pd.DataFrame:
+def worst_groups(metrics: pd.DataFrame, by: str = grouping_name(GROUPINGS[-1])) -> pd.DataFrame:
     """Of `metric_tables`: per task and approach the group with the worst metric, `few` ones apart.
 
     Columns `task, approach, group, n, value, low, high, overall`.

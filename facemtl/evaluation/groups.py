@@ -1,11 +1,11 @@
-"""Groups of faces: age bands, gender and race."""
+"""Groups of faces: by their labels, and by age bands."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import pandas as pd
 
-from ..tasks import AGE, GENDER, RACE
+from ..tasks import AGE, CLASSES, Task
 
 AGE_BANDS = (0, 3, 10, 20, 30, 40, 50, 60, 70, 117)  # each band ends before the next one starts
 
@@ -25,13 +25,25 @@ def age_groups(ages: pd.Series) -> pd.Series:
     return pd.cut(ages, AGE_BANDS, right=False, labels=AGE_GROUPS).astype(str).where(ages.notna())
 
 
+# What images are grouped by: nothing, each classification task, sensitive ones together, and age.
+_TOGETHER = tuple(task for task in CLASSES if task.sensitive)
+GROUPINGS = ((), *((task,) for task in CLASSES), *((_TOGETHER,) if len(_TOGETHER) > 1 else ()))
+
+
+def grouping_name(tasks: Sequence[Task]) -> str:
+    """'all', 'gender', or 'gender x race'."""
+    return " x ".join(task.name for task in tasks) or "all"
+
+
 def by_group(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """(by, group, its rows): everybody, then by gender, race, both, and age group."""
-    yield "all", "all", table
-    for tasks in ((GENDER,), (RACE,), (GENDER, RACE)):
+    """(by, group, its rows): everybody, then the groups of each of GROUPINGS, then age groups."""
+    for tasks in GROUPINGS:
+        if not tasks:
+            yield "all", "all", table
+            continue
         for values, rows in table.groupby([task.name for task in tasks]):
             words = [task.words(value) for task, value in zip(tasks, values, strict=True)]
-            yield " x ".join(task.name for task in tasks), ", ".join(words), rows
+            yield grouping_name(tasks), ", ".join(words), rows
     for group in AGE_GROUPS:
         if len(rows := table[table["age_group"] == group]):
             yield "age_group", group, rows

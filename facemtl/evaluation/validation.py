@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..data.images import load_image
@@ -13,7 +14,7 @@ from ..errors import FaceMTLError
 from ..files import read_table, write_table
 from ..inference.predictor import MULTI, SINGLE, LoadedModel, Predictor
 from ..models.model_file import SUFFIX, rewrite_info
-from ..tasks import AGE, GENDER, RACE, TASKS
+from ..tasks import AGE, CLASSES, TASKS
 from .calibration import trust
 from .compare import metric_tables
 from .groups import age_groups
@@ -21,9 +22,8 @@ from .groups import age_groups
 PREDICTIONS_FILE, METRICS_FILE, TRUST_FILE = "predictions.csv.gz", "metrics.csv", "trust.csv"
 _TYPES = {
     "image": str, "model": str, "approach": str, "task": str, "age_group": str,
-    "prediction": float, "confidence": float, "target": float, "gender": float, "race": float,
+    "prediction": float, "confidence": float, "target": float,
 }  # fmt: skip
-_GROUPS = ("gender", "race", "age_group")  # of an image without that label there is none
 
 
 def validate(
@@ -32,8 +32,7 @@ def validate(
     progress: Callable[[int], None] = lambda n: None,
     split: str = VALIDATION,
 ) -> pd.DataFrame:
-    """The predictions table of the validation split, or of another, with `target, gender, race,
-    age_group`.
+    """The predictions table of a split, with the labels: see `with_targets`.
 
     Images are named by the first 16 digits of their hash: nothing tells which file they are.
     """
@@ -52,9 +51,10 @@ def validate(
 
 
 def with_targets(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """Add `target, gender, race, age_group` from `labels`: one row per `image`, a column per task.
+    """Add labels to predictions: `target`, one column per classification task, and `age_group`.
 
-    Predictions of what an image has no label of are left out; a group that is not known is NaN.
+    `labels` has one row per `image` and one column per task. Predictions without a label are left
+    out. An unknown group is NaN.
     """
     labels = labels.set_index("image")
     table = table.copy()
@@ -62,7 +62,7 @@ def with_targets(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
         rows = table["task"] == task.name
         table.loc[rows, "target"] = table.loc[rows, "image"].map(labels[task.column]).astype(float)
     table = table[table["target"].notna()].reset_index(drop=True)
-    for task in (GENDER, RACE):
+    for task in CLASSES:
         table[task.name] = table["image"].map(labels[task.column]).astype(float)
     table["age_group"] = age_groups(table["image"].map(labels[AGE.column]))
     return table
@@ -106,9 +106,11 @@ def metrics_of(loaded: LoadedModel, table: pd.DataFrame) -> dict[str, float]:
 
 def load_validation(folder: Path) -> pd.DataFrame:
     """The predictions table that `save_validation` wrote."""
-    return read_table(
-        folder / PREDICTIONS_FILE, _TYPES, "python -m facemtl evaluate", _GROUPS
-    ).assign(face=0)
+    command = "python -m facemtl evaluate"
+    table = read_table(folder / PREDICTIONS_FILE, _TYPES, command, gaps=["age_group"])
+    for task in CLASSES:  # one that was declared later has no labels yet
+        table[task.name] = table[task.name].astype(float) if task.name in table else np.nan
+    return table.assign(face=0)
 
 
 def load_metrics(folder: Path) -> pd.DataFrame:

@@ -20,7 +20,8 @@ import pandas as pd
 from PIL import Image
 
 from ..errors import FaceMTLError
-from ..faces import ImageLike
+from ..faces import Face, ImageLike, as_image, whole
+from ..faces import detect as detect_faces
 from ..models.model_file import INPUT, SUFFIX, ModelInfo
 from ..paths import ASSETS
 from ..tasks import TASKS, Task, task_named

@@ -25,7 +25,7 @@ class PrepareBatches(Callback):
     All that is random in an epoch follows from the seed and the number of the epoch.
     """
 
-    order = 5
+    order = -5  # before fastai's MixUp, which takes images of floats
 
     def __init__(self, config: TrainConfig):
         self.config, self.epochs_before = config, 0  # of earlier phases

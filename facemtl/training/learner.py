@@ -23,7 +23,7 @@ from .augment import augment
 from .callbacks import Autocast, FreeLossWeights, PrepareBatches, RunningMean, TaskMetric
 from .config import Augmentation, TrainConfig
 from .loader import FaceLoader
-from .losses import joint_loss
+from .losses import JointLoss
 
 # images are kept by so much larger than they are seen: rotation and shift draw pixels from beyond
 # the edges
@@ -32,45 +32,38 @@ MEASURED_ON = 1280  # training images that inserted normalisations are calibrate
 
 
 def face_learner(
-    config: TrainConfig,
-    images: pd.DataFrame,
+    data: pd.DataFrame | DataLoaders,
+    config: TrainConfig | None = None,
     *,
     cache: Path | None = None,
     device: str = "auto",
     is_new: bool = True,
 ) -> Learner:
-    """A Learner with two groups of parameters, backbone and heads, that looks at calibration images
-    after each epoch.
+    """A fastai Learner with two parameter groups, backbone and heads, and a metric for each task.
 
-    `images` is the table of `data.read_images`; `cache` a folder for decoded images. A Learner that
-    is not `is_new` is to be given the weights of an interrupted training.
+    `data` is the table of `read_images`: its training images are learned from, augmented by the
+    recipe, and its calibration images are looked at after each epoch. `cache` is a folder for decoded
+    images. Or `data` are DataLoaders of your own, with images (B, 3, H, W) in [0, 1] and one target
+    (B,) per task, in the order of the tasks; they decide on size, augmentation and device.
+
+    A Learner that is not `is_new` will be given the weights of an interrupted training.
     """
+    config = config or TrainConfig()
     tasks = tuple(_as_trained(task_named(name), config) for name in config.tasks)
-    _check_labels(images, tasks)
-    where = _device(device)
     torch.manual_seed(config.seed)
-    start = load_weights(Path(config.start)) if config.start and is_new else None
-    model = FaceModel(
-        tasks,
-        config.backbone,
-        pretrained=config.pretrained and is_new and not start,
-        dropout=config.dropout,
-    )
-    if start:
-        model.start_from(start)
-    _check_size(model, config)
-    train_rows, calibration_rows = _rows(images, tasks, config)
-    decoded = torch.from_numpy(decode_images(images["file"], round(config.size * STORED), cache))
-    if model.insert_norms() and is_new:
-        model.calibrate_norms(_some(decoded, train_rows, config))
+    if isinstance(data, DataLoaders):
+        model, loaders, prepare = _new_model(tasks, config, is_new), data, []
+        if model.insert_norms() and is_new:
+            model.calibrate_norms(torch.Tensor(loaders.one_batch()[0].cpu()))
+    else:
+        _check_labels(data, tasks)
+        where = _device(device)
+        model = _new_model(tasks, config, is_new)
+        loaders = _loaders(data, tasks, config, model, cache, where, is_new)
+        prepare = [PrepareBatches(config), RunningMean(config.ema)]
+    where = torch.device(loaders.device)
     model.to(device=where, memory_format=torch.channels_last)
-    targets = [torch.tensor(images[task.column].to_numpy(np.float32)) for task in tasks]
-    loaders = DataLoaders(
-        FaceLoader(decoded, targets, train_rows, config.batch_size, seed=config.seed),
-        FaceLoader(decoded, targets, calibration_rows, config.batch_size),
-        device=where,
-    )
-    loss = joint_loss(config.weighting, tasks).to(where)
+    loss = JointLoss(tasks, config.weighting).to(where)
 
     def splitter(model: nn.Module) -> list[list[nn.Parameter]]:
         return [list(model.backbone.parameters()), [*model.heads.parameters(), *loss.parameters()]]
@@ -82,15 +75,47 @@ def face_learner(
         opt_func=Adam,  # fastai's is AdamW: weight decay is decoupled
         splitter=splitter,
         metrics=[TaskMetric(task, i) for i, task in enumerate(tasks)],
+        lr=config.head_lr,
         wd=config.weight_decay,
-        # a frozen backbone is frozen whole: its gradients would take most of the time
-        train_bn=False,
+        train_bn=False,  # a frozen backbone is frozen whole: its gradients would take most of the time
         cbs=[
-            PrepareBatches(config), Autocast(where, precision(where) == "bfloat16"), FreeLossWeights(),
-            GradientClip(config.grad_clip), RunningMean(config.ema),
+            *prepare, Autocast(where, precision(where) == "bfloat16"), FreeLossWeights(),
+            GradientClip(config.grad_clip),
         ],
         path=".",
     )  # fmt: skip
+
+
+def _new_model(tasks: tuple[Task, ...], config: TrainConfig, is_new: bool) -> FaceModel:
+    start = load_weights(Path(config.start)) if config.start and is_new else None
+    is_pretrained = config.pretrained and is_new and not start
+    model = FaceModel(tasks, config.backbone, pretrained=is_pretrained, dropout=config.dropout)
+    if start:
+        model.start_from(start)
+    return model
+
+
+def _loaders(
+    images: pd.DataFrame,
+    tasks: tuple[Task, ...],
+    config: TrainConfig,
+    model: FaceModel,
+    cache: Path | None,
+    device: torch.device,
+    is_new: bool,
+) -> DataLoaders:
+    """The loaders of training and calibration images; calibrates the model's inserted norms."""
+    _check_size(model, config)
+    train_rows, calibration_rows = _rows(images, tasks, config)
+    decoded = torch.from_numpy(decode_images(images["file"], round(config.size * STORED), cache))
+    if model.insert_norms() and is_new:
+        model.calibrate_norms(_some(decoded, train_rows, config))
+    targets = [torch.tensor(images[task.column].to_numpy(np.float32)) for task in tasks]
+    return DataLoaders(
+        FaceLoader(decoded, targets, train_rows, config.batch_size, seed=config.seed),
+        FaceLoader(decoded, targets, calibration_rows, config.batch_size),
+        device=device,
+    )
 
 
 def _as_trained(task: Task, config: TrainConfig) -> Task:

@@ -1,6 +1,4 @@
-"""Batches that are slices of one array of decoded images: nothing is read or decoded while a model
-trains.
-"""
+"""Batches that are slices of one array of decoded images: nothing is read or decoded in training."""
 
 from collections.abc import Iterator
 
@@ -11,8 +9,7 @@ from torch import Tensor
 
 
 class FaceLoader(DataLoader):
-    """Batches sliced from one array of decoded images (N, S, S, 3), shuffled anew each epoch if
-    there is a seed.
+    """A fastai DataLoader over decoded images (N, S, S, 3), shuffled anew each epoch if it has a seed.
 
     A batch is the images (B, 3, S, S) in uint8, and one target (B,) for each task.
     """
@@ -25,28 +22,20 @@ class FaceLoader(DataLoader):
         batch_size: int,
         seed: int | None = None,
     ):
-        self.images, self.targets, self.indices, self.seed, self.epoch = (
-            images,
-            targets,
-            indices,
-            seed,
-            0,
-        )
-        self.n_inp = 1
+        self.images, self.targets, self.indices = images, targets, indices
+        self.seed, self.epoch, self.n_inp = seed, 0, 1
+        is_shuffled = seed is not None
         super().__init__(
-            indices,
-            bs=batch_size,
-            shuffle=seed is not None,
-            drop_last=seed is not None,
-            num_workers=0,
+            indices, bs=batch_size, shuffle=is_shuffled, drop_last=is_shuffled, num_workers=0
         )
 
     def shuffle_fn(self, positions: list[int]) -> list[int]:
         return np.random.default_rng((self.seed, self.epoch)).permutation(positions).tolist()
 
     def create_batches(self, positions: Iterator[int]) -> Iterator[tuple[Tensor, ...]]:
-        positions = list(positions)
-        for start in range(0, len(self) * self.bs, self.bs):
-            rows = torch.from_numpy(self.indices[positions[start : start + self.bs]])
+        positions = list(positions)  # all of them, or one process's part
+        n = len(positions) // self.bs * self.bs if self.drop_last else len(positions)
+        for start in range(0, n, self.bs):
+            rows = torch.from_numpy(self.indices[positions[start : min(start + self.bs, n)]])
             batch = self.images[rows].permute(0, 3, 1, 2)  # (B, 3, S, S), channels last in memory
             yield batch, *(values[rows] for values in self.targets)

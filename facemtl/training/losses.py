@@ -1,87 +1,65 @@
-"""Several task losses -> the one that is minimised: three ways to weigh them.
-
-With one task, the first two are that task's loss, scaled: single- and multi-task training share
-these classes.
-"""
+"""JointLoss: the losses of several tasks become one."""
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import FaceMTLError
 from ..tasks import Task
+from .config import WEIGHTINGS
 
 
 class JointLoss(nn.Module):
-    """What the ways have in common."""
+    """The mean over tasks of their losses, weighted in one of three ways.
 
-    def __init__(self, tasks: tuple[Task, ...]):
+    - "fixed": each loss L_t is divided by `Task.loss_scale`, about what a single-task model reaches.
+      So each task starts with the same say, whatever the unit of its loss.
+    - "equal": the plain mean. The task with the largest loss has the largest say.
+    - "uncertainty": the mean of exp(-s_t) L_t + s_t / 2, where the log variances s_t are learned
+      (Kendall, Gal and Cipolla, CVPR 2018, in the form for cross-entropies). The best s_t is
+      log(2 L_t), so each task comes to have the same say.
+
+    It is a loss function for any fastai Learner whose batches have one target per task.
+    """
+
+    y_int = True  # tells fastai's MixUp to mix the losses of two targets, not the targets
+
+    def __init__(self, tasks: tuple[Task, ...], weighting: str = "fixed", reduction: str = "mean"):
         super().__init__()
-        self.tasks = tasks
+        if weighting not in WEIGHTINGS:
+            raise FaceMTLError(
+                f"weighting must be one of {', '.join(WEIGHTINGS)}; found {weighting!r}."
+            )
+        self.tasks, self.weighting, self.reduction = tuple(tasks), weighting, reduction
+        if weighting == "uncertainty":
+            self.log_variances = nn.Parameter(torch.zeros(len(self.tasks)))
 
     def forward(self, outputs: dict[str, Tensor], *targets: Tensor) -> Tensor:
-        """{task: logits (B, n_outputs)}, one target (B,) per task in the order of the tasks ->
-        scalar.
+        """{task: logits (B, n_outputs)}, one target (B,) per task -> scalar.
 
-        A target of NaN is a missing label: a task's loss is the mean over the images that have its
-        label, and 0 without any.
+        A target of NaN is a missing label. A task's loss is the mean over the images that have its
+        label, and 0 without any. With `reduction` "none" the result is (B,): the loss of each image.
         """
-        losses = [
-            _over_labelled(task, outputs[task.name], y)
-            for task, y in zip(self.tasks, targets, strict=True)
-        ]
-        return self.join(torch.stack(losses))
+        reduce = _of_images if self.reduction == "none" else _mean
+        pairs = zip(self.tasks, targets, strict=True)
+        losses = [reduce(task, outputs[task.name], target) for task, target in pairs]
+        return self._weighted(torch.stack(losses, dim=-1)).mean(dim=-1)
 
-    def join(self, losses: Tensor) -> Tensor:
-        """(n_tasks,) -> scalar."""
-        raise NotImplementedError
+    def _weighted(self, losses: Tensor) -> Tensor:
+        """Losses (..., n_tasks) -> the same, weighted."""
+        if self.weighting == "fixed":
+            return losses / losses.new_tensor([task.loss_scale for task in self.tasks])
+        if self.weighting == "equal":
+            return losses
+        s = self.log_variances
+        return torch.exp(-s) * losses + s / 2 * (losses > 0)  # without a label: 0
 
 
-def _over_labelled(task: Task, outputs: Tensor, target: Tensor) -> Tensor:
+def _mean(task: Task, outputs: Tensor, target: Tensor) -> Tensor:
     known = ~target.isnan()
-    outputs, target = outputs[known], target[known]
-    return (
-        task.loss(outputs, target) if len(target) else outputs.sum()
-    )  # of nothing: 0, with gradients of 0
+    losses = task.loss(outputs[known], target[known])
+    return losses.mean() if len(losses) else outputs.sum() * 0  # 0, with gradients of 0
 
 
-class FixedScales(JointLoss):
-    """The mean over tasks of each loss divided by what its single-task model reaches.
-
-    So each task starts with the same say, whatever the units of its loss.
-    """
-
-    def join(self, losses: Tensor) -> Tensor:
-        return (losses / losses.new_tensor([task.loss_scale for task in self.tasks])).mean()
-
-
-class EqualWeights(JointLoss):
-    """The plain mean: the task with the largest loss has the largest say."""
-
-    def join(self, losses: Tensor) -> Tensor:
-        return losses.mean()
-
-
-class Uncertainty(JointLoss):
-    """Learned weights: the mean of exp(-s_t) L_t + s_t / 2, where s_t is the log variance of task
-    t.
-
-    Kendall, Gal and Cipolla (CVPR 2018), in its form for cross-entropies, which is the larger part
-    of each of our losses. The best s_t for a loss of L is log(2 L): weights follow the losses, so
-    each task comes to have the same say. A batch without a label of a task says nothing of its s_t.
-    """
-
-    def __init__(self, tasks: tuple[Task, ...]):
-        super().__init__(tasks)
-        self.log_variances = nn.Parameter(torch.zeros(len(tasks)))
-
-    def join(self, losses: Tensor) -> Tensor:
-        return (
-            torch.exp(-self.log_variances) * losses + self.log_variances / 2 * (losses > 0)
-        ).mean()
-
-
-_CLASSES = {"fixed": FixedScales, "equal": EqualWeights, "uncertainty": Uncertainty}
-
-
-def joint_loss(weighting: str, tasks: tuple[Task, ...]) -> JointLoss:
-    """The loss of one of `config.WEIGHTINGS`."""
-    return _CLASSES[weighting](tasks)
+def _of_images(task: Task, outputs: Tensor, target: Tensor) -> Tensor:
+    known = ~target.isnan()
+    return task.loss(outputs, target.nan_to_num(0.0)).where(known, 0.0)

@@ -40,7 +40,7 @@ def train(
         raise FaceMTLError(
             f"{progress_file} is of an interrupted training. Go on with --resume, or delete it to start anew."
         )
-    learner = face_learner(config, images, cache=cache, device=device, is_new=not resume)
+    learner = face_learner(images, config, cache=cache, device=device, is_new=not resume)
     where = learner.dls.device
     keeper = KeepProgress(config, progress_file, output / f"{config.name}.history.csv")
     done = keeper.restore(learner) if resume else 0
@@ -101,7 +101,7 @@ def find_learning_rate(
     """fastai's learning-rate finder (Smith, 2017): the 'valley' of the loss over growing rates of
     backbone and heads.
     """
-    learner = face_learner(config, images, cache=cache, device=device)
+    learner = face_learner(images, config, cache=cache, device=device)
     with (
         tempfile.TemporaryDirectory() as folder
     ):  # the finder keeps the weights on disk while it spoils them

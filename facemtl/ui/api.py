@@ -4,7 +4,8 @@ MCP may ask for.
 The same functions give the same answers as the page.
 """
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal
@@ -14,13 +15,14 @@ import numpy as np
 import pandas as pd
 
 from ..errors import FaceMTLError
+from ..evaluation.groups import GROUPINGS, grouping_name
 from ..faces import as_record, detect, open_image
 from ..inference.predictor import Predictor, in_words
-from ..tasks import AGE, GENDER, RACE, Classification
+from ..tasks import AGE, CLASSES, Classification
+from . import events
 from .answers import Answers
 from .components import cards
 from .faces import ANY, MAX_SEED, ORDERS, FaceFilter, FacePool, ready
-from .tabs import compare
 
 MOST_FACES = 24  # in one answer
 
@@ -29,13 +31,12 @@ MOST_FACES = 24  # in one answer
 # Set on the class, because Gradio makes new instances while it runs, and a subclass makes it write
 # stub files here.
 gr.Image.preprocess = lambda self, payload: (
-    compare.uploaded(payload.path) if payload and payload.path else None
+    events.uploaded(payload.path) if payload and payload.path else None
 )
 
 # Types and docstrings of what may be called are what a client is told.
-Gender, Race = (Literal[("any", *task.labels)] for task in (GENDER, RACE))
 Order = Literal[tuple(ORDERS)]
-By = Literal["all", "gender", "race", "age_group", "gender x race"]
+By = Literal[(*(grouping_name(tasks) for tasks in GROUPINGS), "age_group")]
 
 
 def predict(predictor: Predictor, photo: str | Path | None) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def metrics_of(metrics: pd.DataFrame | None, by: str) -> list[dict[str, Any]]:
 
 def build(answers: Answers, metrics: pd.DataFrame | None, pool: "Future[FacePool]") -> None:
     """The endpoints `/predict`, `/sample` and `/metrics`; nothing that is seen."""
-    public = {**compare.MODEL_WORK, "api_visibility": "public"}
+    public = {**events.MODEL_WORK, "api_visibility": "public"}
 
     def ask_predict(photo: str) -> dict[str, Any]:
         """Find the faces in a photo; say how each is perceived: gender, race and age, by three
@@ -121,29 +122,24 @@ def build(answers: Answers, metrics: pd.DataFrame | None, pool: "Future[FacePool
         seed: int = 1,
         age_from: int = AGE.low,
         age_to: int = AGE.high,
-        gender: Gender = "any",
-        race: Race = "any",
-        order: Order = "chance",
+        *labels_and_order: str,
     ) -> dict[str, Any]:
-        """Draw labelled faces (validation images of UTKFace where it is installed, else composites)
-        with all answers.
+        """Draw labelled faces that no model was trained on, with the answers of all models.
 
         Parameters:
-            n: how many faces, 1 to 24 seed: which ones, 0 to 999999: the same seed draws the same
-            faces age_from: the lowest labelled age, in years age_to: the highest labelled age, in
-            years gender: only faces with this label race: only faces with this label order: by
-            chance, the largest age errors first, or those first of which the two approaches say the
-            most different
+            n: how many faces, 1 to 24
+            seed: which ones, 0 to 999999: the same seed draws the same faces
+            age_from: the lowest labelled age, in years
+            age_to: the highest labelled age, in years
+            order: by chance, largest age errors first, or largest differences of both approaches first
         """
-        wish = FaceFilter(
-            seed,
-            low=age_from,
-            high=age_to,
-            gender=_index(GENDER, gender),
-            race=_index(RACE, race),
-            order=order,
-        )
+        *labels, order = labels_and_order
+        chosen = {t.name: _index(t, label) for t, label in zip(CLASSES, labels, strict=True)}
+        wish = FaceFilter(seed, low=age_from, high=age_to, order=order, **chosen)
         return sample(answers, ready(pool), n, wish)
+
+    labels = [(t.name, Literal[("any", *t.labels)], "any") for t in CLASSES]
+    _name_parameters(ask_sample, [*labels, ("order", Order, "chance")])
 
     def ask_metrics(by: By = "all") -> list[dict[str, Any]]:
         """Accuracy and mean absolute error of three single-task models and of one multi-task model,
@@ -159,10 +155,23 @@ def build(answers: Answers, metrics: pd.DataFrame | None, pool: "Future[FacePool
         gr.JSON(label="Faces", visible=False),
     )
     gr.Button(visible=False).click(
-        compare.handle_errors(ask_predict), photo, faces, api_name="predict", **public
+        events.handle_errors(ask_predict), photo, faces, api_name="predict", **public
     )
-    gr.api(compare.handle_errors(ask_sample), api_name="sample", **public)
-    gr.api(compare.handle_errors(ask_metrics), api_name="metrics", api_visibility="public")
+    gr.api(events.handle_errors(ask_sample), api_name="sample", **public)
+    gr.api(events.handle_errors(ask_metrics), api_name="metrics", api_visibility="public")
+
+
+def _name_parameters(function: Callable, more: Sequence[tuple[str, object, str]]) -> None:
+    """Tell clients the (name, type, default) of what `function` takes as its last arguments."""
+    signature = inspect.signature(function)
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    named = [p for p in signature.parameters.values() if p.kind is kind]
+    added = [inspect.Parameter(n, kind, default=d, annotation=type_) for n, type_, d in more]
+    function.__signature__ = signature.replace(parameters=[*named, *added])
+    function.__annotations__ |= {name: type_ for name, type_, _ in more}
+    undocumented = [name for name, *_ in more if f"{name}:" not in function.__doc__]
+    lines = [f"            {name}: only faces with this label" for name in undocumented]
+    function.__doc__ = "\n".join([function.__doc__.rstrip(), *lines])
 
 
 def _index(task: Classification, label: object) -> int:

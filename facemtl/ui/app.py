@@ -1,6 +1,9 @@
 """The Gradio app: build_app() and the options to launch it with. One file per tab."""
 
-from . import no_stubs  # noqa: F401
+from . import (
+    events,
+    no_stubs,  # noqa: F401
+)
 
 # isort: split
 
@@ -125,7 +128,7 @@ def build_app(
         api.build(answers, metrics, pool)
         unseen = gr.Plot(plots.blank(), visible=False)
         quiet, faces_quiet = (
-            {**work, "show_progress": "hidden"} for work in (compare.MODEL_WORK, compare.SHOW_FACES)
+            {**work, "show_progress": "hidden"} for work in (events.MODEL_WORK, events.SHOW_FACES)
         )
 
         @cache
@@ -173,18 +176,18 @@ def build_app(
             None, kept, hide, js="(hidden) => Boolean(hidden)"
         )  # at once: what a visitor clicks meanwhile must hold
         demo.load(None, None, tabs, js=_TAB_OF_LINK)
-        greeted = demo.load(compare.handle_errors(on_load), kept, shared["outputs"], **quiet)
+        greeted = demo.load(events.handle_errors(on_load), kept, shared["outputs"], **quiet)
         # An unseen figure, once there is an answer: the browser has what draws figures at hand when
         # a tab needs it.
         greeted.then(None, None, unseen, js="() => ({__type__: 'update', visible: 'hidden'})")
         hide.input(
-            compare.handle_errors(on_hide),
+            events.handle_errors(on_hide),
             [hide, shared["state"]],
             [kept, *shared["outputs"]],
             **quiet,
         )
         hide.input(
-            compare.handle_errors(on_hide_grid),
+            events.handle_errors(on_hide_grid),
             [hide, drawn["drawn"]],
             drawn["outputs"],
             **faces_quiet,
@@ -200,7 +203,7 @@ def build_app(
             (guess_tab, on_first_game, [game["game"]], game["outputs"]),
         ):
             seen = tab.select(on_wait, None, None, **waiting)
-            seen.then(compare.handle_errors(handler), inputs, outputs, **faces_quiet)
+            seen.then(events.handle_errors(handler), inputs, outputs, **faces_quiet)
     return demo
 
 

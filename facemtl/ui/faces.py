@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -18,7 +18,7 @@ from ..data.reading import VALIDATION, read_images
 from ..errors import FaceMTLError
 from ..faces import Face, open_image, whole
 from ..inference.predictor import MULTI, SINGLE
-from ..tasks import AGE, TASKS, Classification, Task
+from ..tasks import AGE, CLASSES, TASKS, Task
 from .answers import Answers
 
 MAX_SEED = 999_999
@@ -29,19 +29,21 @@ AGREEMENTS = {
     "differ": "they disagree",
 }
 ORDERS = {"chance": "by chance", "hardest": "largest age errors", "apart": "ages furthest apart"}
-CLASSES = tuple(task for task in TASKS if isinstance(task, Classification))
+
+
+_Labels = make_dataclass(  # of each classification task, the index of a label, or ANY
+    "_Labels", [(task.name, int, field(default=ANY, kw_only=True)) for task in CLASSES], frozen=True
+)
 
 
 @dataclass(frozen=True)
-class FaceFilter:
+class FaceFilter(_Labels):
     """Which faces a visitor wants to see, in which order, and which sheet of them."""
 
     seed: int
     sheet: int = 0  # not "page", which Gradio takes for one of its own
     low: int = AGE.low  # years, of the label; both ends count
     high: int = AGE.high
-    gender: int = ANY  # a label's index
-    race: int = ANY
     agreement: str = "any"
     order: str = "chance"
 

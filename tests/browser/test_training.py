@@ -4,8 +4,8 @@ from playwright.sync_api import Page, expect
 
 from facemtl import cli
 from facemtl.evaluation import cost
+from facemtl.evaluation.findings import overall
 from facemtl.tasks import TASKS, task_named
-from research.report import overall
 from tests import support
 
 MEASURED = support.ROOT / "assets" / "validation"

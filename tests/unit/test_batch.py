@@ -6,8 +6,11 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from facemtl import cli
@@ -19,7 +22,7 @@ from facemtl.ui import api
 from tests import support
 from tests.odd_files import FACE, NO_FACE, ODD_FILES
 
-N_IMAGES = 21  # six batches, the last of one image
+N_IMAGES = 21  # six rounds, the last of one image
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +65,8 @@ def single(predict, tmp_path_factory):
     return target
 
 
-def journal_of(target, shard="1-of-1"):
-    return target.with_name(f"out.{shard}.jsonl")
+def journal_of(target):
+    return target.with_name(f".{target.name}.journal")
 
 
 # ------------------------------------------------------------------------------------------ images
@@ -98,23 +101,6 @@ def test_any_file_is_answered_or_refused_in_a_sentence_and_none_stops_the_others
         else:
             refusal = "no face found" if file.outcome == NO_FACE else file.outcome
             assert re.search(refusal, record["error"]) and "\n" not in record["error"], record
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 8, 40])
-@pytest.mark.parametrize("n", [0, 1, 4, 5, 21, 64])
-def test_each_image_is_in_one_shard_and_shares_its_batch_with_the_same_images(n, count):
-    names = [str(i) for i in range(n)]
-    shards = [batch.Shard(number, count) for number in range(1, count + 1)]
-    dealt = {}
-    for shard in shards:
-        assert not dealt.keys() & shard.batches(names).keys()
-        assert shard.n_images(n) == sum(len(images) for images in shard.batches(names).values())
-        dealt |= shard.batches(names)
-    assert dealt == batch.Shard().batches(names)
-    assert [name for number in sorted(dealt) for name in dealt[number]] == names
-
-
-# ----------------------------------------------------------------------------------------- answers
 
 
 def test_json_holds_the_same_numbers_as_csv_with_all_their_digits_and_the_errors(
@@ -198,11 +184,11 @@ def test_an_image_that_breaks_what_reads_it_is_an_error_of_its_own(
 
 
 def kill_midway(folder, models, target) -> bytes:
-    """Run and kill `predict` when two of its batches are done; what its journal holds then."""
+    """Run and kill `predict` when two of its rounds are done; what its journal holds then."""
     journal = journal_of(target)
     arguments = (folder, "--no-detect", "--models", models, "--csv", target)
     process = support.facemtl("predict", *arguments, cwd=target.parent, OMP_NUM_THREADS="1")
-    support.kill_once(process, lambda: journal.is_file() and journal.read_bytes().count(b"\n") > 2)
+    support.kill_once(process, lambda: journal.is_file() and journal.read_bytes().count(b"\n") > 8)
     assert not target.exists()
     return journal.read_bytes()
 
@@ -219,7 +205,7 @@ def count_predicted(monkeypatch) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "rest", [b"", b'{"batch": 3, "images": [{"ima'], ids=["between lines", "within a line"]
+    "rest", [b"", b'{"image": "deep/1'], ids=["between lines", "within a line"]
 )
 def test_a_killed_run_goes_on_where_it_stopped(
     folder, models, predict, single, tmp_path, monkeypatch, rest
@@ -227,11 +213,11 @@ def test_a_killed_run_goes_on_where_it_stopped(
     target = tmp_path / "out.csv"
     kept = kill_midway(folder, models, target)
     n_done = kept.count(b"\n") - 1
-    assert 2 <= n_done < 6
+    assert 8 <= n_done < N_IMAGES and n_done % batch.ROUND == 0
     journal_of(target).write_bytes(kept[: kept.rindex(b"\n") + 1] + rest)
     asked = count_predicted(monkeypatch)
     assert predict("--csv", target, "--json", target.with_suffix(".json")) == 0
-    assert len(asked) == 6 - n_done
+    assert len(asked) == 6 - n_done / batch.ROUND
     assert target.read_bytes() == single.read_bytes()
     assert target.with_suffix(".json").read_bytes() == single.with_suffix(".json").read_bytes()
     assert not journal_of(target).exists()
@@ -266,62 +252,59 @@ def test_another_run_is_not_continued(folder, models, predict, tmp_path, capsys)
     assert journal_of(target).read_bytes() == kept and not target.exists()
 
 
-def test_joined_shards_are_the_single_run(predict, single, tmp_path, capsys, monkeypatch):
+def test_two_processes_of_accelerate_write_what_one_writes(folder, models, single, tmp_path):
     target = tmp_path / "out.csv"
-    join = ["join", "--csv", str(target), "--json", str(target.with_suffix(".json"))]
-
-    def refused(words: str) -> bool:
-        capsys.readouterr()
-        return cli.main(join) == 1 and words in capsys.readouterr().err and not target.exists()
-
-    assert refused("There are no shards")
-    for number in (2, 3, 1):
-        assert number == 2 or refused("of 3 of out.csv")
-        assert predict("--csv", target, "--shard", f"{number}/3") == 0
-        assert "join" in capsys.readouterr().out
-
-    whole_journal = journal_of(target, "3-of-3").read_bytes()
-    for length in (0, 10, len(whole_journal) - 1, whole_journal[:-1].rindex(b"\n") + 1):
-        journal_of(target, "3-of-3").write_bytes(whole_journal[:length])
-        assert refused("out.3-of-3.jsonl is not complete")
-    journal_of(target, "3-of-3").write_bytes(
-        whole_journal + whole_journal.splitlines(keepends=True)[-1]
+    arguments = [folder, "--no-detect", "--models", models, "--csv", target]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    command = [*launch, "-m", "facemtl", "predict", *arguments, "--json", tmp_path / "out.json"]
+    done = subprocess.run(
+        [*map(str, command)], cwd=support.ROOT, capture_output=True, text=True, timeout=300
     )
-    assert refused("two processes")
-    journal_of(target, "3-of-3").write_bytes(
-        whole_journal.replace(b'"no_detect": true', b'"no_detect": false')
-    )
-    assert refused("not of the same run")
-    journal_of(target, "3-of-3").write_bytes(whole_journal)
-    shutil.copy(journal_of(target, "3-of-3"), journal_of(target, "3-of-4"))
-    assert refused("of 3 and of 4")
-    journal_of(target, "3-of-4").unlink()
-
-    assert cli.main(join) == 0
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Wrote") == 1
     assert target.read_bytes() == single.read_bytes()
     assert target.with_suffix(".json").read_bytes() == single.with_suffix(".json").read_bytes()
-
-    asked = count_predicted(monkeypatch)
-    assert predict("--csv", target, "--shard", "2/3") == 0
-    assert asked == []  # it was whole
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["out.csv", "out.json"]
 
 
-def test_more_shards_than_batches_are_joined_too(predict, single, tmp_path):
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_each_process_predicts_its_part_of_each_round(models, tmp_path, rank):
+    """A team whose other processes are played by the test."""
+    predictor = Predictor.load(models)
+    images = batch.find_images([support.COMPOSITES])
+    images = dict(list(images.items())[:N_IMAGES])
+    asked = []
+
+    class Played(batch.Team):
+        def __init__(self):
+            self.rank, self.size = rank, 3
+
+        def gather(self, values):
+            asked.extend(v["image"] for v in values if isinstance(v, dict))
+            return values
+
+        def from_first(self, value):
+            return value
+
+    journal = tmp_path / "journal"
+    batch.predict(predictor, images, journal, team=Played(), no_detect=True)
+    names, of_round = list(images), 3 * batch.ROUND
+    first = rank * batch.ROUND
+    expected = [n for i, n in enumerate(names) if first <= i % of_round < first + batch.ROUND]
+    assert asked == expected
+    assert journal.exists() == (rank == 0)
+
+
+def test_only_one_process_writes_a_table(predict, tmp_path, capsys):
     target = tmp_path / "out.csv"
-    for number in range(1, 9):
-        assert predict("--csv", target, "--shard", f"{number}/8") == 0
-    assert cli.main(["join", "--csv", str(target)]) == 0
-    assert target.read_bytes() == single.read_bytes()
+    with FileLock(f"{journal_of(target)}.lock"):
+        assert predict("--csv", target) == 1
+    assert "Another process" in capsys.readouterr().err and not target.exists()
 
 
-@pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "a/b", "-1/2", "1/0"])
-def test_what_is_no_shard_is_refused(predict, shard, capsys):
-    with pytest.raises(SystemExit):
-        predict("--csv", "out.csv", f"--shard={shard}")
-    assert "such as 2/8" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("arguments", [f"predict {support.COMPOSITES} --shard 1/2", "join"])
-def test_shards_need_the_name_of_a_table(arguments, capsys):
-    assert cli.main(arguments.split()) == 1
-    assert "--csv" in capsys.readouterr().err
+def test_a_journal_of_other_order_is_damaged(folder, models, predict, tmp_path, capsys):
+    target = tmp_path / "out.csv"
+    head, *records = kill_midway(folder, models, target).splitlines(keepends=True)
+    journal_of(target).write_bytes(head + b"".join(records[::-1]))
+    assert predict("--csv", target) == 1
+    assert "damaged. Delete it" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from facemtl.evaluation.validation import METRICS_FILE, load_validation, with_ta
 from facemtl.faces import detect, open_image, whole
 from facemtl.inference.predictor import COLUMNS
 from facemtl.tasks import AGE, TASKS
+from research import report
 from tests import support
 
 MODELS = support.ROOT / "assets" / "models"
@@ -215,7 +216,7 @@ def test_costs_are_measured_and_written(tmp_path, capsys):
 def test_a_report_writes_the_measured_tables_and_leaves_the_rest(tmp_path, capsys):
     page = tmp_path / "page.md"
     page.write_text("# Größe\n<!-- begin: results -->\n<!-- end: results -->\nrest\n", "utf-8")
-    assert cli.main(["report", str(page)]) == 0
+    report.main([str(page)])
     lines = page.read_text("utf-8").splitlines()
     assert lines[0] == "# Größe" and lines[-1] == "rest"
     assert sum(line.startswith("|") for line in lines) == 3 + len(TASKS)

@@ -168,7 +168,7 @@ class Known(Predictor):
         self.models, self.tasks, self.asked = (), TASKS, []
         self.told, self.names = told, names
 
-    def predict(self, crops, images=None, faces=None, progress=lambda n: None) -> Predictions:
+    def predict_crops(self, crops, images=None, faces=None, progress=lambda n: None) -> Predictions:
         assert all(crop.shape == (200, 200, 3) for crop in crops)
         self.asked += list(images)
         rows = []

@@ -5,10 +5,12 @@ from itertools import combinations
 
 import pytest
 import torch
+from fastai.layers import NoneReduce
 
+from facemtl.errors import FaceMTLError
 from facemtl.tasks import TASKS
 from facemtl.training.config import WEIGHTINGS
-from facemtl.training.losses import EqualWeights, FixedScales, Uncertainty, joint_loss
+from facemtl.training.losses import JointLoss
 
 subsets = pytest.mark.parametrize(
     "tasks",
@@ -38,8 +40,8 @@ def of(tasks, targets) -> list[torch.Tensor]:
 @subsets
 def test_each_loss_counts_in_units_of_its_scale(tasks, batch):
     logits, targets = batch
-    shares = [t.loss(logits[t.name], targets[t.name]).item() / t.loss_scale for t in tasks]
-    assert FixedScales(tasks)(logits, *of(tasks, targets)).item() == pytest.approx(
+    shares = [t.loss(logits[t.name], targets[t.name]).mean().item() / t.loss_scale for t in tasks]
+    assert JointLoss(tasks)(logits, *of(tasks, targets)).item() == pytest.approx(
         sum(shares) / len(tasks), rel=1e-6
     )
 
@@ -47,8 +49,8 @@ def test_each_loss_counts_in_units_of_its_scale(tasks, batch):
 @subsets
 def test_equal_weights_are_the_plain_mean(tasks, batch):
     logits, targets = batch
-    losses = [t.loss(logits[t.name], targets[t.name]).item() for t in tasks]
-    assert EqualWeights(tasks)(logits, *of(tasks, targets)).item() == pytest.approx(
+    losses = [t.loss(logits[t.name], targets[t.name]).mean().item() for t in tasks]
+    assert JointLoss(tasks, "equal")(logits, *of(tasks, targets)).item() == pytest.approx(
         sum(losses) / len(tasks), rel=1e-6
     )
 
@@ -56,13 +58,13 @@ def test_equal_weights_are_the_plain_mean(tasks, batch):
 def test_uncertainty_finds_weights_by_which_all_losses_count_the_same(batch):
     """With logits that stand still, the best log variance of a loss of L is log(2 L)."""
     logits, targets = batch
-    loss = Uncertainty(TASKS)
+    loss = JointLoss(TASKS, "uncertainty")
     optimizer = torch.optim.Adam(loss.parameters(), lr=0.1)
     for _ in range(500):
         optimizer.zero_grad()
         loss({name: o.detach() for name, o in logits.items()}, *of(TASKS, targets)).backward()
         optimizer.step()
-    losses = torch.stack([t.loss(logits[t.name], targets[t.name]) for t in TASKS]).detach()
+    losses = torch.stack([t.loss(logits[t.name], targets[t.name]).mean() for t in TASKS]).detach()
     assert losses.max() > 5 * losses.min()
     torch.testing.assert_close(
         loss.log_variances.detach(), torch.log(2 * losses), atol=1e-3, rtol=0
@@ -79,7 +81,7 @@ def test_uncertainty_finds_weights_by_which_all_losses_count_the_same(batch):
 @subsets
 def test_every_head_of_the_model_learns_and_no_other(tasks, weighting, batch):
     logits, targets = batch
-    joint_loss(weighting, tasks)(logits, *of(tasks, targets)).backward()
+    JointLoss(tasks, weighting)(logits, *of(tasks, targets)).backward()
     for task in TASKS:
         gradient = logits[task.name].grad
         assert (gradient is not None and gradient.abs().sum() > 0) == (task in tasks)
@@ -90,7 +92,7 @@ def test_doubling_a_scale_halves_the_task_s_say(task, batch):
     logits, targets = batch
     tasks = tuple(replace(t, loss_scale=2 * t.loss_scale) if t == task else t for t in TASKS)
     gradients = []
-    for loss in (FixedScales(TASKS), FixedScales(tasks)):
+    for loss in (JointLoss(TASKS), JointLoss(tasks)):
         gradients.append(
             torch.autograd.grad(loss(logits, *of(TASKS, targets)), list(logits.values()))
         )
@@ -102,7 +104,7 @@ def test_doubling_a_scale_halves_the_task_s_say(task, batch):
 def test_the_loss_is_the_same_whichever_order_tasks_come_in(weighting, batch):
     logits, targets = batch
     one, other = (
-        joint_loss(weighting, tasks)(logits, *of(tasks, targets)).item()
+        JointLoss(tasks, weighting)(logits, *of(tasks, targets)).item()
         for tasks in (TASKS, TASKS[::-1])
     )
     assert one == pytest.approx(other)
@@ -111,7 +113,7 @@ def test_the_loss_is_the_same_whichever_order_tasks_come_in(weighting, batch):
 def test_as_many_targets_as_tasks_are_needed(batch):
     logits, targets = batch
     with pytest.raises(ValueError):
-        FixedScales(TASKS)(logits, *of(TASKS[:2], targets))
+        JointLoss(TASKS)(logits, *of(TASKS[:2], targets))
 
 
 # ---------------------------------------------------------------------------------- missing labels
@@ -136,8 +138,8 @@ def halves(batch):
 def test_the_loss_is_that_of_the_labelled_images_alone(tasks, weighting, batch):
     logits, _ = batch
     known, gaps, (some, labels) = halves(batch)
-    found = joint_loss(weighting, tasks)(logits, *of(tasks, gaps))
-    expected = joint_loss(weighting, tasks)(some, *of(tasks, labels))
+    found = JointLoss(tasks, weighting)(logits, *of(tasks, gaps))
+    expected = JointLoss(tasks, weighting)(some, *of(tasks, labels))
     assert found.item() == pytest.approx(expected.item(), rel=1e-6)
     found.backward()
     expected.backward()
@@ -152,10 +154,10 @@ def test_a_task_without_a_label_contributes_nothing(task, weighting, batch):
     logits, targets = batch
     gaps = targets | {task.name: torch.full((8,), torch.nan)}
     others = tuple(t for t in TASKS if t != task)
-    loss = joint_loss(weighting, TASKS)
+    loss = JointLoss(TASKS, weighting)
     found, alone = (
         loss(logits, *of(TASKS, gaps)),
-        joint_loss(weighting, others)(logits, *of(others, targets)),
+        JointLoss(others, weighting)(logits, *of(others, targets)),
     )
     assert found.item() == pytest.approx(alone.item() * len(others) / len(TASKS), rel=1e-6)
     found.backward()
@@ -170,6 +172,27 @@ def test_a_task_without_a_label_contributes_nothing(task, weighting, batch):
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
 def test_a_batch_without_any_label_teaches_nothing(task, weighting, batch):
     logits, _ = batch
-    found = joint_loss(weighting, (task,))(logits, torch.full((8,), torch.nan))
+    found = JointLoss((task,), weighting)(logits, torch.full((8,), torch.nan))
     found.backward()
     assert found.item() == 0 and (logits[task.name].grad == 0).all()
+
+
+@weightings
+def test_mixup_gets_the_loss_of_each_image(batch, weighting):
+    """fastai's MixUp asks for reduction "none": the mean of that is the loss, without gaps."""
+    logits, targets = batch
+    loss = JointLoss(TASKS, weighting)
+    mean = loss(logits, *of(TASKS, targets))
+    with NoneReduce(loss) as of_images:
+        each = of_images(logits, *of(TASKS, targets))
+        for i in range(8):
+            one = {name: values[i : i + 1] for name, values in logits.items()}
+            alone = loss(one, *(y[i : i + 1] for y in of(TASKS, targets)))
+            torch.testing.assert_close(each[i : i + 1], alone)
+    assert each.shape == (8,) and loss.reduction == "mean"
+    torch.testing.assert_close(each.mean(), mean)
+
+
+def test_an_unknown_weighting_is_refused():
+    with pytest.raises(FaceMTLError, match=r"weighting must be one of .*found 'best'"):
+        JointLoss(TASKS, "best")

@@ -241,7 +241,7 @@ EVALUATE = (
     "'--output', OUTPUT]) == 0"
 )
 APP = (
-    "from pathlib import Path; from facemtl.serve import make_app; "
+    "from pathlib import Path; from facemtl.ui.launch import make_app; "
     "make_app(Path(MODELS), Path(OUTPUT) / 'no results', Path(OUTPUT) / 'no dataset')"
 )
 

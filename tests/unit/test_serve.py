@@ -11,7 +11,7 @@ from tests import support
 SCRIPT = """
 import os
 from pathlib import Path
-from facemtl.serve import keep_memory_low
+from facemtl.ui.launch import keep_memory_low
 
 def resident():  # MiB
     pages = int(Path("/proc/self/statm").read_text().split()[1])

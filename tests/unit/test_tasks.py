@@ -96,7 +96,9 @@ def test_a_fourth_task_is_one_line():
         logits = random_logits(task)
         assert logits.shape[1] == n
         assert math.isfinite(
-            task.loss(torch.from_numpy(logits), torch.full((64,), 1.0 if task is glasses else 70.0))
+            task.loss(
+                torch.from_numpy(logits), torch.full((64,), 1.0 if task is glasses else 70.0)
+            ).mean()
         )
         assert task.words(float(task.decode(task.probabilities(logits))["prediction"][0]))
     assert weight.axis == "Weight (kg)" and glasses.axis == "Glasses"
@@ -248,14 +250,16 @@ def test_the_loss_is_smoothed_cross_entropy(task):
     target = np.arange(30) % k
     wanted = np.eye(k)[target] * (1 - smoothing) + smoothing / k
     expected = -(wanted * np.log(softmax(logits.double().numpy()))).sum(axis=1).mean()
-    assert float(task.loss(logits, torch.tensor(target))) == pytest.approx(expected, rel=1e-4)
+    assert float(task.loss(logits, torch.tensor(target)).mean()) == pytest.approx(
+        expected, rel=1e-4
+    )
 
 
 @classifications
 @pytest.mark.parametrize("smoothing", [0.0, 0.08, 0.5])
 def test_the_loss_is_torch_s_own_and_so_is_its_gradient(task, smoothing):
     logits, target = random_tensor(task, n=50).requires_grad_(), torch.arange(50) % task.n_outputs
-    found = replace(task, label_smoothing=smoothing).loss(logits, target)
+    found = replace(task, label_smoothing=smoothing).loss(logits, target).mean()
     expected = F.cross_entropy(logits, target, label_smoothing=smoothing)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(
@@ -273,7 +277,7 @@ def test_the_loss_of_age_is_cross_entropy_to_a_gaussian_plus_a_smooth_distance()
         distance < 2, distance**2 / 4, distance - 1
     )  # quadratic up to 2 years, then linear
     expected = -(wanted * np.log(p)).sum(axis=1).mean() + smooth.mean() / 2
-    assert float(AGE.loss(logits, torch.tensor(target))) == pytest.approx(expected, rel=1e-4)
+    assert float(AGE.loss(logits, torch.tensor(target)).mean()) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("spread", [0.5, 5.0], ids=["near", "far"])
@@ -287,7 +291,7 @@ def test_the_loss_of_age_is_of_torch_s_own_parts_and_so_is_its_gradient(spread):
     )
     years = logits.softmax(dim=1) @ torch.arange(117.0)
     expected = F.cross_entropy(logits, wanted) + F.smooth_l1_loss(years, target, beta=2.0) / 2
-    found = AGE.loss(logits, target)
+    found = AGE.loss(logits, target).mean()
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(
         *(torch.autograd.grad(loss, logits)[0] for loss in (found, expected))
@@ -314,7 +318,7 @@ def test_descending_the_loss_finds_the_label(task):
     optimizer = torch.optim.Adam([logits], lr=0.2)
     for _ in range(300):
         optimizer.zero_grad()
-        task.loss(logits, target).backward()
+        task.loss(logits, target).mean().backward()
         optimizer.step()
     found = task.decode(task.probabilities(logits.detach().numpy()))["prediction"]
     # At the ends of the range half of the Gaussian is cut off, so that its middle is pulled
@@ -326,7 +330,7 @@ def test_descending_the_loss_finds_the_label(task):
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e4])
 def test_loss_and_gradient_are_finite_at_the_extremes(task, scale):
     logits = (random_tensor(task, n=2 * task.n_outputs) * scale).requires_grad_()
-    loss = task.loss(logits, torch.arange(2 * task.n_outputs) % task.n_outputs)
+    loss = task.loss(logits, torch.arange(2 * task.n_outputs) % task.n_outputs).mean()
     loss.backward()
     assert torch.isfinite(loss) and torch.isfinite(logits.grad).all()
 
@@ -336,7 +340,7 @@ def test_the_loss_takes_any_kind_of_number_as_target(task):
     logits = random_tensor(task, n=3)
     values = [0, 1, 1]
     losses = {
-        float(task.loss(logits, torch.tensor(values, dtype=dtype)))
+        float(task.loss(logits, torch.tensor(values, dtype=dtype)).mean())
         for dtype in (torch.int64, torch.int32, torch.uint8, torch.float64)
     }
     assert max(losses) - min(losses) < 1e-5

@@ -27,7 +27,7 @@ from facemtl.training.callbacks import KeepProgress, RunningMean, TaskMetric
 from facemtl.training.config import Augmentation, TrainConfig
 from facemtl.training.learner import face_learner
 from facemtl.training.loader import FaceLoader
-from facemtl.training.losses import FixedScales
+from facemtl.training.losses import JointLoss
 from facemtl.training.train import find_learning_rate, train
 from tests import support
 
@@ -284,7 +284,7 @@ def loss_of(model: FaceModel, images: pd.DataFrame, size: int, split: str) -> fl
     batch = torch.from_numpy(decode_images(chosen["file"], size)).permute(0, 3, 1, 2).float() / 255
     targets = [torch.tensor(chosen[task.column].to_numpy()) for task in model.tasks]
     with torch.no_grad():
-        return float(FixedScales(model.tasks)(model.eval()(batch), *targets))
+        return float(JointLoss(model.tasks)(model.eval()(batch), *targets))
 
 
 def test_training_learns(uninterrupted, images):
@@ -668,7 +668,7 @@ def test_each_setting_changes_what_is_learned(change, images, tmp_path):
 
 def test_learned_weights_of_losses_are_learned_and_not_decayed(synthetic_faces, images):
     config = replace(TINY, weighting="uncertainty", weight_decay=1.0, lr=1e-2)
-    learner = face_learner(config, images, device="cpu")
+    learner = face_learner(images, config, device="cpu")
     with learner.no_bar(), learner.no_logging():
         learner.fit(1, 1e-2, wd=1.0)
     (parameter,) = learner.loss_func.parameters()
@@ -680,7 +680,7 @@ def test_learned_weights_of_losses_are_learned_and_not_decayed(synthetic_faces, 
 
 
 def test_frozen_epochs_train_the_heads_alone_and_then_all_is_trained(images):
-    learner = face_learner(replace(TINY, frozen_epochs=1), images, device="cpu")
+    learner = face_learner(images, replace(TINY, frozen_epochs=1), device="cpu")
     start = {name: value.clone() for name, value in learner.model.named_parameters()}
 
     def changed() -> set[str]:
@@ -702,7 +702,7 @@ def test_a_training_from_face_weights_is_written_without_the_normalisations_that
     config = replace(
         SHORT, backbone="face-resnet", pretrained=True, size=112, batch_size=64, share=0.8
     )
-    learner = face_learner(config, images, device="cpu")
+    learner = face_learner(images, config, device="cpu")
     assert any("norm" in name for name, _ in learner.model.backbone.named_parameters())
     train(config, images, tmp_path, progress=False)
     found = weights(tmp_path)
@@ -722,7 +722,7 @@ def test_a_training_from_face_weights_is_written_without_the_normalisations_that
 def test_a_share_of_the_images_is_the_same_for_every_model(images):
     rows = {}
     for tasks in (("age",), ("gender", "race", "age")):
-        learner = face_learner(replace(TINY, tasks=tasks, share=0.3), images, device="cpu")
+        learner = face_learner(images, replace(TINY, tasks=tasks, share=0.3), device="cpu")
         rows[tasks] = list(learner.dls.train.indices)
     one, all_ = rows.values()
     assert one == all_ and len(one) == round(0.3 * (images["split"] == TRAIN).sum())

@@ -32,7 +32,7 @@ from facemtl.inference.predictor import APPROACHES, Predictor
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from facemtl.ui import photo as photos
 from facemtl.ui.answers import Answers
-from facemtl.ui.components import cards, closer, error_gallery, figures
+from facemtl.ui.components import cards, closer, error_gallery, figures, questions
 from facemtl.ui.faces import ANY, MAX_SEED, FaceFilter, FacePool, as_seed, ready, wait
 from facemtl.ui.tabs import about, compare, guess, random_faces, training, validation
 from tests import support
@@ -904,10 +904,10 @@ def test_the_closest_is_named_and_so_are_all_that_tie():
 
 @pytest.fixture(scope="module")
 def view(results):
-    return validation.View(results, load_metrics(MEASURED))
+    return questions.View(results, load_metrics(MEASURED))
 
 
-@pytest.mark.parametrize("question", validation.QUESTIONS, ids=lambda q: q.title)
+@pytest.mark.parametrize("question", questions.QUESTIONS, ids=lambda q: q.title)
 def test_every_figure_has_its_numbers_as_a_table(view, question):
     assert question.title.endswith("?") and len(question.draw(view).data) >= 1
     html = question.numbers(view)
@@ -917,7 +917,7 @@ def test_every_figure_has_its_numbers_as_a_table(view, question):
 
 
 @pytest.mark.parametrize("approach", APPROACHES, ids=lambda a: a.name)
-@pytest.mark.parametrize("question", validation.QUESTIONS, ids=lambda q: q.title)
+@pytest.mark.parametrize("question", questions.QUESTIONS, ids=lambda q: q.title)
 def test_a_figure_of_one_approach_shows_what_that_of_both_shows_of_it(view, question, approach):
     both, one = question.draw(view), plots.only(question.draw(view), approach)
     (other,) = {a.title for a in APPROACHES} - {approach.title}
@@ -953,15 +953,15 @@ def test_images_are_selected_by_their_labels(results):
 
 def test_figures_of_few_images_can_be_drawn(results):
     chosen = validation.select(results, 90, 95, {"gender": 1, "race": ANY})
-    few = validation.View(chosen, metric_tables(chosen, n_resamples=20))
+    few = questions.View(chosen, metric_tables(chosen, n_resamples=20))
     assert 0 < chosen["image"].nunique() < 30
-    for question in validation.QUESTIONS:
+    for question in questions.QUESTIONS:
         assert question.draw(few) and question.numbers(few)
     assert f"{chosen['image'].nunique()} validation images" in text(validation.summary(few.overall))
 
 
 def test_what_is_sensitive_can_be_hidden_whole():
-    for question in validation.QUESTIONS:
+    for question in questions.QUESTIONS:
         says = any(word in question.title for word in ("Gender", "Race"))
         assert question.sensitive or not says
 
@@ -1068,7 +1068,7 @@ def test_a_click_on_a_cell_finds_its_faces(results):
             == n[task.labels.index(click["y"]), task.labels.index(click["x"])]
             for kind, click in zip(kinds, clicks, strict=True)
         )
-    figure = plots.predicted_against_true(validation.View(results, results).errors)
+    figure = plots.predicted_against_true(questions.View(results, results).errors)
     for trace in figure.data:
         filled = [(i, j) for i, j in np.ndindex(trace.customdata.shape) if trace.customdata[i, j]]
         for i, j in filled[:: len(filled) // 20]:

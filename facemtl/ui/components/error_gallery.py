@@ -12,11 +12,11 @@ import pandas as pd
 from ... import plots
 from ...evaluation.ages import age_errors
 from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
-from ...tasks import AGE, Classification, Task
+from ...tasks import AGE, CLASSES, Classification, Task
+from .. import events
 from ..answers import Answers
-from ..faces import CLASSES, FacePool, ready
+from ..faces import FacePool, ready
 from ..photo import look_at_face
-from ..tabs import compare
 from ..tabs.random_faces import N_FACES, grid
 from . import cards
 
@@ -208,7 +208,7 @@ def build(
 
     `shared` is what Compare's build returned.
     """
-    drawn = gr.State(Drawn(), time_to_live=compare.KEEP_STATE)
+    drawn = gr.State(Drawn(), time_to_live=events.KEEP_STATE)
     with gr.Column(elem_classes="card", elem_id="behind"):
         gr.HTML(
             '<h2 class="figure-title">Whose faces are these?</h2>'
@@ -303,20 +303,20 @@ def build(
         return gr.Tabs(selected="compare"), *shared["show"](look_at_face(some[number]), hidden)
 
     outputs = [drawn, faces, more]
-    quiet = {**compare.SHOW_FACES, **compare.waiting_at(faces)}
+    quiet = {**events.SHOW_FACES, **events.waiting_at(faces)}
     for which, button in offered:
-        button.click(compare.handle_errors(on_show), [which, hide, choice], outputs, **quiet)
-    shown = picked.click(compare.handle_errors(on_pick), [hide, choice], outputs, **quiet)
+        button.click(events.handle_errors(on_show), [which, hide, choice], outputs, **quiet)
+    shown = picked.click(events.handle_errors(on_pick), [hide, choice], outputs, **quiet)
     shown.then(None, None, None, js=_TO_FACES)
-    more.click(compare.handle_errors(on_more), [drawn, hide], outputs, **quiet).then(
+    more.click(events.handle_errors(on_more), [drawn, hide], outputs, **quiet).then(
         None, None, None, js=_TO_FACES
     )
-    hide.input(compare.handle_errors(on_hide), [drawn, hide], outputs, **quiet)
+    hide.input(events.handle_errors(on_hide), [drawn, hide], outputs, **quiet)
     opened = faces.click(
-        compare.handle_errors(open_face),
+        events.handle_errors(open_face),
         [drawn, hide],
         [tabs, *shared["outputs"]],
-        **compare.waiting_at(faces),
-        **compare.MODEL_WORK,
+        **events.waiting_at(faces),
+        **events.MODEL_WORK,
     )
-    opened.then(None, None, None, js=compare.TO_TOP)
+    opened.then(None, None, None, js=events.TO_TOP)

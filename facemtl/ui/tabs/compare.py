@@ -3,9 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
-from functools import partial, wraps
-from pathlib import Path
+from functools import partial
 
 import gradio as gr
 import numpy as np
@@ -16,8 +14,8 @@ from ...evaluation.track_record import track_record
 from ...faces import overlap, weaknesses
 from ...inference.predictor import Predictor
 from ...tasks import Classification
-from .. import uploads
 from ..components import cards, closer
+from ..events import KEEP_STATE, MODEL_WORK, handle_errors, uploaded, waiting_at
 from ..faces import FaceFilter, FacePool, new_seed
 from ..photo import (
     SHOWN_SIDE,
@@ -34,15 +32,7 @@ from ..photo import (
 
 FAR_OFF = 0.3  # intersection over union of a corrected crop with the one that was found
 N_TIMINGS = 15  # faces whose median time is told
-LONGEST_PATH = 4096  # of an uploaded file
-KEEP_STATE = 600  # seconds that the server remembers what an idle visitor looks at
 
-# For every event that runs a model for a visitor's own face, in any tab: one at a time, and no
-# public endpoint.
-MODEL_WORK = {"api_visibility": "private", "concurrency_id": "models", "concurrency_limit": 1}
-# For every event that shows faces of the dataset: mostly their answers are known, so they do not
-# wait behind photos.
-SHOW_FACES = {**MODEL_WORK, "concurrency_id": "faces"}
 
 # A photo that has arrived: the inlet is emptied before anybody looks at it, so that the next one
 # can already be dropped. All
@@ -65,8 +55,6 @@ ON_MADE = f"""() => {{
     setTimeout(() => {{ closer.style.minHeight = ''; {_SHOW_CLOSER} }}, 500);
     return [];
 }}"""
-# where the face stands that another tab has opened
-TO_TOP = "() => { window.scrollTo({top: 0}); return []; }"
 # A screen reader says each new answer, in short; the region that speaks must outlive the cards.
 SPOKEN = """
 const region = document.createElement('div');
@@ -134,13 +122,6 @@ FORGOTTEN = cards.message(
     "This face is forgotten",
     f"A face is kept for {KEEP_STATE // 60} minutes only. Show it again, or draw another one.",
 )
-
-
-def waiting_at(component: gr.components.Component) -> dict[str, object]:
-    """For an event: while it works, the component that will show the result fades, once it has
-    taken a while.
-    """
-    return {"show_progress": "minimal", "show_progress_on": component}
 
 
 def answer(
@@ -256,31 +237,6 @@ def _boxes(look: PhotoView) -> str:
             f'aria-label="Face {i + 1}" aria-pressed="{str(i == look.chosen).lower()}">{number}<i class="handle"></i></button>'
         )
     return cards.picture(look.photo, "Your photo", SHOWN_SIDE) + "".join(buttons)
-
-
-def uploaded(path: str) -> str:
-    """The path itself; gr.Error where it is not of an upload: a client can name any file of the
-    server.
-    """
-    with suppress(ValueError, OSError):  # what cannot be a path
-        if len(path) <= LONGEST_PATH and Path(path).resolve().is_relative_to(
-            uploads.folder().resolve()
-        ):
-            return path
-    raise gr.Error("This file was not uploaded. Send it once more.", print_exception=False)
-
-
-def handle_errors(handler: Callable) -> Callable:
-    """The handler, whose FaceMTLError becomes a message on the page."""
-
-    @wraps(handler)
-    def wrapped(*arguments):
-        try:
-            return handler(*arguments)
-        except FaceMTLError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-
-    return wrapped
 
 
 def build(

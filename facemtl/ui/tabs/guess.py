@@ -11,9 +11,9 @@ import gradio as gr
 from ...errors import FaceMTLError
 from ...inference.predictor import APPROACHES, Predictor
 from ...tasks import AGE
+from .. import events
 from ..components import cards
 from ..faces import FaceFilter, FacePool, LabelledFace, new_seed, ready
-from . import compare
 
 ROUNDS = 10
 TIE = 0.05  # years between errors that are told as equal
@@ -153,7 +153,7 @@ def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
     """Layout and wiring. Returns `game`, `outputs` and `start()`, which fills them with a new
     game.
     """
-    game = gr.State(None, time_to_live=compare.KEEP_STATE)
+    game = gr.State(None, time_to_live=events.KEEP_STATE)
     gr.HTML(RULES)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=4, min_width=280):
@@ -199,12 +199,12 @@ def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
         return start() if game is None or game.is_over else show(replace(game, is_open=False))
 
     outputs = [game, shown, guess, say, on, said, points]
-    quiet = compare.waiting_at(said)
+    quiet = events.waiting_at(said)
     guessed = say.click(
-        compare.handle_errors(on_guess), [game, guess], outputs, **compare.MODEL_WORK, **quiet
+        events.handle_errors(on_guess), [game, guess], outputs, **events.MODEL_WORK, **quiet
     )
     guessed.then(None, None, None, js=_TO_ANSWER)
-    on.click(compare.handle_errors(on_next), game, outputs, **compare.SHOW_FACES, **quiet).then(
+    on.click(events.handle_errors(on_next), game, outputs, **events.SHOW_FACES, **quiet).then(
         None, None, None, js=_TO_GUESS
     )
     return {"game": game, "outputs": outputs, "start": start}

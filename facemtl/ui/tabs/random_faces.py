@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from ...inference.predictor import APPROACHES
-from ...tasks import AGE, Classification, Task
+from ...tasks import AGE, CLASSES, Classification, Task
+from .. import events
 from ..answers import Answers
 from ..components import cards
 from ..faces import (
     AGREEMENTS,
     ANY,
-    CLASSES,
     MAX_SEED,
     ORDERS,
     FaceFilter,
@@ -26,7 +26,6 @@ from ..faces import (
     ready,
 )
 from ..photo import look_at_face
-from . import compare
 
 N_FACES = 12
 LINK = "Link to these faces"
@@ -254,7 +253,7 @@ def build(
                 return draw({}, hidden)
             return show(replace(wish, sheet=max(0, wish.sheet + sheets)), hidden)
 
-        return compare.handle_errors(on_turn)
+        return events.handle_errors(on_turn)
 
     def open_face(wish: FaceFilter | None, hidden: bool, event: gr.EventData) -> tuple:
         chosen = int(event.choice)
@@ -271,7 +270,7 @@ def build(
         return gr.Tabs(selected="compare"), *shared["show"](look_at_face(found[chosen]), hidden)
 
     outputs = [drawn, seed, *wished.values(), faces, link, place, back, forth, choice]
-    quiet = {**compare.SHOW_FACES, **compare.waiting_at(faces)}
+    quiet = {**events.SHOW_FACES, **events.waiting_at(faces)}
     numbers, dropdowns = [*wished.values()][:2], [*wished.values()][2:]
     changed = [
         again.click,
@@ -283,21 +282,21 @@ def build(
     last = {"trigger_mode": "always_last"}  # who changes two fields in a hurry means both
     gr.on(
         changed,
-        compare.handle_errors(on_choice),
+        events.handle_errors(on_choice),
         [seed, hide, *wished.values()],
         outputs,
         **quiet,
         **last,
     )
-    new.click(compare.handle_errors(on_new), [hide, *wished.values()], outputs, **quiet)
+    new.click(events.handle_errors(on_new), [hide, *wished.values()], outputs, **quiet)
     back.click(turn(-1), [drawn, hide], outputs, **quiet)
     forth.click(turn(1), [drawn, hide], outputs, **quiet)
     opened = faces.click(
-        compare.handle_errors(open_face),
+        events.handle_errors(open_face),
         [drawn, hide],
         [tabs, *shared["outputs"]],
-        **compare.waiting_at(faces),
-        **compare.MODEL_WORK,
+        **events.waiting_at(faces),
+        **events.MODEL_WORK,
     )
-    opened.then(None, None, None, js=compare.TO_TOP)
+    opened.then(None, None, None, js=events.TO_TOP)
     return {"drawn": drawn, "outputs": outputs, "draw": draw, "show": show}

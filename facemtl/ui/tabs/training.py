@@ -2,7 +2,6 @@
 before.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,11 +9,10 @@ from pathlib import Path
 import gradio as gr
 import pandas as pd
 
-from research import report
-
 from ... import plots
 from ...errors import FaceMTLError
 from ...evaluation import cost, studies
+from ...evaluation.findings import load_findings, load_history, sentences
 from ...inference.predictor import APPROACHES, MULTI, Approach, Predictor
 from ...tasks import AGE, TASKS, Task, task_named
 from ..components import cards, figures
@@ -53,20 +51,21 @@ python app.py --data faces --models runs/own --results runs/own/validation
 
 
 def findings(measured: Path) -> str:
-    """The answer, in which what is said of sensitive tasks can be hidden."""
-    names = re.compile(
-        r"\b(" + "|".join(task.name for task in TASKS if task.sensitive) + r")\b", re.IGNORECASE
-    )
-    lines = report.answer(measured).splitlines()
-    return "\n".join(
-        re.sub("^(- )?(.*)$", r'\1<span class="sensitive">\2</span>', s) if names.search(s) else s
-        for s in lines
-    )
+    """The findings as Markdown, in which what is said of sensitive tasks can be hidden."""
+    introduction, said, (verdict, *more) = sentences(load_findings(measured))
+    sensitive = {task.name for task in TASKS if task.sensitive}
+    lines = []
+    for subject, sentence in said:
+        line = f"**{subject.capitalize()}:** {sentence}"
+        lines.append(
+            f'- <span class="sensitive">{line}</span>' if subject in sensitive else f"- {line}"
+        )
+    return "\n\n".join([introduction, "\n".join(lines), f"**{verdict}**", *more])
 
 
 def age_then_and_now(metrics: pd.DataFrame) -> pd.DataFrame:
     """`experiment, approach, value`: the age error of the notebook, and of the shipped models."""
-    then = report.load_history().query("task == @AGE.name")
+    then = load_history().query("task == @AGE.name")
     now = metrics[metrics["by"] == "all"].set_index("task").loc[AGE.name]
     rows = [[THEN, row.approach, row.value] for row in then.itertuples()]
     rows += [["This app", a.name, now[a.name]] for a in APPROACHES]

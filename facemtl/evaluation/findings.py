@@ -1,0 +1,124 @@
+"""What the comparison found, as data: `findings.json`. README, model card and app render it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import FaceMTLError
+from ..files import read_table, write_whole
+from ..inference.predictor import APPROACHES, MULTI, SINGLE
+from ..paths import ASSETS
+from ..tasks import task_named
+from . import cost
+from .compare import delta_m, favoured
+from .seeds import SEEDS_FILE, compare_seeds, delta_m_of_seeds, load_seeds
+from .validation import load_metrics, load_validation
+
+FINDINGS_FILE = "findings.json"
+HISTORY_FILE = ASSETS / "history" / "2018.csv"
+_JUDGED = {
+    MULTI.name: "One model is better.",
+    SINGLE.name: "Three are better.",
+    None: "So small a difference could be chance.",
+}
+_VERDICTS = {  # is one model better at anything, are three?
+    (True, False): "So one model in place of three gains a little here, and no loss can be shown.",
+    (False, False): "So one model does here what three do: no difference can be shown.",
+    (False, True): "So one model in place of three loses a little here.",
+    (True, True): "So one model in place of three gains on one question what it loses on another.",
+}
+
+
+def overall(folder: Path) -> pd.DataFrame:
+    """Both approaches' metrics over all images, with intervals; over all seeds if they are measured.
+
+    Columns as in `compare.compare`, and `seeds`, `single_sd`, `multi_sd`.
+    """
+    if (folder / SEEDS_FILE).exists():
+        return compare_seeds(load_seeds(folder))
+    metrics = load_metrics(folder)
+    return metrics[metrics["by"] == "all"].assign(seeds=1, single_sd=np.nan, multi_sd=np.nan)
+
+
+def findings(folder: Path) -> dict[str, Any]:
+    """The findings from the tables in `folder`, in types that JSON has. Shares of cost are in percent.
+
+    `better` is the approach that the 95 % interval of the difference speaks for, or None.
+    """
+    measured = overall(folder)
+    columns = ["task", "metric", "n", "seeds", *(a.name for a in APPROACHES), "difference"]
+    columns += ["single_sd", "multi_sd", "difference_low", "difference_high"]
+    rows = json.loads(measured[columns].to_json(orient="records", double_precision=4))
+    for row, found in zip(rows, measured.itertuples(), strict=True):
+        better = favoured(found)
+        row["better"] = better.name if better else None
+    if (folder / SEEDS_FILE).exists():
+        gain = delta_m_of_seeds(load_seeds(folder))
+        value, low, high = gain["value"], gain["low"], gain["high"]
+    else:
+        value, low, high = delta_m(load_validation(folder))
+    gain = {"value": round(value, 4), "low": round(low, 4), "high": round(high, 4)}
+    return {"tasks": rows, "delta_m": gain, "cost_share": _cost_share(folder)}
+
+
+def _cost_share(folder: Path) -> dict[str, float] | None:
+    """What one model costs, in percent of what three cost; None if costs are not measured."""
+    if not (folder / cost.COSTS_FILE).exists():
+        return None
+    by = cost.load(folder).query(f"model == '{cost.ALL}'").set_index("approach")
+    one, three = by.loc[MULTI.name], by.loc[SINGLE.name]
+    return {c: round(100 * float(one[c] / three[c]), 2) for c in ("parameters", "milliseconds")}
+
+
+def save_findings(folder: Path) -> None:
+    """Write the findings of a folder's tables into it."""
+    write_whole(folder / FINDINGS_FILE, (json.dumps(findings(folder), indent=1) + "\n").encode())
+
+
+def load_findings(folder: Path) -> dict[str, Any]:
+    """What `save_findings` wrote. Raises FaceMTLError if it is missing or damaged."""
+    try:
+        return json.loads((folder / FINDINGS_FILE).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise FaceMTLError(
+            f"There is no whole {FINDINGS_FILE} in {folder}. Make it with `python -m facemtl evaluate`."
+        ) from error
+
+
+def sentences(found: dict[str, Any]) -> tuple[str, list[tuple[str, str]], list[str]]:
+    """Findings in words: an introduction, (subject, sentence) for each task and for costs, conclusions.
+
+    The subject is a task's name, or "cost".
+    """
+    rows, said, won = found["tasks"], [], set()
+    for row in rows:
+        metric = task_named(row["task"]).metric
+        words = {a.name: metric.words(row[a.name]) for a in APPROACHES}
+        said.append((row["task"], f"{metric.sentence.format(**words)}. {_JUDGED[row['better']]}"))
+        won.add(row["better"])
+    if share := found["cost_share"]:
+        sentence = (
+            "one model has {parameters:.0f} % of the parameters and takes {milliseconds:.0f} %"
+        )
+        said.append(("cost", f"{sentence.format(**share)} of the time."))
+    n, seeds = {row["n"] for row in rows}, min(row["seeds"] for row in rows)
+    trained = f"Trained alike from {seeds} seeds each" if seeds > 1 else "Trained alike"
+    most = "up to " if len(n) > 1 else ""
+    introduction = f"{trained}, on the same faces, and then asked about {most}{max(n):,} others:"
+    conclusions = [_VERDICTS[MULTI.name in won, SINGLE.name in won]]
+    if seeds == 1:
+        conclusions.append("Each model was trained once: chance in training is not counted.")
+    return introduction, said, conclusions
+
+
+def load_history() -> pd.DataFrame:
+    """The published figures of the notebook of 2018.
+
+    Columns `approach, task, metric, value, learning_rate, seconds_per_epoch`.
+    """
+    types = dict.fromkeys(["approach", "task", "metric"], str)
+    types |= dict.fromkeys(["value", "learning_rate", "seconds_per_epoch"], float)
+    return read_table(HISTORY_FILE, types, f"git checkout {HISTORY_FILE.name}")

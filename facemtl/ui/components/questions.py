@@ -1,0 +1,245 @@
+"""The questions of the Validation tab, each with its figure and its table of numbers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from ... import plots
+from ...evaluation.ages import age_error_by_group, age_errors, cumulative_scores
+from ...evaluation.calibration import reliability
+from ...evaluation.compare import FEW
+from ...evaluation.confusion import confusion
+from ...evaluation.groups import AGE_GROUPS
+from ...inference.predictor import APPROACHES, Approach
+from ...tasks import AGE, CLASSES, INTERVAL, Classification, Task
+from . import figures
+from .figures import numbers
+
+UNLABELLED = '<p class="note">None of these images has such a label.</p>'
+
+
+@dataclass(frozen=True)
+class View:
+    """The saved predictions of some validation images, and the tables that figures are drawn
+    from.
+    """
+
+    table: pd.DataFrame
+    metrics: pd.DataFrame  # `evaluation.metric_tables` of the table
+
+    @cached_property
+    def errors(self) -> pd.DataFrame:
+        return age_errors(self.table).round(2)
+
+    @cached_property
+    def groups(self) -> pd.DataFrame:
+        return age_error_by_group(self.table)
+
+    @property
+    def overall(self) -> pd.DataFrame:
+        return self.metrics[self.metrics["by"] == "all"]
+
+    def of(self, approach: Approach) -> "View":
+        """What one approach says; metrics, which compare, stay those of both."""
+        return View(self.table[self.table["approach"] == approach.name], self.metrics)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A figure, the question that it answers, and its numbers as a table."""
+
+    title: str
+    draw: Callable[[View], object]
+    numbers: Callable[[View], str]
+    task: Task = AGE
+    sensitive: bool = False
+    note: str = ""  # what of the figure does not explain itself
+
+    def figure(self, view: View) -> object:
+        return self.draw(view) if self._has_labels(view) else plots.blank()
+
+    def below(self, view: View) -> str:
+        return (
+            figures.below(self.numbers(view), self.note) if self._has_labels(view) else UNLABELLED
+        )
+
+    def _has_labels(self, view: View) -> bool:
+        return bool((view.table["task"] == self.task.name).any())
+
+
+_BARS = "Bars are 95 % intervals."
+_BY_AGE = {"age_group": "Age", "approach": "Approach", "n": "Images"}
+
+
+def _of_age(column: str, heading: str) -> Callable[[View], str]:
+    interval = {f"{column}_low": "from", f"{column}_high": "to"} if column != "coverage" else {}
+    return lambda view: numbers(view.groups, _BY_AGE | {column: heading} | interval)
+
+
+def _densest(view: View) -> str:
+    """Mean and spread of predictions per label's band: the numbers of a density are too many."""
+    by = view.errors.groupby(["age_group", "approach"], sort=False)["prediction"].describe(
+        percentiles=[0.05, 0.5, 0.95]
+    )
+    by = by.reset_index().rename(columns={"count": "n"}).astype({"n": int})
+    by = by.sort_values("age_group", key=lambda c: c.map(AGE_GROUPS.index), kind="stable")
+    return numbers(
+        by, _BY_AGE | {"5%": "5 % are below", "50%": "half are below", "95%": "95 % are below"}
+    )
+
+
+def _signed(view: View) -> str:
+    by = (
+        view.errors.groupby("approach")["error"]
+        .describe(percentiles=[0.05, 0.25, 0.5, 0.75, 0.95])
+        .reset_index()
+    )
+    return numbers(
+        by,
+        {
+            "approach": "Approach",
+            "mean": "Mean",
+            **{f"{p}%": f"{p} % are below" for p in (5, 25, 50, 75, 95)},
+        },
+    )
+
+
+def _differences(view: View) -> str:
+    rows = view.metrics[(view.metrics["by"] == "age_group") & (view.metrics["task"] == AGE.name)]
+    columns = {"group": "Age", "n": "Images", "difference": "One minus three (years)"}
+    return numbers(rows, columns | {"difference_low": "from", "difference_high": "to"}, digits=2)
+
+
+def _of_groups(task: Task) -> Question:
+    def table(view: View) -> str:
+        rows = view.metrics[
+            (view.metrics["by"] != "age_group") & (view.metrics["task"] == task.name)
+        ]
+        columns = {
+            "group": "Group",
+            "n": "Images",
+            **{a.name: f"{a.title} ({task.metric.unit})" for a in APPROACHES},
+        }
+        return numbers(
+            rows,
+            columns
+            | {"difference": "Difference", "difference_low": "from", "difference_high": "to"},
+            digits=2,
+        )
+
+    def draw(view: View) -> object:
+        return plots.metric_by_group(view.metrics, task)
+
+    note = f"{_BARS} (few): fewer than {FEW} images, mostly luck."
+    return Question(
+        f"{task.title}: who is read better, who worse?",
+        draw,
+        table,
+        task,
+        sensitive=True,
+        note=note,
+    )
+
+
+def _of_confusion(task: Classification) -> Question:
+    def table(view: View) -> str:
+        rows = confusion(view.table, task)
+        rows = rows[rows["approach"].isin(view.table["approach"])]
+        rows = rows.assign(
+            **{name: rows[name].map(task.words) for name in ("target", "prediction")}
+        )
+        columns = {
+            "approach": "Approach",
+            "target": "Label",
+            "prediction": "Answer",
+            "n": "Images",
+            "share": "% of this label's images",
+        }
+        return numbers(rows, columns)
+
+    def draw(view: View) -> object:
+        return plots.confusion_matrices(confusion(view.table, task), task)
+
+    note = "In percent of the images with the same label: a row makes 100."
+    return Question(
+        f"{task.title}: what is taken for what?", draw, table, task, sensitive=True, note=note
+    )
+
+
+def _of_reliability(task: Task) -> Question:
+    def table(view: View) -> str:
+        columns = {
+            "approach": "Approach",
+            "n": "Images",
+            "confidence": "Mean confidence (%)",
+            "hits": "Came true (%)",
+        }
+        return numbers(reliability(view.table, task), columns)
+
+    def draw(view: View) -> object:
+        return plots.reliability_diagram(reliability(view.table, task), task)
+
+    note = (
+        "On the dotted line, answers come true as often as they claim. "
+        f"Points of fewer than {plots.FEWEST} images are left out."
+    )
+    return Question(
+        f"{task.title}: is a confidence worth what it claims?",
+        draw,
+        table,
+        task,
+        task.sensitive,
+        note,
+    )
+
+
+QUESTIONS = (
+    Question(
+        "How close are predicted ages to the labels?",
+        lambda v: plots.predicted_against_true(v.errors),
+        _densest,
+        note="On the dotted line the age is exactly right. The stronger a square's colour, the more images.",
+    ),
+    Question(
+        "How many faces are within so many years?",
+        lambda v: plots.cumulative_score(cumulative_scores(v.errors)),
+        lambda v: numbers(
+            cumulative_scores(v.errors),
+            {"approach": "Approach", "years": "Years", "share": "% of images"},
+        ),
+    ),
+    Question(
+        "How large are the age errors?", lambda v: plots.error_distribution(v.errors), _signed
+    ),
+    Question(
+        "Which approach errs less, at which age?",
+        lambda v: plots.difference_by_age(v.metrics),
+        _differences,
+        note=_BARS,
+    ),
+    Question(
+        "At which ages do they err most?",
+        lambda v: plots.error_by_age(v.groups),
+        _of_age("mae", "Mean absolute error (years)"),
+        note=_BARS,
+    ),
+    Question(
+        "Which ages are read too old, which too young?",
+        lambda v: plots.bias_by_age(v.groups),
+        _of_age("bias", "Mean of predicted minus labelled (years)"),
+        note=_BARS,
+    ),
+    Question(
+        "Do the intervals hold what they promise?",
+        lambda v: plots.coverage_by_age(v.groups),
+        _of_age("coverage", "Labels inside (%)"),
+        note=f"The dotted line is the promise: {100 * INTERVAL:.0f} %.",
+    ),
+    _of_reliability(AGE),
+    *(_of_confusion(task) for task in CLASSES),
+    *(_of_reliability(task) for task in CLASSES),
+    _of_groups(AGE),
+    *(_of_groups(task) for task in CLASSES),
+)

@@ -1,0 +1,99 @@
+"""A fourth task is one line in TASKS and one column in the data."""
+
+import csv
+import shutil
+
+import pandas as pd
+import pytest
+from playwright.sync_api import expect
+
+from tests import support
+
+LINE = 'Classification("glasses", loss_scale=0.5, labels=("without glasses", "with glasses"))'
+TINY = "--backbone resnet18 --no-pretrained --size 32 --frozen-epochs 0 --epochs 1 --batch-size 32"
+TAB_SHOWS = {
+    "Compare": "#answer", "Random faces": "#grid", "Guess": "#guess-face img",
+    "Validation": ".js-plotly-plot .main-svg", "Dataset": ".atlas", "Training": "#findings li",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the project in which one line declares a task."""
+    copy = tmp_path_factory.mktemp("checkout")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(support.ROOT / "facemtl", copy / "facemtl", ignore=ignored)
+    for name in ("app.py", "MODEL_CARD.md"):
+        shutil.copy(support.ROOT / name, copy)
+    (copy / "assets").symlink_to(support.ROOT / "assets")
+    tasks = copy / "facemtl" / "tasks.py"
+    text = tasks.read_text("utf-8")
+    assert text.count("TASKS = (GENDER, RACE, AGE)") == 1
+    tasks.write_text(text.replace("RACE, AGE)", f"RACE, AGE, {LINE})"), "utf-8")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """Composites, every second one labelled with glasses."""
+    file = tmp_path_factory.mktemp("faces") / "labels.csv"
+    rows = []
+    for i, face in enumerate(support.composites()):
+        age, gender, race, _ = face.name.split("_", 3)
+        rows.append([face, age, gender, race, ("without glasses", "with glasses")[i % 2]])
+    with file.open("w", newline="") as text:
+        csv.writer(text).writerows([["file", "age", "gender", "race", "glasses"], *rows])
+    return file
+
+
+def run(checkout, *arguments):
+    status, out, said = support.finish(support.facemtl(*arguments, cwd=checkout), timeout=300)
+    assert status == 0, said
+    return out
+
+
+def test_it_is_trained_evaluated_predicted_and_shown(checkout, faces, browser, tmp_path):
+    models, results = tmp_path / "models", tmp_path / "results"
+    for task in ("gender", "race", "age", "glasses", "all"):
+        options = ("--tasks", task, "--data", faces, "--output", models, *TINY.split())
+        run(checkout, "train", *options)
+    data = ("--data", faces, "--models", models)
+    run(checkout, "evaluate", *data, "--output", results)
+    metrics = pd.read_csv(results / "metrics.csv")
+    assert {"glasses"} <= {*metrics["task"]} and {"glasses"} <= {*metrics["by"]}
+
+    table = tmp_path / "predictions.csv"
+    run(checkout, "predict", support.composites()[0], "--models", models, "--csv", table)
+    predicted = pd.read_csv(table).query("task == 'glasses'")
+    assert [*predicted["approach"]] == ["single", "multi"]
+
+    arguments = [*map(str, data), "--results", str(results)]
+    with support.running_app(tmp_path / "log.txt", *arguments, cwd=checkout) as address:
+        page = browser.new_page()
+        page.goto(address)
+        card = page.locator("#answer").get_by_role("heading", name="Glasses", exact=True)
+        expect(card).to_be_visible(timeout=60_000)
+        seen(page)
+        support.choose_tab(page, "Random faces")
+        page.get_by_label("Glasses").click()
+        page.get_by_role("option", name="with glasses", exact=True).click()
+        expect(page.locator("#grid")).to_contain_text("with glasses", timeout=60_000)
+        page.close()
+
+
+def test_a_task_without_a_model_changes_nothing(checkout, browser, tmp_path):
+    arguments = ["--data", str(support.COMPOSITES)]
+    with support.running_app(tmp_path / "log.txt", *arguments, cwd=checkout) as address:
+        page = browser.new_page()
+        page.goto(address)
+        expect(page.locator("#answer")).to_contain_text("Age", timeout=60_000)
+        seen(page)
+        expect(page.locator("body")).not_to_contain_text("lasses")
+        page.close()
+
+
+def seen(page):
+    """Every tab shows what it is for."""
+    for tab, shown in TAB_SHOWS.items():
+        support.choose_tab(page, tab)
+        expect(page.locator(shown).first).to_be_visible(timeout=60_000)
