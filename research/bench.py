@@ -37,6 +37,8 @@ from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, Approach, Pre
 from facemtl.paths import ASSETS
 from facemtl.tasks import AGE
 
+from . import run_script
+
 COLUMNS = ["what", "unit", "median", "low", "high", "n"]
 MEGAPIXELS = {0.3: (640, 480), 2: (1632, 1224), 12: (4000, 3000)}
 MANY = 64  # faces
@@ -327,4 +329,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -28,6 +28,8 @@ from facemtl.inference.predictor import APPROACHES, Predictor
 from facemtl.paths import ASSETS
 from facemtl.tasks import Task
 
+from . import run_script
+
 DISPUTED_FILE, COUNTS_FILE, SIDES_FILE = (
     "disputed.csv",
     "disputed_counts.csv",
@@ -280,4 +282,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -7,7 +7,6 @@ are measured, with a border around each, since their faces fill them.
 """
 
 import argparse
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,33 +17,29 @@ from tqdm import tqdm
 
 from facemtl.data.images import as_rgb
 from facemtl.data.reading import TRAIN, read_images
-from facemtl.errors import FaceMTLError
 from facemtl.faces.crops import detect
 from facemtl.faces.quality import weaknesses
+
+from . import run_script
 
 NAMES = ("left eye", "right eye", "nose", "left mouth corner", "right mouth corner")
 NORMAL_RANGE = 1.349  # standard deviations between the quartiles of a normal distribution
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m research.landmark_positions", description=__doc__
     )
     parser.add_argument("data", type=Path, help="folder of UTKFace")
     parser.add_argument("--images", type=int, default=2000, help="how many training images")
     options = parser.parse_args()
-    try:
-        table, _ = read_images(options.data)
-    except FaceMTLError as error:
-        print(error, file=sys.stderr)
-        return 1
+    table, _ = read_images(options.data)
     files = table["file"][table["split"] == TRAIN][: options.images]
     with ThreadPoolExecutor(2) as pool:
         measured = list(tqdm(pool.map(measure, files), "Measuring", len(files), disable=None))
     points = [each for each, _ in measured if each is not None]
     print(positions(np.array(points), len(measured)))
     print(shares([words for _, words in measured]))
-    return 0
 
 
 def measure(file: str) -> tuple[np.ndarray | None, list[str]]:
@@ -78,4 +73,4 @@ def shares(weak: list[list[str]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

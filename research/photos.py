@@ -25,6 +25,8 @@ from facemtl.faces import detect, open_image
 from facemtl.files import write_table
 from facemtl.inference.predictor import MODELS, Predictor
 
+from . import run_script
+
 NAME = re.compile(r"(\d+)A(\d\d)")
 LAST_WOMAN = 7380  # of All-Age-Faces, whose indices have five digits
 CHANGES = {
@@ -168,4 +170,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

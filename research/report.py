@@ -23,7 +23,7 @@ from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from facemtl.paths import ASSETS, ROOT
 from facemtl.tasks import Metric, task_named
 
-from . import label_noise, speed
+from . import label_noise, run_script, speed
 
 DOCUMENTS = tuple(
     ROOT / name
@@ -435,4 +435,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -35,7 +35,7 @@ from facemtl.paths import ASSETS
 from facemtl.tasks import TASKS, task_named
 from facemtl.training.config import TrainConfig
 
-from . import imagenet
+from . import imagenet, run_script
 
 ALL = tuple(task.name for task in TASKS)
 FOUR = (ALL, *((name,) for name in ALL))
@@ -231,4 +231,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)
