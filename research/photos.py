@@ -78,8 +78,10 @@ def summary(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
         known = genders["gender"].notna()
         right = (genders["prediction"] == genders["gender"])[known]
         found[approach] = {
-            "age_mae": error.abs().mean(), "age_bias": error.mean(), "coverage": 100 * inside.mean(),
-            "width": (ages["high"] - ages["low"]).mean(), "gender": 100 * right.mean() if known.any() else np.nan,
+            "age_mae": error.abs().mean(), "age_bias": error.mean(),
+            "coverage": 100 * inside.mean(),
+            "width": (ages["high"] - ages["low"]).mean(),
+            "gender": 100 * right.mean() if known.any() else np.nan,
         }  # fmt: skip
     return pd.DataFrame(found).T
 

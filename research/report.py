@@ -193,7 +193,8 @@ def _photos(folder: Path) -> pd.DataFrame:
         folder / studies.PHOTOS_FILE, types, "python -m research.photos", ["change"]
     ).fillna({"change": ""})
     words = {
-        "mae": ("age_mae", "{:.2f} years"), "bias": ("age_bias", "{:+.1f} years"), "covered": ("coverage", "{:.0f} %"),
+        "mae": ("age_mae", "{:.2f} years"), "bias": ("age_bias", "{:+.1f} years"),
+        "covered": ("coverage", "{:.0f} %"),
         "right": ("gender", "{:.1f} %"), "moves": ("age_moves", "{:.1f} years"),
         "gender_same": ("gender_stays", "{:.1f} %"), "race_same": ("race_stays", "{:.1f} %"),
     }  # fmt: skip
@@ -252,7 +253,8 @@ def worst(folder: Path) -> str:
     """Per task and approach the worst cell of gender x race."""
     rows = [
         [
-            row.task, _approach(row.approach), row.group, f"{row.n:,}", task_named(row.task).metric.words(row.value),
+            row.task, _approach(row.approach), row.group, f"{row.n:,}",
+            task_named(row.task).metric.words(row.value),
             f"{row.low:.1f} to {row.high:.1f}", task_named(row.task).metric.words(row.overall),
         ]
         for row in worst_groups(load_metrics(folder)).itertuples()
@@ -288,7 +290,8 @@ def intervals(folder: Path) -> str:
     for (task, group), part in trust.groupby(["task", "group"], sort=False):
         by = part.set_index("approach")
         cells = [
-            f"{by.at[a.name, 'coverage']:.0f} %, {by.at[a.name, 'width']:.1f} {task_named(task).unit}"
+            f"{by.at[a.name, 'coverage']:.0f} %, {by.at[a.name, 'width']:.1f}"
+            f" {task_named(task).unit}"
             for a in APPROACHES
         ]
         rows.append([task, group, f"{by['n'].iloc[0]:,}", *cells])
@@ -359,7 +362,8 @@ def copies(folder: Path) -> str:
         rows.append(
             [row.task, _approach(row.approach), row.images, *near, *metrics, f"{row.same:.0f} %"]
         )
-    columns = ["task", "approach", "images", "answers one of the labels", "by chance", "metric, the label that suits best",
+    columns = ["task", "approach", "images", "answers one of the labels", "by chance",
+        "metric, the label that suits best",
                "metric, mean over labels", "both approaches take the same side"]  # fmt: skip
     return as_markdown(columns, rows)
 
@@ -393,9 +397,12 @@ def costs(folder: Path) -> str:
 
 
 SECTIONS: dict[str, Callable[[Path], str]] = {
-    "answer": answer, "history": history, "results": results, "groups": groups, "worst": worst, "editions": editions,
-    "confidence": confidence, "intervals": intervals, "perturbations": perturbations, "disputed": disputed, "copies": copies,
-    "near-copies": near_copies, "costs": costs, "shares": shares, "starts": starts, "weightings": weightings,
+    "answer": answer, "history": history, "results": results, "groups": groups, "worst": worst,
+    "editions": editions,
+    "confidence": confidence, "intervals": intervals, "perturbations": perturbations,
+    "disputed": disputed, "copies": copies,
+    "near-copies": near_copies, "costs": costs, "shares": shares, "starts": starts,
+    "weightings": weightings,
     "photos": photos, "changed-photos": changed_photos,
     "performance": speed.performance, "page": speed.page, "load": speed.load,
 }  # fmt: skip

@@ -21,7 +21,8 @@ pillow_heif.register_heif_opener()
 GRAY = (118, 128, 138)
 SIZE, PLACE = (640, 480), (180, 90, 280)  # of the scene, and of its face: left, top, side
 UNDO = {  # what turns an upright image into one that an EXIF orientation sets upright again
-    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90", 7: "TRANSVERSE",
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90",
+    7: "TRANSVERSE",
     8: "ROTATE_270",
 }  # fmt: skip
 
@@ -155,8 +156,14 @@ def _animated(form: str) -> Callable[[], bytes]:
     return _one(form, save_all=True, append_images=others, duration=100)
 
 
-SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file:///etc/passwd"/></svg>'
-POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n(/etc/passwd) (r) file 99 string readline pop print\n"
+SVG = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image'
+    b' href="file:///etc/passwd"/></svg>'
+)
+POSTSCRIPT = (
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n(/etc/passwd) (r) file 99 string"
+    b" readline pop print\n"
+)
 
 ODD_FILES = [
     *(OddFile(f"orientation-{i}.jpg", _turned(i), FACE) for i in range(1, 9)),

@@ -240,7 +240,7 @@ def test_what_starts_fast_does_not_wait_for(module):
     assert result.stdout.split() == []
 
 
-# What must not be in the repository -----------------------------------------------------------------------
+# What must not be in the repository ---------------------------------------------------------------
 
 HOME_FOLDER = re.compile(r"(?<![\w.}])/(?:home|Users|root|work)/\w|\b[A-Z]:\\+Users\b")
 UTKFACE_NAME = re.compile(

@@ -147,7 +147,10 @@ def test_installed_models_predict_in_any_folder(installed, tmp_path, predictor):
 
 
 def test_what_trains_is_not_installed_and_said_to_be_missing(installed, tmp_path):
-    code = f"from importlib.util import find_spec; print(*[n for n in {sorted(TRAINS)} if find_spec(n)])"
+    code = (
+        f"from importlib.util import find_spec; print(*[n for n in {sorted(TRAINS)} if"
+        " find_spec(n)])"
+    )
     assert run(installed / "python", "-c", code).split() == []
     support.write_pictures(tmp_path / "faces", 60)
     command = [installed / "facemtl", "train", "--data", tmp_path / "faces"]

@@ -45,7 +45,7 @@ def one_sentence(said: str) -> bool:
     return said.strip().splitlines()[-1].startswith("facemtl: ") and "Traceback" not in said
 
 
-# ------------------------------------------------------------------------------------- killed in mid-work
+# ------------------------------------------------------------------------------- killed in mid-work
 
 
 def start_training(data: Path, output: Path, *more: str) -> subprocess.Popen:
@@ -112,7 +112,7 @@ def test_a_killed_evaluation_leaves_nothing_that_is_taken_for_whole(tmp_path):
         pd.testing.assert_frame_equal(before, after)
 
 
-# --------------------------------------------------------------------------------------------- a full disk
+# -------------------------------------------------------------------------------------- a full disk
 
 LIMITED = """
 import resource, sys
@@ -142,7 +142,7 @@ def test_a_full_disk_is_said_and_costs_nothing_but_time(most, synthetic_faces, t
     LoadedModel.load(output / "age.onnx")
 
 
-# ------------------------------------------------------------------------------- what the app needs is not there
+# ------------------------------------------------------------------ what the app needs is not there
 
 
 def start_app(tmp_path: Path, *arguments: str) -> tuple[int, str]:

@@ -26,7 +26,8 @@ from facemtl.ui.photo import PhotoView
 from tests import support
 
 TINY = (
-    "--backbone", "resnet18", "--no-pretrained", "--size", "32", "--frozen-epochs", "0", "--epochs", "1", "--batch-size", "32",
+    "--backbone", "resnet18", "--no-pretrained", "--size", "32", "--frozen-epochs", "0",
+    "--epochs", "1", "--batch-size", "32",
 )  # fmt: skip
 
 

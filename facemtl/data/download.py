@@ -73,7 +73,8 @@ def _fetch_archive() -> Path:
     )
 
     print(
-        f"Fetching {HUB_FILE} from the Hugging Face dataset {HUB_REPOSITORY} (resumes where it was interrupted)"
+        f"Fetching {HUB_FILE} from the Hugging Face dataset {HUB_REPOSITORY} (resumes where it was"
+        " interrupted)"
     )
     try:
         url = hf_hub_url(HUB_REPOSITORY, HUB_FILE, repo_type="dataset")
@@ -94,8 +95,9 @@ def _fetch_archive() -> Path:
         return archive
     except Exception as error:  # the hub client raises its own, httpx's and the system's errors
         raise FaceMTLError(
-            f"UTKFace could not be fetched from the Hugging Face dataset {HUB_REPOSITORY} ({first_line(error)}). "
-            "Run the command again to resume, or fetch UTKFace.tar.gz in another way and pass it with --archive FILE."
+            f"UTKFace could not be fetched from the Hugging Face dataset {HUB_REPOSITORY}"
+            f" ({first_line(error)}). Run the command again to resume, or fetch UTKFace.tar.gz in"
+            " another way and pass it with --archive FILE."
         ) from error
 
 
@@ -145,12 +147,13 @@ def unpack(archive: Path, folder: Path) -> None:
                     f"{archive.name} could not be unpacked: {error.strerror}."
                 ) from error
             raise ArchiveError(
-                f"{archive.name} is not a whole .tar.gz archive ({first_line(error)}). Fetch it again; nothing was unpacked."
+                f"{archive.name} is not a whole .tar.gz archive ({first_line(error)}). Fetch it"
+                " again; nothing was unpacked."
             ) from error
         if n_images == 0:
             raise ArchiveError(
-                f"{archive.name} holds no image named like UTKFace's, [age]_[gender]_[race]_[timestamp].jpg.chip.jpg. "
-                "Nothing was unpacked."
+                f"{archive.name} holds no image named like UTKFace's,"
+                " [age]_[gender]_[race]_[timestamp].jpg.chip.jpg. Nothing was unpacked."
             )
 
 

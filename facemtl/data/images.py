@@ -49,7 +49,8 @@ def _fingerprint(file: str | Path) -> str:
         stat = Path(file).stat()
     except OSError as error:
         raise FaceMTLError(
-            f"{file} cannot be read ({error.strerror}). It may have been moved; read the folder again."
+            f"{file} cannot be read ({error.strerror}). It may have been moved; read the folder"
+            " again."
         ) from error
     return f"{Path(file).name} {stat.st_size} {stat.st_mtime_ns}"
 

@@ -53,8 +53,8 @@ def read_csv(file: Path) -> list[tuple[Path, dict[str, float]]]:
         names.count(name) != 1 for name in (FILE, *(task.column for task in tasks))
     ):
         raise FaceMTLError(
-            f"The first line of {file} must name the column {FILE} and at least one of {', '.join(_COLUMNS)}, each once; "
-            f"found {', '.join(header)}."
+            f"The first line of {file} must name the column {FILE} and at least one of"
+            f" {', '.join(_COLUMNS)}, each once; found {', '.join(header)}."
         )
     faces, wrong = [], []
     for number, cells in lines:

@@ -44,9 +44,14 @@ class Findings:
                 f"images             {self.images:,} different ones, ready to use",
                 f"badly named        {named(self.badly_named)}: left out",
                 f"unreadable         {named(self.unreadable)}: left out",
-                f"identical copies   {self.copy_files:,} files in {self.copy_groups:,} groups: each kept once",
-                f"contradictory      {self.contradictory_files:,} of these files, in {self.contradictory_groups:,} groups, "
-                "carry different labels: left out",
+                (
+                    f"identical copies   {self.copy_files:,} files in {self.copy_groups:,} groups:"
+                    " each kept once"
+                ),
+                (
+                    f"contradictory      {self.contradictory_files:,} of these files, in"
+                    f" {self.contradictory_groups:,} groups, carry different labels: left out"
+                ),
                 *(
                     [f"without a label    {lacking}: used for what they have labels of"]
                     if lacking

@@ -33,7 +33,8 @@ _VERDICTS = {  # is one model better at anything, are three?
 
 
 def overall(folder: Path) -> pd.DataFrame:
-    """Both approaches' metrics over all images, with intervals; over all seeds if they are measured.
+    """Both approaches' metrics over all images, with intervals; over all seeds if they are
+    measured.
 
     Columns as in `compare.compare`, and `seeds`, `single_sd`, `multi_sd`.
     """
@@ -44,7 +45,8 @@ def overall(folder: Path) -> pd.DataFrame:
 
 
 def findings(folder: Path) -> dict[str, Any]:
-    """The findings from the tables in `folder`, in types that JSON has. Shares of cost are in percent.
+    """The findings from the tables in `folder`, in types that JSON has. Shares of cost are in
+    percent.
 
     `better` is the approach that the 95 % interval of the difference speaks for, or None.
     """
@@ -84,12 +86,14 @@ def load_findings(folder: Path) -> dict[str, Any]:
         return json.loads((folder / FINDINGS_FILE).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise FaceMTLError(
-            f"There is no whole {FINDINGS_FILE} in {folder}. Make it with `python -m facemtl evaluate`."
+            f"There is no whole {FINDINGS_FILE} in {folder}. Make it with `python -m facemtl"
+            " evaluate`."
         ) from error
 
 
 def sentences(found: dict[str, Any]) -> tuple[str, list[tuple[str, str]], list[str]]:
-    """Findings in words: an introduction, (subject, sentence) for each task and for costs, conclusions.
+    """Findings in words: an introduction, (subject, sentence) for each task and for costs,
+    conclusions.
 
     The subject is a task's name, or "cost".
     """

@@ -100,7 +100,7 @@ def _change(after: pd.DataFrame, before: pd.DataFrame) -> pd.Series:
     return difference.where(in_points, 100 * difference / before["value"])
 
 
-# -------------------------------------------------------------------------------------------- on disk
+# ------------------------------------------------------------------------------------------ on disk
 
 
 def save_robustness(table: pd.DataFrame, folder: Path) -> None:

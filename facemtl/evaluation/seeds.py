@@ -131,7 +131,8 @@ def _scores(table: pd.DataFrame) -> dict[str, np.ndarray]:
         of_seeds = [paired_scores(part, task) for _, part in rows.groupby("seed")]
         if any(not each.index.equals(of_seeds[0].index) for each in of_seeds):
             raise FaceMTLError(
-                f"The seeds' predictions of {task.name} are of different images. Measure all seeds again."
+                f"The seeds' predictions of {task.name} are of different images. Measure all seeds"
+                " again."
             )
         found[task.name] = np.stack(
             [each[[SINGLE.name, MULTI.name]].to_numpy() for each in of_seeds]

@@ -24,7 +24,8 @@ WEIGHTINGS = {
     "learned-weights": "Learned weights",
 }
 _TYPES = {
-    "study": str, "seed": int, "model": str, "approach": str, "task": str, "metric": str, "value": float,
+    "study": str, "seed": int, "model": str, "approach": str, "task": str, "metric": str,
+    "value": float,
     "images": int, "epochs": int, "seconds": float,
 }  # fmt: skip
 COLUMNS = [*_TYPES]

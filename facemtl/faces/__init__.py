@@ -12,7 +12,8 @@ from .photo import DECODED_SIDE, MOST_MEGAPIXELS, PIXEL_SIZE, ImageLike, as_imag
 from .quality import weaknesses
 
 __all__ = [
-    "DECODED_SIDE", "DETECTOR", "LARGEST_CROP", "MOST_MEGAPIXELS", "PIXEL_SIZE", "Face", "ImageLike", "Square", "as_image",
+    "DECODED_SIDE", "DETECTOR", "LARGEST_CROP", "MOST_MEGAPIXELS", "PIXEL_SIZE", "Face",
+    "ImageLike", "Square", "as_image",
     "as_record", "cut", "detect", "face_at", "open_image", "overlap", "prepare", "weaknesses",
     "whole",
 ]  # fmt: skip

@@ -8,7 +8,8 @@ from PIL import Image
 
 LARGEST_CROP = 512  # px a side; more would only cost memory
 # Where the detector sees eyes, nose and mouth corners in UTKFace's images, in shares of the side:
-# medians over 304 images, with standard deviations of 0.012 to 0.027; research.landmark_positions takes
+# medians over 304 images, with standard deviations of 0.012 to 0.027; research.landmark_positions
+# takes
 # them anew. What the detector gets wrong in UTKFace as in photos cancels.
 POSITIONS = np.array(
     ((295, 303), (700, 301), (490, 517), (330, 700), (660, 697)),

@@ -22,8 +22,8 @@ MOST_MEGAPIXELS = {
     "JPEG": 110, "HEIF": 50, "AVIF": 50, "PNG": 25, "WEBP": 25, "GIF": 25, "BMP": 25, "TIFF": 25,
 }  # fmt: skip
 DECODED_SIDE = 2000  # px; a JPEG is decoded at a half, quarter or eighth where that leaves so many
-PIXEL_SIZE = (
-    "facemtl pixel size"  # in an image's `info`: the side of a pixel, in pixels of the file
+PIXEL_SIZE = (  # in an image's `info`: the side of a pixel, in pixels of the file
+    "facemtl pixel size"
 )
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # too large images are refused
 
@@ -113,5 +113,8 @@ def _why_unreadable(file: Path | BinaryIO, formats: Sequence[str]) -> str:
         return "This file is empty."
     kinds = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
     if start[4:12] in kinds and "HEIF" not in formats:
-        return "This is a HEIC photo, which cannot be read here. Save it as a JPEG, or install pillow-heif."
+        return (
+            "This is a HEIC photo, which cannot be read here. Save it as a JPEG, or install"
+            " pillow-heif."
+        )
     return "This file is damaged, or not an image that can be read. Try a JPEG or PNG."

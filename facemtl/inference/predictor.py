@@ -76,7 +76,8 @@ class LoadedModel:
         info = ModelInfo.of_file(content, session.get_modelmeta().custom_metadata_map, file.name)
         if info.name != file.stem:
             raise FaceMTLError(
-                f"{file.name} holds the model {info.name}. Rename it to {info.name}{SUFFIX}, or fetch it again."
+                f"{file.name} holds the model {info.name}. Rename it to {info.name}{SUFFIX}, or"
+                " fetch it again."
             )
         return cls(info, session)
 
@@ -168,7 +169,8 @@ class Predictor:
         files = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
         if not files:
             raise FaceMTLError(
-                f"There are no models in {folder}. Train them with `python -m facemtl train`, or name their folder."
+                f"There are no models in {folder}. Train them with `python -m facemtl train`, or"
+                " name their folder."
             )
         order = {task.name: position for position, task in enumerate(TASKS)}
         models = [LoadedModel.load(file) for file in files]
@@ -186,8 +188,9 @@ class Predictor:
             if any(len(found) != 1 for found in names.values()):
                 found = ", ".join(name for a in APPROACHES for name in names[a])
                 raise FaceMTLError(
-                    f"Comparing {task.name} takes one single-task and one multi-task model; found {found or 'none'}. "
-                    "Train what is missing with `python -m facemtl train`, or move what is too much to another folder."
+                    f"Comparing {task.name} takes one single-task and one multi-task model; found"
+                    f" {found or 'none'}. Train what is missing with `python -m facemtl train`, or"
+                    " move what is too much to another folder."
                 )
         return self
 
@@ -202,12 +205,15 @@ class Predictor:
     ) -> "Predictions":
         """Predictions for one image, or for a list of images.
 
-        An image is a path, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8,
-        or of floats from 0 to 1. Each is searched for faces; a crop that a face fills as in UTKFace is
-        taken as it is. With `detect=False` every image is taken as such a crop, and must be square.
+        An image is a path, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of
+        uint8, or of floats from 0 to 1. Each is searched for faces; a crop that a face fills as in
+        UTKFace is taken as it is. With `detect=False` every image is taken as such a crop, and must
+        be square.
 
-        In the tables, `image` is an image's path, or its position in the list, and `face` counts its
-        faces from 0, largest first. Raises FaceMTLError if an image cannot be understood, or no face is
+        In the tables,
+        `image` is an image's path, or its position in the list, and `face` counts its
+        faces from 0, largest first. Raises FaceMTLError if an image cannot be understood,
+        or no face is
         found in it.
         """
         several = images if isinstance(images, list | tuple) else [images]
@@ -309,7 +315,8 @@ def in_words(predictions: Predictions) -> list[list[dict]]:
             {
                 "task": row.task, "approach": row.approach, "model": row.model,
                 "answer": task_named(row.task).words(row.prediction),
-                "prediction": int(row.prediction) if is_class else row.prediction, "confidence": row.confidence,
+                "prediction": int(row.prediction) if is_class else row.prediction,
+                "confidence": row.confidence,
                 "low": None if is_class else row.low, "high": None if is_class else row.high,
                 "probabilities": shares[row.image, row.face, row.model, row.task],
             }

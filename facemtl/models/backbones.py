@@ -73,7 +73,8 @@ def _of_torchvision(name: str, pretrained: bool) -> tuple[nn.Module, int]:
     models = torchvision.models
     if name not in models.list_models(module=models):
         raise FaceMTLError(
-            f"There is no backbone named {name!r}. Use {FACE_RESNET}, or a model of torchvision such as resnet18."
+            f"There is no backbone named {name!r}. Use {FACE_RESNET}, or a model of torchvision"
+            " such as resnet18."
         )
     try:
         model = models.get_model(name, weights="DEFAULT" if pretrained else None)
@@ -86,13 +87,15 @@ def _of_torchvision(name: str, pretrained: bool) -> tuple[nn.Module, int]:
         if not pretrained:
             raise
         raise FaceMTLError(
-            f"The ImageNet weights of {name} could not be downloaded ({error}). Go online and run the same command again, "
-            f"start from random weights with --no-pretrained, or use --backbone {FACE_RESNET}."
+            f"The ImageNet weights of {name} could not be downloaded ({error}). Go online and run"
+            " the same command again, start from random weights with --no-pretrained, or use"
+            f" --backbone {FACE_RESNET}."
         ) from error
     linear = [n for n, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise FaceMTLError(
-            f"{name} does not end in a linear layer, so it cannot carry our heads. Try {FACE_RESNET}."
+            f"{name} does not end in a linear layer, so it cannot carry our heads. Try"
+            f" {FACE_RESNET}."
         )
     n_features = model.get_submodule(linear[-1]).in_features
     model.set_submodule(linear[-1], nn.Identity())

@@ -35,7 +35,8 @@ def predicted_against_true(errors: pd.DataFrame, width: int = SQUARE) -> go.Figu
         counts, *_ = np.histogram2d(rows["prediction"], rows["target"], bins=[edges, edges])
         figure.add_heatmap(
             x=centres, y=centres, z=np.where(counts > 0, np.log10(np.maximum(counts, 1)), np.nan),
-            customdata=counts.astype(int), name=approach.title, showscale=False, row=1, col=column, zmin=-0.6, zmax=2.2,
+            customdata=counts.astype(int), name=approach.title, showscale=False, row=1, col=column,
+            zmin=-0.6, zmax=2.2,
             hoverongaps=False, meta={"task": AGE.name, "approach": approach.name},
             colorscale=[[0, "rgba(128,128,128,0.1)"], [1, COLORS[approach.name]]],
             hovertemplate=(
@@ -72,8 +73,10 @@ def error_distribution(errors: pd.DataFrame, width: float = 2.0, reach: float = 
         counts, _ = np.histogram(rows["error"].clip(-reach, reach), edges)
         figure.add_scatter(
             x=centres, y=100 * counts / max(1, len(rows)), name=approach.title, mode="lines",
-            line={"color": COLORS[approach.name], "dash": DASHES[approach.name], "width": 2.5, "shape": "hvh"},
-            hovertemplate="%{x:+.0f} years: %{y:.1f} % of images<extra>" + approach.title + "</extra>",
+            line={"color": COLORS[approach.name], "dash": DASHES[approach.name],
+                "width": 2.5, "shape": "hvh"},
+            hovertemplate="%{x:+.0f} years: %{y:.1f} % of images<extra>"
+                + approach.title + "</extra>",
         )  # fmt: skip
     figure.add_vline(x=0, line={"color": INK, "width": 1, "dash": "dot"})
     figure.update_xaxes(title_text=f"Predicted minus labelled {AGE.axis.lower()}")
@@ -103,16 +106,19 @@ def _by_age(groups: pd.DataFrame, column: str, title: str, hover: str) -> go.Fig
     for approach, offset in zip(APPROACHES, (-0.13, 0.13), strict=True):
         rows = groups[groups["approach"] == approach.name]
         figure.add_scatter(
-            x=rows["age_group"].map(position) + offset, y=rows[column], name=approach.title, mode="markers",
+            x=rows["age_group"].map(position) + offset, y=rows[column], name=approach.title,
+            mode="markers",
             marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 10},
             error_y={
-                "array": rows[f"{column}_high"] - rows[column], "arrayminus": rows[column] - rows[f"{column}_low"],
+                "array": rows[f"{column}_high"] - rows[column],
+                "arrayminus": rows[column] - rows[f"{column}_low"],
                 "thickness": 1.5, "width": 4,
             },
             customdata=rows[["age_group", "n", f"{column}_low", f"{column}_high"]],
             hovertemplate=(
                 "%{customdata[0]} years, %{customdata[1]} images<br>" + hover
-                + " (95 % interval %{customdata[2]:.1f} to %{customdata[3]:.1f})<extra>" + approach.title + "</extra>"
+                + " (95 % interval %{customdata[2]:.1f} to %{customdata[3]:.1f})<extra>"
+                    + approach.title + "</extra>"
             ),
         )  # fmt: skip
     figure.update_xaxes(
@@ -133,11 +139,13 @@ def coverage_by_age(groups: pd.DataFrame) -> go.Figure:
     for approach, offset in zip(APPROACHES, (-0.13, 0.13), strict=True):
         rows = groups[groups["approach"] == approach.name]
         figure.add_scatter(
-            x=rows["age_group"].map(position) + offset, y=rows["coverage"], mode="markers", name=approach.title,
+            x=rows["age_group"].map(position) + offset, y=rows["coverage"], mode="markers",
+            name=approach.title,
             marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 10},
             customdata=rows[["age_group", "n"]],
             hovertemplate=(
-                "%{customdata[0]} years, %{customdata[1]} images<br>%{y:.0f} % inside<extra>" + approach.title + "</extra>"
+                "%{customdata[0]} years, %{customdata[1]} images<br>%{y:.0f} % inside<extra>"
+                    + approach.title + "</extra>"
             ),
         )  # fmt: skip
     figure.add_hline(y=100 * INTERVAL, line={"color": INK, "width": 1, "dash": "dot"})
@@ -175,10 +183,12 @@ def difference_by_age(metrics: pd.DataFrame) -> go.Figure:
     rows = metrics[(metrics["by"] == "age_group") & (metrics["task"] == AGE.name)]
     figure, position = go.Figure(), {name: i for i, name in enumerate(AGE_GROUPS)}
     figure.add_scatter(
-        x=rows["group"].map(position), y=rows["difference"], mode="markers", name="One minus three", showlegend=False,
+        x=rows["group"].map(position), y=rows["difference"], mode="markers",
+        name="One minus three", showlegend=False,
         marker={"color": SOFT, "symbol": "square", "size": 9},
         error_y={
-            "array": rows["difference_high"] - rows["difference"], "arrayminus": rows["difference"] - rows["difference_low"],
+            "array": rows["difference_high"] - rows["difference"],
+            "arrayminus": rows["difference"] - rows["difference_low"],
             "thickness": 1.5, "width": 4,
         },
         customdata=rows[["group", "n", "difference_low", "difference_high"]],

@@ -9,6 +9,7 @@ from .style import SOFT, template
 
 SHADES = ("#5a6f8f", "#b0a18a")  # of the two genders
 HEAPED_SHADE = "#b3541e"
+PATTERN = {"fillmode": "overlay", "fgcolor": "#fff", "size": 8}
 PATTERNS = ("", "/")
 
 
@@ -21,8 +22,10 @@ def ages(counts: pd.DataFrame) -> go.Figure:
         rows = by[by["heaped"] == bool(i)]
         tall = rows["n"] > by["n"].max() / 4  # small bars stand too close together on a phone
         figure.add_bar(
-            x=rows["age"], y=rows["n"], name=name, width=0.9, marker={"color": (SHADES[0], HEAPED_SHADE)[i]},
-            text=[str(age) if said else "" for age, said in zip(rows["age"], tall, strict=True)] if i else None,
+            x=rows["age"], y=rows["n"], name=name, width=0.9,
+            marker={"color": (SHADES[0], HEAPED_SHADE)[i]},
+            text=[str(age) if said else ""
+                for age, said in zip(rows["age"], tall, strict=True)] if i else None,
             textposition="outside", textangle=0, cliponaxis=False, textfont={"size": 11},
             hovertemplate="%{x} years: %{y:,} images<extra></extra>",
         )  # fmt: skip
@@ -43,7 +46,7 @@ def people(counts: pd.DataFrame) -> go.Figure:
     for i, label in enumerate(GENDER.labels):
         figure.add_bar(
             x=by[i], y=[RACE.words(race) for race in by.index], orientation="h", name=label,
-            marker={"color": SHADES[i], "pattern": {"shape": PATTERNS[i], "fillmode": "overlay", "fgcolor": "#fff", "size": 8}},
+            marker={"color": SHADES[i], "pattern": {**PATTERN, "shape": PATTERNS[i]}},
             hovertemplate="%{y}, " + label + ": %{x:,} images<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(title_text="Images", tickformat=",", nticks=6)
@@ -58,7 +61,8 @@ def ages_of_groups(counts: pd.DataFrame) -> go.Figure:
     figure, table = go.Figure(), age_quantiles(counts)
     low, q1, median, q3, high = (table[level] for level in map(str, LEVELS))
     figure.add_box(
-        y=table["group"], lowerfence=low, q1=q1, median=median, q3=q3, upperfence=high, orientation="h", showlegend=False,
+        y=table["group"], lowerfence=low, q1=q1, median=median, q3=q3, upperfence=high,
+        orientation="h", showlegend=False,
         line={"color": SOFT, "width": 1.5}, fillcolor="rgba(90,111,143,0.35)",
     )  # fmt: skip
     figure.update_xaxes(title_text=f"Labelled {AGE.axis.lower()}", range=[-2, 92])

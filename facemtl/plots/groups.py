@@ -23,13 +23,15 @@ def metric_by_group(metrics: pd.DataFrame, task: Task) -> go.Figure:
             x=value, y=rows["group"].map(position) + offset, mode="markers", name=approach.title,
             marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 9},
             error_x={
-                "array": rows[f"{approach.name}_high"] - value, "arrayminus": value - rows[f"{approach.name}_low"],
+                "array": rows[f"{approach.name}_high"] - value,
+                "arrayminus": value - rows[f"{approach.name}_low"],
                 "thickness": 1.5, "width": 3,
             },
             customdata=rows[["group", "n", f"{approach.name}_low", f"{approach.name}_high"]],
             text=[task.metric.words(v) for v in value],
             hovertemplate=(
-                "%{customdata[0]}, %{customdata[1]} images<br>%{text} (95 % interval %{customdata[2]:.1f} to "
+                "%{customdata[0]}, %{customdata[1]} images<br>%{text} "
+                "(95 % interval %{customdata[2]:.1f} to "
                 "%{customdata[3]:.1f})<extra>" + approach.title + "</extra>"
             ),
         )  # fmt: skip

@@ -24,7 +24,8 @@ def metric_by_perturbation(table: pd.DataFrame, task: Task) -> go.Figure:
     n_rows, metric = math.ceil(len(PERTURBATIONS) / 2), task.metric
     figure = make_subplots(
         # 60 px for a title
-        n_rows, 2, shared_yaxes="all", horizontal_spacing=0.06, vertical_spacing=60 / (PANEL * n_rows),
+        n_rows, 2, shared_yaxes="all", horizontal_spacing=0.06,
+        vertical_spacing=60 / (PANEL * n_rows),
         specs=[[{}, {} if 2 * row + 1 < len(PERTURBATIONS) else None] for row in range(n_rows)],
     )  # fmt: skip
     rows = table[table["task"] == task.name].sort_values("amount")
@@ -38,9 +39,12 @@ def metric_by_perturbation(table: pd.DataFrame, task: Task) -> go.Figure:
                 x=line["amount"], y=line["value"], name=approach.title, mode="lines+markers",
                 legendgroup=approach.name, showlegend=i == 0, **cell,
                 line={"color": COLORS[approach.name], "dash": DASHES[approach.name], "width": 2},
-                marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 7},
-                text=[f"{metric.words(row.value)} ({row.change:+.1f} {change_unit(metric)})" for row in line.itertuples()],
-                hovertemplate=f"{perturbation.axis}: %{{x:g}}<br>%{{text}}<extra>{approach.title}</extra>",
+                marker={"color": COLORS[approach.name],
+                    "symbol": SYMBOLS[approach.name], "size": 7},
+                text=[f"{metric.words(row.value)} ({row.change:+.1f} {change_unit(metric)})"
+                    for row in line.itertuples()],
+                hovertemplate=f"{perturbation.axis}: %{{x:g}}<br>%{{text}}"
+                    f"<extra>{approach.title}</extra>",
             )  # fmt: skip
         # What is worse lies to the right: JPEG's quality falls.
         reverse = "reversed" if perturbation.none > max(perturbation.amounts) else True

@@ -28,7 +28,8 @@ def then_and_now(errors: pd.DataFrame) -> go.Figure:
     for approach in APPROACHES:
         rows = errors[errors["approach"] == approach.name]
         figure.add_scatter(
-            x=rows["value"], y=rows["experiment"], mode="markers+text", name=approach.title, cliponaxis=False,
+            x=rows["value"], y=rows["experiment"], mode="markers+text", name=approach.title,
+            cliponaxis=False,
             marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 14},
             text=[metric.number(value) for value in rows["value"]],
             textposition="top center" if approach is SINGLE else "bottom center",
@@ -70,15 +71,19 @@ def spread_over_seeds(table: pd.DataFrame, by: str) -> go.Figure:
             approach = name if by == "approach" else MULTI.name
             label = titles.get(name, name)
             figure.add_scatter(
-                x=part["value"], y=[label] * len(part), mode="markers", showlegend=False, row=i, col=1,
-                marker={"color": COLORS[approach], "symbol": SYMBOLS[approach], "size": 10, "opacity": 0.6},
+                x=part["value"], y=[label] * len(part), mode="markers", showlegend=False, row=i,
+                col=1,
+                marker={"color": COLORS[approach], "symbol": SYMBOLS[approach],
+                    "size": 10, "opacity": 0.6},
                 customdata=part["seed"], text=[task.metric.words(value) for value in part["value"]],
                 hovertemplate="seed %{customdata}: %{text}<extra>" + label + "</extra>",
             )  # fmt: skip
             figure.add_scatter(
                 x=[part["value"].mean()], y=[label], mode="markers", showlegend=False, row=i, col=1,
-                marker={"symbol": "line-ns", "size": 26, "line": {"color": COLORS[approach], "width": 3}},
-                hovertemplate=f"mean: {task.metric.words(part['value'].mean())}<extra>{label}</extra>",
+                marker={"symbol": "line-ns", "size": 26,
+                    "line": {"color": COLORS[approach], "width": 3}},
+                hovertemplate=f"mean: {task.metric.words(part['value'].mean())}"
+                    f"<extra>{label}</extra>",
             )  # fmt: skip
         better = "lower is better" if task.metric.lower_is_better else "higher is better"
         # a telephone is narrow

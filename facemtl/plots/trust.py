@@ -29,11 +29,15 @@ def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
         share = rows.pivot(index="target", columns="prediction", values="share")
         counts = rows.pivot(index="target", columns="prediction", values="n")
         figure.add_heatmap(
-            z=share, x=list(task.labels), y=list(task.labels), zmin=0, zmax=100, showscale=False, row=1, col=column,
+            z=share, x=list(task.labels), y=list(task.labels), zmin=0, zmax=100, showscale=False,
+            row=1, col=column,
             colorscale=[[0, "rgba(128,128,128,0.06)"], [1, COLORS[approach.name]]], xgap=2, ygap=2,
-            text=share.map(lambda percent: "" if pd.isna(percent) else f"{percent:.0f}"), texttemplate="%{text}",
-            customdata=counts, name=approach.title, hoverongaps=False, meta={"task": task.name, "approach": approach.name},
-            hovertemplate="label %{y}, answered %{x}<br>%{z:.1f} %, %{customdata} images<extra>" + approach.title + "</extra>",
+            text=share.map(lambda percent: "" if pd.isna(percent) else f"{percent:.0f}"),
+            texttemplate="%{text}",
+            customdata=counts, name=approach.title, hoverongaps=False,
+            meta={"task": task.name, "approach": approach.name},
+            hovertemplate="label %{y}, answered %{x}<br>%{z:.1f} %, %{customdata} images<extra>"
+                + approach.title + "</extra>",
         )  # fmt: skip
     figure.update_xaxes(title_text="Answer (%)", showgrid=False, tickfont_size=11)
     figure.update_yaxes(autorange="reversed", showgrid=False)
@@ -56,10 +60,12 @@ def reliability_diagram(table: pd.DataFrame, task: Task) -> go.Figure:
     for approach in APPROACHES:
         rows = table[table["approach"] == approach.name]
         figure.add_scatter(
-            x=rows["confidence"], y=rows["hits"], mode="lines+markers", name=approach.title, customdata=rows["n"],
+            x=rows["confidence"], y=rows["hits"], mode="lines+markers", name=approach.title,
+            customdata=rows["n"],
             line={"color": COLORS[approach.name], "dash": DASHES[approach.name], "width": 2},
             marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 9},
-            hovertemplate="%{x:.0f} % confident, %{y:.0f} % right<br>%{customdata} images<extra>" + approach.title + "</extra>",
+            hovertemplate="%{x:.0f} % confident, %{y:.0f} % right<br>%{customdata} images<extra>"
+                + approach.title + "</extra>",
         )  # fmt: skip
     figure.update_xaxes(title_text=f"Claimed (% {task.confidence_words})", range=[0, 102], dtick=20)
     if table.empty:

@@ -97,7 +97,8 @@ class TrainConfig:
             task_named(name)
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
             raise FaceMTLError(
-                f"tasks must name at least one task, each once; found {', '.join(self.tasks) or 'none'}."
+                "tasks must name at least one task, each once; found"
+                f" {', '.join(self.tasks) or 'none'}."
             )
         for setting in fields(self):
             low, high = setting.metadata.get("range", (None, None))

@@ -42,7 +42,8 @@ def face_learner(
     """A fastai Learner with two parameter groups, backbone and heads, and a metric for each task.
 
     `data` is the table of `read_images`: its training images are learned from, augmented by the
-    recipe, and its calibration images are looked at after each epoch. `cache` is a folder for decoded
+    recipe,
+    and its calibration images are looked at after each epoch. `cache` is a folder for decoded
     images. Or `data` are DataLoaders of your own, with images (B, 3, H, W) in [0, 1] and one target
     (B,) per task, in the order of the tasks; they decide on size, augmentation and device.
 
@@ -77,7 +78,8 @@ def face_learner(
         metrics=[TaskMetric(task, i) for i, task in enumerate(tasks)],
         lr=config.head_lr,
         wd=config.weight_decay,
-        train_bn=False,  # a frozen backbone is frozen whole: its gradients would take most of the time
+        train_bn=False,
+        # a frozen backbone is frozen whole: its gradients would take most of the time
         cbs=[
             *prepare, Autocast(where, precision(where) == "bfloat16"), FreeLossWeights(),
             GradientClip(config.grad_clip),
@@ -137,8 +139,8 @@ def _check_labels(images: pd.DataFrame, tasks: tuple[Task, ...]) -> None:
             labels = images.loc[images["split"] == split, task.column]
             if len(labels) and labels.isna().all():
                 raise FaceMTLError(
-                    f"None of the {len(labels):,} {split} images has a label in the column {task.column}. "
-                    "Add labels, or choose other --tasks."
+                    f"None of the {len(labels):,} {split} images has a label in the column"
+                    f" {task.column}. Add labels, or choose other --tasks."
                 )
 
 
@@ -157,12 +159,13 @@ def _rows(
     train_rows = train_rows[: round(config.share * len(train_rows))]
     if len(train_rows) < config.batch_size:
         raise FaceMTLError(
-            f"There are {len(train_rows)} training images, fewer than one batch of {config.batch_size}. "
-            "Add images or choose a smaller --batch-size."
+            f"There are {len(train_rows)} training images, fewer than one batch of"
+            f" {config.batch_size}. Add images or choose a smaller --batch-size."
         )
     if not len(calibration_rows):
         raise FaceMTLError(
-            "There are no calibration images. Add images: a fifteenth of them is set aside by their content."
+            "There are no calibration images. Add images: a fifteenth of them is set aside by their"
+            " content."
         )
     return train_rows, calibration_rows
 
@@ -189,7 +192,8 @@ def _check_size(model: FaceModel, config: TrainConfig) -> None:
             model.eval()(torch.zeros(1, 3, config.size, config.size))
     except Exception as error:  # each backbone complains in its own way
         raise FaceMTLError(
-            f"{config.backbone} cannot take images of {config.size} px ({error}). Choose another --size or --backbone."
+            f"{config.backbone} cannot take images of {config.size} px ({error}). Choose another"
+            " --size or --backbone."
         ) from error
 
 

@@ -1,4 +1,6 @@
-"""Batches that are slices of one array of decoded images: nothing is read or decoded in training."""
+"""Batches that are slices of one array of decoded images: nothing is read or decoded in
+training.
+"""
 
 from collections.abc import Iterator
 
@@ -9,7 +11,8 @@ from torch import Tensor
 
 
 class FaceLoader(DataLoader):
-    """A fastai DataLoader over decoded images (N, S, S, 3), shuffled anew each epoch if it has a seed.
+    """A fastai DataLoader over decoded images (N, S, S, 3), shuffled anew each epoch if it has a
+    seed.
 
     A batch is the images (B, 3, S, S) in uint8, and one target (B,) for each task.
     """

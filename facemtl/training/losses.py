@@ -11,7 +11,8 @@ from .config import WEIGHTINGS
 class JointLoss(nn.Module):
     """The mean over tasks of their losses, weighted in one of three ways.
 
-    - "fixed": each loss L_t is divided by `Task.loss_scale`, about what a single-task model reaches.
+    - "fixed": each loss L_t is divided by `Task.loss_scale`,
+    about what a single-task model reaches.
       So each task starts with the same say, whatever the unit of its loss.
     - "equal": the plain mean. The task with the largest loss has the largest say.
     - "uncertainty": the mean of exp(-s_t) L_t + s_t / 2, where the log variances s_t are learned
@@ -37,7 +38,8 @@ class JointLoss(nn.Module):
         """{task: logits (B, n_outputs)}, one target (B,) per task -> scalar.
 
         A target of NaN is a missing label. A task's loss is the mean over the images that have its
-        label, and 0 without any. With `reduction` "none" the result is (B,): the loss of each image.
+        label,
+        and 0 without any. With `reduction` "none" the result is (B,): the loss of each image.
         """
         reduce = _of_images if self.reduction == "none" else _mean
         pairs = zip(self.tasks, targets, strict=True)

@@ -38,7 +38,8 @@ def train(
     progress_file = output / f"{config.name}.resume.pt"
     if progress_file.exists() and not resume:
         raise FaceMTLError(
-            f"{progress_file} is of an interrupted training. Go on with --resume, or delete it to start anew."
+            f"{progress_file} is of an interrupted training. Go on with --resume, or delete it to"
+            " start anew."
         )
     learner = face_learner(images, config, cache=cache, device=device, is_new=not resume)
     where = learner.dls.device

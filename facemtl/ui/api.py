@@ -97,7 +97,8 @@ def metrics_of(metrics: pd.DataFrame | None, by: str) -> list[dict[str, Any]]:
     """Rows of the measured metrics, with 95 % intervals: of everybody, or of each group."""
     if metrics is None:
         raise FaceMTLError(
-            "These models have not been measured. Run `python -m facemtl evaluate`, then start the app again."
+            "These models have not been measured. Run `python -m facemtl evaluate`, then start the"
+            " app again."
         )
     _place("by", by, list(metrics["by"].unique()))
     rows = metrics[metrics["by"] == by]
@@ -131,7 +132,8 @@ def build(answers: Answers, metrics: pd.DataFrame | None, pool: "Future[FacePool
             seed: which ones, 0 to 999999: the same seed draws the same faces
             age_from: the lowest labelled age, in years
             age_to: the highest labelled age, in years
-            order: by chance, largest age errors first, or largest differences of both approaches first
+            order: by chance, largest age errors first,
+            or largest differences of both approaches first
         """
         *labels, order = labels_and_order
         chosen = {t.name: _index(t, label) for t, label in zip(CLASSES, labels, strict=True)}

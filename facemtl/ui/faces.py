@@ -153,8 +153,14 @@ class FacePool:
     def origin(self) -> str:
         """A sentence for the page."""
         if self.are_composites:
-            return "Composites: each is the average of eight faces with the same labels. Nobody here is real."
-        return f"Drawn from {len(self.table):,} validation images of {self.name}, which no model was trained on."
+            return (
+                "Composites: each is the average of eight faces with the same labels. Nobody here"
+                " is real."
+            )
+        return (
+            f"Drawn from {len(self.table):,} validation images of {self.name}, which no model was"
+            " trained on."
+        )
 
     def learn(self, answers: Answers) -> None:
         """Have all faces' predictions at hand, which takes long where they are neither saved nor
@@ -245,7 +251,8 @@ def ready(pool: "Future[FacePool]") -> FacePool:
     """
     if not pool.done():
         raise FaceMTLError(
-            "The faces are still being read, as after every start of the app. Try again in a moment."
+            "The faces are still being read, as after every start of the app. Try again in a"
+            " moment."
         )
     return pool.result()
 

@@ -23,7 +23,8 @@ STEP, GROWTH = (
 )  # of the crop's side: how far a step moves it, and how much larger one makes it
 # How a crop may be corrected: by how many steps it goes to the right, goes down, and grows.
 STEPS = {
-    "Left": (-1, 0, 0), "Right": (1, 0, 0), "Up": (0, -1, 0), "Down": (0, 1, 0), "Tighter": (0, 0, -1), "Wider": (0, 0, 1),
+    "Left": (-1, 0, 0), "Right": (1, 0, 0), "Up": (0, -1, 0), "Down": (0, 1, 0),
+    "Tighter": (0, 0, -1), "Wider": (0, 0, 1),
 }  # fmt: skip
 
 

@@ -10,8 +10,10 @@ from tests.support import choose_tab
 
 LOOKS = [{"width": 1440, "scheme": "light"}, {"width": 390, "scheme": "dark"}]
 READY = {
-    "Compare": "#answer .cost", "Random faces": ".tile", "Guess": "#guess-face img", "Validation": ".js-plotly-plot .main-svg",
-    "Dataset": "#atlas img", "Training": ".js-plotly-plot .main-svg", "About": "#model-card table[tabindex]",
+    "Compare": "#answer .cost", "Random faces": ".tile", "Guess": "#guess-face img",
+    "Validation": ".js-plotly-plot .main-svg",
+    "Dataset": "#atlas img", "Training": ".js-plotly-plot .main-svg",
+    "About": "#model-card table[tabindex]",
 }  # fmt: skip
 
 

@@ -242,7 +242,9 @@ def test_nothing_moves_below_the_pointer_during_a_double_click(page):
     expect(answer(page)).to_contain_text("What it cost")
     page.evaluate("""() => {  // no scrolling is still under way when the next click comes
         const scroll = Element.prototype.scrollIntoView;
-        Element.prototype.scrollIntoView = function (how) { scroll.call(this, {...how, behavior: 'instant'}); };
+        Element.prototype.scrollIntoView = function (how) {
+            scroll.call(this, {...how, behavior: 'instant'});
+        };
     }""")
     page.locator("#where").click()
     expect(closer(page)).to_contain_text("occlusion sensitivity")
@@ -284,10 +286,13 @@ def test_a_screen_reader_hears_each_new_answer(page):
 
 
 JUMPS = """window.jumps = 0;
-const add = (entries) => entries.forEach((e) => { if (!e.hadRecentInput) window.jumps += e.value; });
+const add = (entries) => entries.forEach((e) => {
+    if (!e.hadRecentInput) window.jumps += e.value;
+});
 const observer = new PerformanceObserver((list) => add(list.getEntries()));
 observer.observe({type: 'layout-shift', buffered: true});
-window.allJumps = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => {
+window.allJumps = () => new Promise((done) =>
+    requestAnimationFrame(() => requestAnimationFrame(() => {
     add(observer.takeRecords());
     done(window.jumps);
 })));"""

@@ -24,7 +24,8 @@ def test_twelve_faces_with_truth_and_both_predictions(page):
     open_tab(page)
     for name in spoken(page):
         assert re.search(
-            r"label (fe)?male, \w+, \d+ years?\. Three single-task models: .*years?; One multi-task model: .*years?",
+            r"label (fe)?male, \w+, \d+ years?\. Three single-task models: .*years?; One multi-task"
+            r" model: .*years?",
             name,
         )
     expect(page.locator("#grid")).to_contain_text("Composites")

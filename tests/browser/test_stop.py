@@ -50,7 +50,9 @@ def test_what_takes_long_can_be_stopped_and_asked_for_again(page, go_on):
     page.evaluate("""() => {
         new MutationObserver(() => {
             const stop = document.querySelector('#closer [data-choice=stop]');
-            if (stop && !window.stopped) { window.stopped = true; setTimeout(() => stop.click(), 50); }
+            if (!stop || window.stopped) return;
+            window.stopped = true;
+            setTimeout(() => stop.click(), 50);
         }).observe(document.querySelector('#closer'), {childList: true, subtree: true});
     }""")
     page.get_by_role("button", name="Where does it look?").click()

@@ -143,7 +143,8 @@ def test_every_tab_fits_the_window(page, look):
     """Nothing is wider than the window, in any tab, from a desktop to a phone."""
     expect(page.locator("#answer")).to_contain_text("What it cost")
     for tab, ready in (
-        ("Compare", "#answer .cost"), ("Random faces", ".tile"), ("Validation", ".js-plotly-plot .main-svg"),
+        ("Compare", "#answer .cost"), ("Random faces", ".tile"),
+        ("Validation", ".js-plotly-plot .main-svg"),
         ("Guess", "#guess-face img"), ("Training", "#findings li"), ("About", "#model-card"),
     ):  # fmt: skip
         choose_tab(page, tab)

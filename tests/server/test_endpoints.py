@@ -113,10 +113,13 @@ def test_a_sample_can_be_limited(client):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"n": 0}, "n must be"), ({"n": 25}, "n must be"), ({"n": "many"}, "n must be"), ({"n": None}, "n must be"),
-        ({"seed": -1}, "seed must be"), ({"seed": 10**9}, "seed must be"), ({"seed": 1.5}, "seed must be"),
+        ({"n": 0}, "n must be"), ({"n": 25}, "n must be"), ({"n": "many"}, "n must be"),
+        ({"n": None}, "n must be"),
+        ({"seed": -1}, "seed must be"), ({"seed": 10**9}, "seed must be"),
+        ({"seed": 1.5}, "seed must be"),
         ({"age_from": 40, "age_to": 30}, "40 is above 30"), ({"age_to": 200}, "age_to must be"),
-        ({"gender": "all"}, "gender cannot be 'all'. Choose one of any, male"), ({"race": ["White"]}, "Choose one of any"),
+        ({"gender": "all"}, "gender cannot be 'all'. Choose one of any, male"),
+        ({"race": ["White"]}, "Choose one of any"),
         ({"order": "best"}, "Choose one of chance"), ({"order": {}}, "Choose one of chance"),
     ],
 )  # fmt: skip

@@ -12,12 +12,15 @@ from research.load import Measured, Person
 from tests import support
 
 SECRETS = [
-    "app.py", "README.md", "pyproject.toml", "facemtl/cli.py", "assets/models/age.onnx", "assets/pretrained/centerface.onnx",
+    "app.py", "README.md", "pyproject.toml", "facemtl/cli.py", "assets/models/age.onnx",
+    "assets/pretrained/centerface.onnx",
     "assets/validation/predictions.csv.gz", "assets/style.css",
 ]  # fmt: skip
 WAYS = [
-    "/gradio_api/file={}", "/file={}", "/gradio_api/file/{}", "/file/{}", "/static/{}", "/static/../../{}", "/assets/{}",
-    "/assets/..%2f..%2f{}", "/theme.css/../{}", "/gradio_api/stream/{}", "/gradio_api/proxy=file://{}", "/custom_component/{}",
+    "/gradio_api/file={}", "/file={}", "/gradio_api/file/{}", "/file/{}", "/static/{}",
+    "/static/../../{}", "/assets/{}",
+    "/assets/..%2f..%2f{}", "/theme.css/../{}", "/gradio_api/stream/{}",
+    "/gradio_api/proxy=file://{}", "/custom_component/{}",
     "/gradio_api/file=%2e%2e%2f{}",
 ]  # fmt: skip
 

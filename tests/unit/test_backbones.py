@@ -75,7 +75,7 @@ def test_what_is_no_backbone_is_one_message_that_names_some(name):
     assert name in str(error.value)
 
 
-# ----------------------------------------------------------------------------------- the shipped weights
+# ------------------------------------------------------------------------------ the shipped weights
 
 
 def test_the_shipped_weights_are_loaded():
@@ -114,7 +114,7 @@ def test_without_whole_weights_it_says_how_to_get_them(change, tmp_path, monkeyp
     FaceModel(TASKS, FACE_RESNET)  # random weights need no file
 
 
-# ----------------------------------------------------------------------------------- ImageNet weights
+# --------------------------------------------------------------------------------- ImageNet weights
 
 
 @pytest.fixture

@@ -129,7 +129,10 @@ def test_a_target_that_cannot_be_written_is_refused_before_the_work(folder, tmp_
 
 def test_a_library_that_is_left_out_is_named():
     """In a process of its own, where no other test has loaded it."""
-    left_out = "import sys; sys.modules['fastai'] = None; from facemtl.cli import main; sys.exit(main(sys.argv[1:]))"
+    left_out = (
+        "import sys; sys.modules['fastai'] = None; from facemtl.cli import main;"
+        " sys.exit(main(sys.argv[1:]))"
+    )
     command = [sys.executable, "-c", left_out, "train", "--data", str(support.COMPOSITES)]
     ended = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1

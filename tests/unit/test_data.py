@@ -64,7 +64,7 @@ def nothing_left(folder: Path) -> bool:
     return not folder.exists() and not [f for f in folder.parent.iterdir() if folder.name in f.name]
 
 
-# ---------------------------------------------------------------------------------------------- split
+# -------------------------------------------------------------------------------------------- split
 
 
 def test_the_split_follows_the_published_rule():
@@ -95,7 +95,7 @@ def test_the_split_depends_on_nothing_but_the_bytes(tmp_path, synthetic_faces):
     )
 
 
-# -------------------------------------------------------------------------------------------- reading
+# ------------------------------------------------------------------------------------------ reading
 
 
 def test_reading_gives_hash_labels_and_split_of_every_image(synthetic_faces):
@@ -280,7 +280,7 @@ def load_size(file: str) -> tuple[int, int]:
         return image.size
 
 
-# --------------------------------------------------------------------------------------------- images
+# ------------------------------------------------------------------------------------------- images
 
 
 def test_decoding_reduces_each_image_as_pillow_does(synthetic_faces):
@@ -335,7 +335,7 @@ def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
         decode_images(map(str, files), 36)
 
 
-# ------------------------------------------------------------------------------------------- archives
+# ----------------------------------------------------------------------------------------- archives
 
 
 def test_unpacking_gives_the_images_byte_by_byte(tmp_path, good_archive, synthetic_faces):
@@ -503,7 +503,7 @@ def test_two_downloads_at_once_do_not_disturb_each_other(unpacking, good_archive
     assert contents(folder) == contents(synthetic_faces)
 
 
-# ----------------------------------------------------------------------------------- download command
+# --------------------------------------------------------------------------------- download command
 
 
 def test_a_folder_that_holds_images_is_left_as_it_is(tmp_path, synthetic_faces):
@@ -522,7 +522,8 @@ def test_a_folder_that_holds_something_else_is_not_touched(tmp_path, good_archiv
 def test_the_command_prints_what_it_found(tmp_path):
     same, torn = image_bytes(1), image_bytes(2)
     members = {
-        name(0): image_bytes(0), name(1): same, name(2): same, name(3, age=1): torn, name(4, age=2): torn,
+        name(0): image_bytes(0), name(1): same, name(2): same, name(3, age=1): torn,
+        name(4, age=2): torn,
         "39_1_20990101000000000.jpg.chip.jpg": image_bytes(3), name(5): b"not a JPEG",
     }  # fmt: skip
     archive = pack(tmp_path / "UTKFace.tar.gz", {f"UTKFace/{n}": c for n, c in members.items()})
@@ -543,7 +544,7 @@ def test_the_command_prints_what_it_found(tmp_path):
     assert lines["contradictory"].startswith("2 of these files, in 1 groups")
 
 
-# ------------------------------------------------------------------------------------------------ hub
+# ---------------------------------------------------------------------------------------------- hub
 
 
 @pytest.fixture

@@ -400,7 +400,7 @@ def test_rare_answers_have_no_record(results):
     assert track_record(records.iloc[:0], one)[AGE.name] == {}
 
 
-# -------------------------------------------------------------------------------------- missing labels
+# ----------------------------------------------------------------------------------- missing labels
 
 
 @pytest.fixture

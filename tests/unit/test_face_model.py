@@ -47,7 +47,7 @@ def answers(model: FaceModel, images: torch.Tensor = IMAGES) -> torch.Tensor:
         return torch.cat([*model.eval()(images).values()], dim=1)
 
 
-# -------------------------------------------------------------------------------------------- answers
+# ------------------------------------------------------------------------------------------ answers
 
 
 @subsets
@@ -102,7 +102,7 @@ def test_a_model_without_tasks_is_refused():
         FaceModel(())
 
 
-# ------------------------------------------------------------------------------------- its own start
+# ------------------------------------------------------------------------------------ its own start
 
 
 def test_a_model_starts_with_the_answers_of_a_trained_one():
@@ -129,7 +129,7 @@ def test_a_model_does_not_start_from_another_backbone(backbone, of):
         FaceModel(TASKS, backbone).start_from(FaceModel(TASKS, of).state_dict())
 
 
-# ------------------------------------------------------------------- the normalisations of a training
+# ----------------------------------------------------------------- the normalisations of a training
 
 
 def test_only_a_backbone_without_normalisations_is_given_some():

@@ -93,7 +93,7 @@ def test_a_face_is_recognised_when_it_is_moved_or_darkened(network):
         assert (nearest == torch.arange(len(crops))).float().mean() > 0.9
 
 
-# -------------------------------------------------------------------------------------- normalisations
+# ----------------------------------------------------------------------------------- normalisations
 
 
 def test_calibrated_normalisations_are_the_identity_in_training_too(network):

@@ -287,7 +287,8 @@ def test_tables_are_written_whole(table, copies, tmp_path):
         folder,
     )
     assert {f.name for f in folder.iterdir()} == {
-        label_noise.DISPUTED_FILE, label_noise.COUNTS_FILE, label_noise.SIDES_FILE, label_noise.NEAR_FILE,
+        label_noise.DISPUTED_FILE, label_noise.COUNTS_FILE, label_noise.SIDES_FILE,
+        label_noise.NEAR_FILE,
     }  # fmt: skip
     read = pd.read_csv(folder / label_noise.DISPUTED_FILE, dtype={"image": str})
     pd.testing.assert_frame_equal(

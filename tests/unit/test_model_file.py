@@ -24,7 +24,8 @@ IMAGES = torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)
 INFO = ModelInfo(
     "subject", TASKS, "small", SIZE,
     calibration={"age": {"temperature": 1.2345, "margin": -0.5}, "race": {"temperature": 0.8}},
-    training={"lr": 0.0004, "tasks": ["gender", "race", "age"], "augmentation": {"rotation": 12.0}, "images": 17_000},
+    training={"lr": 0.0004, "tasks": ["gender", "race", "age"],
+        "augmentation": {"rotation": 12.0}, "images": 17_000},
     metrics={"age_mae": 4.2},
 )  # fmt: skip
 
@@ -76,7 +77,7 @@ def file(written, tmp_path) -> Path:
     return tmp_path / "subject.onnx"
 
 
-# ---------------------------------------------------------------------------------------- what is kept
+# ------------------------------------------------------------------------------------- what is kept
 
 
 def test_all_that_describes_a_model_comes_back(written, model):
@@ -206,7 +207,7 @@ def test_shipped_files_are_small_and_can_be_trained_on(loaded, predictor):
         )
 
 
-# ------------------------------------------------------------------------------------ other metadata
+# ----------------------------------------------------------------------------------- other metadata
 
 
 def test_other_metadata_leave_the_graph_as_it_is(file):
@@ -239,7 +240,7 @@ def test_a_fingerprint_is_of_weights_and_calibration(written, tmp_path):
     assert LoadedModel.load(tmp_path / "subject.onnx").info.weights != info.weights
 
 
-# ------------------------------------------------------------------------------------- damaged files
+# ------------------------------------------------------------------------------------ damaged files
 
 
 def refused(file: Path, words: str = "") -> None:

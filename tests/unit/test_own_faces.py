@@ -51,9 +51,13 @@ def same(found: dict[str, float], expected: dict[str, float]) -> bool:
 
 
 def test_labels_are_words_in_any_case_or_indices_and_may_be_missing(folder):
-    content = "file,age,gender,race\na.jpg,31,female,White\nb.jpg,2.5,MALE,\nc.jpg,,1,4\nmore/g.jpg,0,0.0,oThErS\nd.jpg,116,,\n"
+    content = (
+        "file,age,gender,race\na.jpg,31,female,White\nb.jpg,2.5,MALE,\nc.jpg,,1,4\n"
+        "more/g.jpg,0,0.0,oThErS\nd.jpg,116,,\n"
+    )
     expected = [
-        ("a.jpg", (31, 1, 0)), ("b.jpg", (2.5, 0, math.nan)), ("c.jpg", (math.nan, 1, 4)), ("more/g.jpg", (0, 0, 4)),
+        ("a.jpg", (31, 1, 0)), ("b.jpg", (2.5, 0, math.nan)), ("c.jpg", (math.nan, 1, 4)),
+        ("more/g.jpg", (0, 0, 4)),
         ("d.jpg", (116, math.nan, math.nan)),
     ]  # fmt: skip
     for (name, labels), (file, values) in zip(read(folder, content), expected, strict=True):
@@ -74,7 +78,8 @@ def test_labels_are_words_in_any_case_or_indices_and_may_be_missing(folder):
         b"file;age\na.jpg;31,0\n",
         "file,age,naïve\na.jpg,31,é\n".encode(),
     ],
-    ids=["byte order mark", "semicolons", "tabs", "other columns", "spaces", "quotes", "short lines", "blank lines",
+    ids=["byte order mark", "semicolons", "tabs", "other columns", "spaces",
+        "quotes", "short lines", "blank lines",
          "decimal comma", "UTF-8"],
 )  # fmt: skip
 def test_one_face_written_in_many_ways(folder, content):

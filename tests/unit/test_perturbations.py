@@ -52,7 +52,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a.astype(float) - b.astype(float)).mean())
 
 
-# -------------------------------------------------------------------------------------- perturbations
+# ------------------------------------------------------------------------------------ perturbations
 
 
 @every_amount

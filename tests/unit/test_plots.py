@@ -67,7 +67,8 @@ def figures(errors, groups):
 @pytest.mark.parametrize(
     "name",
     [
-        "predicted_against_true", "error_distribution", "error_by_age", "bias_by_age", "cumulative_score", "coverage_by_age",
+        "predicted_against_true", "error_distribution", "error_by_age", "bias_by_age",
+        "cumulative_score", "coverage_by_age",
     ],
 )  # fmt: skip
 def test_every_figure_names_its_axes_with_units_and_both_approaches(figures, name):

@@ -232,13 +232,16 @@ def test_what_is_no_number_of_threads_is_ignored(given, monkeypatch):
     assert found == threads() and 1 <= found <= 4
 
 
-# -------------------------------------------------------------------------------- what it imports and tells
+# ------------------------------------------------------------------------ what it imports and tells
 
 IMAGE = support.composites(1)[0]
-PREDICT = f"from facemtl.cli import main; assert main(['predict', {str(IMAGE)!r}, '--no-detect', '--models', MODELS]) == 0"
+PREDICT = (
+    f"from facemtl.cli import main; assert main(['predict', {str(IMAGE)!r}, '--no-detect',"
+    " '--models', MODELS]) == 0"
+)
 EVALUATE = (
-    f"from facemtl.cli import main; assert main(['evaluate', '--data', {str(support.COMPOSITES)!r}, '--models', MODELS, "
-    "'--output', OUTPUT]) == 0"
+    f"from facemtl.cli import main; assert main(['evaluate', '--data', {str(support.COMPOSITES)!r},"
+    " '--models', MODELS, '--output', OUTPUT]) == 0"
 )
 APP = (
     "from pathlib import Path; from facemtl.ui.launch import make_app; "
@@ -273,8 +276,9 @@ def test_who_answers_imports_neither_torch_nor_fastai(work, tmp_path):
     for tasks in (*((task,) for task in TASKS), TASKS):
         support.write_model(tmp_path / "models", tasks)
     code = (
-        f"MODELS, OUTPUT = {str(tmp_path / 'models')!r}, {str(tmp_path / 'output')!r}\n{work}\n"
-        "import sys; heavy = {'torch', 'torchvision', 'fastai'} & {*sys.modules}; assert not heavy, heavy"
+        f"MODELS, OUTPUT = {str(tmp_path / 'models')!r},"
+        f" {str(tmp_path / 'output')!r}\n{work}\nimport sys; heavy = {{'torch', 'torchvision',"
+        " 'fastai'} & {*sys.modules}; assert not heavy, heavy"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=support.ROOT, capture_output=True, text=True, timeout=300

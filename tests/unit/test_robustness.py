@@ -37,7 +37,7 @@ def table(predictor, composites) -> pd.DataFrame:
     return robustness(predictor, composites, n=3)
 
 
-# ------------------------------------------------------------------------------------------ measuring
+# ---------------------------------------------------------------------------------------- measuring
 
 
 class Brightness:
@@ -133,7 +133,7 @@ def test_a_model_that_never_errs_but_when_perturbed(brightness, synthetic_faces)
     assert half.at[-50, "value"] == pytest.approx(AGE.high * np.mean(brightness_of) / 2, abs=0.5)
 
 
-# -------------------------------------------------------------------------------------------- on disk
+# ------------------------------------------------------------------------------------------ on disk
 
 
 def test_results_survive_being_saved(table, tmp_path):

@@ -39,7 +39,8 @@ def test_a_missing_file_is_said_with_the_command_that_makes_it(tmp_path):
         b"\xff\xfe\x00",
         b"\x1f\x8b",
     ],
-    ids=["empty", "no rows", "a column missing", "a value missing", "no number", "not text", "half a gzip"],
+    ids=["empty", "no rows", "a column missing", "a value missing", "no number",
+        "not text", "half a gzip"],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["table.csv", "table.csv.gz"])
 def test_a_damaged_file_is_said(tmp_path, content, name):

@@ -104,7 +104,7 @@ def test_a_fourth_task_is_one_line():
     assert weight.axis == "Weight (kg)" and glasses.axis == "Glasses"
 
 
-# -------------------------------------------------------------------------------------- probabilities
+# ------------------------------------------------------------------------------------ probabilities
 
 
 @each_task
@@ -136,7 +136,7 @@ def test_extreme_logits_stay_probabilities(task):
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-12)
 
 
-# ------------------------------------------------------------------------------------------- decoding
+# ----------------------------------------------------------------------------------------- decoding
 
 
 @each_task
@@ -241,7 +241,7 @@ def test_a_margin_widens_the_interval_at_both_ends():
     assert plain["prediction"] == wider["prediction"]
 
 
-# ----------------------------------------------------------------------------------------------- loss
+# --------------------------------------------------------------------------------------------- loss
 
 
 @classifications
@@ -346,7 +346,7 @@ def test_the_loss_takes_any_kind_of_number_as_target(task):
     assert max(losses) - min(losses) < 1e-5
 
 
-# ----------------------------------------------------------------------------------------- calibration
+# -------------------------------------------------------------------------------------- calibration
 
 
 @each_task
@@ -381,7 +381,7 @@ def test_what_calibration_finds_can_be_stored_as_json(task):
     assert found and all(type(value) is float and math.isfinite(value) for value in found.values())
 
 
-# ------------------------------------------------------------------------------------ metrics and words
+# -------------------------------------------------------------------------------- metrics and words
 
 
 def test_accuracy_and_error_by_hand():

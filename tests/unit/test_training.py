@@ -31,6 +31,7 @@ from facemtl.training.losses import JointLoss
 from facemtl.training.train import find_learning_rate, train
 from tests import support
 
+without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 TINY = TrainConfig(
     backbone="small",
     pretrained=False,
@@ -143,16 +144,18 @@ def info(output: Path, name: str = MODEL) -> ModelInfo:
     return LoadedModel.load(output / f"{name}.onnx").info
 
 
-# ------------------------------------------------------------------------------------------- settings
+# ----------------------------------------------------------------------------------------- settings
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("tasks", ()), ("tasks", ("gender", "gender")), ("tasks", ("glasses",)),
-        ("size", 31), ("epochs", 0), ("frozen_epochs", -1), ("share", 0), ("share", 1.1), ("head_lr", 0),
+        ("size", 31), ("epochs", 0), ("frozen_epochs", -1), ("share", 0), ("share", 1.1),
+        ("head_lr", 0),
         ("batch_size", 1), ("batch_size", 0), ("batch_size", 10**6),
-        ("lr", 0.0), ("lr", -0.001), ("lr", 2.0), ("lr", float("nan")), ("warmup", 0.0), ("warmup", 1.0),
+        ("lr", 0.0), ("lr", -0.001), ("lr", 2.0), ("lr", float("nan")), ("warmup", 0.0),
+        ("warmup", 1.0),
         ("weight_decay", -0.1), ("weight_decay", float("nan")),
         ("dropout", -0.1), ("dropout", 1.0),
         ("grad_clip", 0.0), ("grad_clip", -1.0),
@@ -203,9 +206,10 @@ def test_arguments_that_make_no_sense_are_refused_with_the_usage(arguments, caps
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--batch-size", "1"], ["--batch-size", "4000"], ["--lr", "5"], ["--size", "16"], ["--backbone", "resnet1"],
+        ["--batch-size", "1"], ["--batch-size", "4000"], ["--lr", "5"], ["--size", "16"],
+        ["--backbone", "resnet1"],
         ["--device", "abacus"], ["--seed", "-1"],
-        pytest.param(["--device", "cuda"], marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")),
+        pytest.param(["--device", "cuda"], marks=without_gpu),
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -228,7 +232,7 @@ def test_settings_that_cannot_work_are_one_line(arguments, synthetic_faces, tmp_
     assert len(lines) == 1
 
 
-# ------------------------------------------------------------------------------------------- batches
+# ------------------------------------------------------------------------------------------ batches
 
 
 def loader(n=50, batch_size=8, seed=3, chosen=None) -> FaceLoader:
@@ -276,7 +280,7 @@ def test_the_order_follows_from_seed_and_epoch_alone():
     assert sorted(first) != first
 
 
-# ------------------------------------------------------------------------------------------- training
+# ----------------------------------------------------------------------------------------- training
 
 
 def loss_of(model: FaceModel, images: pd.DataFrame, size: int, split: str) -> float:
@@ -373,7 +377,7 @@ def test_the_finder_suggests_a_rate_that_can_be_used(images, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []  # it leaves nothing where it was started
 
 
-# ----------------------------------------------------------------------------------- interrupted, resumed
+# ----------------------------------------------------------------------------- interrupted, resumed
 
 
 @pytest.fixture(scope="module")
@@ -413,10 +417,14 @@ def test_another_seed_would_have_ended_elsewhere(images, tmp_path):
 @pytest.mark.parametrize(
     ("setting", "arguments"),
     {
-        "lr": ["--lr", "0.001"], "seed": ["--seed", "6"], "epochs": ["--epochs", "9"], "batch_size": ["--batch-size", "16"],
-        "frozen_epochs": ["--frozen-epochs", "0"], "size": ["--size", "48"], "share": ["--share", "0.5"],
-        "backbone": ["--backbone", "resnet34"], "dropout": ["--dropout", "0.5"], "augmentation": ["--erase", "0"],
-        "ema": ["--ema", "0.5"], "weighting": ["--weighting", "equal"], "weight_decay": ["--weight-decay", "0.1"],
+        "lr": ["--lr", "0.001"], "seed": ["--seed", "6"], "epochs": ["--epochs", "9"],
+        "batch_size": ["--batch-size", "16"],
+        "frozen_epochs": ["--frozen-epochs", "0"], "size": ["--size", "48"],
+        "share": ["--share", "0.5"],
+        "backbone": ["--backbone", "resnet34"], "dropout": ["--dropout", "0.5"],
+        "augmentation": ["--erase", "0"],
+        "ema": ["--ema", "0.5"], "weighting": ["--weighting", "equal"],
+        "weight_decay": ["--weight-decay", "0.1"],
     }.items(),
     ids=lambda v: v if isinstance(v, str) else "",
 )  # fmt: skip
@@ -579,7 +587,7 @@ def test_an_interrupted_training_is_not_overwritten_by_a_new_one(
     assert len(history(left_over)) == 2 and not (left_over / f"{MODEL}.resume.pt").exists()
 
 
-# ----------------------------------------------------------------------------------------- real images
+# -------------------------------------------------------------------------------------- real images
 
 
 def test_training_on_real_images_learns_and_survives_an_interruption(
@@ -612,7 +620,7 @@ def test_training_on_real_images_learns_and_survives_an_interruption(
     assert rows["valid_loss"].iloc[-1] < 0.98 * rows["valid_loss"].iloc[0]
 
 
-# ------------------------------------------------------------------------------- what the recipe may add
+# -------------------------------------------------------------------------- what the recipe may add
 
 
 def test_the_running_mean_is_what_is_kept(images, tmp_path):
@@ -676,7 +684,7 @@ def test_learned_weights_of_losses_are_learned_and_not_decayed(synthetic_faces, 
     assert learner.opt.state[parameter]["do_wd"] is False
 
 
-# ------------------------------------------------------------------------------------- from face weights
+# -------------------------------------------------------------------------------- from face weights
 
 
 def test_frozen_epochs_train_the_heads_alone_and_then_all_is_trained(images):
@@ -728,7 +736,7 @@ def test_a_share_of_the_images_is_the_same_for_every_model(images):
     assert one == all_ and len(one) == round(0.3 * (images["split"] == TRAIN).sum())
 
 
-# ------------------------------------------------------------------------------------- missing labels
+# ----------------------------------------------------------------------------------- missing labels
 
 
 @pytest.fixture

@@ -229,7 +229,8 @@ def test_a_face_is_looked_at_once_and_every_answer_is_its_own(pool, predictor, m
 @pytest.mark.parametrize(
     "wish",
     [
-        FaceFilter(5), FaceFilter(0, sheet=3), FaceFilter(9, low=20, high=40), FaceFilter(9, gender=0, race=4),
+        FaceFilter(5), FaceFilter(0, sheet=3), FaceFilter(9, low=20, high=40),
+        FaceFilter(9, gender=0, race=4),
         FaceFilter(1, agreement="differ", order="hardest"), FaceFilter(2, order="apart", sheet=1),
     ],
 )  # fmt: skip
@@ -618,7 +619,7 @@ def test_messages_are_escaped():
     assert "<script" not in cards.message("<script>", "<script>alert(1)</script>")
 
 
-# ---------------------------------------------------------------------------- random faces, validation
+# ------------------------------------------------------------------------- random faces, validation
 
 
 def test_the_grid_shows_each_face_with_its_truth_and_both_predictions(predictor, pool):
@@ -681,12 +682,13 @@ def test_history_stands_beside_what_is_measured_here(results):
 
 def test_the_model_card_has_a_page_of_its_own():
     page = about.readable(
-        "a <!-- begin: x -->\n| b |\n<!-- end: x -->\n[here](README.md) and [there](https://example.org)"
+        "a <!-- begin: x -->\n| b |\n<!-- end: x -->\n[here](README.md) and"
+        " [there](https://example.org)"
     )
     assert page == "a | b |\nhere and [there](https://example.org)"
 
 
-# ------------------------------------------------------------------------------------- a closer look
+# ------------------------------------------------------------------------------------ a closer look
 
 
 @pytest.fixture(scope="module")
@@ -773,7 +775,7 @@ def test_what_is_saved_stays_in_the_page(predictor, labelled):
     assert addresses and all(address.startswith("data:") for address in addresses)
 
 
-# -------------------------------------------------------------------- what a visitor does not want to see
+# -------------------------------------------------------------- what a visitor does not want to see
 
 WORDS = [word for task in (GENDER, RACE) for word in (task.title, task.name, *task.labels)]
 
@@ -821,7 +823,7 @@ def test_the_findings_mark_what_can_be_hidden(tmp_path):
         assert line.endswith("</span>") is ('class="sensitive"' in line)
 
 
-# ------------------------------------------------------------------------------------------ guessing
+# ----------------------------------------------------------------------------------------- guessing
 
 
 def a_game(*turns: tuple[float, float, float, float], is_open: bool = True) -> guess.Game:
@@ -899,7 +901,7 @@ def test_the_closest_is_named_and_so_are_all_that_tie():
     assert "10.0 off" in text(guess.result(a_game((30, 35, 25, 20)).turns[0]))
 
 
-# ---------------------------------------------------------------------------------------- validation
+# --------------------------------------------------------------------------------------- validation
 
 
 @pytest.fixture(scope="module")
@@ -983,7 +985,7 @@ def test_nobody_s_models_wait_for_faces_that_are_still_read(pool):
     assert ready(reading) is pool
 
 
-# ----------------------------------------------------------------------------- the faces behind figures
+# ------------------------------------------------------------------------- the faces behind figures
 
 
 @pytest.mark.parametrize("kind", error_gallery.OTHERS, ids=lambda kind: kind.title)
@@ -1122,7 +1124,8 @@ def test_what_is_sensitive_in_a_tile_can_be_hidden_by_the_page_itself(predictor,
     """As where the server has forgotten what is on display."""
     html = random_faces.grid(Answers(predictor), pool.draw(6, FaceFilter(1)), "")
     left = re.sub(
-        r'<span class="[^"]*sensitive[^"]*">(?:<span[^>]*>(?:<i[^>]*></i>|[^<])*</span>|[^<])*</span>',
+        r"<span"
+        r' class="[^"]*sensitive[^"]*">(?:<span[^>]*>(?:<i[^>]*></i>|[^<])*</span>|[^<])*</span>',
         "",
         html,
     )

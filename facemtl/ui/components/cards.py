@@ -22,8 +22,8 @@ EQUAL = 0.5  # years; what differs by less is told as the same
 RULER_END = 100  # years; the few who are older stand at the end
 
 NOTE = (
-    "Predictions are how a face is perceived, by the labels of one dataset; they say nothing about who a person is. "
-    "What you upload is deleted within minutes and goes nowhere else."
+    "Predictions are how a face is perceived, by the labels of one dataset; they say nothing about"
+    " who a person is. What you upload is deleted within minutes and goes nowhere else."
 )
 
 
@@ -71,7 +71,8 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
         f"{a.title}: {', '.join(task.words(by[task][a.name]) for task in tasks)}"
         for a in APPROACHES
     )
-    spoken += f". {asked[0]} {', '.join(f'{task.title}: {words}' for task, (words, _) in zip(tasks, told, strict=True))}"
+    judged = [f"{task.title}: {words}" for task, (words, _) in zip(tasks, told, strict=True)]
+    spoken += f". {asked[0]} {', '.join(judged)}"
     table = html_table("The answers at a glance", columns, rows, SURE)
     return f'<section class="card glance" data-spoken="{escape(spoken)}.">{table}</section>'
 
@@ -82,7 +83,10 @@ def label_words(task: Task, label: float | None) -> str:
 
 def sure(row: pd.Series, task: Task) -> str:
     """'female (98 %)': an answer, and how sure the model is of it."""
-    return f"<b>{escape(task.words(row['prediction']))}</b> <span>({100 * row['confidence']:.0f} %)</span>"
+    return (
+        f"<b>{escape(task.words(row['prediction']))}</b> <span>({100 * row['confidence']:.0f}"
+        " %)</span>"
+    )
 
 
 @singledispatch
@@ -138,7 +142,10 @@ def mark(approach: Approach) -> str:
 
 def named(approach: Approach) -> str:
     """Its mark and its name, which on a narrow screen is one word."""
-    return f'{mark(approach)}<span class="wide-only">{approach.title}</span><span class="narrow-only">{_first(approach)}</span>'
+    return (
+        f'{mark(approach)}<span class="wide-only">{approach.title}</span><span'
+        f' class="narrow-only">{_first(approach)}</span>'
+    )
 
 
 def _first(approach: Approach) -> str:
@@ -176,13 +183,19 @@ def at(age: float) -> str:
 
 def card(title: str, body: str, badge: str = "", tone: str = "") -> str:
     badge = f'<span class="badge {tone}">{badge}</span>' if badge else ""
-    return f'<section class="card"><div class="card-head"><h2>{title}</h2>{badge}</div>{body}</section>'
+    return (
+        '<section class="card"><div'
+        f' class="card-head"><h2>{title}</h2>{badge}</div>{body}</section>'
+    )
 
 
 def message(title: str, text: str) -> str:
     """What the page says in place of an answer."""
     title, text = escape(title), escape(text)
-    return f'<section class="card message" role="status" data-spoken="{title}. {text}"><h2>{title}</h2><p>{text}</p></section>'
+    return (
+        f'<section class="card message" role="status" data-spoken="{title}.'
+        f' {text}"><h2>{title}</h2><p>{text}</p></section>'
+    )
 
 
 def working(text: str, share: float | None = None) -> str:
@@ -191,9 +204,9 @@ def working(text: str, share: float | None = None) -> str:
     """
     value = "" if share is None else f' value="{share:.2f}"'
     return (
-        f'<section class="card message working" role="status"><h2>One moment</h2><p>{escape(text)}</p>'
-        f'<progress{value} aria-label="How far it is"></progress>'
-        '<button type="button" data-choice="stop">Stop</button></section>'
+        '<section class="card message working" role="status"><h2>One'
+        f' moment</h2><p>{escape(text)}</p><progress{value} aria-label="How far it'
+        ' is"></progress><button type="button" data-choice="stop">Stop</button></section>'
     )
 
 
@@ -227,19 +240,23 @@ def _(
         row = rows.loc[approach.name]
         width = f"calc({at(row.high)} - {at(row.low)})"
         tracks.append(
-            f'<div class="ruler-row"><div class="ruler-value {approach.name}-text">{mark(approach)}'
-            f"<b>{row.prediction:.0f}</b> <small>{row.low:.0f} to {row.high:.0f}</small></div>"
-            f'<div class="track"><i class="interval {approach.name}" style="left:{at(row.low)};width:{width}"></i>'
-            f'<i class="dot {approach.name}" style="left:{at(row.prediction)}"></i></div></div>'
+            '<div class="ruler-row"><div class="ruler-value'
+            f' {approach.name}-text">{mark(approach)}<b>{row.prediction:.0f}</b>'
+            f' <small>{row.low:.0f} to {row.high:.0f}</small></div><div class="track"><i'
+            f' class="interval {approach.name}" style="left:{at(row.low)};width:{width}"></i><i'
+            f' class="dot {approach.name}" style="left:{at(row.prediction)}"></i></div></div>'
         )
     truth = ""
     if label is not None:
         side = " flip" if label > 0.8 * RULER_END else ""
-        truth = f'<div class="truth{side}" style="left:{at(label)}"><span>label {label:.0f}</span></div>'
+        truth = (
+            f'<div class="truth{side}" style="left:{at(label)}"><span>label'
+            f" {label:.0f}</span></div>"
+        )
     body = (
-        f'<div class="ruler">{"".join(tracks)}{axis()}'
-        f'<div class="ruler-over"><div></div><div class="track-over">{truth}</div></div></div>'
-        f'<p class="note">{task.unit.capitalize()}; the bands are {100 * INTERVAL:.0f} % intervals.</p>{record}'
+        f'<div class="ruler">{"".join(tracks)}{axis()}<div class="ruler-over"><div></div><div'
+        f' class="track-over">{truth}</div></div></div><p class="note">{task.unit.capitalize()};'
+        f" the bands are {100 * INTERVAL:.0f} % intervals.</p>{record}"
     )
     return card(task.title, body, *_regression_badge(task, rows["prediction"], label))
 
@@ -247,7 +264,10 @@ def _(
 def axis() -> str:
     """The ruler's numbers."""
     ticks = "".join(f'<span style="left:{t}%">{t}</span>' for t in range(0, RULER_END + 1, 20))
-    return f'<div class="ruler-row axis-row"><div class="ruler-value"></div><div class="axis">{ticks}</div></div>'
+    return (
+        '<div class="ruler-row axis-row"><div class="ruler-value"></div><div'
+        f' class="axis">{ticks}</div></div>'
+    )
 
 
 def _regression_badge(
@@ -362,5 +382,6 @@ def html_table(
     )
     return (
         f'<div class="scroll" tabindex="0"><table class="numbers" aria-label="{escape(title)}">'
-        f'<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div><p class="note">{note}</p>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<p class="note">{note}</p>'
     )

@@ -56,13 +56,17 @@ def where_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[
     for task in tasks:
         top = max(LEAST, *(float(maps[a, task.name].max()) for a in APPROACHES))
         pair = "".join(_map(crop, maps[a, task.name], top, task, a) for a in APPROACHES)
-        ramp = f'<div class="ramp" aria-hidden="true"></div><small>0 to {top:.0f} {task.change_unit}</small>'
+        ramp = (
+            f'<div class="ramp" aria-hidden="true"></div><small>0 to {top:.0f}'
+            f" {task.change_unit}</small>"
+        )
         rows.append(
             f'<div class="maps"><h3>{task.title}</h3><div class="map-pair">{pair}</div>{ramp}</div>'
         )
     note = (
-        f"A square of {100 * PATCH:.0f} % of a side, in the face's mean colour, covers one place after another (occlusion "
-        "sensitivity). Bright places change the answer most when covered: they show what it depends on, not why."
+        f"A square of {100 * PATCH:.0f} % of a side, in the face's mean colour, covers one place"
+        " after another (occlusion sensitivity). Bright places change the answer most when"
+        " covered: they show what it depends on, not why."
     )
     yield cards.card(
         "Where does it look?",
@@ -77,7 +81,10 @@ def _map(crop: np.ndarray, values: np.ndarray, top: float, task: Task, approach)
         else "hardly changes"
     )
     y, x = np.unravel_index(values.argmax(), values.shape)
-    at = f"{('upper', 'middle', 'lower')[3 * y // len(values)]} {('left', 'centre', 'right')[3 * x // len(values)]}"
+    at = (
+        f"{('upper', 'middle', 'lower')[3 * y // len(values)]}"
+        f" {('left', 'centre', 'right')[3 * x // len(values)]}"
+    )
     spoken = (
         f"{task.title}, {approach.title}: what covering the face changes, {most}, most at the {at}."
     )
@@ -97,8 +104,9 @@ def steadiness_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iter
         for task in tasks
     ]
     note = (
-        f"The same face in {len(VIEWS)} views: as it is, mirrored, shifted by 5 % of a side in eight directions, "
-        "10 % larger and smaller. The answers above are means over a face and its mirror image; these are not."
+        f"The same face in {len(VIEWS)} views: as it is, mirrored, shifted by 5 % of a side in"
+        " eight directions, 10 % larger and smaller. The answers above are means over a face and"
+        " its mirror image; these are not."
     )
     columns = ["Task", *(cards.named(a) for a in APPROACHES)]
     pictures = "".join(
@@ -115,7 +123,10 @@ def _spread(task: Task, values: np.ndarray, approach: Approach) -> str:
     marks = "".join(
         f'<i class="dot {approach.name}" style="left:{cards.at(value)}"></i>' for value in values
     )
-    return f'{task.spread(values)}<span class="mini spread" aria-hidden="true"><i class="mini-axis"></i>{marks}</span>'
+    return (
+        f'{task.spread(values)}<span class="mini spread" aria-hidden="true"><i'
+        f' class="mini-axis"></i>{marks}</span>'
+    )
 
 
 def save_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[str]:
@@ -127,9 +138,10 @@ def save_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[s
         "application/json", as_json(predictor, look.face.crop, tasks, look.labels).encode()
     )
     body = (
-        f'<img class="saved" src="{picture}" alt="The result as a picture" width="{PICTURE[0]}" height="{PICTURE[1]}">'
-        f'<p class="links"><a download="facemtl.png" href="{picture}">Download the picture</a>'
-        f'<a download="facemtl.json" href="{numbers}">Download all numbers (JSON)</a></p>'
+        f'<img class="saved" src="{picture}" alt="The result as a picture" width="{PICTURE[0]}"'
+        f' height="{PICTURE[1]}"><p class="links"><a download="facemtl.png"'
+        f' href="{picture}">Download the picture</a><a download="facemtl.json"'
+        f' href="{numbers}">Download all numbers (JSON)</a></p>'
     )
     yield cards.card("The result, to save", body)
 
@@ -152,7 +164,10 @@ def faces_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[
     names = [task.name for task in tasks]
     content = table[table["task"].isin(names)].assign(face=table["face"] + 1)
     content = content.drop(columns="image").to_csv(index=False)
-    link = f'<p class="links"><a download="facemtl.csv" href="{_data_url("text/csv", content.encode())}">Download as CSV</a></p>'
+    link = (
+        '<p class="links"><a download="facemtl.csv"'
+        f' href="{_data_url("text/csv", content.encode())}">Download as CSV</a></p>'
+    )
     title = f"All {len(rows)} faces"
     table = cards.html_table(title, ["Face", *(task.title for task in tasks)], rows, cards.SURE)
     yield cards.card(

@@ -22,8 +22,9 @@ from . import cards
 
 ABSENT = cards.message(
     "UTKFace is not installed here",
-    "Its faces may not be passed on, so they are shown only where somebody has fetched them: run `python -m facemtl download`, "
-    "then start the app again. To see your own, start it with `--data`.",
+    "Its faces may not be passed on, so they are shown only where somebody has fetched them: run"
+    " `python -m facemtl download`, then start the app again. To see your own, start it with"
+    " `--data`.",
 )
 NOBODY = cards.message(
     "No such face",
@@ -31,8 +32,9 @@ NOBODY = cards.message(
 )
 NONE_HERE = cards.message(
     "These faces are not here",
-    "The faces that the app reads lack the images that these predictions are of. Where they are your own, start the app with "
-    "`--data`; else move or empty the folder of UTKFace, run `python -m facemtl download`, then start the app again.",
+    "The faces that the app reads lack the images that these predictions are of. Where they are"
+    " your own, start the app with `--data`; else move or empty the folder of UTKFace, run `python"
+    " -m facemtl download`, then start the app again.",
 )
 FAR = 10  # years off, or apart, that are worth a look
 
@@ -55,7 +57,8 @@ document.addEventListener('pointerover', (event) => {
 """
 _BACK = """
 element.addEventListener('click', (event) => {
-    if (event.target.closest('button')) window.clickedFigure?.scrollIntoView({behavior: 'smooth', block: 'center'});
+    if (!event.target.closest('button')) return;
+    window.clickedFigure?.scrollIntoView({behavior: 'smooth', block: 'center'});
 });
 """
 _TO_FACES = (
@@ -162,7 +165,8 @@ def of_square(approach: Approach, label: float, prediction: float) -> Kind:
     # labels are whole years, of which the last is outside
     labelled = f"{label - half:.0f} to {label + half - 1:.0f}"
     return Kind(
-        f"labelled {labelled}, read as {prediction - half:.0f} to {prediction + half:.0f} by {approach.short}",
+        f"labelled {labelled}, read as {prediction - half:.0f} to {prediction + half:.0f} by"
+        f" {approach.short}",
         find,
     )
 
@@ -211,10 +215,10 @@ def build(
     drawn = gr.State(Drawn(), time_to_live=events.KEEP_STATE)
     with gr.Column(elem_classes="card", elem_id="behind"):
         gr.HTML(
-            '<h2 class="figure-title">Whose faces are these?</h2>'
-            '<p class="note">Click on a square of “How close are predicted ages to the labels?”'
-            '<span class="sensitive">, or on a cell of “What is taken for what?”,</span> to see the faces in it. Or choose: '
-            "those of the images above that are …</p>"
+            '<h2 class="figure-title">Whose faces are these?</h2><p class="note">Click on a square'
+            ' of “How close are predicted ages to the labels?”<span class="sensitive">, or on a'
+            " cell of “What is taken for what?”,</span> to see the faces in it. Or choose: those of"
+            " the images above that are …</p>"
         )
         offered = []
         for kinds, label, text, css in (
@@ -262,7 +266,10 @@ def build(
         if not wanted:
             return nobody(NOBODY)
         here = tuple(source.known(wanted))
-        said = f"{len(wanted):,} of the chosen images {'is' if len(wanted) == 1 else 'are'} {kind.title}."
+        said = (
+            f"{len(wanted):,} of the chosen images {'is' if len(wanted) == 1 else 'are'}"
+            f" {kind.title}."
+        )
         sensitive = kind.sensitive or len(table) < len(
             chosen(True, values)
         )  # chosen by gender, say

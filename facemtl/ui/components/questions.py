@@ -200,7 +200,10 @@ QUESTIONS = (
         "How close are predicted ages to the labels?",
         lambda v: plots.predicted_against_true(v.errors),
         _densest,
-        note="On the dotted line the age is exactly right. The stronger a square's colour, the more images.",
+        note=(
+            "On the dotted line the age is exactly right. The stronger a square's colour, the more"
+            " images."
+        ),
     ),
     Question(
         "How many faces are within so many years?",

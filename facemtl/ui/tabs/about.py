@@ -13,18 +13,21 @@ from ...tasks import TASKS
 from ..components import cards
 
 PRIVACY = (
-    "<p>A photo that you upload is looked at in the memory of the machine that serves this page, and forgotten when you leave, "
-    "or after ten minutes. The file that your browser sends is deleted within three minutes. No photo, no answer and no visit "
-    "is recorded, and the page asks no other host for anything. Whether to hide gender and race is remembered in your browser "
-    "alone.</p>"
+    "<p>A photo that you upload is looked at in the memory of the machine that serves this page,"
+    " and forgotten when you leave, or after ten minutes. The file that your browser sends is"
+    " deleted within three minutes. No photo, no answer and no visit is recorded, and the page asks"
+    " no other host for anything. Whether to hide gender and race is remembered in your browser"
+    " alone.</p>"
 )
 HIDDEN = (
-    '<p class="hidden-note">Parts of the model card speak of gender and race, which you have asked to hide. To read them, '
-    "untick “Hide gender and race”.</p>"
+    '<p class="hidden-note">Parts of the model card speak of gender and race, which you have asked'
+    " to hide. To read them, untick “Hide gender and race”.</p>"
 )
 # Wide tables scroll sideways: the keyboard must be able to reach them.
 _REACHABLE = """
-const reach = () => document.querySelectorAll('#model-card table').forEach((table) => { table.tabIndex = 0; });
+const reach = () => {
+    for (const table of document.querySelectorAll('#model-card table')) table.tabIndex = 0;
+};
 new MutationObserver(reach).observe(document.body, {childList: true, subtree: true});
 reach();
 """

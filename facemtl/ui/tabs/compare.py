@@ -70,14 +70,18 @@ new MutationObserver(() => {
 # The box of the chosen face can be dragged, and resized at its handle, a corner; where it is let
 # go, the crop is taken.
 DRAG = """
-element.addEventListener('dragstart', (event) => event.preventDefault());  // the browser's own, of a selected picture
+// The browser would drag a selected picture by itself.
+element.addEventListener('dragstart', (event) => event.preventDefault());
 element.addEventListener('pointerdown', (down) => {
     const box = down.target.closest('.box[aria-pressed="true"]');
     if (!box || down.button) return;
     const photo = box.parentElement.getBoundingClientRect();
-    const shape = photo.height / photo.width, least = 16 / box.parentElement.querySelector('img').naturalWidth;
-    const [left, top, side] = box.dataset.at.split(' ').map(Number);  // shares of the photo's width, height, width
-    const turned = new DOMMatrix(getComputedStyle(box).transform).inverse();  // from the screen's axes to the box's own
+    const shape = photo.height / photo.width,
+    least = 16 / box.parentElement.querySelector('img').naturalWidth;
+    // Shares of the photo's width, height, and width.
+    const [left, top, side] = box.dataset.at.split(' ').map(Number);
+    // From the screen's axes to the box's own.
+    const turned = new DOMMatrix(getComputedStyle(box).transform).inverse();
     const resizes = down.target.classList.contains('handle');
     const before = box.style.cssText;
     const within = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -143,8 +147,9 @@ def answer(
             return WAITING
         return cards.message(
             "No face found",
-            "The detector finds upright faces that are seen from the front and not too small in the photo. Try another photo, "
-            "or press “Use the centre square” and correct the crop. The models answer whatever they are shown, face or not.",
+            "The detector finds upright faces that are seen from the front and not too small in the"
+            " photo. Try another photo, or press “Use the centre square” and correct the crop. The"
+            " models answer whatever they are shown, face or not.",
         )
     predictions = predictor.predict_crops([look.face.crop])
     table, probabilities = (
@@ -178,7 +183,10 @@ def view(predictor: Predictor, look: PhotoView) -> str:
     if look.face is None:
         if look.photo is None:  # as large as what comes, so that nothing jumps
             blank = '<div class="blank"></div>'
-            return f'<section class="card looked-at"><div class="photo">{blank}</div><div class="seen">{blank}</div></section>'
+            return (
+                f'<section class="card looked-at"><div class="photo">{blank}</div><div'
+                f' class="seen">{blank}</div></section>'
+            )
         photo = cards.picture(look.photo, "Your photo", SHOWN_SIDE)
         return f'<section class="card"><div class="photo">{photo}</div></section>'
     size = max(m.info.size for m in predictor.models)
@@ -194,7 +202,10 @@ def view(predictor: Predictor, look: PhotoView) -> str:
         so = "Answers may be far off: correct the crop, or try another photo."
         warning = f'<p class="poor" role="status"><b>A poor crop: {", ".join(weak)}.</b> {so}</p>'
     body = f'<div class="photo">{photo}</div><div class="seen">{crop}<p>{text}</p></div>{warning}'
-    return f'<section class="card looked-at{" several" if len(look.faces) > 1 else ""}">{body}</section>'
+    return (
+        '<section class="card'
+        f' looked-at{" several" if len(look.faces) > 1 else ""}">{body}</section>'
+    )
 
 
 def poor(look: PhotoView) -> list[str]:
@@ -227,14 +238,17 @@ def _boxes(look: PhotoView) -> str:
         left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
         style = (
             f"left:{100 * left / width:.2f}%;top:{100 * top / height:.2f}%;"
-            f"width:{100 * (right - left) / width:.2f}%;height:{100 * (bottom - top) / height:.2f}%;"
+            f"width:{100 * (right - left) / width:.2f}%;"
+            f"height:{100 * (bottom - top) / height:.2f}%;"
             f"transform:rotate({face.angle:.1f}deg);"
-            f"transform-origin:{100 * (x - left) / (right - left):.1f}% {100 * (y - top) / (bottom - top):.1f}%"
+            f"transform-origin:{100 * (x - left) / (right - left):.1f}% "
+            f"{100 * (y - top) / (bottom - top):.1f}%"
         )
         number = f'<span aria-hidden="true">{i + 1}</span>' if len(look.faces) > 1 else ""
         buttons.append(
-            f'<button type="button" class="box" data-choice="{i}" data-at="{at}" style="{style}" '
-            f'aria-label="Face {i + 1}" aria-pressed="{str(i == look.chosen).lower()}">{number}<i class="handle"></i></button>'
+            f'<button type="button" class="box" data-choice="{i}" data-at="{at}" style="{style}"'
+            f' aria-label="Face {i + 1}" aria-pressed="{str(i == look.chosen).lower()}">{number}<i'
+            ' class="handle"></i></button>'
         )
     return cards.picture(look.photo, "Your photo", SHOWN_SIDE) + "".join(buttons)
 

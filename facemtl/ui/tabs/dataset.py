@@ -39,11 +39,12 @@ def overview(counts: pd.DataFrame) -> str:
     by = counts.groupby("split")["n"].sum()
     n = f"{counts['n'].sum():,}"
     text = (
-        f"<p>{n} different images of faces, cropped to 200 × 200 px, with "
-        '<span class="sensitive">a gender, one of five races and </span>an age each: labels that a model estimated and a '
-        f"person checked. {by.get('train', 0):,} are for training, {by.get('calibration', 0):,} for calibration (to set how "
-        f"sure answers are) and {by.get('validation', 0):,} for validation (to test them). A fixed rule on each file decides "
-        "which.</p>"
+        f"<p>{n} different images of faces, cropped to 200 × 200 px, with <span"
+        ' class="sensitive">a gender, one of five races and </span>an age each: labels that a'
+        f" model estimated and a person checked. {by.get('train', 0):,} are for training,"
+        f" {by.get('calibration', 0):,} for calibration (to set how sure answers are) and"
+        f" {by.get('validation', 0):,} for validation (to test them). A fixed rule on each file"
+        " decides which.</p>"
     )
     return cards.card("What is UTKFace?", text)
 
@@ -59,8 +60,9 @@ def problems_table(problems: pd.DataFrame) -> str:
         [name, f"{n:,}", share] for name, n, share in zip(names, problems["n"], shares, strict=True)
     ]
     note = (
-        "“Copies that disagree” counts pairs of byte-identical files: the same picture, labelled twice, so no model can be "
-        "right about both. Ages 1, 26 and multiples of five are labelled too often: many ages are guessed or rounded."
+        "“Copies that disagree” counts pairs of byte-identical files: the same picture, labelled"
+        " twice, so no model can be right about both. Ages 1, 26 and multiples of five are labelled"
+        " too often: many ages are guessed or rounded."
     )
     question = "What is wrong with the labels?"
     sensitive = [row.problem.startswith((GENDER.name, RACE.name)) for row in problems.itertuples()]
@@ -106,7 +108,10 @@ def atlas(composites: FacePool) -> str:
             f"<td>{_thumb(found[key]) if key in found else NOBODY}</td>" for key in columns
         )
         rows += f'<tr><th scope="row">{name}</th>{cells}</tr>'
-    table = f'<table class="atlas"><thead><tr><th scope="col">{AGE.title}</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    table = (
+        '<table class="atlas"><thead><tr><th'
+        f' scope="col">{AGE.title}</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    )
     note = f"{composites.origin} “None”: of such faces no average is at hand."
     body = f'<div class="scroll" tabindex="0">{table}</div><p class="note">{note}</p>'
     return cards.card("What do the averages look like, from the youngest to the oldest?", body)

@@ -19,16 +19,21 @@ ROUNDS = 10
 TIE = 0.05  # years between errors that are told as equal
 START = 40  # years; where the slider stands before a guess
 RULES = (
-    '<p class="note">You say how old a face is, then both approaches answer, and the label is shown: the age that the dataset '
-    f"gives, which may be wrong. Over {ROUNDS} faces, who is closest on average?</p>"
+    '<p class="note">You say how old a face is, then both approaches answer, and the label is'
+    f" shown: the age that the dataset gives, which may be wrong. Over {ROUNDS} faces, who is"
+    " closest on average?</p>"
 )
 # On a phone the answer would come below the window.
 _TO_ANSWER = """() => {
     document.querySelector('#guess-result').scrollIntoView({behavior: 'smooth', block: 'nearest'});
-    document.querySelector('#guess-next')?.focus({preventScroll: true});  // the button that was pressed is gone
+    // The button that was pressed is gone.
+    document.querySelector('#guess-next')?.focus({preventScroll: true});
     return [];
 }"""
-_TO_GUESS = "() => { document.querySelector('#guess input[type=range]')?.focus({preventScroll: true}); return []; }"
+_TO_GUESS = (
+    "() => { document.querySelector('#guess input[type=range]')?.focus({preventScroll: true});"
+    " return []; }"
+)
 YOU = "you"  # in place of an approach's name
 NAMES = {YOU: "You", **{a.name: a.title for a in APPROACHES}}
 
@@ -88,9 +93,11 @@ def result(turn: Turn) -> str:
         error = turn.error(name)
         medal = ' <span class="badge good">closest</span>' if turn.is_closest(name) else ""
         rows.append(
-            f'<div class="ruler-row"><div class="ruler-value">{_mark(name)}<b>{turn.said[name]:.0f}</b> '
-            f'<small>{error:.1f} off</small></div><div class="track"><i class="dot {name}" '
-            f'style="left:{cards.at(turn.said[name])}"></i></div></div><div class="guess-name">{title}{medal}</div>'
+            '<div class="ruler-row"><div'
+            f' class="ruler-value">{_mark(name)}<b>{turn.said[name]:.0f}</b> <small>{error:.1f}'
+            f' off</small></div><div class="track"><i class="dot {name}"'
+            f' style="left:{cards.at(turn.said[name])}"></i></div></div><div'
+            f' class="guess-name">{title}{medal}</div>'
         )
     truth = f'<div class="truth" style="left:{cards.at(turn.label)}"></div>'
     over = f'<div class="ruler-over"><div></div><div class="track-over">{truth}</div></div>'

@@ -69,8 +69,8 @@ def grid(
     tiles = "".join(_tile(i, face, table.iloc[i].unstack(), tasks) for i, face in enumerate(faces))
     mean = f"{_summary(table, faces)} " if by_chance else ""
     return (
-        f'{cards.legend()}<p class="note">{escape(origin)}</p><div class="faces">{tiles}</div>'
-        f'<p class="note">{mean}A click opens a face in Compare.</p><p class="note">{cards.NOTE}</p>'
+        f'{cards.legend()}<p class="note">{escape(origin)}</p><div class="faces">{tiles}</div><p'
+        f' class="note">{mean}A click opens a face in Compare.</p><p class="note">{cards.NOTE}</p>'
     )
 
 
@@ -119,7 +119,10 @@ def _age_line(label: float | None, predictions: pd.Series) -> str:
             f"label <b>{label:.0f}</b>",
             f'<i class="mini-label" style="left:{cards.at(label)}"></i>{points}',
         )
-    return f'<span class="mini"><i class="mini-axis"></i>{points}</span><span class="mini-row"><span>{said}</span>{numbers}</span>'
+    return (
+        f'<span class="mini"><i class="mini-axis"></i>{points}</span><span'
+        f' class="mini-row"><span>{said}</span>{numbers}</span>'
+    )
 
 
 def _class_line(task: Task, label: float | None, predictions: pd.Series) -> str:
@@ -136,7 +139,10 @@ def _class_line(task: Task, label: float | None, predictions: pd.Series) -> str:
         for mark, answer in ((cards.mark(a), predictions[a.name]) for a in APPROACHES)
         if answer != label
     )
-    return f'<span class="{css}"><span>{escape(cards.label_words(task, label))}</span>{said}</span>{wrong}'
+    return (
+        "<span"
+        f' class="{css}"><span>{escape(cards.label_words(task, label))}</span>{said}</span>{wrong}'
+    )
 
 
 def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:
@@ -183,10 +189,12 @@ def build(
         ends = {"low": AGE.low, "high": AGE.high}
         wished = {
             name: gr.Number(
-                end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=92, scale=0,
+                end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=92,
+                scale=0,
                 visible=AGE in answers.predictor.tasks,
             )
-            for (name, end), label in zip(ends.items(), (f"{AGE.title} from", f"{AGE.title} to"), strict=True)
+            for (name, end),
+            label in zip(ends.items(), (f"{AGE.title} from", f"{AGE.title} to"), strict=True)
         }  # fmt: skip
         for task in CLASSES:
             choices = [("any", ANY), *((label, i) for i, label in enumerate(task.labels))]
@@ -222,16 +230,20 @@ def build(
         found = source.draw(N_FACES, wish, tasks)
         limits = f" Only {said}: {total:,}." if (said := wish.said(tasks)) else ""
         html = grid(answers, found, source.origin + limits, hidden) if found else NOBODY
-        address = f'<a href="{escape(wish.query())}">{LINK}</a><button type="button" class="copy">Copy</button>'
+        address = (
+            f'<a href="{escape(wish.query())}">{LINK}</a><button type="button"'
+            ' class="copy">Copy</button>'
+        )
         counted = (
             f"Page {wish.sheet + 1} of {last + 1}, {total:,} face{'' if total == 1 else 's'}"
             if total
             else ""
         )
+        is_any = replace(wish, seed=0, sheet=0) == FaceFilter(0)
         return (
             wish, wish.seed, *(getattr(wish, name) for name in wished), html, address, counted,
             gr.Button(interactive=wish.sheet > 0), gr.Button(interactive=wish.sheet < last),
-            gr.skip() if replace(wish, seed=0, sheet=0) == FaceFilter(0) else gr.Accordion(open=True),
+            gr.skip() if is_any else gr.Accordion(open=True),
         )  # fmt: skip
 
     def draw(values: Mapping[str, object], hidden: bool) -> tuple:

@@ -19,28 +19,34 @@ from ..components import cards, figures
 
 THEN = "2018"
 HISTORY = (
-    "The app grows out of a notebook of 2018 (“Multi-task Deep Learning Experiment using fastai Pytorch”, Yang Zhang), "
-    "which found {single} for the single-task model and {multi} for the multi-task one, and concluded that learning several "
-    "tasks halves the error. But its single-task age model was trained at ten times the learning rate of all others and came "
-    "out far worse than such models do elsewhere. With an equal recipe the gap is the one in the lower row."
+    "The app grows out of a notebook of 2018 (“Multi-task Deep Learning Experiment using fastai"
+    " Pytorch”, Yang Zhang), which found {single} for the single-task model and {multi} for the"
+    " multi-task one, and concluded that learning several tasks halves the error. But its"
+    " single-task age model was trained at ten times the learning rate of all others and came out"
+    " far worse than such models do elsewhere. With an equal recipe the gap is the one in the lower"
+    " row."
 )
 
 
 WHAT = (
-    '<p class="note">A backbone turns a picture into a few hundred numbers, and a head turns those into an answer. A '
-    "single-task model has one head; a multi-task model has a head for each task on one backbone, which has to serve them "
-    "all: it costs about a third as much, and what it learns for one task may help the others.</p>"
+    '<p class="note">A backbone turns a picture into a few hundred numbers, and a head turns those'
+    " into an answer. A single-task model has one head; a multi-task model has a head for each task"
+    " on one backbone, which has to serve them all: it costs about a third as much, and what it"
+    " learns for one task may help the others.</p>"
 )
 CURVES = (
-    "After each epoch (one pass over the training images), on a thousand or more held-out images, without mirror "
-    "images. In the first epoch only the heads are trained; then the whole model, with a rate that falls to nothing."
+    "After each epoch (one pass over the training images), on a thousand or more held-out images,"
+    " without mirror images. In the first epoch only the heads are trained; then the whole model,"
+    " with a rate that falls to nothing."
 )
 OWN_FACES = """
-Put crops of faces into a folder, here `faces`, with a file `labels.csv` that says what is known of each: a column `file`, and
-`age`<span class="sensitive">, `gender`, `race`</span>, or some of them. Labels are words or numbers<span class="sensitive">
-(gender: male, female; race: White, Black, Asian, Indian, Others)</span>; an empty cell is a label that is not known. Run the
-first command once for each task and once with `all` in place of `age`. The second measures the models, the third opens this
-app with them. Images that are named as UTKFace names its own, `[age]_[gender]_[race]_[anything].jpg`, need no such file.
+Put crops of faces into a folder, here `faces`, with a file `labels.csv` that says what is known of
+each: a column `file`, and `age`<span class="sensitive">, `gender`, `race`</span>, or some of them.
+Labels are words or numbers<span class="sensitive"> (gender: male, female; race: White, Black,
+Asian, Indian, Others)</span>; an empty cell is a label that is not known. Run the first command
+once for each task and once with `all` in place of `age`. The second measures the models, the third
+opens this app with them. Images that are named as UTKFace names its own,
+`[age]_[gender]_[race]_[anything].jpg`, need no such file.
 
 ```sh
 python -m facemtl train --data faces --tasks age --output runs/own
@@ -74,7 +80,8 @@ def age_then_and_now(metrics: pd.DataFrame) -> pd.DataFrame:
 
 def history_note(errors: pd.DataFrame) -> str:
     then = errors[errors["experiment"] == THEN].set_index("approach")["value"]
-    return f'<p class="note">{HISTORY.format(**{a.name: AGE.metric.words(then[a.name]) for a in APPROACHES})}</p>'
+    said = {a.name: AGE.metric.words(then[a.name]) for a in APPROACHES}
+    return f'<p class="note">{HISTORY.format(**said)}</p>'
 
 
 def architecture(approach: Approach, tasks: Sequence[Task]) -> str:
@@ -94,9 +101,18 @@ def architecture(approach: Approach, tasks: Sequence[Task]) -> str:
         drawn.append(f'<text class="{css}" {place}>{task.name}</text>')
         if task.sensitive:  # who hides it still sees that there are several tasks
             drawn.append(f'<text class="hidden-note" {place}>a task</text>')
-    said = f"{approach.title}: the face goes through {n} backbone{'s' if n > 1 else ''}, then through one head per task."
-    svg = f'<svg viewBox="0 0 440 {2 * middle:.0f}" role="img" aria-label="{said}">{"".join(drawn)}</svg>'
-    return f'<figure class="architecture"><figcaption>{cards.mark(approach)}{approach.title}</figcaption>{svg}</figure>'
+    said = (
+        f"{approach.title}: the face goes through {n} backbone{'s' if n > 1 else ''}, then through"
+        " one head per task."
+    )
+    svg = (
+        f'<svg viewBox="0 0 440 {2 * middle:.0f}" role="img"'
+        f' aria-label="{said}">{"".join(drawn)}</svg>'
+    )
+    return (
+        f'<figure class="architecture"><figcaption>{cards.mark(approach)}{approach.title}'
+        f"</figcaption>{svg}</figure>"
+    )
 
 
 def _box(x: float, y: float, width: float, text: str, css: str) -> str:
@@ -111,7 +127,8 @@ def costs_table(costs: pd.DataFrame) -> str:
     rows = [[what.capitalize(), *cells] for what, *cells in cost.in_words(costs)]
     columns = ["Cost", *(cards.named(a) for a in APPROACHES)]
     question = "What does each cost?"
-    return f'<h2 class="figure-title">{question}</h2>{cards.html_table(question, columns, rows, cost.note(costs))}'
+    table = cards.html_table(question, columns, rows, cost.note(costs))
+    return f'<h2 class="figure-title">{question}</h2>{table}'
 
 
 def numbers_of_learning(learned: pd.DataFrame, task: Task) -> str:
@@ -151,7 +168,8 @@ def build(
     sheet = figures.Sheet()
     with gr.Column(elem_classes="card answer"):
         gr.HTML(
-            '<h2 class="figure-title">One model in place of three: what is lost, what is gained?</h2>'
+            '<h2 class="figure-title">One model in place of three: what is lost, what is'
+            " gained?</h2>"
         )
         # Later: it takes special functions, whose library takes a while to be imported.
         sheet.later(
@@ -160,7 +178,8 @@ def build(
     with gr.Column(elem_classes="card"):
         drawings = "".join(architecture(approach, predictor.tasks) for approach in APPROACHES)
         gr.HTML(
-            f'<h2 class="figure-title">What is multi-task learning?</h2><div class="architectures">{drawings}</div>{WHAT}'
+            '<h2 class="figure-title">What is multi-task learning?</h2><div'
+            f' class="architectures">{drawings}</div>{WHAT}'
         )
     with gr.Row(equal_height=True):
         if AGE.name in set(metrics["task"]):
@@ -217,10 +236,13 @@ def _lay_out_studies(sheet: figures.Sheet, trainings: pd.DataFrame) -> None:
         "weighting": ("Does it matter how losses are weighed?", weighed),
     }
     losses = (
-        "A loss is what training makes smaller. Fixed scales divide each task's by its usual size, equal weights add them as "
-        "they are, learned weights are found in training. "
+        "A loss is what training makes smaller. Fixed scales divide each task's by its usual size,"
+        " equal weights add them as they are, learned weights are found in training. "
     )
-    note = "Each mark is one training, each stroke the mean of those alike. More in docs/experiments.md."
+    note = (
+        "Each mark is one training, each stroke the mean of those alike. More in"
+        " docs/experiments.md."
+    )
     with gr.Row(equal_height=True):
         for by, (title, table) in asked.items():
             if table[by].nunique() > 1:

@@ -68,9 +68,9 @@ def summary(compared: pd.DataFrame) -> str:
     ]
     n = f"{'up to ' if compared['n'].nunique() > 1 else ''}{int(compared['n'].max()):,}"
     note = (
-        f"{n} validation images, the same for both. In small print: 95 % intervals, which tell how far the luck of the "
-        f"images may move a number ({N_RESAMPLES:,} bootstrap resamples, paired for differences). The luck of a training is "
-        "not in them: see Training."
+        f"{n} validation images, the same for both. In small print: 95 % intervals, which tell how"
+        f" far the luck of the images may move a number ({N_RESAMPLES:,} bootstrap resamples,"
+        " paired for differences). The luck of a training is not in them: see Training."
     )
     question = "Trained alike, what does one model lose or gain?"
     sensitive = [task_named(name).sensitive for name in compared["task"]]
