@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .align import Square
-from .quality import pose_of
+from .pose import pose_of
 
 
 @dataclass(frozen=True, eq=False)

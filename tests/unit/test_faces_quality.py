@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 
 from facemtl.faces import detect, weaknesses, whole
 from facemtl.faces.align import POSITIONS, Square
-from facemtl.faces.quality import SIDEWAYS, TILTED, pose_of, yaw
+from facemtl.faces.pose import SIDEWAYS, TILTED, pose_of, yaw
 from tests.odd_files import GRAY, composite
 
 
