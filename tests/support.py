@@ -344,6 +344,12 @@ def small_backbone(
 # -------------------------------------------------------------------------------- child processes
 
 
+# So many processes of whatever follows; on CPUs where the program asks for no GPU.
+LAUNCH_TWO = [
+    sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+]  # fmt: skip
+
+
 def inherited() -> dict[str, str]:
     """The environment without what would change what is tested."""
     return {

@@ -2,6 +2,8 @@
 that were measured.
 """
 
+import ast
+import doctest
 import re
 import shlex
 
@@ -32,6 +34,17 @@ COMMANDS_OF_DOCS = [
     for file in sorted((ROOT / "docs").glob("*.md"))
     for command in _commands(file.read_text())
 ]
+
+
+@pytest.mark.parametrize("file", ["facemtl/__init__.py", "docs/python.md"])
+def test_examples_give_what_they_show(file, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / file).read_text("utf-8")
+    if file.endswith(".py"):
+        text = ast.get_docstring(ast.parse(text))
+    test = doctest.DocTestParser().get_doctest(text, {}, file, file, 0)
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
 
 
 def test_the_two_commands_stand_at_the_top():

@@ -62,18 +62,16 @@ class Findings:
 
 
 def read_images(
-    folder: Path, *, verify: bool = False, progress: bool = True
+    folder: str | Path, *, verify: bool = False, progress: bool = True
 ) -> tuple[pd.DataFrame, Findings]:
-    """The images of a folder, in the order of their hashes, and what was found.
+    """The labelled images of a folder, in the order of their hashes, and what reading it found.
 
-    Columns: `file` (path), `sha256` (hex, of the file's bytes), `age` (years), `gender` and `race`
-    (label indices), `split`. With `verify`, every image is decoded, which takes about half a
-    minute.
-
-    `folder` may also be one's own faces (see `own_faces`): then a label may be missing, which is
-    NaN.
+    `folder` holds UTKFace's images, or is a CSV file of your own, or holds a labels.csv (see
+    `labels_csv`). Columns: `file` (path), `sha256` (of the file's bytes, in hex), a column for each
+    task (a label's index, or years; NaN if it is missing), `split`. With `verify`, every image is
+    decoded, which takes about half a minute for UTKFace.
     """
-    files, findings = read_files(folder, verify=verify, progress=progress)
+    files, findings = read_files(Path(folder), verify=verify, progress=progress)
     return without_copies(files, findings), findings
 
 

@@ -8,7 +8,7 @@ from ..data.images import as_rgb
 from .align import POSITIONS, Square, cut
 from .detector import SHA256, open_session
 from .face import Face
-from .photo import PIXEL_SIZE
+from .photo import PIXEL_SIZE, ImageLike, as_image
 from .quality import weaknesses
 from .search import BORDER, COARSE, DOUBTFUL, FINE, SURE, Found, search, settle
 
@@ -22,13 +22,13 @@ DETECTOR = (
 )
 
 
-def detect(image: Image.Image) -> list[Face]:
+def detect(image: ImageLike) -> list[Face]:
     """All faces, largest first; none is an empty list.
 
     Where no face is sure, the best doubtful one is taken. A square image that one face fills as in
     UTKFace is taken whole.
     """
-    image = as_rgb(image)
+    image = as_image(image)
     width, height = image.size
     is_square = abs(width - height) <= 0.05 * max(width, height)
     # A face that fills the image is found only with a border around it.

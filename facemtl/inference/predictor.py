@@ -162,10 +162,11 @@ class Predictor:
         )
 
     @classmethod
-    def load(cls, folder: Path = MODELS) -> "Predictor":
+    def load(cls, folder: str | Path = MODELS) -> "Predictor":
         """All models of a folder, single-task ones first. Raises FaceMTLError where there are none
         or one is damaged.
         """
+        folder = Path(folder)
         files = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
         if not files:
             raise FaceMTLError(

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from fastai.callback import mixup
 from fastai.callback.core import Callback
 from fastai.learner import Learner, Metric
+from fastai.torch_core import rank_distrib
 from torch import Tensor, nn
 
 from ..errors import FaceMTLError
@@ -16,6 +18,11 @@ from ..files import write_whole
 from ..tasks import Task
 from .augment import augment, resize
 from .config import TrainConfig
+
+
+def plain_model(learner: Learner) -> nn.Module:
+    """The learner's model, without what wraps it while several processes train it."""
+    return getattr(learner.model, "module", learner.model)
 
 
 class PrepareBatches(Callback):
@@ -31,8 +38,10 @@ class PrepareBatches(Callback):
         self.config, self.epochs_before = config, 0  # of earlier phases
 
     def before_epoch(self):
-        self.learn.dls.train.epoch = self.epochs_before + self.epoch
-        torch.manual_seed(self.config.seed * 10_000 + self.learn.dls.train.epoch)
+        epoch = self.epochs_before + self.epoch
+        loader = self.learn.dls.train
+        getattr(loader, "dl", loader).epoch = epoch  # several processes wrap it
+        torch.manual_seed(self.config.seed * 10_000 + epoch + 10**9 * rank_distrib())
 
     def before_batch(self):
         images = self.xb[0].float() / 255
@@ -100,6 +109,14 @@ class TaskMetric(Metric):
         return f"{self.task.name}_{self.task.metric.name}"
 
 
+class MixUp(mixup.MixUp):
+    """fastai's MixUp, for batches with several targets: it takes their size from `y`."""
+
+    @property
+    def y(self) -> Tensor:
+        return self.learn.yb[0]
+
+
 class FreeLossWeights(Callback):
     """Weight decay would pull what a loss learns towards its start."""
 
@@ -133,11 +150,8 @@ class RunningMean(Callback):
         )
 
     def _weights(self) -> dict[str, Tensor]:
-        return {
-            name: value
-            for name, value in self.learn.model.state_dict().items()
-            if value.is_floating_point()
-        }
+        state = plain_model(self.learn).state_dict()
+        return {name: value for name, value in state.items() if value.is_floating_point()}
 
     def _swap(self):
         for name, value in self._weights().items():
@@ -187,12 +201,14 @@ class KeepProgress(Callback):
         self.rows.append(
             {"epoch": done + 1, **measured, "seconds": round(time.perf_counter() - self.started, 1)}
         )
+        if rank_distrib():
+            return  # the first process writes for all
         write_whole(
             self.history, pd.DataFrame(self.rows).to_csv(index=False, float_format="%.5g").encode()
         )
         state = {
             "config": self.config.plain(),
-            "model": self.learn.model.state_dict(),
+            "model": plain_model(self.learn).state_dict(),
             "optimizer": self._optimizer(),
             "loss": self.loss_func.state_dict(),
             "running_mean": [self.running_mean.steps, self.running_mean.means],

@@ -42,8 +42,10 @@ class JointLoss(nn.Module):
         and 0 without any. With `reduction` "none" the result is (B,): the loss of each image.
         """
         reduce = _of_images if self.reduction == "none" else _mean
-        pairs = zip(self.tasks, targets, strict=True)
-        losses = [reduce(task, outputs[task.name], target) for task, target in pairs]
+        losses = [  # fastai's kinds of tensors, such as TensorCategory, do not mix
+            reduce(task, outputs[task.name].as_subclass(Tensor), target.as_subclass(Tensor))
+            for task, target in zip(self.tasks, targets, strict=True)
+        ]
         return self._weighted(torch.stack(losses, dim=-1)).mean(dim=-1)
 
     def _weighted(self, losses: Tensor) -> Tensor:

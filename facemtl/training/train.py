@@ -1,15 +1,19 @@
 """Train one model, and go on where a training was interrupted."""
 
+from ..models import vision as _vision  # noqa: F401  (before fastai, which imports torchvision, too)
+
+# isort: split
 import tempfile
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pandas as pd
 import torch
+from fastai.distributed import num_distrib, rank_distrib
+from fastai.learner import Learner
 
 from ..errors import FaceMTLError
-from ..models import vision as _vision  # noqa: F401  (before fastai, which imports torchvision, too)
 from ..models.model_file import ModelInfo, write_model
 from ..tasks import task_named
 from .callbacks import KeepProgress
@@ -20,7 +24,7 @@ from .learner import face_learner, precision
 def train(
     config: TrainConfig,
     images: pd.DataFrame,
-    output: Path,
+    output: str | Path,
     *,
     cache: Path | None = None,
     resume: bool = False,
@@ -33,7 +37,7 @@ def train(
     After each epoch `<name>.resume.pt` holds all that `resume` needs; it is removed at the end. A
     resumed training continues as if never stopped. `cache` is a folder for decoded images.
     """
-    started = time.perf_counter()
+    started, output = time.perf_counter(), Path(output)
     output.mkdir(parents=True, exist_ok=True)
     progress_file = output / f"{config.name}.resume.pt"
     if progress_file.exists() and not resume:
@@ -50,7 +54,7 @@ def train(
             f"Training {config.name} on {torch.get_num_threads()} CPU threads, {precision(where)}"
         )
     before = 0
-    with nullcontext() if progress else learner.no_bar():
+    with _all_processes(learner), nullcontext() if progress else learner.no_bar():
         for frozen, epochs in config.phases:
             learner.freeze() if frozen else learner.unfreeze()
             learner.prepare_batches.epochs_before = before
@@ -76,11 +80,24 @@ def train(
             "loss_scales": {name: task_named(name).loss_scale for name in config.tasks},
         },
     )
+    if rank_distrib():
+        return info
     write_model(output / f"{config.name}.onnx", learner.model, info)
     progress_file.unlink(missing_ok=True)
     if progress:
         print(f"Wrote {output / config.name}.onnx after {time.perf_counter() - started:,.0f} s")
     return info
+
+
+def _all_processes(learner: Learner) -> AbstractContextManager:
+    """fastai's way to train with all processes that `accelerate launch` started."""
+    if num_distrib() < 2:
+        return nullcontext()
+    if learner.dls.device.type != "cuda":
+        raise FaceMTLError(
+            "Several processes train on several GPUs. Without GPUs, start one process."
+        )
+    return learner.distrib_ctx()
 
 
 def interrupted_config(config: TrainConfig, output: Path) -> TrainConfig:

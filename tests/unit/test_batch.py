@@ -255,8 +255,23 @@ def test_another_run_is_not_continued(folder, models, predict, tmp_path, capsys)
 def test_two_processes_of_accelerate_write_what_one_writes(folder, models, single, tmp_path):
     target = tmp_path / "out.csv"
     arguments = [folder, "--no-detect", "--models", models, "--csv", target]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    command = [*launch, "-m", "facemtl", "predict", *arguments, "--json", tmp_path / "out.json"]
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+    ]
+    command = [
+        *support.LAUNCH_TWO,
+        "-m",
+        "facemtl",
+        "predict",
+        *arguments,
+        "--json",
+        tmp_path / "out.json",
+    ]
     done = subprocess.run(
         [*map(str, command)], cwd=support.ROOT, capture_output=True, text=True, timeout=300
     )
