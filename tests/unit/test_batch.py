@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 from filelock import FileLock
@@ -255,14 +254,6 @@ def test_another_run_is_not_continued(folder, models, predict, tmp_path, capsys)
 def test_two_processes_of_accelerate_write_what_one_writes(folder, models, single, tmp_path):
     target = tmp_path / "out.csv"
     arguments = [folder, "--no-detect", "--models", models, "--csv", target]
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes",
-        "2",
-    ]
     command = [
         *support.LAUNCH_TWO,
         "-m",

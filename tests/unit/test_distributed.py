@@ -1,7 +1,6 @@
 """Training by several processes of `accelerate launch`, as fastai shares it out."""
 
 import subprocess
-import sys
 
 import pandas as pd
 import torch
@@ -51,14 +50,6 @@ torch.save(weights["last"], output / f"weights{rank_distrib()}.pt")
 def test_two_processes_train_one_model(tmp_path):
     script, output = tmp_path / "script.py", tmp_path / "out"
     script.write_text(SCRIPT)
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes",
-        "2",
-    ]
     done = subprocess.run(
         [*support.LAUNCH_TWO, script, support.COMPOSITES, output],
         cwd=tmp_path,
