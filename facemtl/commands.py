@@ -13,8 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from .data.download import download as download_utkface
-from .data.labels_csv import csv_of, labelled_tasks
+from .data.labels_csv import labelled_tasks, utkface_folder
 from .data.reading import CALIBRATION, VALIDATION, read_files, read_images, without_copies
 from .errors import FaceMTLError
 from .paths import ASSETS
@@ -22,7 +21,7 @@ from .tasks import TASKS, Task, task_named
 
 
 def download(options: argparse.Namespace) -> None:
-    download_utkface(_utkface(options.data), options.archive)
+    download_utkface(utkface_folder(options.data), options.archive)
     print(f"UTKFace is in {options.data}")
     print(read_images(options.data, verify=True)[1])
 
@@ -30,24 +29,12 @@ def download(options: argparse.Namespace) -> None:
 def describe(options: argparse.Namespace) -> None:
     from .data import summary
 
-    files, findings = read_files(_utkface(options.data))
+    files, findings = read_files(utkface_folder(options.data))
     counts = summary.counts(without_copies(files, findings))
     wrong = summary.problems(files, findings)
     summary.save(counts, wrong, options.output)
     print(wrong.to_string(index=False))
     print(f"Wrote the counts to {options.output}")
-
-
-def _utkface(data: Path) -> Path:
-    """The folder itself. Raises FaceMTLError for a CSV of own faces: copies are counted in
-    UTKFace.
-    """
-    if file := csv_of(data):
-        raise FaceMTLError(
-            "This command is for UTKFace itself: name the folder of its images with --data; "
-            f"found {file}."
-        )
-    return data
 
 
 def train(options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ the models say.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from facemtl.data.images import decode_images, load_image
+from facemtl.data.labels_csv import utkface_folder
 from facemtl.data.reading import TRAIN, VALIDATION, contradicting_copies, read_images
 from facemtl.data.utkface import CHIP_SIZE, default_folder
 from facemtl.errors import FaceMTLError
@@ -252,7 +253,7 @@ def save_summary(
     write_table(leaks, folder / NEAR_FILE)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="What the models say of UTKFace's labels.")
     parser.add_argument("--data", type=Path, default=default_folder(), help="UTKFace's images")
     parser.add_argument("--models", type=Path, default=ASSETS / "models")
@@ -265,10 +266,10 @@ def main() -> None:
         default=Path("runs") / "labels",
         help="the folder for the list of images, which may not be passed on",
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     table = load_validation(options.results)
     predictor = Predictor.load(options.models).require_pairs()
-    copies = contradicting_copies(options.data)
+    copies = contradicting_copies(utkface_folder(options.data))
     with tqdm(total=copies["sha256"].nunique(), desc="Predicting copies") as bar:
         sided = sides(predictor, copies, bar.update)
     counts = disputed_counts(table)

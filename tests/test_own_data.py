@@ -18,11 +18,13 @@ import pytest
 
 from facemtl.cli import main
 from facemtl.data.reading import VALIDATION, split_of
+from facemtl.errors import FaceMTLError
 from facemtl.evaluation.validation import load_metrics, load_validation
 from facemtl.tasks import AGE, GENDER, RACE
 from facemtl.ui.faces import ANY, FaceFilter
 from facemtl.ui.launch import make_app
 from facemtl.ui.photo import PhotoView
+from research import label_noise
 from tests import support
 
 TINY = (
@@ -83,7 +85,7 @@ def handlers_of(trained: SimpleNamespace) -> dict[str, Callable]:
         for f in demo.fns.values()
         if callable(f.fn)
     }
-    support.finished(found["ui.on_wait"]())
+    support.finished(found["app.on_wait"]())
     return found
 
 
@@ -130,7 +132,7 @@ def is_sound(page: object) -> bool:
 
 def test_all_tasks_are_those_that_have_labels(trained):
     assert {f.stem for f in trained.models.glob("*.onnx")} == {"gender", "age", "gender+age"}
-    assert "All that there are labels for: gender, age\n" in trained.said
+    assert "Training on what the data has labels for: gender, age\n" in trained.said
     assert "80 of gender and 240 of race and 80 of age" in trained.said
 
 
@@ -162,9 +164,9 @@ def test_the_app_shows_random_faces_with_and_without_labels(handlers, faces):
         {"race": 1},
     ):
         wish = {"seed": "5", **{name: str(value) for name, value in values.items()}}
-        shown = handlers["ui.on_first_sight"](None, False, SimpleNamespace(query_params=wish))
+        shown = handlers["app.on_first_sight"](None, False, SimpleNamespace(query_params=wish))
         assert is_sound(shown), values
-    everybody = handlers["ui.on_first_sight"](
+    everybody = handlers["app.on_first_sight"](
         None, False, SimpleNamespace(query_params={"seed": "5"})
     )
     page = text(str(everybody))
@@ -187,7 +189,7 @@ def test_the_app_opens_faces_without_a_label(handlers, faces):
 
 
 def test_only_faces_with_an_age_are_guessed(handlers, faces):
-    game, page, *_ = handlers["ui.on_first_game"](None)
+    game, page, *_ = handlers["app.on_first_game"](None)
     ages = set(labels_of(faces)["age"].dropna())
     for _ in range(10):
         assert is_sound(page)
@@ -218,12 +220,10 @@ def test_other_commands_work_or_say_that_they_do_not(faces, trained, capfd):
     common = ["--data", str(faces), "--models", str(trained.models)]
     assert main(["robustness", *common, "--images", "8", "--output", str(trained.results)]) == 0
     capfd.readouterr()
-    for arguments in (
-        ["describe", "--data", str(faces)],
-        ["labels", *common, "--results", str(trained.results)],
-    ):
-        assert main(arguments) == 1
-        assert re.fullmatch(r"facemtl: .*UTKFace.*people\.csv.*\n", capfd.readouterr().err)
+    assert main(["describe", "--data", str(faces)]) == 1
+    assert re.fullmatch(r"facemtl: .*UTKFace.*people\.csv.*\n", capfd.readouterr().err)
+    with pytest.raises(FaceMTLError, match=r"UTKFace.*people\.csv"):
+        label_noise.main([*common, "--results", str(trained.results)])
 
 
 def test_what_is_wrong_stops_every_command_before_its_work(
@@ -271,10 +271,10 @@ def test_without_ages_the_app_answers_too(tmp_path):
         {"seed": "5", "order": "hardest"},
         {"seed": "5", "agreement": "differ", "low": "20"},
     ):
-        page = str(handlers["ui.on_first_sight"](None, False, SimpleNamespace(query_params=wish)))
+        page = str(handlers["app.on_first_sight"](None, False, SimpleNamespace(query_params=wish)))
         assert is_sound(page) and "age error" not in page
     for hidden in (False, True):
-        _, _, answer, *_ = handlers["ui.on_load"](hidden)
+        _, _, answer, *_ = handlers["app.on_load"](hidden)
         assert is_sound(answer) and ("female" in answer) != hidden
     head, *_ = handlers["validation.on_choice"](False, "both", 0, 116, 1, ANY)
     assert is_sound(head) and "Race" in head and "Age" not in head

@@ -25,6 +25,18 @@ def csv_of(data: Path) -> Path | None:
     return data / NAME if (data / NAME).is_file() else None
 
 
+def utkface_folder(data: Path) -> Path:
+    """The folder itself. Raises FaceMTLError for a CSV of own faces: copies are counted in
+    UTKFace.
+    """
+    if file := csv_of(data):
+        raise FaceMTLError(
+            "This command is for UTKFace itself: name the folder of its images with --data; "
+            f"found {file}."
+        )
+    return data
+
+
 def labelled_tasks(data: Path) -> tuple[Task, ...]:
     """Those that there are labels for, before any image is read: all of them where images are named
     like UTKFace's.

@@ -75,7 +75,7 @@ def test_it_is_trained_evaluated_predicted_and_shown(checkout, faces, browser, t
         expect(card).to_be_visible(timeout=60_000)
         seen(page)
         support.choose_tab(page, "Random faces")
-        page.get_by_label("Glasses").click()
+        page.get_by_label("Labelled glasses").click()
         page.get_by_role("option", name="with glasses", exact=True).click()
         expect(page.locator("#grid")).to_contain_text("with glasses", timeout=60_000)
         page.close()
