@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from .data.download import download as download_utkface
 from .data.labels_csv import labelled_tasks, utkface_folder
 from .data.reading import CALIBRATION, VALIDATION, read_files, read_images, without_copies
 from .errors import FaceMTLError
