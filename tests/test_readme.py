@@ -7,11 +7,10 @@ import doctest
 import re
 import shlex
 
-import pandas as pd
 import pytest
 
 from facemtl import cli
-from facemtl.evaluation.validation import METRICS_FILE
+from facemtl.evaluation.findings import overall
 from facemtl.tasks import task_named
 from tests.support import ROOT
 
@@ -28,6 +27,8 @@ def _commands(text: str) -> list[str]:
     ]
 
 
+DOCUMENTS = [ROOT / "README.md", ROOT / "MODEL_CARD.md", ROOT / "CONTRIBUTING.md"]
+DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 COMMANDS = _commands(README)
 COMMANDS_OF_DOCS = [
     command
@@ -74,14 +75,21 @@ def test_files_that_commands_name_exist(command):
             assert (ROOT / word).is_file()
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)#]+)\)", README))
-def test_links_lead_somewhere(target):
-    assert (ROOT / target).exists()
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
+def test_links_lead_somewhere(file):
+    text = file.read_text("utf-8")
+    targets = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text)
+    targets += [(name, "") for name in re.findall(r'(?:src|srcset)="(?!https?:)([^"]+)"', text)]
+    for name, anchor in targets:
+        target = file.parent / name if name else file
+        assert target.exists(), name
+        headings = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.M) if anchor else []
+        anchors = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
+        assert not anchor or anchor in anchors, (name, anchor)
 
 
 def test_the_results_are_the_measured_ones():
-    measured = pd.read_csv(ROOT / "assets" / "validation" / METRICS_FILE)
-    for row in measured[measured["by"] == "all"].itertuples():
+    for row in overall(ROOT / "assets" / "validation").itertuples():
         words = task_named(row.task).metric.words
         line = next(
             line for line in README.splitlines() if line.lower().startswith(f"| {row.task}")

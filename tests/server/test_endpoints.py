@@ -166,9 +166,9 @@ def test_a_language_model_finds_just_these_and_gets_the_same(app, client):
     assert predicted == client.predict(handle_file(file), api_name="/predict")
 
 
-def test_the_readme_tells_how(app, tmp_path, monkeypatch, capsys):
+def test_the_documented_program_works(app, tmp_path, monkeypatch, capsys):
     (code,) = re.findall(
-        r"```python\n(.*?)```", (support.ROOT / "README.md").read_text("utf-8"), re.DOTALL
+        r"```python\n(.*?)```", (support.ROOT / "docs/programs.md").read_text("utf-8"), re.DOTALL
     )
     scene((640, 480), (180, 90, 280)).save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,47 @@
+"""The picture of the app in the README, light and dark: `python -m research.picture`.
+
+It shows composites only: nobody in it is real.
+"""
+
+import shutil
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from facemtl.paths import ASSETS, ROOT
+from tests.browser.conftest import ARGUMENTS, NAMES
+
+from .bench import running_app
+
+FACE = ASSETS / "faces" / "31_1_3_composite078.jpg"
+IMAGES = ROOT / "docs" / "images"
+WINDOW = {"width": 1200, "height": 760}
+COLORS = 255  # of the picture's palette, for a small file
+
+
+def main() -> None:
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with running_app() as (address, _), sync_playwright() as playwright:
+        path = next(filter(None, map(shutil.which, NAMES)), None)
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        for scheme in ("light", "dark"):
+            page = browser.new_page(viewport=WINDOW, color_scheme=scheme, device_scale_factor=1.5)
+            page.goto(f"{address}/?__theme={scheme}")
+            save(page, IMAGES / f"compare-{scheme}.png")
+            page.close()
+        browser.close()
+
+
+def save(page: Page, file: Path) -> None:
+    """Show the composite on the Compare tab, and save what the window shows."""
+    page.locator("#answer .cost").wait_for(timeout=60_000)
+    page.locator("#photo input[type=file]").set_input_files(FACE)
+    page.wait_for_timeout(5000)
+    picture = Image.open(BytesIO(page.screenshot()))
+    picture.convert("RGB").quantize(COLORS).save(file, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
