@@ -54,8 +54,10 @@ def face_learner(
     torch.manual_seed(config.seed)
     if isinstance(data, DataLoaders):
         model, loaders, prepare = _new_model(tasks, config, is_new), data, []
+        batch = loaders.one_batch()[0].cpu().as_subclass(torch.Tensor)
+        _check_size(model, replace(config, size=batch.shape[-1]))
         if model.insert_norms() and is_new:
-            model.calibrate_norms(torch.Tensor(loaders.one_batch()[0].cpu()))
+            model.calibrate_norms(batch)
     else:
         _check_labels(data, tasks)
         where = _device(device)

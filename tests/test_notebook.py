@@ -1,0 +1,32 @@
+"""The notebook runs from top to bottom, on composites and with little training."""
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests import support
+
+NOTEBOOK = support.ROOT / "notebooks" / "multitask_faces.ipynb"
+SMALL = "DATA = '../assets/faces'\nIMAGES, SIZE, EPOCHS, SEEDS = 140, 104, 1, 2"
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def test_it_runs(notebook, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(support.ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (parameters,) = (c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
+    parameters.source = SMALL
+    folder = {"metadata": {"path": str(NOTEBOOK.parent)}}
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=folder).execute()
+    said = "".join(str(cell.outputs) for cell in notebook.cells if cell.cell_type == "code")
+    assert "140 different ones" in said and "ten times that" in said
+
+
+def test_it_has_fewer_than_40_short_cells():
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    assert len(cells) < 40
+    assert all(len(cell.source.splitlines()) <= 20 for cell in cells)
