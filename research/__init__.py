@@ -1,4 +1,4 @@
-"""What only the study needs, and the app does not: it is not installed with the package."""
+"""Scripts for the study alone. The app does not need them, and they are not installed with it."""
 
 import sys
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from facemtl.errors import FaceMTLError
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run a script's `main`. Errors of the user are one line on standard error."""
+    """Run a script's `main`. A FaceMTLError ends it with one line on standard error."""
     try:
         main()
     except FaceMTLError as error:

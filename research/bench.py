@@ -1,8 +1,8 @@
-"""How long things take on this machine, in one run.
+"""Measure times and memory of the app, the models and training on this machine, in one run.
 
     python -m research.bench --json assets/validation/performance.json
 
-Each row is a measurement that is repeated; repetitions of what is compared take turns.
+Each row is one measurement, with several repetitions. Measurements that are compared take turns.
 """
 
 import argparse
@@ -41,24 +41,21 @@ from . import run_script
 
 COLUMNS = ["what", "unit", "median", "low", "high", "n"]
 MEGAPIXELS = {0.3: (640, 480), 2: (1632, 1224), 12: (4000, 3000)}
-MANY = 64  # faces
+MANY = 64  # faces in one prediction
 _STARTS = 3
-_PATIENCE = 300  # seconds until an app that does not answer is given up
-_TRAINING = (
-    "fastai",
-    "onnxscript",
-    "torch",
-    "torchvision",
-)  # what training takes, and the app does not
+_PATIENCE = 300  # seconds to wait for an app that does not answer
+# Libraries that training needs, and the app does not.
+_TRAINING = ("fastai", "onnxscript", "torch", "torchvision")
 
 
 def bench(
     models: Path, data: Path, repeats: int = 15, report: Callable[[dict], None] = lambda row: None
 ) -> pd.DataFrame:
-    """A row per measurement, with COLUMNS: what, unit, median, quartiles, number of repetitions.
+    """The measurements, one row each, with COLUMNS.
 
-    `report` is called with each row as soon as it is there. Without UTKFace in `data`, training is
-    measured on composites; where the libraries that train are not installed, it is left out.
+    `low` and `high` are quartiles, `n` is the number of repetitions. `report` is called with each
+    row as soon as it is measured. If `data` has no images, training is measured on composites. If
+    the libraries for training are not installed, training is left out.
     """
     rows: list[dict] = []
 
@@ -80,7 +77,7 @@ def bench(
 
 
 def ratios(table: pd.DataFrame) -> dict[str, float]:
-    """One measurement over another of the same run: such ratios hold on other machines, too."""
+    """Ratios of measurements of the same run. Unlike times, they hold on other machines, too."""
     median = table.set_index("what")["median"]
     found = {"one model over three, one face": median[_one_face(MULTI)] / median[_one_face(SINGLE)]}
     if "training, facemtl" in median:
@@ -91,7 +88,7 @@ def ratios(table: pd.DataFrame) -> dict[str, float]:
 
 
 def save(table: pd.DataFrame, file: Path) -> None:
-    """Write the table as JSON, with the machine that it holds for."""
+    """Write the table and its ratios as JSON, with the machine that they were measured on."""
     rows = table.round({"median": 3, "low": 3, "high": 3}).to_dict("records")
     found = {
         "machine": machine(),
@@ -102,7 +99,7 @@ def save(table: pd.DataFrame, file: Path) -> None:
     write_whole(file, (json.dumps(found, indent=2) + "\n").encode())
 
 
-# --------------------------------------------------------------------------- what is measured
+# ------------------------------------------------------------------------------- measurements
 
 Found = Iterator[tuple[str, str, np.ndarray]]  # what, unit, values
 
@@ -131,7 +128,7 @@ def _requests(models: Path, photos: Mapping[float, Path], repeats: int) -> Found
                 raise FaceMTLError(f"The app did not answer {path}: {error}") from error
 
         def ask(name: str, *values: object) -> None:
-            """As any client may, and as a page does: in one session."""
+            """Call an endpoint as clients may and as a page does: always in the same session."""
             event = told(
                 "POST", f"/call/{name}", json={"data": values, "session_hash": "bench"}
             ).json()["event_id"]
@@ -208,7 +205,7 @@ def _photos(photos: Mapping[float, Path], repeats: int) -> Found:
 
 
 def _training(models: Path, data: Path) -> Found:
-    """With the backbone and the image size of the models."""
+    """Training speed, with the backbone and the image size of the models."""
     if not all(map(find_spec, _TRAINING)):
         return
     from .stock import rates
@@ -218,7 +215,7 @@ def _training(models: Path, data: Path) -> Found:
     except FaceMTLError:
         images, _ = read_images(ASSETS / "faces", progress=False)
     some = images[images["split"] == TRAIN].iloc[:1500]
-    if len(some) < 1000:  # as many files as it takes for a batch not to know the last one's
+    if len(some) < 1000:  # repeat few images, so that all measured batches fit into one epoch
         some = pd.concat([some] * -(-1000 // len(some)), ignore_index=True)
     images = pd.concat([some, images[images["split"] != TRAIN]], ignore_index=True)
     info = Predictor.load(models).models[0].info
@@ -226,11 +223,14 @@ def _training(models: Path, data: Path) -> Found:
         yield f"training, {name}", "images/s", values
 
 
-# ---------------------------------------------------------------------------------------- how
+# -------------------------------------------------------------------------- photos and the app
 
 
 def make_photo(file: Path, size: tuple[int, int], number: int = 70) -> Path:
-    """A photo of that size: a composite, with a face of a third of its height, on noise."""
+    """Write a photo of that size, and return its path: a composite on a noisy background.
+
+    The face is a third of the photo's height. `number` chooses the composite.
+    """
     rng = np.random.default_rng(0)
     wall = rng.normal((118, 128, 138), 8, (size[1], size[0], 3)).clip(0, 255).astype(np.uint8)
     photo, side = Image.fromarray(wall), round(0.45 * size[1])
@@ -244,9 +244,10 @@ def make_photo(file: Path, size: tuple[int, int], number: int = 70) -> Path:
 def running_app(
     models: Path = ASSETS / "models", log: Path | None = None
 ) -> Iterator[tuple[str, subprocess.Popen]]:
-    """The app in a process of its own, without a dataset: its address, once its page is served.
+    """Run the app in a process of its own, without a dataset. Yields its address and process.
 
-    `log` is the file for what it prints.
+    The page is served by then. `log` is the file for what the app prints. Raises FaceMTLError if
+    the app does not start.
     """
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -268,9 +269,8 @@ def running_app(
             "FACEMTL_DATA": str(Path(folder, "no-dataset")),
             "TMPDIR": folder,
         }
-        with (
-            log.open("w") as said
-        ):  # from where the package lies, so that it is found also where it is not installed
+        # Start in the folder that holds the package, which may not be installed.
+        with log.open("w") as said:
             process = subprocess.Popen(
                 command,
                 cwd=Path(__file__).parent.parent,
@@ -293,7 +293,7 @@ def running_app(
 
 
 def is_served(address: str) -> bool:
-    """Whether a page is answered there."""
+    """Whether a page is served at the address."""
     try:
         with urllib.request.urlopen(address, timeout=5) as page:
             return page.status == 200
@@ -302,7 +302,7 @@ def is_served(address: str) -> bool:
 
 
 def _most_memory(process: subprocess.Popen) -> float:
-    """MiB that a process has had in memory at most; NaN where the system does not say so."""
+    """The peak memory of a process in MiB; NaN if the system does not tell it."""
     try:
         status = io.StringIO(Path(f"/proc/{process.pid}/status").read_text())
     except OSError:

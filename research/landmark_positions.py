@@ -1,9 +1,10 @@
-"""Where landmarks lie in UTKFace's images, and which of its crops are called poor.
+"""Measure where landmarks are in UTKFace's images, and how many of its crops are poor.
 
     python -m research.landmark_positions data/UTKFace
 
-It prints the constants of `align` and the shares that set the bars of `quality`. Training images
-are measured, with a border around each, since their faces fill them.
+It prints the positions in `faces.align`, and the percentages by which the thresholds in
+`faces.quality` were set. Training images are measured. Each gets a border, because its face fills
+it.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from facemtl.faces.quality import weaknesses
 from . import run_script
 
 NAMES = ("left eye", "right eye", "nose", "left mouth corner", "right mouth corner")
-NORMAL_RANGE = 1.349  # standard deviations between the quartiles of a normal distribution
+NORMAL_RANGE = 1.349  # a normal distribution's interquartile range, in standard deviations
 
 
 def main() -> None:
@@ -43,7 +44,10 @@ def main() -> None:
 
 
 def measure(file: str) -> tuple[np.ndarray | None, list[str]]:
-    """A square image file -> its landmarks (5, 2) in shares of the side, and its weaknesses."""
+    """The landmarks (5, 2) in a square image file, in shares of its side, and its weaknesses.
+
+    If no face is found, the landmarks are None.
+    """
     image = as_rgb(Image.open(file))
     faces = detect(image)
     if not faces:
@@ -53,7 +57,10 @@ def measure(file: str) -> tuple[np.ndarray | None, list[str]]:
 
 
 def positions(landmarks: np.ndarray, images: int) -> str:
-    """Landmarks (N, 5, 2) -> their medians, and their spread, from the quartiles."""
+    """The medians and standard deviations of landmarks (N, 5, 2), as text.
+
+    Standard deviations are estimated from the quartiles.
+    """
     low, medians, high = np.percentile(landmarks, (25, 50, 75), axis=0)
     spread = (high - low) / NORMAL_RANGE
     lines = [f"{len(landmarks)} faces in {images} images; of 1000: x, y, and standard deviations"]
@@ -65,7 +72,10 @@ def positions(landmarks: np.ndarray, images: int) -> str:
 
 
 def shares(weak: list[list[str]]) -> str:
-    """How many images of 100 have each weakness; "aligned" are those that are not taken whole."""
+    """The percentage of images that have each weakness, as text.
+
+    "aligned" means that the crop is turned, so the image was not taken whole.
+    """
     counts = Counter(
         "small" if word.startswith("small") else word for words in weak for word in words
     )

@@ -1,10 +1,12 @@
-"""50 people at once: python -m research.load starts the app, plays visitors who do not wait for
-each other, and measures.
+"""Simulate 50 visitors at once, and measure how long they wait.
 
-Each person does what a browser does for a click, over HTTP: uploads a photo of their own, draws
-random faces, chooses validation images, and saves the result, which must be that of their own
-photo. A person leaves after some clicks and another one comes. Anything that fails, or is somebody
-else's, is counted; the exit status is 1 where there is such a thing.
+    python -m research.load
+
+It starts the app. Each visitor sends over HTTP what a browser sends for a click. They upload a
+photo, draw random faces, choose validation images, and save the result, which must be that of their
+own photo. Visitors do not wait for each other. After CLICKS clicks a visitor leaves, and another
+one comes. Failures and answers to somebody else's clicks are counted. If there are any, the exit
+status is 1.
 """
 
 import argparse
@@ -31,15 +33,15 @@ sys.path.insert(0, str(ROOT))
 from .bench import running_app  # noqa: E402
 
 PHOTOS = sorted((ROOT / "assets" / "faces").glob("*.jpg"))[::5]
-CLICKS = 10  # of a person
+CLICKS = 10  # of a visitor before they leave
 
 
 @dataclass
 class Measured:
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     failures: Counter = field(default_factory=Counter)
-    places: list[int] = field(default_factory=list)  # in the queue, as people were told
-    memory: list[tuple[int, float]] = field(default_factory=list)  # after how many clicks, MiB
+    places: list[int] = field(default_factory=list)  # positions in the queue, as visitors were told
+    memory: list[tuple[int, float]] = field(default_factory=list)  # (number of clicks so far, MiB)
     n_threads: int = 0
     n_clicks: int = 0
 
@@ -53,9 +55,8 @@ class Person:
         self.photo: Path | None = None
 
     async def stay(self, most: int) -> None:
-        """Until this person, or all together, have clicked enough."""
-        # A page keeps this connection while it is open; when it closes, the server forgets the
-        # visitor.
+        """Click until this visitor has made CLICKS clicks, or all together have made `most`."""
+        # An open page keeps this connection. When it closes, the server forgets the visitor.
         async with self.http.stream("GET", f"/gradio_api/heartbeat/{self.session}"):
             for _ in range(CLICKS):
                 if self.measured.n_clicks >= most:
@@ -111,7 +112,7 @@ class Person:
             raise AssertionError("the answer of somebody else's photo")
 
     async def event(self, name: str, data: list) -> list:
-        """What the server says to a click: the values of all outputs."""
+        """Send a click to the server. Returns the new values of all outputs."""
         asked = {
             "data": data,
             "fn_index": self.number(name),
@@ -143,7 +144,10 @@ class Person:
         raise AssertionError("the server closed without an answer")
 
     def number(self, name: str) -> int:
-        """The event of that name, or "on" what is clicked or changed."""
+        """The id of an event in the app's config.
+
+        `name` is the event's API name, or "on " and the id or text of what is clicked or changed.
+        """
         shown = {c["id"]: c["props"] for c in self.config["components"]}
         for event in self.config["dependencies"]:
             targets = {
@@ -159,7 +163,10 @@ class Person:
 
 
 def expected(models: Path) -> dict[str, dict[tuple[str, str], float]]:
-    """What the models say of each photo, asked for in this process."""
+    """The models' predictions for each photo, made in this process.
+
+    {name of the photo: {(model, task): prediction}}.
+    """
     from facemtl.faces import detect, open_image
     from facemtl.inference.predictor import Predictor
 
@@ -195,14 +202,14 @@ async def play(address: str, process: int, people: int, clicks: int) -> Measured
 
 
 def _memory(process: int) -> float:
-    """MiB of a process that are in memory."""
+    """The memory that a process uses, in MiB."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def report(measured: Measured, seconds: float, people: int) -> dict:
     def at(share: float) -> float:
-        """The most memory up to that share of the clicks."""
+        """The peak memory in MiB up to that share of the clicks."""
         return max(mib for n, mib in measured.memory if n <= share * measured.n_clicks)
 
     print(

@@ -1,7 +1,9 @@
-"""What one visitor waits for, in a browser: python -m research.page starts app and Chromium, and
-does what a person does.
+"""Measure in a real browser how long one visitor waits.
 
-With `--json FILE` the figures are written there, too.
+    python -m research.page [--json FILE]
+
+It starts the app and Chromium, and then uploads photos and draws random faces as a visitor does.
+With `--json`, the results are also written to FILE.
 """
 
 import json
@@ -22,17 +24,17 @@ from tests.support import choose_tab  # noqa: E402
 
 from .bench import MEGAPIXELS, make_photo, running_app  # noqa: E402
 
-ROUNDS, PAUSE = 12, 1500  # ms, in which nothing may be under way any more
+ROUNDS, PAUSE = 12, 1500  # PAUSE in ms, long enough for any work of an action to end
 ANSWER, GRID = "#answer [data-spoken]", "#grid .tile .sr-only"
 SAID = (
     "where => { const e = document.querySelector(where); return e && (e.dataset.spoken ??"
     " e.textContent); }"
 )
-# Both times by the page's own clock: what drives the browser takes its time, too, before it clicks
-# and after it has seen.
+# Both times are taken by the page's own clock. So the delays of the browser's driver, before its
+# click and after the answer, do not count.
 ACTED = """for (const kind of ['click', 'change'])
     addEventListener(kind, () => window.acted ??= performance.now(), true);"""
-# Milliseconds until there is another answer than before, with all of its pictures.
+# Milliseconds from the action until a new answer is shown with all its pictures; False until then.
 RENEWED = f"""([where, before]) => ![null, before].includes(({SAID})(where))
     && [...document.querySelector(where.split(' ')[0]).querySelectorAll('img')]
         .every(image => image.complete)
@@ -40,8 +42,9 @@ RENEWED = f"""([where, before]) => ![null, before].includes(({SAID})(where))
 
 
 def waits(page: Page, where: str, act: Callable[[int], None]) -> list[float]:
-    """Milliseconds from an action, which is told its number, to another answer on the page: ROUNDS
-    times after a first one.
+    """Milliseconds from an action to a new answer on the page, for each of ROUNDS rounds.
+
+    `act` is called with the number of the round. A first round is not counted.
     """
     found = []
     for i in range(1 + ROUNDS):

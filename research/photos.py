@@ -1,12 +1,11 @@
-"""How good answers are on a visitor's photos: folders of photos whose names tell the age of who is
-on them.
+"""Measure how good the answers are on ordinary photos, whose file names tell the age.
 
-    python -m research.photos FOLDER ... [--turned 45 90 180] [--dark 0.25] [--photos 100] [--output
-    assets/validation]
+    python -m research.photos FOLDER ... [--turned 45 90 180] [--dark 0.25] [--photos 100]
+                                         [--output assets/validation]
 
-Names are those of FG-NET (`001A02.jpg`: person 1 at the age of 2) and of All-Age-Faces
-(`00051A02.jpg`; indices up to 07380 are women, later ones men). Such photos are never trained on.
-What `--output` writes are means over all photos of a folder.
+Photos are named as in FG-NET (`001A02.jpg`: person 1 at the age of 2) or as in All-Age-Faces
+(`00051A02.jpg`; indices up to 07380 are women, later ones men). The models are never trained on
+such photos. Only means over all photos of a folder are written to `--output`.
 """
 
 import argparse
@@ -28,7 +27,7 @@ from facemtl.inference.predictor import MODELS, Predictor
 from . import run_script
 
 NAME = re.compile(r"(\d+)A(\d\d)")
-LAST_WOMAN = 7380  # of All-Age-Faces, whose indices have five digits
+LAST_WOMAN = 7380  # the last index of a woman in All-Age-Faces, where indices have five digits
 CHANGES = {
     "age_moves": ("off", "age"),
     "gender_stays": ("same", "gender"),
@@ -39,7 +38,7 @@ BANDS = [0, 3, 10, 20, 30, 45, 60, 120]
 
 
 def labels_of(file: Path) -> dict[str, float]:
-    """The age, and where the name tells it the gender (0 male, 1 female), else NaN."""
+    """The age and gender (0 male, 1 female) in a file name. Gender is NaN in names of FG-NET."""
     index, age = NAME.match(file.stem).groups()
     return {
         "age": float(age),
@@ -48,8 +47,9 @@ def labels_of(file: Path) -> dict[str, float]:
 
 
 def answers(predictor: Predictor, photos: dict[str, Image.Image]) -> pd.DataFrame:
-    """The predictions table of the largest face of each photo; photos without a face have no
-    rows.
+    """The predictions table for the largest face in each photo.
+
+    Photos without a face have no rows.
     """
     crops = {
         name: faces[0].crop for name, photo in tqdm(photos.items()) if (faces := detect(photo))
@@ -66,8 +66,10 @@ def darker(photo: Image.Image, share: float) -> Image.Image:
 
 
 def summary(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """By approach `age_mae`, `age_bias` and `width` of intervals in years, `coverage` and accuracy
-    of `gender` in percent.
+    """The metrics of each approach, one row per approach.
+
+    Columns: `age_mae`, `age_bias` and the mean `width` of intervals, in years; `coverage` of
+    intervals and accuracy of `gender`, in percent.
     """
     rows = table.join(labels, on="image", rsuffix="_label")
     found = {}
@@ -87,7 +89,7 @@ def summary(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_age(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """Mean signed and absolute error of age by band and approach."""
+    """Mean signed and mean absolute age error, per band of ages and approach."""
     rows = table[table["task"] == "age"].join(labels["age"], on="image")
     rows = rows.assign(
         error=rows["prediction"] - rows["age"], band=pd.cut(rows["age"], BANDS, right=False)
@@ -99,8 +101,10 @@ def by_age(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """By approach, of photos with a face before and after: by how much ages move, in years, and how
-    often labels stay.
+    """How much answers change from `before` to `after`, one row per approach.
+
+    Only photos with a face in both count. Columns: `age_moves`, the mean change of the age in
+    years; `gender_stays` and `race_stays`, the percentages of unchanged labels.
     """
     keys = ["image", "approach", "task"]
     both = before.merge(after, on=keys, suffixes=("", "_after"))

@@ -1,6 +1,8 @@
-"""The picture of the app in the README, light and dark: `python -m research.picture`.
+"""Take the pictures of the app for the README, light and dark.
 
-It shows composites only: nobody in it is real.
+    python -m research.picture
+
+They show composites only, so nobody in them is real.
 """
 
 import shutil
@@ -18,7 +20,7 @@ from .bench import running_app
 FACE = ASSETS / "faces" / "31_1_3_composite078.jpg"
 IMAGES = ROOT / "docs" / "images"
 WINDOW = {"width": 1200, "height": 760}
-COLORS = 255  # of the picture's palette, for a small file
+COLORS = 255  # in the picture's palette, so that the file is small
 
 
 def main() -> None:
@@ -35,7 +37,7 @@ def main() -> None:
 
 
 def save(page: Page, file: Path) -> None:
-    """Show the composite on the Compare tab, and save what the window shows."""
+    """Show the composite in the Compare tab, and save a screenshot of the window."""
     page.locator("#answer .cost").wait_for(timeout=60_000)
     page.locator("#photo input[type=file]").set_input_files(FACE)
     page.wait_for_timeout(5000)

@@ -1,6 +1,6 @@
-"""Measured tables -> the tables of DOCUMENTS, so that none of them is typed by hand.
+"""Write the measured tables into DOCUMENTS, so that none of them is typed by hand.
 
-A document holds a table between `<!-- begin: NAME -->` and `<!-- end: NAME -->`; NAME is a key of
+In a document, a table is between `<!-- begin: NAME -->` and `<!-- end: NAME -->`. NAME is a key of
 SECTIONS.
 """
 
@@ -29,13 +29,17 @@ DOCUMENTS = tuple(
     ROOT / name
     for name in ("README.md", "MODEL_CARD.md", "docs/experiments.md", "docs/performance.md")
 )
-FIRST_EDITION = ASSETS / "history" / "first_edition.csv"  # its `metrics.csv`, of all images
+# The first edition's `metrics.csv`, only the rows for all images.
+FIRST_EDITION = ASSETS / "history" / "first_edition.csv"
 _DELTA_M = "all: mean relative gain of one model (delta-m)"
 _MARKED = re.compile(r"(<!-- begin: ([\w-]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
 def fill(text: str, folder: Path) -> str:
-    """The document with each marked table made anew from the files in `folder`."""
+    """The document with each marked table made anew from the files in `folder`.
+
+    Raises FaceMTLError if NAME is not a key of SECTIONS.
+    """
 
     def section(match: re.Match) -> str:
         begin, name, end = match.groups()
@@ -49,7 +53,7 @@ def fill(text: str, folder: Path) -> str:
 
 
 def results(folder: Path) -> str:
-    """Both approaches' metrics over all images, with their paired difference and delta-m."""
+    """Both approaches' metrics over all images, their paired difference, and delta-m."""
     rows, found = [], findings(folder)
     for row in found["tasks"]:
         metric = task_named(row["task"]).metric
@@ -63,7 +67,7 @@ def results(folder: Path) -> str:
 
 
 def _with_sd(metric: Metric, value: float, sd: float | None) -> str:
-    """'92.3 %', or of several seeds '92.3 % ± 0.2'."""
+    """The value in words: '92.3 %', or over several seeds '92.3 % ± 0.2'."""
     return metric.words(value) + ("" if sd is None or np.isnan(sd) else f" ± {metric.number(sd)}")
 
 
@@ -75,7 +79,7 @@ def answer(folder: Path) -> str:
 
 
 def editions(folder: Path) -> str:
-    """The first edition's models, trained from random weights, beside those of now."""
+    """The metrics of the first edition's models, from random weights, and of the current ones."""
     types = {"task": str, SINGLE.name: float, MULTI.name: float}
     tables = {
         "first edition, from random weights": read_table(
@@ -97,7 +101,7 @@ def editions(folder: Path) -> str:
 
 
 def shares(folder: Path) -> str:
-    """Both approaches where there are fewer images to learn from."""
+    """Both approaches' metrics when trained on fewer images."""
     return _studied(
         folder,
         {name: f"{share} %" for name, share in studies.SHARES.items()},
@@ -106,20 +110,21 @@ def shares(folder: Path) -> str:
 
 
 def starts(folder: Path) -> str:
-    """Both approaches from random, ImageNet and face-recognition weights."""
+    """Both approaches' metrics when trained from random, ImageNet and face-recognition weights."""
     return _studied(folder, studies.STARTS, "trained from")
 
 
 def weightings(folder: Path) -> str:
-    """The multi-task model with its losses weighed in several ways."""
+    """The multi-task model's metrics with several weightings of its losses."""
     return _studied(folder, studies.WEIGHTINGS, "weights of the losses", MULTI)
 
 
 def _studied(
     folder: Path, names: dict[str, str], heading: str, only: Approach | None = None
 ) -> str:
-    """What some studies measured, three / one, or of one approach: means over seeds, with their
-    standard deviation.
+    """The metrics in some studies, three / one: means and standard deviations over seeds.
+
+    `names` maps each study to its name in the table. With `only`, one approach is shown.
     """
     measured = studies.named(studies.load_studies(folder), names, "what")
     found = studies.over_seeds(measured, "what").set_index(["what", "task", "approach"])
@@ -149,7 +154,7 @@ def _studied(
 
 
 def photos(folder: Path) -> str:
-    """Ages, intervals and genders on photos of other sets, three / one."""
+    """Age errors, coverage and gender accuracy on photos of other datasets, three / one."""
     table = _photos(folder)
     rows = []
     for name, part in table[table["change"] == ""].groupby("photos", sort=False):
@@ -169,7 +174,7 @@ def photos(folder: Path) -> str:
 
 
 def changed_photos(folder: Path) -> str:
-    """What is the same where these photos are turned or darkened, three / one."""
+    """How much answers change when these photos are turned or darkened, three / one."""
     table = _photos(folder)
     rows = []
     for (name, change), part in table[table["change"] != ""].groupby(
@@ -187,7 +192,7 @@ def changed_photos(folder: Path) -> str:
 
 
 def _photos(folder: Path) -> pd.DataFrame:
-    """The table of `research/photos.py`, with its values in words; '-' where one is not known."""
+    """The table of `research.photos`, with its values in words; '-' for unknown ones."""
     types = {"photos": str, "change": str, "approach": str, "n": int, "found": int}
     table = read_table(
         folder / studies.PHOTOS_FILE, types, "python -m research.photos", ["change"]
@@ -208,7 +213,7 @@ def _words(words: str, value: float) -> str:
 
 
 def history(folder: Path) -> str:
-    """What the notebook of 2018 found, and why it does not hold."""
+    """The results of the notebook of 2018, and the unequal learning rates behind them."""
     by = load_history().set_index(["approach", "task"])
     rows = []
     for approach in APPROACHES:
@@ -244,13 +249,13 @@ def groups(folder: Path) -> str:
 
 
 def _with_interval(row: pd.Series, metric: Metric, approach: Approach) -> str:
-    """'92.3 ± 1.0': the value, and half of its 95 % interval."""
+    """The value and half the width of its 95 % interval: '92.3 ± 1.0'."""
     half = (row[f"{approach.name}_high"] - row[f"{approach.name}_low"]) / 2
     return f"{metric.number(row[approach.name])} ± {metric.number(half)}"
 
 
 def worst(folder: Path) -> str:
-    """Per task and approach the worst cell of gender x race."""
+    """The worst group of gender x race, per task and approach."""
     rows = [
         [
             row.task, _approach(row.approach), row.group, f"{row.n:,}",
@@ -265,7 +270,7 @@ def worst(folder: Path) -> str:
 
 
 def confidence(folder: Path) -> str:
-    """Calibration of all confidences, overall."""
+    """Calibration of the confidences over all images, per task and approach."""
     rows = []
     for row in _trust(folder, "all").itertuples():
         rows.append(
@@ -283,7 +288,7 @@ def confidence(folder: Path) -> str:
 
 
 def intervals(folder: Path) -> str:
-    """Coverage and width of intervals, for everybody and per age band."""
+    """Coverage and mean width of intervals, over all images and per age group."""
     trust = pd.concat([_trust(folder, by) for by in ("all", "age_group")])
     trust = trust[trust["coverage"].notna()]
     rows = []
@@ -307,9 +312,7 @@ def intervals(folder: Path) -> str:
 
 
 def perturbations(folder: Path) -> str:
-    """What is left of the metrics where crops are changed: the change of each model's, three /
-    one.
-    """
+    """How much the metrics change when crops are perturbed, three / one."""
     table = robustness.load_robustness(folder)
     tasks = list(dict.fromkeys(table["task"]))
     undisturbed = table[(table["perturbation"] == GRAY.name) & (table["amount"] == GRAY.none)]
@@ -350,7 +353,7 @@ def disputed(folder: Path) -> str:
 
 
 def copies(folder: Path) -> str:
-    """What the models answer where byte-identical copies carry different labels."""
+    """The models' answers to images whose byte-identical copies carry different labels."""
     types = {"task": str, "approach": str, "images": int}
     types |= dict.fromkeys(["hits", "hits_by_chance", "nearest", "mean", "same"], float)
     sides = read_table(folder / label_noise.SIDES_FILE, types, _LABELS)
@@ -369,7 +372,7 @@ def copies(folder: Path) -> str:
 
 
 def near_copies(folder: Path) -> str:
-    """The metrics without those validation images that have a near-copy in training."""
+    """The metrics with and without the validation images that have a near-copy in training."""
     types = {"task": str, "n": int, "n_without": int}
     types |= {name: float for a in APPROACHES for name in (a.name, f"{a.name}_without")}
     table = read_table(folder / label_noise.NEAR_FILE, types, _LABELS)
@@ -391,7 +394,7 @@ def near_copies(folder: Path) -> str:
 
 
 def costs(folder: Path) -> str:
-    """What both approaches cost, measured in one run."""
+    """The costs of both approaches, measured in one run."""
     table = cost.load(folder)
     return f"{as_markdown(['', *_titles()], cost.in_words(table))}\n\n{cost.note(table)}"
 

@@ -1,4 +1,4 @@
-"""What was measured of speed, by `bench`, `page` and `load`, in words and tables."""
+"""The speeds that `bench`, `page` and `load` measured, as Markdown tables and sentences."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ _CLICKS = {
 
 
 def performance(folder: Path) -> str:
-    """How long things took on one machine, and what that is in ratios."""
+    """The results of `bench`: times on one machine, and ratios of them."""
     found = _noted(folder / PERFORMANCE_FILE, "python -m research.bench --json")
     rows = [
         [
@@ -33,13 +33,14 @@ def performance(folder: Path) -> str:
         [[what, f"{ratio:.2f}"] for what, ratio in found["ratios"].items()],
     )
     machine = found["machine"]
-    runtime = machine.get("runtime") or f"torch {machine['torch']}"  # of the first edition
+    # Files of the first edition name torch in place of a runtime.
+    runtime = machine.get("runtime") or f"torch {machine['torch']}"
     where = f"On {machine['threads']} threads of {machine['processor']}, {runtime}."
     return f"{measured}\n\n{shares}\n\n{where}"
 
 
 def page(folder: Path) -> str:
-    """What one visitor waits for, seen from a browser."""
+    """The results of `page`: how long one visitor waits, measured in a browser."""
     found = _noted(folder / PAGE_FILE, "python -m research.page --json")
     rows = [
         [what, f"{median:.0f} ms", f"{low:.0f} to {high:.0f}"]
@@ -49,7 +50,7 @@ def page(folder: Path) -> str:
 
 
 def load(folder: Path) -> str:
-    """What it means for a visitor that many others are there, too."""
+    """The results of `load`: how long visitors wait when many use the app at once."""
     found = _noted(folder / LOAD_FILE, "python -m research.load --json")
     rows = [
         [_CLICKS[name], f"{found['median_s'][name]:.1f} s", f"{found['q95_s'][name]:.1f} s"]
@@ -69,7 +70,7 @@ def load(folder: Path) -> str:
 
 
 def _noted(file: Path, command: str) -> dict:
-    """A JSON file that a measurement wrote. Raises FaceMTLError where it is missing or damaged."""
+    """A JSON file that a measurement wrote. Raises FaceMTLError if it is missing or damaged."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -79,5 +80,5 @@ def _noted(file: Path, command: str) -> dict:
 
 
 def _short(value: float) -> str:
-    """Three digits that mean something."""
+    """The value with three significant digits; from 100 on, as a whole number."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

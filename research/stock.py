@@ -1,6 +1,7 @@
-"""fastai's stock training on a folder of images, beside ours: the images per second of both."""
+"""Compare the speed of fastai's stock training with ours, in images per second."""
 
-from ..models.vision import torchvision  # before fastai, which imports it, too
+# Must be imported before fastai, which imports torchvision, too.
+from facemtl.models.vision import torchvision
 
 # isort: split
 import time
@@ -16,20 +17,20 @@ from fastai.vision.data import ImageDataLoaders
 from fastai.vision.learner import vision_learner
 from torch import nn
 
-from ..data.reading import CALIBRATION, TRAIN
-from ..models import FACE_RESNET
-from ..models.face_resnet import FaceResNet
-from ..tasks import GENDER
-from .config import TrainConfig
-from .learner import face_learner
+from facemtl.data.reading import CALIBRATION, TRAIN
+from facemtl.models import FACE_RESNET
+from facemtl.models.face_resnet import FaceResNet
+from facemtl.tasks import GENDER
+from facemtl.training.config import TrainConfig
+from facemtl.training.learner import face_learner
 
-SETTLING = 3  # batches that are not counted: workers start, memory is allocated
+SETTLING = 3  # first batches, which are not counted: workers start, memory is allocated
 
 
 class Pace(Callback):
-    """Notes when each training batch ends, and ends the training after `n_batches`."""
+    """Record when each training batch ends, and stop the training after `n_batches`."""
 
-    order = 100  # after all that a batch takes
+    order = 100  # after all other callbacks, so that their time is counted
 
     def __init__(self, n_batches: int):
         self.n_batches, self.ends = n_batches, []
@@ -44,10 +45,11 @@ class Pace(Callback):
 def rates(
     images: pd.DataFrame, backbone: str, size: int, batch_size: int, n_batches: int = 10
 ) -> dict[str, np.ndarray]:
-    """Images per second of each of `n_batches` batches: facemtl's, and fastai's stock pipeline's.
+    """Images per second in each batch, of our training and of fastai's stock training.
 
-    Both train on gender from the same files, with the same backbone from random weights, image size
-    and batch size. `images` is the table of `data.read_images`.
+    Returns {"facemtl": (n_batches,), "fastai": (n_batches,)}. Both train on gender, from the same
+    files, with the same backbone, image size and batch size. Both start from random weights.
+    `images` is the table of `data.reading.read_images`.
     """
     config = TrainConfig(
         tasks=(GENDER.name,), backbone=backbone, pretrained=False, size=size, batch_size=batch_size
@@ -63,9 +65,10 @@ def rates(
 
 
 def stock_learner(images: pd.DataFrame, backbone: str, size: int, batch_size: int) -> Learner:
-    """As fastai documents it: `ImageDataLoaders`, `aug_transforms`, `vision_learner`, float32.
+    """The training that fastai documents: `ImageDataLoaders`, `aug_transforms`, `vision_learner`.
 
-    It trains on the images that ours trains on, and validates on the same ones after each epoch.
+    It uses float32. It trains on the same images as ours, and validates on the same images after
+    each epoch.
     """
     chosen = images[images["split"].isin([TRAIN, CALIBRATION])]
     files = [Path(file).absolute() for file in chosen["file"]]
@@ -87,7 +90,10 @@ def stock_learner(images: pd.DataFrame, backbone: str, size: int, batch_size: in
 
 
 def _face_resnet(**_) -> nn.Sequential:
-    """With batch normalisation, as ours is trained; fastai puts its head in place of the mean."""
+    """The backbone with batch normalisation, as in our training.
+
+    fastai replaces the pooling at the end with its head.
+    """
     model = FaceResNet()
     model.insert_norms()
     return nn.Sequential(

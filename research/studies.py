@@ -1,15 +1,13 @@
-"""The trainings behind the comparison: several seeds, fewer images, other starts, other weightings
-of the losses.
+"""The training studies behind the comparison: seeds, fewer images, other starts, loss weights.
 
-    python -m research.studies --data data/UTKFace                  # all of them: many hours; goes
-    on where it was interrupted python -m research.studies seeds share-10 --tasks age           # a
-    part of it python -m research.studies --output mine                        # all anew, with
-    tables of your own
+    python -m research.studies --data data/UTKFace         # all studies; takes many hours
+    python -m research.studies seeds share-10 --tasks age  # two studies, for one model
+    python -m research.studies --output mine               # all studies, into tables of your own
 
-A training differs from the recipe in its study's changes alone. Nothing is selected: the weights
-are those of the last epoch. Each training is measured once it is done, on the validation images.
-What the tables in `--output` hold is not trained again. Several processes share the work: start the
-same command once more.
+A training differs from the recipe only in the changes of its study. There is no model selection:
+the weights are those of the last epoch. Each training is measured on the validation images as soon
+as it is done. Trainings that are already in the tables in `--output` are skipped, and interrupted
+ones are resumed. To let several processes share the work, start the same command again.
 """
 
 import argparse
@@ -39,14 +37,15 @@ from . import imagenet, run_script
 
 ALL = tuple(task.name for task in TASKS)
 FOUR = (ALL, *((name,) for name in ALL))
-MODEST = {"epochs": 4, "size": 112}  # a budget at which all starts can be afforded
+MODEST = {"epochs": 4, "size": 112}  # a small budget, so that all starts can be trained
 RANDOM = {"pretrained": False, "frozen_epochs": 0}
 
 
 @dataclass(frozen=True)
 class Study:
-    """Trainings that differ from the recipe in `changes` alone, of each of `models` from each of
-    `seeds`.
+    """The trainings that answer a question: one per model and seed.
+
+    They differ from the recipe only in `changes`. A model is given by the names of its tasks.
     """
 
     name: str
@@ -63,11 +62,11 @@ class Study:
 
 STUDIES = (
     Study(SEEDS, "How much does the seed matter?"),
-    # Fewer images take more epochs: a third of the steps at a tenth of the images, half of them at
-    # a third.
+    # Fewer images get more epochs. Compared with the recipe, 20 epochs of 10 % of the images are a
+    # third of the steps, and 10 epochs of 30 % are half of them.
     Study("share-10", "Does one model help where labels are few?", {"share": 0.1, "epochs": 20}),
     Study("share-30", "Does one model help where labels are few?", {"share": 0.3, "epochs": 10}),
-    # What has less to keep takes higher rates.
+    # The less a start knows about faces, the higher its learning rate: there is less to preserve.
     Study("from-face", "What does pretraining do?", MODEST, seeds=(0,)),
     Study(
         "from-imagenet",
@@ -116,12 +115,12 @@ def run(
     cache: Path,
     device: str,
 ) -> None:
-    """Do those trainings of a study that the tables in `output` lack, in `runs/<study>/<seed>`;
-    measure each.
+    """Run the trainings of a study in `runs/<study>/<seed>`, and measure each one.
 
-    `tasks` are those of the model to train; without any, all models are trained.
+    Trainings that are already in the tables in `output` are skipped. `tasks` are those of the model
+    to train. If `tasks` is empty, all models are trained.
     """
-    from facemtl.training.train import train  # fastai takes seconds
+    from facemtl.training.train import train  # here, because importing fastai takes seconds
 
     imagenet.register()
 
@@ -149,11 +148,11 @@ def run(
                     )
                 record(study, config, *measure(file, images), output)
         except Timeout:
-            continue  # another process is at it
+            continue  # another process does this training
 
 
 def measure(file: Path, images: pd.DataFrame) -> tuple[ModelInfo, pd.DataFrame]:
-    """Calibrate a model; what it says of itself, and its predictions for the validation images."""
+    """Calibrate a model. Returns its info and its predictions for the validation images."""
     predictor = calibrate(Predictor([LoadedModel.load(file)]), images)
     return predictor.models[0].info, validate(predictor, images, split=VALIDATION)
 
@@ -174,8 +173,9 @@ def is_measured(study: Study, config: TrainConfig, output: Path) -> bool:
 def record(
     study: Study, config: TrainConfig, info: ModelInfo, predictions: pd.DataFrame, output: Path
 ) -> None:
-    """Add a training to the table of `load_studies`; one of the seeds to that of `load_seeds`,
-    too.
+    """Add a training's results to the table of `load_studies`.
+
+    Trainings of the study SEEDS are also added to the table of `load_seeds`.
     """
     rows = []
     for name, part in predictions.groupby("task", sort=False):

@@ -1,6 +1,4 @@
-"""What the tests share: made-up pictures, the real images where they are, a web server on this
-machine.
-"""
+"""Fixtures of all tests: pictures, UTKFace, a web server, the shipped models, the app."""
 
 import os
 import time
@@ -22,9 +20,7 @@ from tests import support
 
 @pytest.fixture(scope="session")
 def synthetic_faces(tmp_path_factory) -> Path:
-    """A folder of 240 pictures whose labels can be learned, named as UTKFace names its files. Read
-    only.
-    """
+    """A folder of 240 pictures whose labels can be learned, named as in UTKFace. Read only."""
     folder = tmp_path_factory.mktemp("synthetic") / "UTKFace"
     support.write_pictures(folder, 240)
     return folder
@@ -36,7 +32,7 @@ def utkface(tmp_path_factory) -> Path:
     if archive := os.environ.get("FACEMTL_TEST_ARCHIVE"):
         shared = tmp_path_factory.getbasetemp()
         if "PYTEST_XDIST_WORKER" in os.environ:
-            shared = shared.parent  # all workers'
+            shared = shared.parent  # shared by all workers
         folder = shared / "UTKFace"
         with FileLock(shared / "UTKFace.lock"):
             if not folder.exists():
@@ -53,7 +49,7 @@ def utkface(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def utkface_images(utkface) -> pd.DataFrame:
-    """The table of UTKFace's real images, which takes a while to read."""
+    """The table of UTKFace's real images. Reading it takes a while."""
     return read_images(utkface, progress=False)[0]
 
 
@@ -80,8 +76,10 @@ def results() -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory) -> Iterator[str]:
-    """The address of the real app in a process of its own. It has no dataset: its random faces are
-    the composites.
+    """The address of the real app, in a process of its own.
+
+    The app has no dataset, so its random faces are the composites. At the end, the
+    fixture checks that no old upload is left and that the log has no traceback.
     """
     folder = tmp_path_factory.mktemp("app")
     (folder / "temporary").mkdir()

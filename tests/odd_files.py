@@ -1,5 +1,6 @@
-"""Files that people may hand over: each kind of image, and what is none. One table for all doors:
-unit, HTTP, command line.
+"""Files that people may upload: all kinds of images, damaged images, and other files.
+
+Unit tests and tests of the HTTP endpoints share the table ODD_FILES.
 """
 
 import io
@@ -19,8 +20,8 @@ from tests import support
 pillow_heif.register_heif_opener()
 
 GRAY = (118, 128, 138)
-SIZE, PLACE = (640, 480), (180, 90, 280)  # of the scene, and of its face: left, top, side
-UNDO = {  # what turns an upright image into one that an EXIF orientation sets upright again
+SIZE, PLACE = (640, 480), (180, 90, 280)  # size of the scene; its face's left, top and side
+UNDO = {  # by EXIF orientation: how an upright image is turned before it is stored
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90",
     7: "TRANSVERSE",
     8: "ROTATE_270",
@@ -34,7 +35,7 @@ DAMAGED, EMPTY, LARGE = "damaged, or not an image", "is empty", r"more than \d+ 
 class OddFile:
     name: str
     make: Callable[[], bytes]
-    outcome: str  # FACE, NO_FACE, or the pattern of a refusal
+    outcome: str  # FACE, NO_FACE, or a pattern of the refusal's message
 
     @property
     def is_refused(self) -> bool:
@@ -63,7 +64,7 @@ def scene(size: tuple[int, int], *places: tuple[int, int, int], background=GRAY)
 
 
 def lying(upright: Image.Image, orientation: int) -> tuple[Image.Image, Image.Exif]:
-    """The image as a camera stores it that is held so, and the EXIF that says so."""
+    """The image as a camera stores it in this orientation, and the EXIF that says so."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return (
@@ -80,7 +81,7 @@ def saved(image: Image.Image, form: str, **options) -> bytes:
 def _one(
     form: str, change: Callable[[Image.Image], Image.Image] = lambda image: image, **options
 ) -> Callable[[], bytes]:
-    """Makes a scene with one face, changed and saved."""
+    """A function that makes a scene with one face, changes it and saves it."""
     return lambda: saved(change(scene(SIZE, PLACE)), form, **options)
 
 
@@ -97,7 +98,7 @@ def _blank(size: tuple[int, int], form: str, mode: str = "RGB", **options) -> Ca
 
 
 def _wide() -> bytes:
-    """A panorama, in which the face is too small to be found."""
+    """A panorama in which the face is too small to be found."""
     return saved(scene((20_000, 900), (9_800, 300, 60)), "JPEG", quality=85)
 
 
@@ -110,14 +111,14 @@ def _half(form: str) -> Callable[[], bytes]:
 
 
 def _claiming(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that claims to be large."""
+    """A PNG of a few bytes whose header claims a large image."""
     content = _blank((9, 9), "PNG")()
     head = b"IHDR" + struct.pack(">II", width, height) + content[24:29]
     return content[:12] + head + struct.pack(">I", zlib.crc32(head)) + content[33:]
 
 
 def _bad_metadata() -> bytes:
-    """The EXIF holds text where a number belongs, as some editors leave it behind."""
+    """A JPEG whose EXIF has text in place of a number, as some editors write it."""
     exif = Image.Exif()
     exif[0x0112], exif[0x011A] = 1, 72.0  # orientation and horizontal resolution
     rational, ascii_ = struct.pack(">HH", 0x011A, 5), struct.pack(">HH", 0x011A, 2)
@@ -125,7 +126,7 @@ def _bad_metadata() -> bytes:
 
 
 def _text_bomb() -> bytes:
-    """A PNG whose comment unpacks to 200 MB."""
+    """A PNG whose compressed comment unpacks to 200 MB."""
     content = _one("PNG")()
     chunk = b"zTXt" + b"Comment\0\0" + zlib.compress(b"a" * 200_000_000)
     return (
@@ -151,7 +152,7 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def _animated(form: str) -> Callable[[], bytes]:
-    """The face is in the first frame."""
+    """A function that makes an animation. The face is in its first frame."""
     others = [Image.new("RGB", SIZE, colour) for colour in ("navy", "olive")]
     return _one(form, save_all=True, append_images=others, duration=100)
 
@@ -225,8 +226,9 @@ ODD_FILES = [
 
 
 def mutated(n: int, seed: int = 0) -> list[tuple[str, bytes]]:
-    """`n` small damages to small images of each form: bytes overwritten, taken out, put in, or cut
-    off.
+    """`n` damaged small images of each format, as (name, content).
+
+    A few bytes are overwritten, removed or inserted, or the end is cut off.
     """
     rng, found = np.random.default_rng(seed), []
     forms = {
@@ -236,7 +238,7 @@ def mutated(n: int, seed: int = 0) -> list[tuple[str, bytes]]:
     forms["HEIF"] = saved(composite(5).resize((96, 96)), "HEIF")
     for i, form in product(range(n), forms):
         content = bytearray(forms[form])
-        # Half of them early, where the structure is told.
+        # Half of the damages are in the first 200 bytes, where the headers are.
         at = int(rng.integers(0, len(content) if i % 2 else min(200, len(content))))
         change, some = (
             int(rng.integers(4)),

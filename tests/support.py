@@ -1,4 +1,4 @@
-"""Real parts that several test files share: pictures, archives, a web server, child processes."""
+"""What several test files share: tables, pictures, archives, a web server, child processes."""
 
 import asyncio
 import io
@@ -41,7 +41,7 @@ COMPOSITES = ROOT / "assets" / "faces"
 
 
 def made_up_studies() -> pd.DataFrame:
-    """The table of the studies, with numbers that nobody measured."""
+    """A table of the studies with invented numbers."""
     rng, rows = np.random.default_rng(0), []
     seeds = {"seeds": 3, "share-10": 3, "share-30": 3}
     seeds |= dict.fromkeys(["from-random", "from-face", "equal-weights", "learned-weights"], 1)
@@ -79,11 +79,10 @@ def made_up_studies() -> pd.DataFrame:
 def made_up_seeds(
     results: pd.DataFrame, n: int = 3, gains: Mapping[str, float] = MappingProxyType({})
 ) -> pd.DataFrame:
-    """The table of `n` seeds: the shipped predictions, of which each seed loses some and the
-    multi-task model gains some.
+    """A table of `n` seeds: the shipped results with invented predictions.
 
-    `gains` is by task how much better one model is made, in its metric's unit; a seed differs by a
-    tenth of a unit.
+    `gains` says by how much one model is better than three: {task: gain in the metric's unit}. Each
+    seed is a tenth of a unit better than the one before.
     """
     parts = []
     for seed in range(n):
@@ -107,8 +106,9 @@ def made_up_seeds(
 def picture(
     age: int, gender: int, race: int, rng: np.random.Generator, size: int = 48
 ) -> Image.Image:
-    """Not a face, but a picture whose labels can be learned: brightness tells the age, colour the
-    race, shape the gender.
+    """A picture, not of a face, whose labels can be learned.
+
+    Its brightness tells the age, its colour the race, its shape the gender.
     """
     tints = np.array(
         [(1.0, 1.0, 1.0), (1.0, 0.5, 0.5), (0.5, 1.0, 0.5), (0.5, 0.5, 1.0), (1.0, 1.0, 0.3)]
@@ -127,7 +127,7 @@ def jpeg(image: Image.Image, **options) -> bytes:
 
 
 def write_pictures(folder: Path, n: int, seed: int = 0) -> list[Path]:
-    """`n` different pictures with all labels well mixed, named as UTKFace names its files."""
+    """Write `n` different pictures with mixed labels, named as UTKFace names its files."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     files = []
@@ -149,8 +149,10 @@ def composites(n: int | None = None) -> list[Path]:
 
 
 def pack(archive: Path, members: Mapping[str, bytes | tarfile.TarInfo]) -> Path:
-    """A .tar.gz of files (name -> bytes) and of anything else (name -> a TarInfo, its name is
-    set).
+    """Write a .tar.gz archive, and return its path.
+
+    `members` maps names to the bytes of files, or to a TarInfo for anything else. The name of the
+    TarInfo is set here.
     """
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         for name, content in members.items():
@@ -171,7 +173,7 @@ def link(kind: bytes, target: str) -> tarfile.TarInfo:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, hidden ones too, by their relative name."""
+    """The contents of all files below a folder, also hidden ones, by relative name."""
     return {
         str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()
     }
@@ -181,13 +183,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 class FileServer(ThreadingHTTPServer):
-    """A folder on 127.0.0.1, with ranges, entity tags and the header that the Hugging Face hub
-    sends.
+    """An HTTP server on 127.0.0.1 that serves a folder and can break off its answers.
 
-    `requests` keeps what was asked, as (method, path, Range header). While `cuts` is above zero, a
-    body is sent only to its half, after which the connection breaks; `cuts` then falls by one.
-    While `stalls`, a body is sent to its half and the rest is held back for as long as the server
-    lives.
+    It supports ranges and entity tags, and sends the header of the Hugging Face hub. `requests`
+    keeps the requests as (method, path, Range header). While `cuts` is above zero, only half of a
+    body is sent; then the connection breaks, and `cuts` falls by one. While `stalls` is set, half
+    of a body is sent; then the connection hangs until the server closes, or for a minute.
     """
 
     daemon_threads = True
@@ -202,10 +203,10 @@ class FileServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request, client_address):
-        pass  # a client that goes away in mid-transfer is what some tests are about
+        pass  # some tests break off transfers on purpose
 
     def asked(self, method: str, name: str) -> list[str | None]:
-        """The Range headers of the requests for the file of that name."""
+        """The Range headers of the requests for a file."""
         return [
             range_ for m, path, range_ in self.requests if m == method and path.endswith(f"/{name}")
         ]
@@ -271,7 +272,7 @@ def serve(folder: Path):
 
 
 def closed_port() -> int:
-    """A port on 127.0.0.1 on which nobody answers."""
+    """A port on 127.0.0.1 on which nothing listens."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
@@ -283,7 +284,7 @@ def closed_port() -> int:
 def write_model(
     folder: Path, tasks: Sequence[Task], name: str = "", *, size: int = 32, **fields
 ) -> Path:
-    """A model file that answers by the mean colour of an image: made without torch, in no time."""
+    """Write a model file that answers by the mean colour of an image. Quick, and without torch."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -319,7 +320,7 @@ def write_model(
 def small_backbone(
     pretrained: bool = False, norm: "Callable[[int], nn.Module] | None" = None
 ) -> "Backbone":
-    """What all backbones have, convolutions and normalisation, in a hundredth of the time."""
+    """A small backbone with convolutions and normalisation, a hundred times as fast as others."""
     from torch import nn
 
     from facemtl.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone
@@ -344,14 +345,14 @@ def small_backbone(
 # -------------------------------------------------------------------------------- child processes
 
 
-# So many processes of whatever follows; on CPUs where the program asks for no GPU.
+# Runs the command that follows in two processes, on CPUs if the program asks for no GPU.
 LAUNCH_TWO = [
     sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
 ]  # fmt: skip
 
 
 def inherited() -> dict[str, str]:
-    """The environment without what would change what is tested."""
+    """The environment without variables that would affect the tests."""
     return {
         k: v
         for k, v in os.environ.items()
@@ -360,7 +361,7 @@ def inherited() -> dict[str, str]:
 
 
 def facemtl(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.Popen:
-    """`python -m facemtl ...` as a process of its own."""
+    """Start `python -m facemtl ...` in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "facemtl", *map(str, arguments)],
         cwd=cwd,
@@ -372,11 +373,11 @@ def facemtl(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess
 
 
 def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of a process, once it has ended."""
+    """Wait for a process to end. Returns exit status, standard output and standard error."""
     try:
         out, err = process.communicate(timeout=timeout)
     finally:
-        process.kill()  # only where it did not end by itself
+        process.kill()  # has no effect if it has ended by itself
     return process.returncode, out, err
 
 
@@ -386,8 +387,10 @@ def kill_once(
     patience: float = 0,
     timeout: float = 300,
 ) -> None:
-    """Kill a process in mid-work, `patience` seconds after `condition` holds. It gets no chance to
-    clean up.
+    """Kill a process `patience` seconds after `condition` holds, so that it cannot clean up.
+
+    Raises AssertionError if the process ends before, or if `condition` does not hold within
+    `timeout` seconds.
     """
     until = time.monotonic() + timeout
     while not condition():
@@ -405,8 +408,9 @@ def kill_once(
 
 
 def finished(work: Coroutine):
-    """What it comes to, in a thread with a loop of its own: Playwright keeps one running in the
-    main thread.
+    """The result of a coroutine, run in a thread with its own event loop.
+
+    Playwright keeps an event loop running in the main thread.
     """
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()
@@ -416,13 +420,10 @@ def finished(work: Coroutine):
 
 
 def choose_tab(page, name: str) -> None:
-    """Click a tab of the app, which on a narrow window may be in the menu of those that do not
-    fit.
-    """
+    """Click a tab of the app. In a narrow window, it may be in the menu "More tabs"."""
     page.get_by_role("tab").filter(visible=True).first.wait_for()
-    page.evaluate(
-        "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-    )  # which fit is known then
+    # After two frames, the page knows which tabs fit.
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     tab = page.get_by_role("tab", name=name, exact=True)
     if tab.filter(visible=True).count():
         tab.click()
@@ -432,9 +433,7 @@ def choose_tab(page, name: str) -> None:
 
 
 def listen(page, selector: str) -> None:
-    """From now on, `wait_to_hear` knows each text of an element: also what has gone again before
-    anybody could look.
-    """
+    """Record every text that an element shows from now on, however briefly, for `wait_to_hear`."""
     page.evaluate(
         """(selector) => {
             const element = document.querySelector(selector);
@@ -451,10 +450,10 @@ def wait_to_hear(page, words: str) -> None:
 
 
 def reopened(page, address: str):
-    """The address in another page of the same browser, in place of this one.
+    """Close the page, and open the address in a new page of the same browser context.
 
-    Gradio may keep a stream of answers open when none is on its way, and reports an error where one
-    navigates away from it.
+    Navigating would not do: Gradio may keep a stream of answers open when none is due, and reports
+    an error when the page navigates away from it.
     """
     another = page.context.new_page()
     page.close()
@@ -470,8 +469,9 @@ def running_app(
     cwd: Path = ROOT,
     program: tuple[str, ...] = ("app.py",),
 ) -> Iterator[str]:
-    """`python app.py` in a process of its own that writes into `log`; its address, once it
-    answers.
+    """Run `python app.py` in a process of its own. Yields its address once it answers.
+
+    The output of the process is written to `log`.
     """
     from research.bench import is_served
 

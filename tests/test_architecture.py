@@ -1,6 +1,4 @@
-"""The shape of the project, read from its source: who imports whom, one home per library, nothing
-pickled.
-"""
+"""The structure of the project, checked in its source: imports, libraries, no pickles."""
 
 import ast
 import gzip
@@ -16,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "facemtl"
 SOURCES = [ROOT / "app.py", *sorted(PACKAGE.rglob("*.py"))]
 
-# Each imports only from those before it.
+# A module imports only from modules before it.
 ORDER = [
     "errors", "paths", "files", "tasks", "data", "faces", "models", "training", "inference",
     "evaluation", "plots", "ui", "commands", "cli",
@@ -29,7 +27,7 @@ HOMES = {
     "onnxruntime": {"faces", "inference"},
     "onnx": {"faces", "inference", "models"},
 }
-# What is not imported where the app, prediction and the command line start.
+# Libraries that must not be imported when the app, prediction or the command line starts.
 TRAINS = {
     "fastai",
     "matplotlib",
@@ -55,9 +53,7 @@ every_source = pytest.mark.parametrize(
 
 
 def module_of(path: Path) -> str:
-    """The module as the map in facemtl/__init__.py names it: `tasks`, `ui` for all of ui/, or
-    `app`.
-    """
+    """The module of a file, as named in ORDER: `tasks`, `ui` for all of ui/, or `app`."""
     return (
         path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT)
         .parts[0]
@@ -66,8 +62,9 @@ def module_of(path: Path) -> str:
 
 
 def imports(source: str, package: str = "facemtl") -> set[str]:
-    """The dotted, absolute names of all that a file in `package` imports, also inside its
-    functions; not types' own.
+    """The dotted, absolute names of everything that a file in `package` imports.
+
+    Imports inside functions count. Imports under TYPE_CHECKING do not.
     """
     names, tree = set(), ast.parse(source)
     blocks = [
@@ -96,7 +93,7 @@ def picklers(imported: set[str]) -> set[str]:
 
 
 def against_the_flow(module: str, imported: set[str]) -> set[str]:
-    """Those of our modules that `module` imports though they do not stand above it."""
+    """Our modules that `module` imports, although they are not above it in ORDER."""
     known = {*ORDER, "__main__"}
     ours = {name.split(".")[1] for name in imported if name.startswith("facemtl.")} & known
     ours |= {"research"} & {name.split(".")[0] for name in imported}
@@ -111,7 +108,7 @@ def against_the_flow(module: str, imported: set[str]) -> set[str]:
 
 
 def away_from_home(module: str, imported: set[str]) -> set[str]:
-    """The libraries that `module` imports though another module is their home."""
+    """The libraries that `module` imports, although their home is another module."""
     return {
         library
         for name in imported
@@ -243,14 +240,13 @@ def test_what_starts_fast_does_not_wait_for(module):
 # What must not be in the repository ---------------------------------------------------------------
 
 HOME_FOLDER = re.compile(r"(?<![\w.}])/(?:home|Users|root|work)/\w|\b[A-Z]:\\+Users\b")
-UTKFACE_NAME = re.compile(
-    r"\b\d{1,3}_[01]_(?:[0-4]_)?201[67]\d{13}\b"
-)  # the timestamps in UTKFace are of these years
+# The timestamps in UTKFace's file names are of 2016 and 2017.
+UTKFACE_NAME = re.compile(r"\b\d{1,3}_[01]_(?:[0-4]_)?201[67]\d{13}\b")
 PICKLED = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
 
 
 def repository_files() -> list[Path]:
-    """The files that git tracks or is about to."""
+    """The files that git tracks or would add."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(
@@ -262,7 +258,7 @@ def repository_files() -> list[Path]:
 
 
 def text_of(path: Path) -> str:
-    """A file's name and its text; of a binary file only the name."""
+    """A file's name and text. For a binary file, only the name."""
     content = path.read_bytes()
     if path.suffix == ".gz":
         content = gzip.decompress(content)
@@ -305,12 +301,10 @@ def test_requirements_are_pins_and_nothing_else(name):
         for line in (ROOT / name).read_text("utf-8").splitlines()
         if line and not line.lstrip().startswith("#")
     ]
-    assert [
-        line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line)
-    ] == []  # no address, no option
-    assert [
-        line for line in lines if re.match(r"nvidia|cuda|triton", line)
-    ] == []  # torch fetches its own, where it needs them
+    # No addresses and no options.
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line)] == []
+    # torch brings its own, if it needs them.
+    assert [line for line in lines if re.match(r"nvidia|cuda|triton", line)] == []
     whole = "requirements.txt" if name == "requirements-app.txt" else "requirements-dev.txt"
     pins = {line.split(" ; ")[0] for line in (ROOT / whole).read_text("utf-8").splitlines()}
     assert pins >= {line.split(" ; ")[0] for line in lines}

@@ -1,4 +1,4 @@
-"""The app installed, and what can be seen of its container and of its Space without either."""
+"""The installed app, and the files for its container and its Hugging Face Space."""
 
 import json
 import os
@@ -34,9 +34,9 @@ PINS = {
     name: str(each.specifier).removeprefix("==")
     for name, each in REQUIREMENTS["requirements"].items()
 }
-TRAINS = {"fastai", "onnx", "onnxscript", "safetensors", "torch", "torchvision"}
+TRAINS = {"accelerate", "fastai", "onnx", "onnxscript", "safetensors", "torch", "torchvision"}
 SCRIPTS = "Scripts" if sys.platform == "win32" else "bin"
-# (instruction, its arguments as text) of each line of the Dockerfile
+# The lines of the Dockerfile, each as (instruction, arguments).
 DOCKER = [
     tuple(line.split(" ", 1))
     for line in (ROOT / "Dockerfile").read_text("utf-8").splitlines()
@@ -54,8 +54,9 @@ def parse(*arguments: str):
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory) -> Path:
-    """The scripts of an environment with the project's wheel and requirements-app.txt alone,
-    without the checkout.
+    """The scripts folder of an environment with the project's wheel and requirements-app.txt.
+
+    Nothing else is installed, and the checkout is not in it.
     """
     folder = tmp_path_factory.mktemp("installed")
     uv = [sys.executable, "-m", "uv", "--quiet"]
@@ -70,11 +71,11 @@ def installed(tmp_path_factory) -> Path:
         if requirement.marker is None or requirement.marker.evaluate():
             link_into(Path(site), requirement.name)
     yield folder / "env" / SCRIPTS
-    shutil.rmtree(folder)  # the weights are large
+    shutil.rmtree(folder)  # it is large, because of the weights
 
 
 def link_into(site: Path, name: str) -> None:
-    """Put a library of this environment into another one: it is not fetched again."""
+    """Link a library of this environment into another one, so that it is not downloaded again."""
     found = distribution(name)
     for top in {
         file.parts[0] for file in found.files if file.parts[0] not in ("..", "__pycache__")
@@ -105,7 +106,7 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def address(installed, tmp_path_factory) -> Iterator[str]:
-    """Of the installed app, started from another folder."""
+    """The address of the installed app, started in another folder."""
     folder, port = tmp_path_factory.mktemp("elsewhere"), support.closed_port()
     with (folder / "log.txt").open("w") as log:
         command = [installed / "facemtl", "app", "--port", str(port)]
@@ -182,7 +183,7 @@ def test_the_installed_app_shows_its_page_and_all_tabs(address):
 
 
 def named(part: str) -> set[str]:
-    """The libraries in a list of pyproject.toml."""
+    """The names of the libraries in a list of pyproject.toml, such as `dependencies`."""
     listed = re.search(rf"^{part} = \[(.*?)^\]", PYPROJECT, re.M | re.S)[1]
     return set(re.findall(r'^ {4}"([\w-]+)[><=]', listed, re.M))
 

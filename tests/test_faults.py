@@ -1,6 +1,4 @@
-"""What goes wrong on real machines: processes die, disks fill up, ports are taken, files are
-damaged.
-"""
+"""Faults of real machines: processes die, disks fill up, ports are taken, files are damaged."""
 
 import os
 import shutil
@@ -41,11 +39,11 @@ TRAIN += ["--epochs", "6", "--batch-size", "32"]
 
 
 def one_sentence(said: str) -> bool:
-    """Whether the last line is a message of ours, and no line is of a traceback."""
+    """Whether the last line is a message of facemtl, and there is no traceback."""
     return said.strip().splitlines()[-1].startswith("facemtl: ") and "Traceback" not in said
 
 
-# ------------------------------------------------------------------------------- killed in mid-work
+# --------------------------------------------------------------------------------- killed processes
 
 
 def start_training(data: Path, output: Path, *more: str) -> subprocess.Popen:
@@ -68,7 +66,7 @@ def test_a_training_killed_again_and_again_ends_as_if_never_stopped(synthetic_fa
     assert status == 0, said
     progress = killed / "age.resume.pt"
     support.kill_once(start_training(synthetic_faces, killed), progress.exists)
-    for patience in (0, 0.15, 0.4):  # while an epoch is trained, or its progress is written
+    for patience in (0, 0.15, 0.4):  # during an epoch, or while progress is written
         before = progress.stat().st_mtime_ns
         process = start_training(synthetic_faces, killed, "--resume")
         support.kill_once(
@@ -105,7 +103,7 @@ def test_a_killed_evaluation_leaves_nothing_that_is_taken_for_whole(tmp_path):
     with pytest.raises(FaceMTLError, match="facemtl evaluate"):
         load_validation(out)
     for file in sorted(models.glob("*.onnx")):
-        LoadedModel.load(file)  # none is cut off
+        LoadedModel.load(file)  # raises an error if the file is cut off
     status, _, said = support.finish(start(), timeout=300)
     assert status == 0, said
     for before, after in zip(whole, (load_validation(out), load_metrics(out)), strict=True):
@@ -133,16 +131,14 @@ def test_a_full_disk_is_said_and_costs_nothing_but_time(most, synthetic_faces, t
     command = [sys.executable, "-c", LIMITED, str(most), *arguments]
     done = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and one_sentence(done.stderr), done.stderr
-    assert not [
-        *output.glob("age.[or]*"),
-        *output.glob(".*"),
-    ]  # model, progress, anything half-written
+    # No model, no progress and no half-written file is left.
+    assert not [*output.glob("age.[or]*"), *output.glob(".*")]
     status, _, said = support.finish(support.facemtl(*arguments, cwd=tmp_path), timeout=300)
     assert status == 0, said
     LoadedModel.load(output / "age.onnx")
 
 
-# ------------------------------------------------------------------ what the app needs is not there
+# --------------------------------------------------------------------------------- starting the app
 
 
 def start_app(tmp_path: Path, *arguments: str) -> tuple[int, str]:

@@ -1,6 +1,4 @@
-"""One's own faces, from a CSV with gaps to the app that answers, through the commands that
-README.md names.
-"""
+"""Your own faces, from a CSV with missing labels through the commands to answers in the app."""
 
 import contextlib
 import csv
@@ -35,8 +33,9 @@ TINY = (
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> Path:
-    """A folder of 240 pictures and a CSV without race, in which every third age and every third
-    gender is missing.
+    """A CSV file of 240 pictures, without race.
+
+    Every third age and every third gender is missing.
     """
     folder = tmp_path_factory.mktemp("own") / "faces"
     with (folder.parent / "labels.csv").open("w", newline="", encoding="utf-8-sig") as file:
@@ -51,8 +50,9 @@ def faces(tmp_path_factory) -> Path:
 
 
 def learned(data: Path, *single: str) -> SimpleNamespace:
-    """What the commands leave and say that train single-task models and one for all, and evaluate
-    them.
+    """Train the models of the tasks in `single` and one for all tasks, and evaluate them.
+
+    Returns the folders, and in `said` what the commands printed.
     """
     models, results, said = data.parent / "runs", data.parent / "runs" / "validation", io.StringIO()
     with contextlib.redirect_stdout(said):
@@ -78,7 +78,7 @@ def trained(faces) -> SimpleNamespace:
 
 
 def handlers_of(trained: SimpleNamespace) -> dict[str, Callable]:
-    """Those of the app, once it has read the faces, by tab and name."""
+    """The app's event handlers by module and name, after it has read the faces."""
     demo = make_app(trained.models, trained.results, trained.data)
     found = {
         f"{f.fn.__module__.split('.')[-1]}.{f.fn.__name__}": f.fn
@@ -112,7 +112,10 @@ def handlers(trained) -> dict[str, Callable]:
 
 
 def labels_of(faces: Path) -> pd.DataFrame:
-    """Of the validation images: `age, gender`, by the key of the image. Read anew from the CSV."""
+    """The labels of the validation images, read from the CSV by the test itself.
+
+    Columns: `age, gender`. The index is the key of the image.
+    """
     with faces.open(encoding="utf-8-sig") as file:
         rows = [line.rstrip("\r\n").split(";") for line in file][1:]
     hashes = [sha256((faces.parent / row[0]).read_bytes()).hexdigest() for row in rows]
@@ -176,7 +179,7 @@ def test_the_app_shows_random_faces_with_and_without_labels(handlers, faces):
 
 
 def test_the_app_opens_faces_without_a_label(handlers, faces):
-    """Every face of the first page; what is said of its labels is what the CSV says."""
+    """Each face of the first page is opened. Its labels are those in the CSV."""
     wish, seen = FaceFilter(5), set()
     for i in range(12):
         _, look, view, answer, *_ = handlers["random_faces.open_face"](
@@ -209,8 +212,7 @@ def test_validation_chooses_among_labelled_and_unlabelled_images(handlers, faces
         assert f"{n} validation images" in text(head) and is_sound(head)
         assert all(is_sound(below) for below in rest if isinstance(below, str))
     assert "No such image" in on_choice(False, "both", 0, 116, ANY, 2)[0]
-    # Who comes back after the server has forgotten what was seen finds what was chosen, not
-    # everything.
+    # After the server has forgotten a visitor, they still find the images they chose, not all.
     chosen, on_sight = on_choice(False, "both", 0, 116, 1, ANY), handlers["validation.on_sight"]
     assert on_sight(False, False, "both", 0, 116, 1, ANY) == [True, *chosen]
     assert all(value == gr.skip() for value in on_sight(True, False, "both", 0, 116, 1, ANY)[1:])

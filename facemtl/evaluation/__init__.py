@@ -1,1 +1,1 @@
-"""The predictions table -> tables of metrics."""
+"""Evaluation of the models: tables of metrics, calibration, robustness and costs."""

@@ -1,4 +1,4 @@
-"""Age errors: by age, by group, cumulative."""
+"""Age errors: per image, per age group, and cumulative."""
 
 import numpy as np
 import pandas as pd
@@ -9,10 +9,9 @@ from .groups import AGE_GROUPS
 
 
 def age_errors(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per image and approach: `image, approach, target, prediction, error, low, high,
-    age_group`.
+    """The signed age errors in years, one row per image and approach.
 
-    The error is signed, in years.
+    Columns: `image, approach, target, prediction, error, low, high, age_group`.
     """
     rows = table[table["task"] == AGE.name]
     rows = rows.assign(error=rows["prediction"] - rows["target"])
@@ -24,10 +23,11 @@ def age_errors(table: pd.DataFrame) -> pd.DataFrame:
 def age_error_by_group(
     table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
-    """Per age group and approach: `mae` and `bias` (years) with their 95 % bootstrap intervals,
-    `n`, and `coverage`.
+    """Mean absolute error, bias and coverage of intervals, per age group and approach.
 
-    Coverage is the share of labels, in percent, that lie between `low` and `high`.
+    Columns: `age_group, approach, n`; `mae` and `bias` in years, with the `_low` and `_high` of
+    their 95 % bootstrap intervals; `coverage`, the percentage of labels that lie between `low` and
+    `high`.
     """
     rows = []
     errors = age_errors(table)
@@ -54,8 +54,9 @@ def age_error_by_group(
 
 
 def cumulative_scores(errors: pd.DataFrame, most: int = 20) -> pd.DataFrame:
-    """`age_errors` -> `approach, years, share`: the share of images, in percent, that are at most
-    so many years off.
+    """The percentage of images whose age error is at most so many years, from 0 to `most`.
+
+    `errors` is the table of `age_errors`. Columns: `approach, years, share`.
     """
     rows = [
         (approach, years, 100 * float((group["error"].abs() <= years).mean()))

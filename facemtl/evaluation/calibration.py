@@ -1,4 +1,4 @@
-"""Are confidences and intervals worth what they claim?"""
+"""Calibration: how far confidences and intervals can be trusted."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,10 +19,11 @@ from .groups import by_group
 def calibrate(
     predictor: Predictor, images: pd.DataFrame, progress: Callable[[int], None] = lambda n: None
 ) -> Predictor:
-    """The same models with temperatures and interval margins fitted on the calibration split.
+    """Fit temperatures and interval margins on the calibration split. Returns the new predictor.
 
-    Each image counts twice, as it is and blurred by 2 % of a side: photos of visitors are worse
-    than UTKFace's. What a model says of a task that has no labels there stays as it is.
+    Each image is used twice, as it is and blurred by 2 % of a side, because visitors' photos are
+    worse than UTKFace's. A task without labels in the split keeps its calibration. Raises
+    FaceMTLError if there are no calibration images.
     """
     held_out = images[images["split"] == CALIBRATION]
     if held_out.empty:
@@ -45,7 +46,7 @@ def calibrate(
 def _logits(
     loaded: LoadedModel, crops: list[np.ndarray], progress: Callable[[int], None]
 ) -> dict[str, np.ndarray]:
-    """Crops -> {task: logits (N, n_outputs)}."""
+    """The model's logits for crops: {task: (N, n_outputs)}."""
     found = []
     for crop in crops:
         found.append(loaded.answer(to_batch([crop], loaded.info.size)[0])[1])
@@ -54,10 +55,9 @@ def _logits(
 
 
 def reliability(table: pd.DataFrame, task: Task, n_bins: int = 10) -> pd.DataFrame:
-    """`approach, confidence, hits, n`: per bin of confidence its mean, and how often it came true,
-    in percent.
+    """Mean confidence and share of hits per approach and confidence bin, both in percent.
 
-    Bins are equally wide, and left out where they are empty.
+    Columns: `approach, confidence, hits, n`. Bins are equally wide. Empty bins are left out.
     """
     rows = table[table["task"] == task.name]
     rows = rows.assign(
@@ -72,11 +72,11 @@ def reliability(table: pd.DataFrame, task: Task, n_bins: int = 10) -> pd.DataFra
 
 
 def trust(table: pd.DataFrame) -> pd.DataFrame:
-    """Per group, task and approach: are confidences and intervals worth what they claim?
+    """How far confidences and intervals can be trusted, per group, task and approach.
 
-    Columns: `by, group, task, approach, n`; mean `confidence` and the share of `hits`, in percent;
+    Columns: `by, group, task, approach, n`; mean `confidence` and share of `hits`, in percent;
     `ece`, the expected calibration error in percentage points; for tasks with intervals their
-    `coverage` in percent and mean `width` in units.
+    `coverage` in percent and their mean `width` in the task's unit, else NaN.
     """
     rows = []
     for by, group, part in by_group(table):
@@ -96,10 +96,10 @@ def trust(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def calibration_error(confidence: np.ndarray, hits: np.ndarray, n_bins: int = 15) -> float:
-    """ECE: the mean over images of |share of hits - mean confidence| in each image's bin of
-    confidence (Guo et al., ICML 2017).
+    """The expected calibration error (ECE; Guo et al., ICML 2017), from 0 to 1.
 
-    (N,), (N,) -> a number from 0 to 1. Bins are equally wide. Small groups show some error by luck
+    It is the mean over images of |share of hits - mean confidence| in the image's confidence bin.
+    `confidence` and `hits` are (N,). Bins are equally wide. Small groups show some error by chance
     alone.
     """
     bins = np.clip((confidence * n_bins).astype(int), 0, n_bins - 1)

@@ -1,7 +1,7 @@
-"""Both approaches side by side: metrics, differences and bootstrap intervals.
+"""Comparison of both approaches: metrics, differences and bootstrap intervals.
 
 Every metric is a mean over images of a score per image. Both approaches are resampled with the same
-images, so the interval of their difference is a paired one.
+images, so the interval of their difference is paired.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,13 @@ from ..tasks import TASKS, Task, task_named
 from .groups import GROUPINGS, by_group, grouping_name
 
 N_RESAMPLES = 2000
-FEW = 30  # a group of fewer images is marked: its figures are mostly luck
+FEW = 30  # smaller groups are marked: their figures are mostly chance
 
 
 def metric_tables(table: pd.DataFrame, n_resamples: int = N_RESAMPLES) -> pd.DataFrame:
-    """`compare` for everybody and for each group, stacked, with `by, group` in front and `few`: are
-    there under 30 images?
+    """`compare` for all images and for each group, as one table.
+
+    The first columns are `by, group`. Column `few` marks groups of fewer than FEW images.
     """
     scores = {task: paired_scores(table, task) for task in tasks_of(table)}
     parts = [
@@ -35,9 +36,10 @@ def metric_tables(table: pd.DataFrame, n_resamples: int = N_RESAMPLES) -> pd.Dat
 
 
 def worst_groups(metrics: pd.DataFrame, by: str = grouping_name(GROUPINGS[-1])) -> pd.DataFrame:
-    """Of `metric_tables`: per task and approach the group with the worst metric, `few` ones apart.
+    """The group with the worst metric, per task and approach. Groups marked `few` are left out.
 
-    Columns `task, approach, group, n, value, low, high, overall`.
+    `metrics` is the table of `metric_tables`. Columns: `task, approach, group, n, value, low, high,
+    overall`; `overall` is the metric over all images.
     """
     rows = []
     for name, groups in metrics[(metrics["by"] == by) & ~metrics["few"]].groupby(
@@ -58,14 +60,14 @@ def worst_groups(metrics: pd.DataFrame, by: str = grouping_name(GROUPINGS[-1])) 
 def delta_m(
     table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> tuple[float, float, float]:
-    """By how much one model is better than three, in percent of their metrics, mean over tasks;
-    with its 95 % interval.
+    """Delta-m: how much better one model is than three, in percent. Returns value, low and high.
 
-    delta-m = mean over tasks of (-1)^l (M_multi - M_single) / M_single, l = 1 where lower is better
-    (Maninis et al., CVPR 2019). Above 0, multi-task is better. The same images are resampled for
-    all tasks, where all have labels of all.
+    delta-m = mean over tasks of (-1)^l (M_multi - M_single) / M_single, l = 1 if lower is better
+    (Maninis et al., CVPR 2019). Above 0, multi-task is better. `low` and `high` bound the 95 %
+    bootstrap interval. If all images have labels of all tasks, the same images are resampled for
+    each task.
     """
-    gains = []  # by task: (1 + n_resamples,), the images themselves first
+    gains = []  # per task (1 + n_resamples,): all images, then the resamples
     for task in tasks_of(table):
         scores = paired_scores(table, task).to_numpy()
         means = np.vstack([scores.mean(axis=0), bootstrap(scores, n_resamples, seed)])
@@ -77,8 +79,8 @@ def delta_m(
 def compare(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0) -> pd.DataFrame:
     """Per task: both approaches' metric and their paired difference, with 95 % bootstrap intervals.
 
-    Columns: `task, metric, n`, then for each of `single`, `multi` and `difference` (multi minus
-    single) the value and its `_low` and `_high`.
+    Columns: `task, metric, n`; for each of `single`, `multi` and `difference` (multi minus single)
+    the value and its `_low` and `_high`.
     """
     return _compare(
         {task: paired_scores(table, task) for task in tasks_of(table)}, n_resamples, seed
@@ -104,14 +106,17 @@ def _compare(paired: Mapping[Task, pd.DataFrame], n_resamples: int, seed: int = 
 
 
 def favoured(row) -> Approach | None:
-    """Which approach the interval of a row of `compare` speaks for, if it speaks for one."""
+    """The significantly better approach in a row of `compare`, or None."""
     if row.difference_low <= 0 <= row.difference_high:
         return None
     return MULTI if (row.difference < 0) == task_named(row.task).metric.lower_is_better else SINGLE
 
 
 def paired_scores(table: pd.DataFrame, task: Task) -> pd.DataFrame:
-    """Per-image scores of a task's metric: one row per image, columns `single` and `multi`."""
+    """Per-image scores of a task's metric: one row per image, columns `single` and `multi`.
+
+    Raises FaceMTLError if an approach has no predictions of the task.
+    """
     rows = table[table["task"] == task.name]
     scores = task.metric.scores(rows["target"].to_numpy(float), rows["prediction"].to_numpy(float))
     paired = rows.assign(score=scores).pivot(index="image", columns="approach", values="score")
@@ -124,7 +129,7 @@ def paired_scores(table: pd.DataFrame, task: Task) -> pd.DataFrame:
 
 
 def bootstrap(scores: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
-    """Means of each column of (N, K) scores over resampled images: (n_resamples, K)."""
+    """Bootstrap means of scores (N, K) over resampled images: (n_resamples, K)."""
     drawn = np.random.default_rng(seed).integers(len(scores), size=(n_resamples, len(scores)))
     return np.column_stack([column[drawn].mean(axis=1) for column in scores.T])
 

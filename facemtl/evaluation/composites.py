@@ -1,4 +1,4 @@
-"""A cache of predictions for the composites, which everybody draws where there is no dataset."""
+"""A cache of predictions for the composite faces, which are shown if there is no dataset."""
 
 from pathlib import Path
 
@@ -21,8 +21,9 @@ _TYPES = {
 
 
 def answers(predictor: Predictor, folder: Path) -> pd.DataFrame:
-    """The predictions table of all composites in a folder, and by which weights and calibration
-    each row is `made_by`.
+    """The predictions table of all composites in a folder.
+
+    Column `made_by` is the fingerprint of the weights and calibration that made the row.
     """
     images, _ = read_images(folder, progress=False)
     crops = [whole(open_image(Path(file))).crop for file in images["file"]]
@@ -35,8 +36,9 @@ def save(table: pd.DataFrame, folder: Path) -> None:
 
 
 def load(folder: Path, predictor: Predictor) -> pd.DataFrame:
-    """What `save` wrote, without what other models said. Raises FaceMTLError where it is missing or
-    damaged.
+    """The cached predictions of the models in `predictor`. Those of other models are left out.
+
+    Raises FaceMTLError if the file is missing or damaged.
     """
     table = read_table(folder / FILE, _TYPES, "python -m facemtl evaluate")
     return table[table["made_by"] == table["model"].map(_makers(predictor))]

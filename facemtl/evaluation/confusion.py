@@ -1,4 +1,4 @@
-"""How often each label is predicted for each label."""
+"""Confusion matrices: how often each label is predicted for each true label."""
 
 import pandas as pd
 
@@ -7,10 +7,10 @@ from ..tasks import Task
 
 
 def confusion(table: pd.DataFrame, task: Task) -> pd.DataFrame:
-    """`approach, target, prediction, n, share`: how often each label is answered by each, all pairs
-    of labels.
+    """The confusion matrices of both approaches, one row per approach and pair of labels.
 
-    The share is in percent of the label's images; NaN where there are none.
+    Columns: `approach, target, prediction, n, share`. `share` is in percent of the images with this
+    target; NaN if there are none.
     """
     rows = table[table["task"] == task.name]
     labels = range(task.n_outputs)

@@ -1,6 +1,6 @@
-"""What an answer costs: parameters, file size, multiply-adds, milliseconds and seconds of training.
+"""The costs of each model and approach: size, multiply-adds and time.
 
-Per model and per approach.
+Size is parameters and bytes of the file. Time is milliseconds per face and seconds of training.
 """
 
 import platform
@@ -19,8 +19,8 @@ from ..inference.predictor import APPROACHES, RUNTIME, Predictor, threads, to_ba
 from ..models.model_file import SUFFIX
 
 COSTS_FILE = "costs.csv"
-ALL = "all"  # stands in column `model` for all models of an approach together
-_WARM_UP = 3  # rounds that are not measured: the first ones allocate memory
+ALL = "all"  # in column `model`: all models of an approach together
+_WARM_UP = 3  # rounds that do not count: the first ones allocate memory
 _TYPES = {
     "model": str, "approach": str, "parameters": int, "file_bytes": int, "multiply_adds": int,
     "milliseconds": float, "milliseconds_low": float, "milliseconds_high": float,
@@ -29,18 +29,18 @@ _TYPES = {
 
 
 def costs(predictor: Predictor, folder: Path, repeats: int = 30) -> pd.DataFrame:
-    """A row per model and then, with `model` "all", a row per approach: the sum over its models.
+    """One row per model, then one row per approach with `model` "all": the sum over its models.
 
     Columns:
 
     - `model, approach`
     - `parameters`: learned numbers, without the running statistics of batch normalisation
-    - `file_bytes`: of the model file in `folder`, where the predictor was loaded from
-    - `multiply_adds`: of one pass; an answer takes two, of the face and of its mirror image
+    - `file_bytes`: size of the model file in `folder`, from which the predictor was loaded
+    - `multiply_adds`: of one pass; a prediction takes two, for the face and for its mirror image
     - `milliseconds, milliseconds_low, milliseconds_high`: median and quartiles, over `repeats`, of
-      the time that the model takes on one core, for a crop of its size and the mirror image
-    - `training_seconds`: as the model file notes them; NaN where one does not
-    - `processor, threads, runtime`: `machine`'s, which the milliseconds hold for
+      the model's time on one core for a crop of its size and the mirror image
+    - `training_seconds`: from the model file; NaN if it has none
+    - `processor, threads, runtime`: from `machine`; the milliseconds were measured there
     """
     from ..inference.arithmetic import multiply_adds
 
@@ -83,7 +83,7 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def in_words(table: pd.DataFrame) -> list[tuple[str, ...]]:
-    """(what, three models, one model) for a reader: what each approach costs altogether."""
+    """The costs as text: (kind of cost, three models, one model)."""
     by = table[table["model"] == ALL].set_index("approach")
     said = {
         "parameters": lambda r: f"{r.parameters / 1e6:.1f} million",
@@ -98,13 +98,16 @@ def in_words(table: pd.DataFrame) -> list[tuple[str, ...]]:
 
 
 def note(table: pd.DataFrame) -> str:
-    """What the milliseconds hold for."""
+    """How and on which processor the milliseconds were measured."""
     first = table.iloc[0]
     return f"Milliseconds: medians and quartiles on one core of {first.processor}, {first.runtime}."
 
 
 def milliseconds(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, np.ndarray]:
-    """How long each took, (repeats,). They take turns, so that a disturbance hits all alike."""
+    """The times that each function in `work` takes, in milliseconds: {name: (repeats,)}.
+
+    The functions take turns, so that a disturbance affects all of them alike.
+    """
 
     def measured(do: Callable[[], object]) -> float:
         started = time.perf_counter()
@@ -116,9 +119,9 @@ def milliseconds(work: Mapping[str, Callable[[], object]], repeats: int) -> dict
 
 
 def machine() -> dict[str, str | int]:
-    """What times hold for, without a host's name: `processor`, `threads`, `runtime`.
+    """The processor, threads and runtime that times hold for, without the host's name.
 
-    As many models as `threads` run at a time, each on one of them.
+    As many models as `threads` run at a time, each on one thread.
     """
     return {"processor": _processor(), "threads": threads(), "runtime": RUNTIME}
 
@@ -132,7 +135,7 @@ def _processor() -> str:
 
 
 def save(table: pd.DataFrame, folder: Path) -> None:
-    """Write the table."""
+    """Write the table of `costs`."""
     write_table(table, folder / COSTS_FILE)
 
 

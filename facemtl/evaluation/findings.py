@@ -1,4 +1,7 @@
-"""What the comparison found, as data: `findings.json`. README, model card and app render it."""
+"""The findings of the comparison, as data in `findings.json` and as sentences.
+
+README, model card and app show them.
+"""
 
 import json
 from pathlib import Path
@@ -24,7 +27,7 @@ _JUDGED = {
     SINGLE.name: "Three are better.",
     None: "So small a difference could be chance.",
 }
-_VERDICTS = {  # is one model better at anything, are three?
+_VERDICTS = {  # keys: is one model better at any task, are three better at any task
     (True, False): "So one model in place of three gains a little here, and no loss can be shown.",
     (False, False): "So one model does here what three do: no difference can be shown.",
     (False, True): "So one model in place of three loses a little here.",
@@ -33,10 +36,10 @@ _VERDICTS = {  # is one model better at anything, are three?
 
 
 def overall(folder: Path) -> pd.DataFrame:
-    """Both approaches' metrics over all images, with intervals; over all seeds if they are
-    measured.
+    """Both approaches' metrics over all images, with intervals.
 
-    Columns as in `compare.compare`, and `seeds`, `single_sd`, `multi_sd`.
+    If the table of seeds exists, they are means over seeds. Columns as in `compare.compare`, and
+    `seeds`, `single_sd`, `multi_sd`.
     """
     if (folder / SEEDS_FILE).exists():
         return compare_seeds(load_seeds(folder))
@@ -45,10 +48,10 @@ def overall(folder: Path) -> pd.DataFrame:
 
 
 def findings(folder: Path) -> dict[str, Any]:
-    """The findings from the tables in `folder`, in types that JSON has. Shares of cost are in
-    percent.
+    """The findings from the tables in `folder`, in types that JSON has.
 
-    `better` is the approach that the 95 % interval of the difference speaks for, or None.
+    A task's `better` is the significantly better approach, or None: it is judged by the 95 %
+    interval of the difference. Shares of cost are in percent.
     """
     measured = overall(folder)
     columns = ["task", "metric", "n", "seeds", *(a.name for a in APPROACHES), "difference"]
@@ -67,7 +70,7 @@ def findings(folder: Path) -> dict[str, Any]:
 
 
 def _cost_share(folder: Path) -> dict[str, float] | None:
-    """What one model costs, in percent of what three cost; None if costs are not measured."""
+    """One model's costs in percent of three models' costs; None if costs are not measured."""
     if not (folder / cost.COSTS_FILE).exists():
         return None
     by = cost.load(folder).query(f"model == '{cost.ALL}'").set_index("approach")
@@ -76,7 +79,7 @@ def _cost_share(folder: Path) -> dict[str, float] | None:
 
 
 def save_findings(folder: Path) -> None:
-    """Write the findings of a folder's tables into it."""
+    """Compute the findings from the tables in `folder`, and write them into it."""
     write_whole(folder / FINDINGS_FILE, (json.dumps(findings(folder), indent=1) + "\n").encode())
 
 
@@ -92,10 +95,9 @@ def load_findings(folder: Path) -> dict[str, Any]:
 
 
 def sentences(found: dict[str, Any]) -> tuple[str, list[tuple[str, str]], list[str]]:
-    """Findings in words: an introduction, (subject, sentence) for each task and for costs,
-    conclusions.
+    """Findings in words: an introduction, one sentence per task and for costs, and conclusions.
 
-    The subject is a task's name, or "cost".
+    Each sentence comes as (subject, sentence). The subject is a task's name, or "cost".
     """
     rows, said, won = found["tasks"], [], set()
     for row in rows:
@@ -119,9 +121,9 @@ def sentences(found: dict[str, Any]) -> tuple[str, list[tuple[str, str]], list[s
 
 
 def load_history() -> pd.DataFrame:
-    """The published figures of the notebook of 2018.
+    """The published results of the notebook of 2018.
 
-    Columns `approach, task, metric, value, learning_rate, seconds_per_epoch`.
+    Columns: `approach, task, metric, value, learning_rate, seconds_per_epoch`.
     """
     types = dict.fromkeys(["approach", "task", "metric"], str)
     types |= dict.fromkeys(["value", "learning_rate", "seconds_per_epoch"], float)

@@ -1,4 +1,4 @@
-"""Groups of faces: by their labels, and by age bands."""
+"""Groups of faces, by their labels and by age."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -11,7 +11,7 @@ AGE_BANDS = (0, 3, 10, 20, 30, 40, 50, 60, 70, 117)  # each band ends before the
 
 
 def band_names(bands: Sequence[int]) -> tuple[str, ...]:
-    """(0, 3, ..., 117) -> ('0-2', ..., '70+'): each band ends before the next one starts."""
+    """Names of age bands: (0, 3, ..., 117) -> ('0-2', ..., '70+')."""
     return tuple(
         f"{low}+" if high > AGE.high else f"{low}-{high - 1}" for low, high in pairwise(bands)
     )
@@ -21,22 +21,23 @@ AGE_GROUPS = band_names(AGE_BANDS)
 
 
 def age_groups(ages: pd.Series) -> pd.Series:
-    """The band of AGE_GROUPS that each age lies in, as text; NaN of NaN."""
+    """The age group of each age, as text from AGE_GROUPS; NaN if the age is NaN."""
     return pd.cut(ages, AGE_BANDS, right=False, labels=AGE_GROUPS).astype(str).where(ages.notna())
 
 
-# What images are grouped by: nothing, each classification task, sensitive ones together, and age.
+# Tasks by whose labels images are grouped: none, each classification task, all sensitive ones.
+# `by_group` adds age groups.
 _TOGETHER = tuple(task for task in CLASSES if task.sensitive)
 GROUPINGS = ((), *((task,) for task in CLASSES), *((_TOGETHER,) if len(_TOGETHER) > 1 else ()))
 
 
 def grouping_name(tasks: Sequence[Task]) -> str:
-    """'all', 'gender', or 'gender x race'."""
+    """The name of a grouping: 'all', 'gender', or 'gender x race'."""
     return " x ".join(task.name for task in tasks) or "all"
 
 
 def by_group(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """(by, group, its rows): everybody, then the groups of each of GROUPINGS, then age groups."""
+    """Groups as (by, group, rows): everybody, then the groups of GROUPINGS, then age groups."""
     for tasks in GROUPINGS:
         if not tasks:
             yield "all", "all", table

@@ -29,12 +29,13 @@ def robustness(
     progress: Callable[[int], None] = lambda n: None,
     perturbations: tuple[Perturbation, ...] = PERTURBATIONS,
 ) -> pd.DataFrame:
-    """Each model's metrics over the first `n` validation images in the order of their hashes, per
-    perturbation and amount.
+    """Each model's metrics per perturbation and amount, over `n` validation images.
 
-    Columns: `perturbation, amount, model, approach, task, metric, n, value, change`. At the amount
-    `none`, `value` is that of the crops as they are; `change` is measured from there, in
-    `change_unit`. `progress` is told of each crop, `passes()` times `n` in all.
+    The images are the first ones in the order of their hashes. Columns: `perturbation, amount,
+    model, approach, task, metric, n, value, change`. At the amount `none` of a perturbation,
+    `value` is that of the unchanged crops. `change` is the difference from there, in `change_unit`.
+    `progress` is called with 1 for each crop, `passes()` times per image. Raises FaceMTLError if
+    there are no validation images.
     """
     reported = images[images["split"] == VALIDATION].sort_values("sha256").head(n)
     if reported.empty:
@@ -61,13 +62,14 @@ def robustness(
 
 
 def passes(perturbations: tuple[Perturbation, ...] = PERTURBATIONS) -> int:
-    """How often `robustness` looks at each image."""
+    """How many times `robustness` runs the models on each image."""
     return 1 + sum(len(p.amounts) for p in perturbations)
 
 
 def change_unit(metric: Metric) -> str:
-    """A share of images changes by percentage points, anything else by percent of its undisturbed
-    value.
+    """The unit of a metric's change: percentage points for a metric in percent, else percent.
+
+    Percent means percent of the value of the unchanged crops.
     """
     return "points" if metric.unit == "%" else "%"
 
@@ -78,8 +80,9 @@ def _measure(
     labels: pd.DataFrame,
     progress: Callable[[int], None],
 ) -> pd.DataFrame:
-    """`model, approach, task, metric, n, value`: a row per model and task, always in the same
-    order.
+    """Metrics, one row per model and task, always in the same order.
+
+    Columns: `model, approach, task, metric, n, value`.
     """
     predicted = with_targets(
         predictor.predict_crops(crops, labels["image"], progress=progress).table, labels
@@ -94,7 +97,7 @@ def _measure(
 
 
 def _change(after: pd.DataFrame, before: pd.DataFrame) -> pd.Series:
-    """How far the values of each row went from those before, in `change_unit`."""
+    """The change of each value from `before` to `after`, in `change_unit`."""
     difference = after["value"] - before["value"]
     in_points = after["task"].map(lambda name: change_unit(task_named(name).metric) == "points")
     return difference.where(in_points, 100 * difference / before["value"])
@@ -104,7 +107,7 @@ def _change(after: pd.DataFrame, before: pd.DataFrame) -> pd.Series:
 
 
 def save_robustness(table: pd.DataFrame, folder: Path) -> None:
-    """Write the table."""
+    """Write the table of `robustness`."""
     write_table(table, folder / ROBUSTNESS_FILE)
 
 

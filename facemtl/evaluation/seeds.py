@@ -1,8 +1,7 @@
-"""The comparison over several seeds: intervals that count the seed of a training and the choice of
-images.
+"""Comparison over several seeds, with bootstrap intervals over both seeds and images.
 
-Each of the four models is trained once per seed. The table of `load_seeds` holds what all of them
-answer on the validation images; the first seed is that of the shipped models.
+Each of the four models is trained once per seed. The table of `load_seeds` holds the predictions of
+all of them for the validation images. The first seed is that of the shipped models.
 """
 
 from pathlib import Path
@@ -27,12 +26,14 @@ _TYPES = {
     "target": float,
 }
 _COMMAND = "python -m research.studies seeds"
-_CHUNK = 200  # resamples at a time: their weights of all images fit into the cache
+_CHUNK = 200  # resamples at a time, so that their weights fit into the processor's cache
 
 
 def load_seeds(folder: Path) -> pd.DataFrame:
-    """The table COLUMNS of those seeds of which `save_seeds` wrote all models. FaceMTLError where
-    there is none.
+    """The saved predictions of all complete seeds, with COLUMNS.
+
+    A seed is complete if the predictions of all its models are saved. Raises FaceMTLError if no
+    seed is complete, or if the file is missing or damaged.
     """
     table = read_table(folder / SEEDS_FILE, _TYPES, _COMMAND)
     answers = table.groupby("seed").apply(
@@ -52,7 +53,7 @@ def load_seeds(folder: Path) -> pd.DataFrame:
 
 
 def add_seeds(table: pd.DataFrame, folder: Path) -> None:
-    """Add trainings to those that are saved; one that is there already is replaced."""
+    """Add trainings to the saved ones. A training that is already saved is replaced."""
     if (folder / SEEDS_FILE).exists():
         table = pd.concat(
             [read_table(folder / SEEDS_FILE, _TYPES, _COMMAND), table[COLUMNS]], ignore_index=True
@@ -68,21 +69,18 @@ def save_seeds(table: pd.DataFrame, folder: Path) -> None:
 def compare_seeds(
     table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
-    """Per task, the mean metric over seeds of both approaches, and their difference (multi minus
-    single).
+    """Per task: both approaches' mean metric over seeds, and the difference (multi minus single).
 
-    Columns `task, metric, n, seeds`; for each of `single`, `multi` and `difference` the value, its
-    standard deviation over seeds `_sd` (NaN of one seed) and the 95 % interval `_low`, `_high` of a
-    hierarchical bootstrap: seeds are drawn with replacement, and for them images, the same ones for
-    both approaches (Davison and Hinkley, 1997, section 3.8). Of one seed it is the bootstrap over
-    images.
+    Columns: `task, metric, n, seeds`; for each of `single`, `multi` and `difference` the value, its
+    standard deviation over seeds `_sd` (NaN for one seed) and its 95 % interval `_low`, `_high`.
+    The interval is from a hierarchical bootstrap (Davison and Hinkley, 1997, section 3.8). Seeds
+    and images are both drawn with replacement. The images are the same for both approaches. With
+    one seed, this is the bootstrap over images.
     """
     rows = []
     for task, scores in _scores(table).items():
-        means, resampled = (
-            scores.mean(axis=1),
-            _resampled(scores, n_resamples, seed),
-        )  # (K, 2), (R, 2)
+        # (K, 2) for K seeds, (R, 2) for R resamples
+        means, resampled = scores.mean(axis=1), _resampled(scores, n_resamples, seed)
         row = {
             "task": task,
             "metric": task_named(task).metric.name,
@@ -102,8 +100,9 @@ def compare_seeds(
 def delta_m_of_seeds(
     table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> dict[str, float]:
-    """`seeds, value, sd, low, high` of delta-m, as `evaluation.delta_m` defines it: mean over
-    seeds, and its interval.
+    """The mean of delta-m over seeds, with its standard deviation and 95 % interval.
+
+    Keys: `seeds, value, sd, low, high`. `evaluation.compare.delta_m` defines delta-m.
     """
     gains, resampled = [], []
     for task, scores in _scores(table).items():
@@ -120,8 +119,9 @@ def delta_m_of_seeds(
 
 
 def _scores(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """By task, per-image scores (seeds, images, 2), of `single` and `multi`. Every seed has the
-    same images.
+    """Per-image scores by task: (seeds, images, 2), for `single` and `multi`.
+
+    Raises FaceMTLError if the seeds have different images.
     """
     found = {}
     for task in TASKS:
@@ -146,9 +146,8 @@ def _resampled(scores: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
     found = []
     for start in range(0, n_resamples, _CHUNK):
         count = min(_CHUNK, n_resamples - start)
-        images = (
-            rng.multinomial(n, np.full(n, 1 / n), size=count) / n
-        )  # (R, N): how often each is drawn, over n
+        # (R, N): how often each image is drawn, divided by N
+        images = rng.multinomial(n, np.full(n, 1 / n), size=count) / n
         seeds = rng.multinomial(k, np.full(k, 1 / k), size=count) / k  # (R, K)
         of_seeds = np.einsum("rn,knc->rkc", images, scores, optimize=True)
         found.append(np.einsum("rk,rkc->rc", seeds, of_seeds))
@@ -156,7 +155,10 @@ def _resampled(scores: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
 
 
 def _with_difference(means: np.ndarray, resampled: np.ndarray):
-    """(K, 2), (R, 2) -> name, (K,), (R,) of both approaches and of multi minus single."""
+    """(name, (K,), (R,)) for `single`, `multi` and `difference`, which is multi minus single.
+
+    `means` is (K, 2) and `resampled` is (R, 2).
+    """
     for i, name in enumerate((SINGLE.name, MULTI.name)):
         yield name, means[:, i], resampled[:, i]
     yield "difference", means[:, 1] - means[:, 0], resampled[:, 1] - resampled[:, 0]

@@ -1,6 +1,4 @@
-"""What the trainings of the studies came to: a row per training and task. `research/studies.py`
-makes them.
-"""
+"""Results of the training studies, which `research/studies.py` runs."""
 
 from pathlib import Path
 
@@ -32,17 +30,18 @@ COLUMNS = [*_TYPES]
 
 
 def load_studies(folder: Path) -> pd.DataFrame:
-    """`study, seed, model, approach, task, metric, value, images, epochs, seconds`: a row per
-    training and task.
+    """The results of all studies, one row per training and task.
+
+    Columns: `study, seed, model, approach, task, metric, value, images, epochs, seconds`.
     """
     return read_table(folder / STUDIES_FILE, _TYPES, "python -m research.studies")
 
 
 def learning(predictor: Predictor, folder: Path) -> pd.DataFrame:
-    """The histories that lie beside the model files in `folder`, where they do: `approach, task,
-    epoch, value`.
+    """Learning curves, from the histories beside the model files in `folder`.
 
-    The value is the task's metric on the calibration images after that epoch.
+    Columns: `approach, task, epoch, value`. `value` is the task's metric on the calibration images
+    after that epoch. Models without a history are left out.
     """
     found = []
     for loaded in predictor.models:
@@ -60,26 +59,25 @@ def learning(predictor: Predictor, folder: Path) -> pd.DataFrame:
 
 
 def named(studies: pd.DataFrame, names: dict[str, object], column: str) -> pd.DataFrame:
-    """The trainings of some studies, with what differs between them in `column`: `column, seed,
-    approach, task, value ...`.
-    """
+    """The rows of the studies in `names`, with a new `column`: the study's value in `names`."""
     rows = studies[studies["study"].isin(names)]
     return rows.assign(**{column: rows["study"].map(names)}).reset_index(drop=True)
 
 
 def over_seeds(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Per value of `column`, approach and task: `seeds`, `mean` and standard deviation `sd` of the
-    metric (NaN of one seed).
+    """Mean and standard deviation of the metric over seeds.
+
+    Columns: `column, approach, task, seeds, mean, sd`. `sd` is NaN for one seed.
     """
     grouped = rows.groupby([column, "approach", "task"], sort=False)["value"]
     return grouped.agg(seeds="size", mean="mean", sd="std").reset_index()
 
 
 def gaps(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Per value of `column`, seed and task: the `gain` of one model over three, in percent of the
-    three models' metric.
+    """The `gain` of one model over three per value of `column`, seed and task, in percent.
 
-    Above 0, one model is better. Only what both approaches have.
+    It is in percent of the three models' metric. Above 0, one model is better. Rows that only one
+    approach has are left out.
     """
     wide = rows.pivot(index=[column, "seed", "task"], columns="approach", values="value")
     wide = wide.reindex(columns=[SINGLE.name, MULTI.name]).dropna().reset_index()

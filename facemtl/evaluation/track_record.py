@@ -1,4 +1,4 @@
-"""How good earlier answers of the same kind were."""
+"""Track records: how good earlier answers of the same kind were."""
 
 import pandas as pd
 
@@ -6,15 +6,16 @@ from ..tasks import AGE
 from .compare import FEW, tasks_of
 from .groups import age_groups
 
-NO_LABEL = -1.0  # in place of a label's index
+NO_LABEL = -1.0  # stands for the label's index in answers about age
 
 
 def track_records(table: pd.DataFrame) -> pd.DataFrame:
     """How good answers of each kind were on validation images: `n` and the metric's `value`.
 
-    The index is `task, approach, band, answer`: a kind is the same label (NO_LABEL for ages), for a
-    face that the same approach thinks of the same age band, where it is asked. So it is known for a
-    face without labels too.
+    The index is `task, approach, band, answer`: the kind of an answer. `band` is the age group that
+    the same approach predicts for the face, or "" if it predicts no age. `answer` is the predicted
+    label's index, or NO_LABEL for ages. Kinds use predictions only, so they are known for
+    unlabelled faces, too.
     """
     kinds = _kinds(table)
     keys = ["task", "approach", "band", "answer"]
@@ -30,8 +31,9 @@ def track_records(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def track_record(records: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """By task and approach: the value for answers such as those to one face, but for kinds of fewer
-    than FEW images.
+    """The metric's value for earlier answers like those to one face, by task and approach.
+
+    Kinds with fewer than FEW images are left out.
     """
     found: dict[str, dict[str, float]] = {name: {} for name in predictions["task"].unique()}
     for key in _kinds(predictions).itertuples(index=False):
@@ -41,7 +43,7 @@ def track_record(records: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, 
 
 
 def _kinds(table: pd.DataFrame) -> pd.DataFrame:
-    """`task, approach, band, answer` of each row of a predictions table."""
+    """The kind of each row of a predictions table: `task, approach, band, answer`."""
     rows = table[["image", "task", "approach"]]
     ages = rows[rows["task"] == AGE.name].assign(band=age_groups(table["prediction"]))
     bands = rows.merge(ages[["image", "approach", "band"]], how="left", on=["image", "approach"])[

@@ -1,4 +1,4 @@
-"""Predictions for labelled images, and the files that hold them."""
+"""Predictions for labelled images, and the files that store them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,9 +32,10 @@ def validate(
     progress: Callable[[int], None] = lambda n: None,
     split: str = VALIDATION,
 ) -> pd.DataFrame:
-    """The predictions table of a split, with the labels: see `with_targets`.
+    """The predictions table of a split, with labels as `with_targets` adds them.
 
-    Images are named by the first 16 digits of their hash: nothing tells which file they are.
+    Images are named by the first 16 digits of their hash, which do not reveal the files' names.
+    Raises FaceMTLError if the split has no images, or none with a label of the predictor's tasks.
     """
     chosen = images[images["split"] == split].assign(image=lambda table: table["sha256"].str[:16])
     if chosen.empty:
@@ -69,10 +70,9 @@ def with_targets(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_evaluation(predictor: Predictor, table: pd.DataFrame, folder: Path, models: Path) -> None:
-    """Write what was measured into `folder`, and calibration and metrics into the model files in
-    `models`.
+    """Write results into `folder`; calibration and metrics into the model files in `models`.
 
-    Delete old results first, so that a crash never leaves mismatched files.
+    Old results are deleted first, so that a crash never leaves mismatched files.
     """
     (folder / PREDICTIONS_FILE).unlink(missing_ok=True)
     for loaded in predictor.models:
@@ -84,7 +84,11 @@ def save_evaluation(predictor: Predictor, table: pd.DataFrame, folder: Path, mod
 
 
 def save_validation(table: pd.DataFrame, folder: Path) -> None:
-    """Write the metric tables, then the predictions: these stand only beside their own metrics."""
+    """Write the metric tables and the predictions.
+
+    The old predictions are deleted first and the new ones are written last, so that they never lie
+    beside other metrics.
+    """
     (folder / PREDICTIONS_FILE).unlink(missing_ok=True)
     write_table(metric_tables(table), folder / METRICS_FILE)
     write_table(trust(table), folder / TRUST_FILE)
@@ -108,7 +112,7 @@ def load_validation(folder: Path) -> pd.DataFrame:
     """The predictions table that `save_validation` wrote."""
     command = "python -m facemtl evaluate"
     table = read_table(folder / PREDICTIONS_FILE, _TYPES, command, gaps=["age_group"])
-    for task in CLASSES:  # one that was declared later has no labels yet
+    for task in CLASSES:  # a task that was added later has no labels in the file
         table[task.name] = table[task.name].astype(float) if task.name in table else np.nan
     return table.assign(face=0)
 

@@ -1,1 +1,1 @@
-"""Model files -> answers, on ONNX Runtime."""
+"""Predictions from model files, on ONNX Runtime."""

@@ -1,4 +1,4 @@
-"""How much arithmetic an answer takes, counted while ONNX Runtime runs a model once. Takes onnx."""
+"""Count the multiply-adds of a model, while ONNX Runtime runs it once. Needs the onnx package."""
 
 import math
 
@@ -12,9 +12,10 @@ COUNTED = ("Conv", "Gemm", "MatMul")
 
 
 def multiply_adds(content: bytes, info: ModelInfo) -> int:
-    """Multiplications, each with its addition, in convolutions and linear layers, for one image.
+    """The number of multiply-adds in convolutions and linear layers, for one image.
 
-    `content` is a model file's. Normalisation, activations and pooling do not count, as is usual.
+    `content` is the content of a model file. Normalisation, activations and pooling do not count,
+    as is usual.
     """
     import onnx
 
@@ -41,10 +42,10 @@ def multiply_adds(content: bytes, info: ModelInfo) -> int:
 
 
 def _for_a_number(node, shapes: dict[str, tuple[int, ...]]) -> int:
-    """The multiplications that one number of a node's output takes."""
+    """The number of multiplications for one number of a node's output."""
     values, weight = shapes[node.input[0]], shapes[node.input[1]]
     if node.op_type == "Conv":  # weight (outputs, inputs / groups, ...)
         return math.prod(weight[1:])
-    if node.op_type == "Gemm":  # weight (inputs, outputs), or turned
+    if node.op_type == "Gemm":  # weight (inputs, outputs), or transposed
         return math.prod(weight) // shapes[node.output[0]][-1]
     return values[-1]  # (..., inputs) @ (inputs, outputs)

@@ -1,9 +1,8 @@
-"""Predictions for many images, in a run that can be killed, continued, and shared out over
-processes.
+"""Predictions for many images, in a run that can be resumed and shared by several processes.
 
-Work is done in rounds: each process of the `Team` predicts the next few images, and the first
-process appends all answers to one journal, in the order of the images. The tables are written from
-the journal.
+The work is done in rounds. In each round, every process of the `Team` predicts its next few images,
+and the first process appends all answers to one journal, in the order of the images. At the end,
+the tables are written from the journal.
 """
 
 import csv
@@ -26,13 +25,14 @@ from .predictor import COLUMNS, Predictor, in_words
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif",
 )  # fmt: skip
-ROUND = 4  # images per process and round: as many are done again after a kill, at most
+ROUND = 4  # images per process and round; a killed run repeats at most one round
 
 
 def find_images(paths: Sequence[Path]) -> dict[str, Path]:
-    """The files named, and all images below the folders named: {name: file}, each once, in order.
+    """The named files and all images in the named folders, as {name: file}, each once, in order.
 
-    An image's name is its path below the folder that holds all that was given.
+    An image's name is its path below the folder that holds all `paths`. If they are on several
+    drives, it is the whole path. Raises FaceMTLError if there are no images.
     """
     given = [Path(os.path.abspath(path)) for path in paths]
     files = [file for path in given for file in (_below(path) if path.is_dir() else [path])]
@@ -43,13 +43,13 @@ def find_images(paths: Sequence[Path]) -> dict[str, Path]:
         )
     try:
         root = os.path.commonpath([path if path.is_dir() else path.parent for path in given])
-    except ValueError:  # on several drives
+    except ValueError:  # the paths are on several drives
         return {file.as_posix(): file for file in files}
     return {file.relative_to(root).as_posix(): file for file in files}
 
 
 def _below(folder: Path) -> list[Path]:
-    """All images in a folder and its subfolders, without hidden ones, sorted by path."""
+    """All images in a folder and its subfolders, sorted by path. Hidden ones are left out."""
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -59,12 +59,13 @@ def _below(folder: Path) -> list[Path]:
 
 
 class Team:
-    """The processes that `accelerate launch` started; without it, this process alone."""
+    """The processes that `accelerate launch` started, or this process alone."""
 
     def __init__(self) -> None:
         self.rank, self.size = 0, int(os.environ.get("WORLD_SIZE", "1"))
         if self.size > 1:
-            from accelerate import PartialState  # needs torch, which a process alone does without
+            # Imported here because it needs torch, which a single process can do without.
+            from accelerate import PartialState
 
             self.rank = PartialState(cpu=True).process_index
 
@@ -94,11 +95,12 @@ def predict(
     no_detect: bool = False,
     report: Callable[[dict], None] = lambda record: None,
 ) -> None:
-    """Write one record per image into `journal`. Images whose records it already holds are skipped.
+    """Write one record per image into `journal`. Images that it already holds are skipped.
 
-    A record is `image, error`, or `image, faces`; a face has `box, angle, score, poor, answers`. An
-    image that cannot be read or shows no face has an error and stops nothing. `report` is called
-    with each record. Raises FaceMTLError if the journal belongs to other images, models or options.
+    A record is `image, error` or `image, faces`. A face has `box, angle, score, poor, answers`. If
+    an image cannot be read or shows no face, its record has the error, and the run goes on.
+    `report` is called with each record, also with those that the journal already holds. Raises
+    FaceMTLError if the journal is damaged, or belongs to other images, models or options.
     """
     team = team or Team()
     asked = _asked(predictor, images, no_detect)
@@ -115,14 +117,14 @@ def predict(
 
 
 def _records(predictor: Predictor, images: Mapping[str, Path], no_detect: bool) -> list[dict]:
-    """The record of each image."""
+    """The record of each image, in order."""
     faces, errors = {}, {}
     for name, file in images.items():
         try:
             faces[name] = _faces(file, no_detect)
         except FaceMTLError as error:
             errors[name] = str(error)
-        except Exception as error:  # an odd file must not stop the others
+        except Exception as error:  # one bad file must not stop the run
             errors[name] = f"This image cannot be used ({type(error).__name__}: {error})."
     crops = [crop for found in faces.values() for crop, _ in found]
     answers = iter(in_words(predictor.predict_crops(crops, faces=range(len(crops)))))
@@ -135,7 +137,10 @@ def _records(predictor: Predictor, images: Mapping[str, Path], no_detect: bool) 
 
 
 def _faces(file: Path, no_detect: bool) -> list[tuple[np.ndarray, dict]]:
-    """The crop of each face, and its description."""
+    """The crop and the description of each face in an image.
+
+    Raises FaceMTLError if the image cannot be read or no face is found.
+    """
     image = open_image(file)
     faces = [whole(image)] if no_detect else detect(image)
     if not faces:
@@ -147,7 +152,7 @@ def _faces(file: Path, no_detect: bool) -> list[tuple[np.ndarray, dict]]:
 
 
 def _asked(predictor: Predictor, images: Mapping[str, Path], no_detect: bool) -> dict:
-    """Everything that the answers depend on, so that only the same run is continued."""
+    """Everything that the answers depend on. A journal is continued only by the same run."""
     listed = hashlib.sha256()
     for name, file in images.items():
         size = -1
@@ -163,7 +168,10 @@ def _asked(predictor: Predictor, images: Mapping[str, Path], no_detect: bool) ->
 
 
 def _open(journal: Path, asked: dict, images: Iterable[str], report: Callable[[dict], None]) -> int:
-    """Start the journal, or continue it; the number of images that are done."""
+    """Start or continue the journal. Returns the number of images that are done.
+
+    Raises FaceMTLError if the journal is damaged or belongs to another run.
+    """
     journal.parent.mkdir(parents=True, exist_ok=True)
     length = n_lines = 0
     names = iter(images)
@@ -186,9 +194,7 @@ def _open(journal: Path, asked: dict, images: Iterable[str], report: Callable[[d
 
 
 def _lines(journal: Path) -> Iterator[tuple[bytes, dict]]:
-    """The whole lines of a journal and the objects in them; {} for a line that is no JSON
-    object.
-    """
+    """The complete lines of a journal, each with its JSON object, or {} if it is not JSON."""
     with journal.open("rb") as file:
         for line in file:
             if not line.endswith(b"\n"):
@@ -203,7 +209,7 @@ def _lines(journal: Path) -> Iterator[tuple[bytes, dict]]:
 
 
 def check_writable(file: Path) -> None:
-    """Make the file's folder. Raises OSError if the file cannot be written."""
+    """Create the file's folder. Raises OSError if the file cannot be written."""
     file.parent.mkdir(parents=True, exist_ok=True)
     is_new = not file.exists()
     file.open("a").close()
@@ -214,7 +220,7 @@ def check_writable(file: Path) -> None:
 def write_tables(journal: Path, csv_file: Path | None, json_file: Path | None) -> str:
     """Write the tables of a finished journal. Returns a summary such as "12 faces of 10 images".
 
-    Raises FaceMTLError if no image gave a prediction; then no table is touched.
+    Raises FaceMTLError if no image gave a prediction. Then no table is written.
     """
     n_faces = [len(record.get("faces", ())) for record in _read(journal)]
     if not any(n_faces):
@@ -245,7 +251,7 @@ def _write_csv(records: Iterator[dict], file: TextIO) -> None:
 
 
 def _write_json(records: Iterator[dict], file: TextIO) -> None:
-    """An array with one image per line."""
+    """Write a JSON array with one image per line."""
     file.write("[")
     for position, record in enumerate(records):
         file.write((",\n" if position else "\n") + json.dumps(record))

@@ -1,7 +1,7 @@
-"""Changes of a crop, each in several strengths: shifted, scaled, rotated, blurred, gray, dark ...
+"""Perturbations of a crop in several strengths: shift, scale, rotation, blur, gray, JPEG, light.
 
-Every change is deterministic: what differs between images, the direction of a shift or a rotation,
-is drawn from the image's hash. What a crop shows beyond its edges is its mirror image.
+They are deterministic: the direction of a shift or a rotation comes from the image's hash. Pixels
+beyond a crop's edges are filled by reflection.
 """
 
 import io
@@ -17,11 +17,11 @@ N_TURNS = 8  # directions of a shift, 45 degrees apart
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One way in which a crop may differ from UTKFace's, in several strengths.
+    """One kind of change to a crop, in several strengths.
 
     `apply(crop, amount, turn)` takes a square uint8 RGB crop (S, S, 3) and returns one of the same
-    shape. `turn`, a whole number from 0 to N_TURNS - 1, is the image's own: it chooses a direction
-    where there are several.
+    shape. `turn` is a whole number from 0 to N_TURNS - 1 that belongs to the image. It chooses the
+    direction of a shift or a rotation.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Perturbation:
     unit: str
     amounts: tuple[float, ...]
     apply: Callable[[np.ndarray, float, int], np.ndarray]
-    none: float = 0  # the amount that stands for the crop as it is
+    none: float = 0  # the amount that leaves the crop unchanged
 
     @property
     def axis(self) -> str:
@@ -37,21 +37,22 @@ class Perturbation:
 
 
 def turn_of(image: str) -> int:
-    """The direction that an image's key, the first 16 digits of its hash, chooses: 0 to N_TURNS -
-    1.
+    """The turn of an image, from 0 to N_TURNS - 1.
+
+    `image` is its key, the first 16 digits of its hash.
     """
     return int(image, 16) % N_TURNS
 
 
 def _shift(crop: np.ndarray, amount: float, turn: int) -> np.ndarray:
-    """Move what is seen by `amount` % of a side: to the right at turn 0, then clockwise."""
+    """Move the picture by `amount` % of a side: to the right at turn 0, then clockwise."""
     side, angle = len(crop), 2 * math.pi * turn / N_TURNS
     x, y = (round(amount / 100 * side * way) for way in (math.cos(angle), math.sin(angle)))
     return _square(crop, -x, -y, side)
 
 
 def _scale(crop: np.ndarray, amount: float, turn: int) -> np.ndarray:
-    """Show the face `amount` % larger, which is a tighter crop, or smaller."""
+    """Enlarge the face by `amount` %, which gives a tighter crop. Below 0, the face is shrunk."""
     side = len(crop)
     beyond = side * (1 / (1 + amount / 100) - 1) / 2  # px on each edge; negative for a tighter crop
     corner = round(-beyond)
@@ -60,7 +61,7 @@ def _scale(crop: np.ndarray, amount: float, turn: int) -> np.ndarray:
 
 
 def _rotate(crop: np.ndarray, amount: float, turn: int) -> np.ndarray:
-    """Rotate by `amount` degrees: anticlockwise at even turns, else clockwise."""
+    """Rotate by `amount` degrees: anticlockwise at even turns, clockwise at odd ones."""
     side = len(crop)
     pad = side // 4 + 1  # enough for any angle: (sqrt(2) - 1) / 2 of a side
     padded = Image.fromarray(_square(crop, -pad, -pad, side + 2 * pad))
@@ -69,20 +70,20 @@ def _rotate(crop: np.ndarray, amount: float, turn: int) -> np.ndarray:
 
 
 def _blur(crop: np.ndarray, amount: float, turn: int) -> np.ndarray:
-    """A Gaussian blur whose standard deviation is `amount` % of a side."""
+    """Gaussian blur with a standard deviation of `amount` % of a side."""
     return np.asarray(
         Image.fromarray(crop).filter(ImageFilter.GaussianBlur(amount / 100 * len(crop)))
     )
 
 
 def _gray(crop: np.ndarray, amount: float, turn: int) -> np.ndarray:
-    """Take `amount` % of the colour away."""
+    """Remove `amount` % of the colour."""
     image = Image.fromarray(crop)
     return np.asarray(Image.blend(image, image.convert("L").convert("RGB"), amount / 100))
 
 
 def _recompress(crop: np.ndarray, amount: float, turn: int) -> np.ndarray:
-    """Store as a JPEG of quality `amount` and read again."""
+    """Compress as a JPEG of quality `amount`, and decode."""
     content = io.BytesIO()
     Image.fromarray(crop).save(content, "JPEG", quality=int(amount))
     return np.asarray(Image.open(content))
@@ -94,8 +95,9 @@ def _light(crop: np.ndarray, amount: float, turn: int) -> np.ndarray:
 
 
 def _square(crop: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
-    """A square of `side` px with that corner; where it reaches beyond the crop, the crop is
-    reflected.
+    """Cut out a square of `side` px, given its top left corner.
+
+    Pixels beyond the crop's edges are filled by reflection.
     """
     pad = max(0, -left, -top, max(left, top) + side - len(crop))
     padded = np.pad(crop, ((pad, pad), (pad, pad), (0, 0)), mode="reflect")

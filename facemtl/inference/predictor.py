@@ -1,9 +1,9 @@
-"""Predictor: faces -> the predictions table that everything else reads.
+"""Predictor: runs the models on faces and returns the predictions table.
 
-The table is tidy: `image, face, model, approach, task, prediction, confidence, low, high`, one row
-per image, face, model and task. Predictions are numbers (a label's index, a number of years); words
-appear only at the edge, through the task. Probabilities are a second tidy table: `image, face,
-model, approach, task, label, probability`.
+The table is tidy, with one row per image, face, model and task. Columns: `image, face, model,
+approach, task, prediction, confidence, low, high`. A prediction is a number: a label's index, or
+years. Only the task turns it into words, for display. Probabilities are a second tidy table:
+`image, face, model, approach, task, label, probability`.
 """
 
 import os
@@ -33,7 +33,7 @@ RUNTIME = f"ONNX Runtime {onnxruntime.__version__}"
 
 @dataclass(frozen=True)
 class Approach:
-    """One of the two sides that are compared, as it is called everywhere."""
+    """One of the two approaches that are compared, with its names."""
 
     name: str
     title: str
@@ -47,29 +47,29 @@ APPROACHES = (SINGLE, MULTI)
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model file, ready to answer on ONNX Runtime."""
+    """A model file, loaded into ONNX Runtime."""
 
     info: ModelInfo
     session: onnxruntime.InferenceSession
-    mirrored: bool = True  # logits are the mean of a crop's and its mirror image's
+    mirrored: bool = True  # average the logits of a crop and its mirror image
 
     @classmethod
     def load(cls, file: Path) -> "LoadedModel":
-        """The model of a file. FaceMTLError where it cannot be read, is damaged, or is no model of
-        facemtl.
+        """Load a model file.
+
+        Raises FaceMTLError if it cannot be read, is damaged, is not a model of facemtl, or was
+        renamed.
         """
         try:
             content = file.read_bytes()
         except OSError as error:
             raise FaceMTLError(f"The model {file} cannot be read: {error.strerror}.") from error
         try:
-            # Not of `content`, which the session would keep for as long as it lives.
+            # Given the path, not `content`: the session would keep the bytes as long as it lives.
             session = onnxruntime.InferenceSession(
                 file, session_options(), providers=["CPUExecutionProvider"]
             )
-        except (
-            Exception
-        ) as error:  # the runtime has an error for each way in which a file can be wrong
+        except Exception as error:  # ONNX Runtime raises many kinds of errors
             raise FaceMTLError(
                 f"{file.name} is damaged, or no model. Fetch it again, or train the model again."
             ) from error
@@ -99,24 +99,25 @@ class LoadedModel:
         return {task.name: np.stack([logits[task.name] for logits in found]) for task in self.tasks}
 
     def answer(self, image: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
-        """An image (3, size, size) in [0, 1] -> the seconds that it took, and {task: logits
-        (n_outputs,)}.
+        """Run the model on one image (3, size, size) in [0, 1].
 
-        The runtime sees one face at a time, with its mirror image: so a face gets the same digits
-        alone and among others. Larger batches would take as long for each.
+        Returns the seconds taken, and {task: logits (n_outputs,)}. Each run takes one face and its
+        mirror image, so a face gets exactly the same logits alone and among others. Larger batches
+        would not be faster per face.
         """
         started = time.perf_counter()
-        views = np.stack(
-            [image, image[:, :, ::-1]] if self.mirrored else [image]
-        )  # (1 or 2, 3, S, S)
+        # (1 or 2, 3, S, S)
+        views = np.stack([image, image[:, :, ::-1]] if self.mirrored else [image])
         names = [task.name for task in self.tasks]
         found = [logits.mean(axis=0) for logits in self.session.run(names, {INPUT: views})]
         return time.perf_counter() - started, dict(zip(names, found, strict=True))
 
 
 def session_options() -> onnxruntime.SessionOptions:
-    """How all models run: each on one core, several at a time (`_workers`). Several cores for one
-    model save little.
+    """The session options of all models: each model runs on one core.
+
+    Several models run at a time instead (see `_workers`). Several cores for one model save little
+    time.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -125,8 +126,10 @@ def session_options() -> onnxruntime.SessionOptions:
 
 
 def threads() -> int:
-    """How many models or images run at a time: `OMP_NUM_THREADS`, else the cores that this process
-    may use, four at most.
+    """The number of models or images that are processed at a time.
+
+    It is `OMP_NUM_THREADS` if set, else the number of cores that this process may use, but at most
+    four.
     """
     given = os.environ.get("OMP_NUM_THREADS", "")
     cores = (
@@ -137,23 +140,22 @@ def threads() -> int:
 
 @cache
 def _workers() -> ThreadPoolExecutor:
-    """The threads in which models run; ONNX Runtime lets Python go on meanwhile."""
+    """The thread pool that runs the models. ONNX Runtime does not block Python meanwhile."""
     return ThreadPoolExecutor(threads(), "models")
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What all models say of some faces."""
+    """The predictions of all models for some faces."""
 
     table: pd.DataFrame
     probabilities: pd.DataFrame
-    seconds: dict[
-        str, float
-    ]  # by model, for faces and their mirror images; without resizing, which is done once for all
+    # By model, for all faces and their mirror images. Resizing is not counted: models share it.
+    seconds: dict[str, float]
 
 
 class Predictor:
-    """The named models that look at the same faces."""
+    """A set of models that are applied to the same faces."""
 
     def __init__(self, models: Iterable[LoadedModel]):
         self.models = tuple(models)
@@ -163,8 +165,9 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: str | Path = MODELS) -> "Predictor":
-        """All models of a folder, single-task ones first. Raises FaceMTLError where there are none
-        or one is damaged.
+        """Load all models of a folder, single-task models first.
+
+        Raises FaceMTLError if there are none, or if one is damaged.
         """
         folder = Path(folder)
         files = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
@@ -178,8 +181,9 @@ class Predictor:
         return cls(sorted(models, key=lambda m: (len(m.tasks), order[m.tasks[0].name], m.name)))
 
     def require_pairs(self) -> "Predictor":
-        """Itself. Raises FaceMTLError where a task has not just one model of each approach: there
-        is nothing to compare.
+        """Return the predictor itself if each task has one model of each approach.
+
+        Raises FaceMTLError otherwise, since there is nothing to compare.
         """
         for task in self.tasks:
             names = {
@@ -196,7 +200,10 @@ class Predictor:
         return self
 
     def by_approach(self, values: Mapping[str, float]) -> dict[str, float]:
-        """What each model costs, by its name -> what each approach costs, by its name."""
+        """Sum values of models, such as costs, over the models of each approach.
+
+        Keys are model names in `values`, and approach names in the result.
+        """
         return {
             a.name: sum(values[m.name] for m in self.models if m.approach is a) for a in APPROACHES
         }
@@ -207,15 +214,13 @@ class Predictor:
         """Predictions for one image, or for a list of images.
 
         An image is a path, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of
-        uint8, or of floats from 0 to 1. Each is searched for faces; a crop that a face fills as in
-        UTKFace is taken as it is. With `detect=False` every image is taken as such a crop, and must
-        be square.
+        uint8, or of floats from 0 to 1. Faces are detected in each image. An image that is already
+        framed as a UTKFace crop is taken as it is. With `detect=False`, every image is taken as
+        such a crop, and must be square.
 
-        In the tables,
-        `image` is an image's path, or its position in the list, and `face` counts its
-        faces from 0, largest first. Raises FaceMTLError if an image cannot be understood,
-        or no face is
-        found in it.
+        In the tables, `image` is the path of the image or its position in the list. `face` counts
+        its faces from 0, largest first. Raises FaceMTLError if an image cannot be read or no face
+        is found in it.
         """
         several = images if isinstance(images, list | tuple) else [images]
         crops, names, numbers = [], [], []
@@ -237,8 +242,10 @@ class Predictor:
         faces: Sequence[int] | None = None,
         progress: Callable[[int], None] = lambda n: None,
     ) -> Predictions:
-        """Square uint8 RGB crops -> predictions. `images` and `faces` name each crop; `progress` is
-        told of each face.
+        """Predictions for square uint8 RGB crops.
+
+        `images` and `faces` name each crop in the tables. `progress` is called with 1 after each
+        crop.
         """
         images = list(images) if images is not None else [""] * len(crops)
         faces = list(faces) if faces is not None else [0] * len(crops)
@@ -292,14 +299,16 @@ def _faces(given: ImageLike, detect: bool) -> list[Face]:
 def interpret(
     info: ModelInfo, task: Task, logits: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Logits (N, n_outputs) -> calibrated probabilities (N, n_outputs) and what they decode to."""
+    """Logits (N, n_outputs) -> calibrated probabilities (N, n_outputs), decoded predictions."""
     calibration = info.calibration.get(task.name, {})
     probabilities = task.probabilities(logits, calibration.get("temperature", 1.0))
     return probabilities, task.decode(probabilities, calibration.get("margin", 0.0))
 
 
 def in_words(predictions: Predictions) -> list[list[dict]]:
-    """By face, in their order, each row as it is told outside of Python: in words too, with the
+    """The predictions as one list of dicts per face, for JSON.
+
+    Each dict is one model's prediction for one task. It also has the answer in words, and the
     probability of every label.
     """
     if predictions.table.empty:
@@ -326,7 +335,7 @@ def in_words(predictions: Predictions) -> list[list[dict]]:
 
 
 def to_batch(crops: Sequence[np.ndarray], size: int) -> np.ndarray:
-    """Square uint8 (S, S, 3) crops of any sizes -> float32 (N, 3, size, size) in [0, 1]."""
+    """Resize square uint8 crops (S, S, 3) to a float32 batch (N, 3, size, size) in [0, 1]."""
     resized = [
         Image.fromarray(np.asarray(crop)).resize((size, size), Image.Resampling.BILINEAR)
         for crop in crops
@@ -342,8 +351,9 @@ def _tidy(keys: dict, task: Task, probabilities: np.ndarray) -> dict:
 
 
 def _stacked(parts: Sequence[dict]) -> pd.DataFrame:
-    """One table of many, given as dicts of columns: as tables of their own they would take longer
-    than a model.
+    """Concatenate tables, each given as a dict of columns.
+
+    Making a DataFrame of each would take longer than running a model.
     """
     return pd.DataFrame(
         {name: np.concatenate([_column(part[name]) for part in parts]) for name in parts[0]}
@@ -351,6 +361,6 @@ def _stacked(parts: Sequence[dict]) -> pd.DataFrame:
 
 
 def _column(values: object) -> np.ndarray:
-    """Words stay Python's own."""
+    """An array of the values, with strings as Python's own objects."""
     array = np.asarray(values)
     return array.astype(object) if array.dtype.kind == "U" else array

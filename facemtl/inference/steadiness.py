@@ -1,4 +1,4 @@
-"""Steadiness: how far an answer moves when the crop is changed a little."""
+"""Steadiness: how much an answer varies when the crop is changed a little."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,13 +19,14 @@ VIEWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def views_of(crop: np.ndarray) -> dict[str, np.ndarray]:
-    """Square uint8 crop -> the same face in all VIEWS, uint8, by name."""
+    """A square uint8 crop in all VIEWS, by name."""
     return {name: np.ascontiguousarray(view(crop)) for name, view in VIEWS.items()}
 
 
 def steadiness(predictor: Predictor, views: dict[str, np.ndarray]) -> pd.DataFrame:
-    """The predictions table of `views_of` a face, named by `image`, each without its mirror
-    image.
+    """The predictions table of the views that `views_of` made of a face.
+
+    Column `image` holds the name of the view. Here the models do not average over mirror images.
     """
     plain = Predictor(replace(loaded, mirrored=False) for loaded in predictor.models)
     return plain.predict_crops(list(views.values()), list(views)).table

@@ -1,4 +1,4 @@
-"""Tables -> plotly figures, all in one template."""
+"""Plotly figures drawn from tables, all in the same style."""
 
 from .ages import (
     SQUARE,

@@ -1,4 +1,4 @@
-"""Errors of age -> figures."""
+"""Figures of age errors."""
 
 import numpy as np
 import pandas as pd
@@ -10,15 +10,15 @@ from ..inference.predictor import APPROACHES
 from ..tasks import AGE, INTERVAL
 from .style import COLORS, DASHES, INK, SOFT, SYMBOLS, template
 
-SQUARE = 4  # years
+SQUARE = 4  # years; the side of a cell in `predicted_against_true`
 
 
 def predicted_against_true(errors: pd.DataFrame, width: int = SQUARE) -> go.Figure:
-    """`evaluation.age_errors` -> how many images of each labelled age got each prediction, a panel
-    for each approach.
+    """Heatmaps of predicted against labelled age, one panel per approach.
 
-    Squares are `width` years a side; a colour's depth is the logarithm of the count. The traces'
-    `meta` says to whoever clicks on a square what it is of.
+    `errors` is the table of `evaluation.ages.age_errors`. A cell is `width` years a side. Its
+    colour shows the logarithm of its number of images. The traces' `meta` names task and
+    approach, for clicks on a cell.
     """
     figure = make_subplots(
         1,
@@ -62,8 +62,10 @@ def predicted_against_true(errors: pd.DataFrame, width: int = SQUARE) -> go.Figu
 
 
 def error_distribution(errors: pd.DataFrame, width: float = 2.0, reach: float = 30.0) -> go.Figure:
-    """`evaluation.age_errors` -> how often each signed error occurs; errors beyond `reach` years
-    are in the last bins.
+    """How often each signed age error occurs, one line per approach.
+
+    `errors` is the table of `evaluation.ages.age_errors`. Bins are `width` years wide. Errors
+    beyond `reach` years are counted in the outermost bins.
     """
     figure = go.Figure()
     edges = np.arange(-reach - width / 2, reach + width, width)
@@ -85,13 +87,19 @@ def error_distribution(errors: pd.DataFrame, width: float = 2.0, reach: float = 
 
 
 def error_by_age(groups: pd.DataFrame) -> go.Figure:
-    """`evaluation.age_error_by_group` -> mean absolute error in each age band."""
+    """Mean absolute age error per age group, with 95 % intervals.
+
+    `groups` is the table of `evaluation.ages.age_error_by_group`.
+    """
     figure = _by_age(groups, "mae", f"Mean absolute error ({AGE.unit})", "%{y:.1f} years off")
     return figure.update_yaxes(rangemode="tozero")
 
 
 def bias_by_age(groups: pd.DataFrame) -> go.Figure:
-    """`evaluation.age_error_by_group` -> mean signed error in each age band."""
+    """Mean signed age error per age group, with 95 % intervals.
+
+    `groups` is the table of `evaluation.ages.age_error_by_group`.
+    """
     figure = _by_age(
         groups, "bias", f"Mean of predicted minus labelled ({AGE.unit})", "%{y:+.1f} years"
     )
@@ -100,7 +108,7 @@ def bias_by_age(groups: pd.DataFrame) -> go.Figure:
 
 
 def _by_age(groups: pd.DataFrame, column: str, title: str, hover: str) -> go.Figure:
-    """One marker per age band and approach, side by side, with its 95 % interval."""
+    """One marker per age group and approach, with its 95 % interval; approaches side by side."""
     figure = go.Figure()
     position = {name: i for i, name in enumerate(AGE_GROUPS)}
     for approach, offset in zip(APPROACHES, (-0.13, 0.13), strict=True):
@@ -132,8 +140,9 @@ def _by_age(groups: pd.DataFrame, column: str, title: str, hover: str) -> go.Fig
 
 
 def coverage_by_age(groups: pd.DataFrame) -> go.Figure:
-    """`evaluation.age_error_by_group` -> the share of labels inside the intervals, in each age
-    band.
+    """Coverage of the age intervals per age group: the percentage of labels inside.
+
+    `groups` is the table of `evaluation.ages.age_error_by_group`.
     """
     figure, position = go.Figure(), {name: i for i, name in enumerate(AGE_GROUPS)}
     for approach, offset in zip(APPROACHES, (-0.13, 0.13), strict=True):
@@ -162,7 +171,10 @@ def coverage_by_age(groups: pd.DataFrame) -> go.Figure:
 
 
 def cumulative_score(scores: pd.DataFrame) -> go.Figure:
-    """`evaluation.cumulative_scores` -> the share of images within so many years."""
+    """The percentage of images whose age error is at most so many years.
+
+    `scores` is the table of `evaluation.ages.cumulative_scores`.
+    """
     figure = go.Figure()
     for approach in APPROACHES:
         rows = scores[scores["approach"] == approach.name]
@@ -177,8 +189,9 @@ def cumulative_score(scores: pd.DataFrame) -> go.Figure:
 
 
 def difference_by_age(metrics: pd.DataFrame) -> go.Figure:
-    """`evaluation.metric_tables` -> per age band by how much one model's mean absolute error is
-    larger than the three's.
+    """Difference in mean absolute age error, one model minus three, per age group.
+
+    `metrics` is the table of `evaluation.compare.metric_tables`. Bars are 95 % intervals.
     """
     rows = metrics[(metrics["by"] == "age_group") & (metrics["task"] == AGE.name)]
     figure, position = go.Figure(), {name: i for i, name in enumerate(AGE_GROUPS)}

@@ -1,4 +1,4 @@
-"""What is in the dataset -> figures. The colours here stand for no approach."""
+"""Figures of the dataset. Their colours do not stand for approaches."""
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -14,13 +14,14 @@ PATTERNS = ("", "/")
 
 
 def ages(counts: pd.DataFrame) -> go.Figure:
-    """`description.counts` -> images of each labelled age, those marked that are labelled too
-    often.
+    """The number of images of each labelled age. Ages that are labelled too often are marked.
+
+    `counts` is the table of `data.summary.counts`.
     """
     figure, by = go.Figure(), of_ages(counts)
     for i, name in enumerate(("an age like others", f"at least {HEAPED} × its neighbours")):
         rows = by[by["heaped"] == bool(i)]
-        tall = rows["n"] > by["n"].max() / 4  # small bars stand too close together on a phone
+        tall = rows["n"] > by["n"].max() / 4  # on a phone, small bars have no room for text
         figure.add_bar(
             x=rows["age"], y=rows["n"], name=name, width=0.9,
             marker={"color": (SHADES[0], HEAPED_SHADE)[i]},
@@ -40,7 +41,10 @@ def ages(counts: pd.DataFrame) -> go.Figure:
 
 
 def people(counts: pd.DataFrame) -> go.Figure:
-    """`description.counts` -> images of each race and gender."""
+    """The number of images of each race and gender.
+
+    `counts` is the table of `data.summary.counts`.
+    """
     by = counts.groupby(["race", "gender"])["n"].sum().unstack(fill_value=0)
     figure = go.Figure()
     for i, label in enumerate(GENDER.labels):
@@ -55,8 +59,10 @@ def people(counts: pd.DataFrame) -> go.Figure:
 
 
 def ages_of_groups(counts: pd.DataFrame) -> go.Figure:
-    """`description.counts` -> the spread of ages in each gender and race: 5, 25, 50, 75 and 95 %
-    are younger.
+    """Box plots of the labelled ages in each gender and race.
+
+    `counts` is the table of `data.summary.counts`. Whiskers, box and median are the 5, 25, 50, 75
+    and 95 % quantiles.
     """
     figure, table = go.Figure(), age_quantiles(counts)
     low, q1, median, q3, high = (table[level] for level in map(str, LEVELS))

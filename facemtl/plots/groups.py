@@ -1,4 +1,4 @@
-"""Metrics by group -> figures."""
+"""Figures of metrics by group."""
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -7,12 +7,13 @@ from ..inference.predictor import APPROACHES
 from ..tasks import Task
 from .style import COLORS, SYMBOLS, template
 
-ROW = 34  # px; the height of a group
+ROW = 34  # px; the height of one group
 
 
 def metric_by_group(metrics: pd.DataFrame, task: Task) -> go.Figure:
-    """`evaluation.metric_tables` -> both approaches' metric in every group but those of age, with
-    95 % intervals.
+    """Both approaches' metric in each group except age groups, with 95 % intervals.
+
+    `metrics` is the table of `evaluation.compare.metric_tables`.
     """
     rows = metrics[(metrics["task"] == task.name) & (metrics["by"] != "age_group")]
     position = {group: i for i, group in enumerate(rows["group"])}

@@ -1,4 +1,4 @@
-"""A figure of both approaches -> the same of one alone."""
+"""Reduce a figure of both approaches to one of them."""
 
 import plotly.graph_objects as go
 
@@ -6,8 +6,10 @@ from ..inference.predictor import APPROACHES, Approach
 
 
 def only(figure: go.Figure, approach: Approach) -> go.Figure:
-    """Leaves what shows the difference of both; where each approach has a panel of its own, one
-    panel is left for it.
+    """Remove the other approach from a figure. The figure is changed in place and returned.
+
+    A figure of the difference between both approaches stays as it is. If each approach has its own
+    panel, the remaining panel takes the full width.
     """
     others = {a.title for a in APPROACHES if a is not approach}
     if not any(trace.name == approach.title for trace in figure.data):
@@ -23,4 +25,5 @@ def only(figure: go.Figure, approach: Approach) -> go.Figure:
             if note.text == approach.short.capitalize()
         ]
         figure.update_layout(xaxis_domain=[0, 1], xaxis2_visible=False, yaxis2_visible=False)
-    return figure.update_layout(showlegend=True)  # plotly shows none for a single trace
+    # By default, plotly shows no legend for a single trace.
+    return figure.update_layout(showlegend=True)

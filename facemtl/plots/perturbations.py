@@ -1,4 +1,4 @@
-"""What is left of the metrics where crops are changed -> figures."""
+"""Figures of metrics on perturbed crops."""
 
 import math
 
@@ -12,18 +12,18 @@ from ..inference.predictor import APPROACHES
 from ..tasks import Task
 from .style import COLORS, DASHES, SYMBOLS, template
 
-PANEL = 190  # px; the height of one of several small panels, with its axis
+PANEL = 190  # px; the height of one panel with its axis
 
 
 def metric_by_perturbation(table: pd.DataFrame, task: Task) -> go.Figure:
-    """`robustness.robustness` -> a task's metric as the crop is perturbed, a panel for each
-    perturbation.
+    """A task's metric against the strength of each perturbation, one panel per perturbation.
 
-    Two columns, so that the panels stay readable on a telephone. All share one vertical axis.
+    `table` is that of `evaluation.robustness.robustness`. There are two columns, so that the panels
+    stay readable on a phone. All panels share one vertical axis.
     """
     n_rows, metric = math.ceil(len(PERTURBATIONS) / 2), task.metric
     figure = make_subplots(
-        # 60 px for a title
+        # 60 px between rows, for the title of the horizontal axis
         n_rows, 2, shared_yaxes="all", horizontal_spacing=0.06,
         vertical_spacing=60 / (PANEL * n_rows),
         specs=[[{}, {} if 2 * row + 1 < len(PERTURBATIONS) else None] for row in range(n_rows)],
@@ -46,11 +46,12 @@ def metric_by_perturbation(table: pd.DataFrame, task: Task) -> go.Figure:
                 hovertemplate=f"{perturbation.axis}: %{{x:g}}<br>%{{text}}"
                     f"<extra>{approach.title}</extra>",
             )  # fmt: skip
-        # What is worse lies to the right: JPEG's quality falls.
+        # The axis of JPEG quality is reversed, because lower is worse.
         reverse = "reversed" if perturbation.none > max(perturbation.amounts) else True
         figure.update_xaxes(
             title_text=perturbation.axis, autorange=reverse, nticks=6, tickangle=0, **cell
         )
     figure.update_yaxes(nticks=5)
     figure.update_yaxes(title_text=f"{metric.title} ({metric.unit})", row=(n_rows + 1) // 2, col=1)
-    return figure.update_layout(template=template(), height=PANEL * n_rows + 88)  # and the margins
+    # 88 px for the margins at top and bottom
+    return figure.update_layout(template=template(), height=PANEL * n_rows + 88)

@@ -1,7 +1,8 @@
-"""One template, one colour and one shape for each approach, here as everywhere in the app.
+"""The style of all figures: a template, and a colour, symbol and dash for each approach.
 
-Backgrounds are transparent, so that the page's light or dark shows through; the style sheet
-recolours text and grid lines in the dark.
+The approaches have the same colours and symbols everywhere in the app. Backgrounds are transparent,
+so that figures fit light and dark pages. On dark pages, the style sheet recolours text and grid
+lines.
 """
 
 from functools import cache
@@ -12,7 +13,7 @@ COLORS = {"single": "#2f6db5", "multi": "#d9722b"}
 SYMBOLS = {"single": "circle", "multi": "diamond"}
 DASHES = {"single": "solid", "multi": "dash"}
 INK, SOFT, GRID = "#1c2430", "#5c6675", "#dfe3ea"
-BETWEEN = "#97a1b0"  # what joins two marks; visible on light and dark
+BETWEEN = "#97a1b0"  # of a line between two marks; visible on light and dark pages
 HEIGHT = 380  # px
 
 _AXIS = {
@@ -40,10 +41,13 @@ _LAYOUT = {
 
 @cache
 def template() -> go.layout.Template:
-    """Made once, and not before a figure is drawn: it takes a fifth of a second."""
+    """The template of all figures.
+
+    Making it takes a fifth of a second, so it is made once, when the first figure is drawn.
+    """
     return go.layout.Template(layout=_LAYOUT)
 
 
 def blank() -> go.Figure:
-    """A figure of nothing."""
+    """An empty figure."""
     return go.Figure()

@@ -1,4 +1,4 @@
-"""What trainings came to -> figures."""
+"""Figures of trainings: experiments, learning curves and seeds."""
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -8,12 +8,13 @@ from ..inference.predictor import APPROACHES, MULTI, SINGLE
 from ..tasks import AGE, TASKS, Task
 from .style import BETWEEN, COLORS, DASHES, SYMBOLS, template
 
-SPREAD = 215  # px; the height of one task's spread over seeds, with its axis
+SPREAD = 215  # px; the height of one task's panel in `spread_over_seeds`, with its axis
 
 
 def then_and_now(errors: pd.DataFrame) -> go.Figure:
-    """`experiment, approach, value`: the age error of both approaches in each experiment, and the
-    gap between them.
+    """The age error of both approaches in each experiment, with the gap as a line between them.
+
+    Columns of `errors`: `experiment, approach, value`.
     """
     figure, metric = go.Figure(), AGE.metric
     for name, part in errors.groupby("experiment", sort=False):
@@ -43,7 +44,10 @@ def then_and_now(errors: pd.DataFrame) -> go.Figure:
 
 
 def learning_curves(learned: pd.DataFrame, task: Task) -> go.Figure:
-    """`approach, task, epoch, value`: the metric of both approaches after each epoch."""
+    """A task's metric after each epoch, one line per approach.
+
+    Columns of `learned`: `approach, task, epoch, value`.
+    """
     figure, metric = go.Figure(), task.metric
     for approach in APPROACHES:
         rows = learned[(learned["task"] == task.name) & (learned["approach"] == approach.name)]
@@ -58,10 +62,10 @@ def learning_curves(learned: pd.DataFrame, task: Task) -> go.Figure:
 
 
 def spread_over_seeds(table: pd.DataFrame, by: str) -> go.Figure:
-    """`by, seed, task, value`: each training as a mark, and the mean of those alike as a stroke; a
-    panel for each task.
+    """Each training as a mark, and the mean over seeds as a stroke, one panel per task.
 
-    `by` is the column of what is compared: `approach`, or what multi-task trainings differ in.
+    `by` is the column that is compared: `approach`, or what the multi-task trainings differ in.
+    Columns of `table`: that one, and `seed, task, value`.
     """
     tasks = [task for task in TASKS if (table["task"] == task.name).any()]
     titles, n_rows = {a.name: a.short.capitalize() for a in APPROACHES}, max(1, len(tasks))
@@ -86,7 +90,7 @@ def spread_over_seeds(table: pd.DataFrame, by: str) -> go.Figure:
                     f"<extra>{label}</extra>",
             )  # fmt: skip
         better = "lower is better" if task.metric.lower_is_better else "higher is better"
-        # a telephone is narrow
+        # Two lines, because a phone is narrow.
         title = f"{task.title}: {task.metric.title.lower()},<br>in {task.metric.unit}; {better}"
         figure.update_xaxes(title_text=title, nticks=6, tickangle=0, row=i, col=1)
     figure.update_yaxes(autorange="reversed", showgrid=False)

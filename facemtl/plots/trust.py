@@ -1,4 +1,4 @@
-"""Confusions and confidences -> figures."""
+"""Figures of confusion matrices and of calibration."""
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -8,14 +8,14 @@ from ..inference.predictor import APPROACHES
 from ..tasks import Classification, Task
 from .style import COLORS, DASHES, INK, SYMBOLS, template
 
-FEWEST = 10
+FEWEST = 10  # images in a bin of `reliability_diagram`
 
 
 def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
-    """`evaluation.confusion` -> a matrix for each approach: a row per label, in percent of its
-    images.
+    """One confusion matrix per approach: a row per label, in percent of the label's images.
 
-    The traces' `meta` says to whoever clicks on a cell what it is of.
+    `table` is that of `evaluation.confusion.confusion`. The traces' `meta` names task and
+    approach, for clicks on a cell.
     """
     figure = make_subplots(
         1,
@@ -47,10 +47,10 @@ def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
 
 
 def reliability_diagram(table: pd.DataFrame, task: Task) -> go.Figure:
-    """`evaluation.reliability` -> how often confidences came true; on the diagonal they are worth
-    what they claim.
+    """How often answers are right at each confidence. Perfect calibration is on the diagonal.
 
-    Bins of fewer than FEWEST images are left out: they show luck.
+    `table` is that of `evaluation.calibration.reliability`. Bins of fewer than FEWEST images are
+    left out, because chance dominates them.
     """
     table = table[table["n"] >= FEWEST]
     figure = go.Figure()

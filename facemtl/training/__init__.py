@@ -1,5 +1,5 @@
-"""TrainConfig -> a model file, with fastai.
+"""Training with fastai: from a TrainConfig to a model file.
 
-Images are decoded and resized once; batches are slices of one array, augmented together on the
-device. Everything random follows from (seed, epoch), so a resumed run equals an uninterrupted one.
+Images are decoded and resized once. Batches are slices of that one array and are augmented on the
+device. All randomness depends only on (seed, epoch), so a resumed run equals an uninterrupted one.
 """

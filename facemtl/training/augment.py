@@ -1,6 +1,4 @@
-"""A batch of images -> the same batch, each image changed in its own way, on whatever device it
-is.
-"""
+"""Random augmentation of a batch of images, on the device that holds the batch."""
 
 import io
 import math
@@ -17,7 +15,7 @@ JPEG_QUALITY = (10, 70)
 
 
 def augment(images: Tensor, size: int, how: Augmentation) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> (B, 3, size, size) in [0, 1], each image changed in its own way."""
+    """Augment each image at random: (B, 3, H, W) in [0, 1] -> (B, 3, size, size) in [0, 1]."""
     n = len(images)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -27,7 +25,7 @@ def augment(images: Tensor, size: int, how: Augmentation) -> Tensor:
         return uniform(0, 1) < share
 
     if (enough := round(size * 1.125)) < images.shape[-1]:
-        images = resize(images, enough)  # sampling a much larger image would alias
+        images = resize(images, enough)  # sampling from a much larger image would alias
 
     angle, zoom = (
         uniform(-how.rotation, how.rotation) * math.pi / 180,
@@ -35,7 +33,7 @@ def augment(images: Tensor, size: int, how: Augmentation) -> Tensor:
     )
     flip = torch.where(chosen(0.5), -1.0, 1.0)
     cos, sin = angle.cos() / zoom, angle.sin() / zoom
-    shift = 2 * uniform(-how.shift, how.shift, 2)  # a side is 2 long here
+    shift = 2 * uniform(-how.shift, how.shift, 2)  # in coordinates from -1 to 1
     matrix = torch.stack(
         [
             torch.stack([cos * flip, -sin, shift[:, 0]], dim=1),
@@ -50,7 +48,7 @@ def augment(images: Tensor, size: int, how: Augmentation) -> Tensor:
         blurred, sigma = chosen(how.blur), uniform(0, MAX_BLUR) * size
         if blurred.any():  # a convolution of no images is an error
             images[blurred] = _blur(images[blurred], sigma[blurred])
-    # Light: gamma, then contrast and brightness, and for some much less of it.
+    # Light: gamma, then contrast and brightness. Some images become much darker.
     gamma = torch.exp(1.6 * uniform(-how.light, how.light, 1, 1, 1))
     images = images.clamp(min=1e-4) ** gamma
     contrast, brightness = (
@@ -75,23 +73,21 @@ def augment(images: Tensor, size: int, how: Augmentation) -> Tensor:
         pixels = torch.arange(size, device=images.device)
         side, is_erased = uniform(0.15, 0.4, 2) * size, chosen(how.erase)
         corner = uniform(0, 1, 2) * (size - side)
-        inside = (pixels >= corner[..., None]) & (
-            pixels < (corner + side)[..., None]
-        )  # (B, 2, size)
+        # (B, 2, size): which rows and columns are inside the patch
+        inside = (pixels >= corner[..., None]) & (pixels < (corner + side)[..., None])
         patch = inside[:, 0, :, None] & inside[:, 1, None, :] & is_erased[:, None, None]
         images = torch.where(patch[:, None], images.mean(dim=(1, 2, 3), keepdim=True), images)
     return images
 
 
 def _blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """(B, 3, H, W), standard deviations (B,) in px -> (B, 3, H, W)."""
+    """Gaussian blur of images (B, 3, H, W), with standard deviations (B,) in px."""
     n, channels, *sides = images.shape
     reach = min(math.ceil(3 * MAX_BLUR * max(sides)), min(sides) - 1)
     offsets = torch.arange(-reach, reach + 1, device=images.device)
     weights = torch.exp(-((offsets / sigma.clamp(min=0.1)[:, None]) ** 2) / 2)
-    weights = (weights / weights.sum(dim=1, keepdim=True)).repeat_interleave(
-        channels, dim=0
-    )  # a row for each plane
+    # One row of weights for each colour plane.
+    weights = (weights / weights.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
     planes = F.pad(images, [reach] * 4, mode="reflect").reshape(
         1, n * channels, *(side + 2 * reach for side in sides)
     )
@@ -100,7 +96,7 @@ def _blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _recompressed(image: Tensor, quality: int) -> Tensor:
-    """(3, H, W) in [0, 1] -> the same after a JPEG of that quality."""
+    """Compress an image (3, H, W) in [0, 1] as a JPEG of this quality, and decode it."""
     file = io.BytesIO()
     Image.fromarray((255 * image).round().byte().permute(1, 2, 0).cpu().numpy()).save(
         file, "JPEG", quality=quality
@@ -109,7 +105,7 @@ def _recompressed(image: Tensor, quality: int) -> Tensor:
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """(B, 3, H, W) -> (B, 3, size, size)."""
+    """Resize images (B, 3, H, W) to (B, 3, size, size)."""
     if images.shape[-2:] == (size, size):
         return images
     return F.interpolate(

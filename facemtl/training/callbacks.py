@@ -1,4 +1,4 @@
-"""What happens around each batch, step and epoch, as callbacks of fastai's Learner."""
+"""fastai callbacks: batch preparation, bfloat16, metrics, weight averaging and checkpoints."""
 
 import io
 import time
@@ -21,26 +21,26 @@ from .config import TrainConfig
 
 
 def plain_model(learner: Learner) -> nn.Module:
-    """The learner's model, without what wraps it while several processes train it."""
+    """The learner's model, without the wrapper that distributed training puts around it."""
     return getattr(learner.model, "module", learner.model)
 
 
 class PrepareBatches(Callback):
-    """uint8 batches -> what the model is to see: images of its size in [0, 1], augmented while
-    training.
+    """Convert uint8 batches to float images of the model's size, augmented in training.
 
-    All that is random in an epoch follows from the seed and the number of the epoch.
+    The images are in [0, 1]. All randomness in an epoch depends only on the seed, the epoch and the
+    rank of the process.
     """
 
-    order = -5  # before fastai's MixUp, which takes images of floats
+    order = -5  # before fastai's MixUp, which needs float images
 
     def __init__(self, config: TrainConfig):
-        self.config, self.epochs_before = config, 0  # of earlier phases
+        self.config, self.epochs_before = config, 0  # epochs of earlier phases
 
     def before_epoch(self):
         epoch = self.epochs_before + self.epoch
         loader = self.learn.dls.train
-        getattr(loader, "dl", loader).epoch = epoch  # several processes wrap it
+        getattr(loader, "dl", loader).epoch = epoch  # distributed training wraps it
         torch.manual_seed(self.config.seed * 10_000 + epoch + 10**9 * rank_distrib())
 
     def before_batch(self):
@@ -53,7 +53,7 @@ class PrepareBatches(Callback):
 
 
 class Autocast(Callback):
-    """The model runs in bfloat16 where that is faster; losses and metrics never do."""
+    """Run the model in bfloat16 if `enabled`. Losses and metrics stay in float32."""
 
     def __init__(self, device: torch.device, enabled: bool):
         self.context = torch.autocast(device.type, torch.bfloat16, enabled=enabled)
@@ -61,8 +61,7 @@ class Autocast(Callback):
     def before_fit(self):
         self.hooks = [
             self.model.register_forward_pre_hook(self._enter),
-            # Also where the model fails: what is left on would change whatever runs next in the
-            # process.
+            # Leave autocast even if the model raises. Otherwise it would stay on in the process.
             self.model.register_forward_hook(self._leave, always_call=True),
         ]
 
@@ -81,8 +80,9 @@ class Autocast(Callback):
 
 
 class TaskMetric(Metric):
-    """A task's metric over the images that have its label, after each epoch. `position` is that of
-    its target in a batch.
+    """A task's metric over the images that have its label, computed after each epoch.
+
+    `position` is the index of the task's target among the targets of a batch.
     """
 
     def __init__(self, task: Task, position: int):
@@ -110,7 +110,10 @@ class TaskMetric(Metric):
 
 
 class MixUp(mixup.MixUp):
-    """fastai's MixUp, for batches with several targets: it takes their size from `y`."""
+    """fastai's MixUp, for batches with several targets.
+
+    fastai reads the batch size from `y`, which is the first target here.
+    """
 
     @property
     def y(self) -> Tensor:
@@ -118,7 +121,7 @@ class MixUp(mixup.MixUp):
 
 
 class FreeLossWeights(Callback):
-    """Weight decay would pull what a loss learns towards its start."""
+    """Exclude the loss's parameters from weight decay, which would pull them towards 0."""
 
     def before_fit(self):
         for parameter in self.loss_func.parameters():
@@ -126,7 +129,9 @@ class FreeLossWeights(Callback):
 
 
 class RunningMean(Callback):
-    """Validate, and keep at the end, the exponential moving mean of the weights over the steps.
+    """Exponential moving average of the weights, for validation and as the final weights.
+
+    The average is updated after each step. `keep` makes it the model's weights after training.
 
     Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992.
     """
@@ -141,9 +146,8 @@ class RunningMean(Callback):
 
     def after_step(self):
         self.steps += 1
-        decay = min(
-            self.decay, self.steps / (self.steps + 10)
-        )  # the first steps are not worth remembering
+        # A smaller decay at first: the weights of the first steps are soon forgotten.
+        decay = min(self.decay, self.steps / (self.steps + 10))
         weights = self._weights()
         torch._foreach_lerp_(
             [self.means[name] for name in weights], list(weights.values()), 1 - decay
@@ -162,31 +166,28 @@ class RunningMean(Callback):
     before_validate = after_validate = _swap
 
     def keep(self, learner: Learner) -> None:
-        """Make the mean the model's weights, once all epochs are over."""
+        """Make the average the model's weights. To be called after the last epoch."""
         if self.run:
             learner.model.load_state_dict(self.means, strict=False)
 
 
 class KeepProgress(Callback):
-    """After each epoch: the history as CSV, and all that a later process needs to go on."""
+    """After each epoch, write the history as CSV and a checkpoint to resume from."""
 
     order = 70  # after fastai's recorder
 
     def __init__(self, config: TrainConfig, file: Path, history: Path):
         self.config, self.file, self.history, self.rows = config, file, history, []
-        self.interrupted: dict | None = None  # the state in which an earlier process stopped
+        self.interrupted: dict | None = None  # the checkpoint of an earlier process
 
     def before_fit(self):
         done, state = len(self.rows), self.interrupted
-        if (
-            state and done > self.prepare_batches.epochs_before
-        ):  # in the middle of this phase; each begins with an empty state
+        # Only if the phase has begun: each phase starts with an empty optimizer state.
+        if state and done > self.prepare_batches.epochs_before:
             self.opt.load_state_dict(state["optimizer"])
             count, value = state["smooth_loss"]
-            self.recorder.smooth_loss.count, self.recorder.smooth_loss.val = (
-                count,
-                value.cpu(),
-            )  # where fastai keeps it
+            # fastai keeps this value on the CPU.
+            self.recorder.smooth_loss.count, self.recorder.smooth_loss.val = count, value.cpu()
         self.interrupted = None
 
     def before_epoch(self):
@@ -195,7 +196,7 @@ class KeepProgress(Callback):
     def after_epoch(self):
         done = self.prepare_batches.epochs_before + self.epoch
         if done < len(self.rows):
-            return  # skipped: an earlier process ran it
+            return  # fastai skips it: an earlier process ran it
         names = self.recorder.metric_names[1:-1]  # between "epoch" and "time"
         measured = dict(zip(names, (float(v) for v in self.recorder.values[-1]), strict=True))
         self.rows.append(
@@ -216,13 +217,12 @@ class KeepProgress(Callback):
             "smooth_loss": [self.recorder.smooth_loss.count, self.recorder.smooth_loss.val.cpu()],
         }
         content = io.BytesIO()
-        torch.save(state, content)  # not into a file: of a full disk it does not tell
+        # Not directly into the file: torch.save does not report a full disk.
+        torch.save(state, content)
         write_whole(self.file, content.getvalue())
 
     def _optimizer(self) -> dict:
-        """The optimizer's state without fastai's and numpy's own types, so that it can be read back
-        without pickle.
-        """
+        """The optimizer's state in types that can be loaded with `weights_only`."""
         state = self.opt.state_dict()
         hypers = [
             {name: float(value) for name, value in group.items()} for group in state["hypers"]
@@ -230,7 +230,10 @@ class KeepProgress(Callback):
         return {"state": list(state["state"]), "hypers": hypers}
 
     def restore(self, learner: Learner) -> int:
-        """Load what an earlier process kept; the number of epochs that it finished."""
+        """Load the checkpoint of an earlier process. Returns the number of finished epochs.
+
+        Raises FaceMTLError if there is no checkpoint, it is damaged, or its settings are different.
+        """
         if not self.file.is_file():
             raise FaceMTLError(
                 f"There is nothing to resume: {self.file} does not exist. Start without --resume."
@@ -255,9 +258,8 @@ class KeepProgress(Callback):
             learner.loss_func.load_state_dict(state["loss"])
             learner.running_mean.steps, learner.running_mean.means = state["running_mean"]
             learner.create_opt()
-            learner.opt.load_state_dict(
-                state["optimizer"]
-            )  # again when its phase goes on: freezing clears it
+            # `before_fit` loads it again, since freezing or unfreezing clears it.
+            learner.opt.load_state_dict(state["optimizer"])
             self.rows, self.interrupted = state["rows"], state
         except Exception as error:
             raise FaceMTLError(damaged) from error

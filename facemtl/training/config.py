@@ -1,4 +1,4 @@
-"""The settings of a training. Without torch: the command line is made from them."""
+"""Training settings. Without torch, since the command line is built from them."""
 
 from dataclasses import asdict, dataclass, field, fields
 
@@ -16,7 +16,10 @@ def _amount(default: float, meaning: str, most: float = 1.0) -> float:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a training image may be changed. All amounts are drawn uniformly, image by image."""
+    """The strength of each augmentation, or the share of images that get it.
+
+    All amounts are drawn uniformly, separately for each image.
+    """
 
     rotation: float = _amount(12.0, "degrees to either side", most=180)
     scale: float = _amount(0.10, "relative change of size", most=0.9)
@@ -41,7 +44,7 @@ class Augmentation:
                 )
 
     def scaled(self, factor: float) -> "Augmentation":
-        """All amounts times a factor."""
+        """A copy with all amounts multiplied by `factor`."""
         return Augmentation(**{name: factor * value for name, value in asdict(self).items()})
 
 
@@ -51,10 +54,10 @@ def _setting(default, meaning: str, low: float | None = None, high: float | None
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One recipe for all four models; only `tasks` differs between them.
+    """The recipe of a training. All four models share it and differ only in `tasks`.
 
-    The heads are trained first, on a frozen backbone, then everything with a lower rate for the
-    backbone.
+    The heads are trained first, on a frozen backbone. Then the whole model is trained, with a lower
+    learning rate for the backbone.
     """
 
     tasks: tuple[str, ...] = tuple(task.name for task in TASKS)
@@ -111,27 +114,25 @@ class TrainConfig:
 
     @property
     def name(self) -> str:
-        """The model's name: its task, `multitask` for all of them, else the tasks joined by plus
-        signs.
-        """
+        """The model's name: its task, `multitask` for all, or its tasks joined by plus signs."""
         if set(self.tasks) == {task.name for task in TASKS}:
             return "multitask"
         return "+".join(self.tasks)
 
     @property
     def phases(self) -> tuple[tuple[bool, int], ...]:
-        """(is the backbone frozen, epochs), one after another."""
+        """The phases of the training, in order: (is the backbone frozen, number of epochs)."""
         return tuple(
             (frozen, n) for frozen, n in ((True, self.frozen_epochs), (False, self.epochs)) if n
         )
 
     def plain(self) -> dict:
-        """Itself as lists, dicts and numbers, as a file keeps it."""
+        """The settings as lists, dicts, strings and numbers, as they are stored in files."""
         return {**asdict(self), "tasks": list(self.tasks)}
 
     @classmethod
     def of_plain(cls, plain: dict) -> "TrainConfig":
-        """What `plain` made plain."""
+        """The inverse of `plain`."""
         return cls(
             **{
                 **plain,

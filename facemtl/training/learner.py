@@ -1,4 +1,4 @@
-"""TrainConfig and a table of images -> a fastai Learner."""
+"""A fastai Learner for a TrainConfig and a table of images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from fastai.callback.schedule import SuggestionMethod  # noqa: F401  (patches fit_one_cycle and lr_find into Learner)
+
+# Importing SuggestionMethod patches fit_one_cycle and lr_find into Learner.
+from fastai.callback.schedule import SuggestionMethod  # noqa: F401
 from fastai.callback.training import GradientClip
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
@@ -25,10 +27,10 @@ from .config import Augmentation, TrainConfig
 from .loader import FaceLoader
 from .losses import JointLoss
 
-# images are kept by so much larger than they are seen: rotation and shift draw pixels from beyond
-# the edges
+# Images are stored this much larger than the model sees them, so that rotating and scaling lose
+# less detail.
 STORED = 1.125
-MEASURED_ON = 1280  # training images that inserted normalisations are calibrated on
+MEASURED_ON = 1280  # number of training images to calibrate inserted normalisations on
 
 
 def face_learner(
@@ -39,15 +41,17 @@ def face_learner(
     device: str = "auto",
     is_new: bool = True,
 ) -> Learner:
-    """A fastai Learner with two parameter groups, backbone and heads, and a metric for each task.
+    """A fastai Learner with a metric per task, and two parameter groups: backbone and heads.
 
-    `data` is the table of `read_images`: its training images are learned from, augmented by the
-    recipe,
-    and its calibration images are looked at after each epoch. `cache` is a folder for decoded
-    images. Or `data` are DataLoaders of your own, with images (B, 3, H, W) in [0, 1] and one target
-    (B,) per task, in the order of the tasks; they decide on size, augmentation and device.
+    `data` is the table of `read_images`. The model is trained on its training images, augmented as
+    `config` says, and validated on its calibration images after each epoch. `cache` is a folder for
+    decoded images.
 
-    A Learner that is not `is_new` will be given the weights of an interrupted training.
+    `data` can also be your own DataLoaders, with images (B, 3, H, W) in [0, 1] and one target (B,)
+    per task, in the order of the tasks. They then determine size, augmentation and device.
+
+    With `is_new=False`, the model starts with random weights, because those of an interrupted
+    training will replace them.
     """
     config = config or TrainConfig()
     tasks = tuple(_as_trained(task_named(name), config) for name in config.tasks)
@@ -75,13 +79,13 @@ def face_learner(
         loaders,
         model,
         loss_func=loss,
-        opt_func=Adam,  # fastai's is AdamW: weight decay is decoupled
+        opt_func=Adam,  # fastai's Adam is AdamW: weight decay is decoupled
         splitter=splitter,
         metrics=[TaskMetric(task, i) for i, task in enumerate(tasks)],
         lr=config.head_lr,
         wd=config.weight_decay,
+        # Freeze normalisations with the backbone: their gradients would take most of the time.
         train_bn=False,
-        # a frozen backbone is frozen whole: its gradients would take most of the time
         cbs=[
             *prepare, Autocast(where, precision(where) == "bfloat16"), FreeLossWeights(),
             GradientClip(config.grad_clip),
@@ -108,7 +112,10 @@ def _loaders(
     device: torch.device,
     is_new: bool,
 ) -> DataLoaders:
-    """The loaders of training and calibration images; calibrates the model's inserted norms."""
+    """DataLoaders of training and calibration images.
+
+    Inserts batch normalisation into a backbone that has none. Calibrates it if the model `is_new`.
+    """
     _check_size(model, config)
     train_rows, calibration_rows = _rows(images, tasks, config)
     decoded = torch.from_numpy(decode_images(images["file"], round(config.size * STORED), cache))
@@ -123,7 +130,7 @@ def _loaders(
 
 
 def _as_trained(task: Task, config: TrainConfig) -> Task:
-    """The task with those settings of its loss that the recipe decides."""
+    """The task with the loss settings of `config`: label smoothing or sigma."""
     return replace(
         task,
         **{
@@ -135,7 +142,7 @@ def _as_trained(task: Task, config: TrainConfig) -> Task:
 
 
 def _check_labels(images: pd.DataFrame, tasks: tuple[Task, ...]) -> None:
-    """A task is learned from labels of training images, and looked at on calibration images."""
+    """Raise FaceMTLError if all training or all calibration images lack a task's label."""
     for task in tasks:
         for split in (TRAIN, CALIBRATION):
             labels = images.loc[images["split"] == split, task.column]
@@ -149,10 +156,15 @@ def _check_labels(images: pd.DataFrame, tasks: tuple[Task, ...]) -> None:
 def _rows(
     images: pd.DataFrame, tasks: tuple[Task, ...], config: TrainConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rows to learn from, and those to look at after each epoch, on which nothing is reported.
+    """The rows of the images to train on, and of the calibration images.
 
-    Images without any label of the tasks are left out. Of the others `share` are learned from: the
-    first in the order of their hashes, so that every model of a share learns from the same images.
+    The model is validated on the calibration images after each epoch. No reported result uses them.
+    Images without any label of the tasks are left out. The first `config.share` of the training
+    images are used, in the order of their hashes, so every model with this share trains on the same
+    images.
+
+    Raises FaceMTLError if there are fewer training images than a batch takes, or no calibration
+    images.
     """
     useful = images[[task.column for task in tasks]].notna().any(axis=1)
     train_rows, calibration_rows = (
@@ -173,8 +185,10 @@ def _rows(
 
 
 def _some(decoded: torch.Tensor, rows: np.ndarray, config: TrainConfig) -> torch.Tensor:
-    """Training images as the model sees them without augmentation of light: (N, 3, size, size) in
-    [0, 1].
+    """Training images to calibrate norms on: (N, 3, size, size) in [0, 1].
+
+    They are a random sample. They are flipped, moved, scaled and rotated, but light and colour stay
+    as they are.
     """
     drawn = np.random.default_rng(config.seed).choice(
         rows, min(MEASURED_ON, len(rows)), replace=False
@@ -186,13 +200,14 @@ def _some(decoded: torch.Tensor, rows: np.ndarray, config: TrainConfig) -> torch
 
 
 def _check_size(model: FaceModel, config: TrainConfig) -> None:
-    """Some backbones take images of one size only: better known before an hour of training than
-    after.
+    """Raise FaceMTLError if the backbone cannot take images of this size.
+
+    Some backbones take one size only. Checking first avoids losing an hour of training.
     """
     try:
         with torch.no_grad():
             model.eval()(torch.zeros(1, 3, config.size, config.size))
-    except Exception as error:  # each backbone complains in its own way
+    except Exception as error:  # each backbone raises its own kind of error
         raise FaceMTLError(
             f"{config.backbone} cannot take images of {config.size} px ({error}). Choose another"
             " --size or --backbone."
@@ -218,7 +233,7 @@ def _device(name: str) -> torch.device:
 
 
 def precision(device: torch.device) -> str:
-    """bfloat16 where the hardware multiplies it faster than float32."""
+    """The training precision: "bfloat16" if the hardware multiplies it faster, else "float32"."""
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:

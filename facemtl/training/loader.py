@@ -1,5 +1,6 @@
-"""Batches that are slices of one array of decoded images: nothing is read or decoded in
-training.
+"""A DataLoader whose batches are slices of one array of decoded images.
+
+Nothing is read or decoded during training.
 """
 
 from collections.abc import Iterator
@@ -11,10 +12,10 @@ from torch import Tensor
 
 
 class FaceLoader(DataLoader):
-    """A fastai DataLoader over decoded images (N, S, S, 3), shuffled anew each epoch if it has a
-    seed.
+    """A fastai DataLoader over decoded images (N, S, S, 3).
 
-    A batch is the images (B, 3, S, S) in uint8, and one target (B,) for each task.
+    With a seed, it shuffles the images anew each epoch, and drops an incomplete last batch. A batch
+    has the images (B, 3, S, S) in uint8, and one target (B,) for each task.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class FaceLoader(DataLoader):
         return np.random.default_rng((self.seed, self.epoch)).permutation(positions).tolist()
 
     def create_batches(self, positions: Iterator[int]) -> Iterator[tuple[Tensor, ...]]:
-        positions = list(positions)  # all of them, or one process's part
+        positions = list(positions)  # all of them, or this process's share
         n = len(positions) // self.bs * self.bs if self.drop_last else len(positions)
         for start in range(0, n, self.bs):
             rows = torch.from_numpy(self.indices[positions[start : min(start + self.bs, n)]])

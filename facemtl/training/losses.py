@@ -1,4 +1,4 @@
-"""JointLoss: the losses of several tasks become one."""
+"""JointLoss: one loss for several tasks."""
 
 import torch
 from torch import Tensor, nn
@@ -9,15 +9,14 @@ from .config import WEIGHTINGS
 
 
 class JointLoss(nn.Module):
-    """The mean over tasks of their losses, weighted in one of three ways.
+    """The mean of the tasks' losses, weighted in one of three ways.
 
-    - "fixed": each loss L_t is divided by `Task.loss_scale`,
-    about what a single-task model reaches.
-      So each task starts with the same say, whatever the unit of its loss.
-    - "equal": the plain mean. The task with the largest loss has the largest say.
-    - "uncertainty": the mean of exp(-s_t) L_t + s_t / 2, where the log variances s_t are learned
-      (Kendall, Gal and Cipolla, CVPR 2018, in the form for cross-entropies). The best s_t is
-      log(2 L_t), so each task comes to have the same say.
+    - "fixed": each loss L_t is divided by `Task.loss_scale`, about what a single-task model
+      reaches. So all tasks count about the same, whatever the units of their losses.
+    - "equal": the plain mean. The task with the largest loss counts most.
+    - "uncertainty": the mean of exp(-s_t) L_t + s_t / 2 with learned log variances s_t (Kendall,
+      Gal and Cipolla, CVPR 2018, in the form for cross-entropies). The best s_t is log(2 L_t), so
+      all tasks come to count the same.
 
     It is a loss function for any fastai Learner whose batches have one target per task.
     """
@@ -35,27 +34,27 @@ class JointLoss(nn.Module):
             self.log_variances = nn.Parameter(torch.zeros(len(self.tasks)))
 
     def forward(self, outputs: dict[str, Tensor], *targets: Tensor) -> Tensor:
-        """{task: logits (B, n_outputs)}, one target (B,) per task -> scalar.
+        """{task: logits (B, n_outputs)} and one target (B,) per task -> a scalar loss.
 
         A target of NaN is a missing label. A task's loss is the mean over the images that have its
-        label,
-        and 0 without any. With `reduction` "none" the result is (B,): the loss of each image.
+        label, or 0 if none has. With `reduction="none"`, the result is the loss of each image,
+        (B,).
         """
         reduce = _of_images if self.reduction == "none" else _mean
-        losses = [  # fastai's kinds of tensors, such as TensorCategory, do not mix
+        losses = [  # plain ones: fastai's kinds, such as TensorCategory, do not mix
             reduce(task, outputs[task.name].as_subclass(Tensor), target.as_subclass(Tensor))
             for task, target in zip(self.tasks, targets, strict=True)
         ]
         return self._weighted(torch.stack(losses, dim=-1)).mean(dim=-1)
 
     def _weighted(self, losses: Tensor) -> Tensor:
-        """Losses (..., n_tasks) -> the same, weighted."""
+        """Weight losses (..., n_tasks). The shape stays the same."""
         if self.weighting == "fixed":
             return losses / losses.new_tensor([task.loss_scale for task in self.tasks])
         if self.weighting == "equal":
             return losses
         s = self.log_variances
-        return torch.exp(-s) * losses + s / 2 * (losses > 0)  # without a label: 0
+        return torch.exp(-s) * losses + s / 2 * (losses > 0)  # 0 for a task without labels
 
 
 def _mean(task: Task, outputs: Tensor, target: Tensor) -> Tensor:

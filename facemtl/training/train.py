@@ -1,6 +1,7 @@
-"""Train one model, and go on where a training was interrupted."""
+"""Train one model, or resume an interrupted training."""
 
-from ..models import vision as _vision  # noqa: F401  (before fastai, which imports torchvision, too)
+# Must be imported before fastai, which imports torchvision, too.
+from ..models import vision as _vision  # noqa: F401
 
 # isort: split
 import tempfile
@@ -31,11 +32,12 @@ def train(
     device: str = "auto",
     progress: bool = True,
 ) -> ModelInfo:
-    """Train on the images of the train split; write model file and history into `output`.
+    """Train on the images of the training split; write model file and history into `output`.
 
-    `images` is the table of `data.read_images`; each loss is over the images that have its label.
-    After each epoch `<name>.resume.pt` holds all that `resume` needs; it is removed at the end. A
-    resumed training continues as if never stopped. `cache` is a folder for decoded images.
+    `images` is the table of `data.reading.read_images`. A task's loss counts only the images that
+    have its label. After each epoch, `<name>.resume.pt` is written for `resume`; it is deleted at
+    the end. A resumed training equals one that was never interrupted. `cache` is a folder for
+    decoded images. Raises FaceMTLError if an interrupted training is found but `resume` is False.
     """
     started, output = time.perf_counter(), Path(output)
     output.mkdir(parents=True, exist_ok=True)
@@ -90,7 +92,10 @@ def train(
 
 
 def _all_processes(learner: Learner) -> AbstractContextManager:
-    """fastai's way to train with all processes that `accelerate launch` started."""
+    """The context in which all processes that `accelerate launch` started train together.
+
+    Raises FaceMTLError if there are several processes but no GPUs.
+    """
     if num_distrib() < 2:
         return nullcontext()
     if learner.dls.device.type != "cuda":
@@ -101,27 +106,28 @@ def _all_processes(learner: Learner) -> AbstractContextManager:
 
 
 def interrupted_config(config: TrainConfig, output: Path) -> TrainConfig:
-    """The settings that the interrupted training of the same tasks had; `config` where there is
-    none that can be read.
+    """The settings of an interrupted training of the same tasks, or `config` if there is none.
+
+    Also returns `config` if they cannot be read: `train` reports what is wrong.
     """
     try:
         state = torch.load(
             output / f"{config.name}.resume.pt", map_location="cpu", weights_only=True, mmap=True
         )
         return TrainConfig.of_plain(state["config"])
-    except Exception:  # `train` says what is wrong
+    except Exception:  # `train` reports it
         return config
 
 
 def find_learning_rate(
     config: TrainConfig, images: pd.DataFrame, *, cache: Path | None = None, device: str = "auto"
 ) -> float:
-    """fastai's learning-rate finder (Smith, 2017): the 'valley' of the loss over growing rates of
-    backbone and heads.
+    """The learning rate that fastai's learning-rate finder suggests (Smith, 2017).
+
+    It is the "valley" of the loss while the learning rate of backbone and heads grows.
     """
     learner = face_learner(images, config, cache=cache, device=device)
-    with (
-        tempfile.TemporaryDirectory() as folder
-    ):  # the finder keeps the weights on disk while it spoils them
+    # The finder changes the weights, and keeps the original ones on disk meanwhile.
+    with tempfile.TemporaryDirectory() as folder:
         learner.path = Path(folder)
         return float(learner.lr_find(show_plot=False).valley)

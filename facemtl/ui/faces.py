@@ -69,11 +69,11 @@ class FaceFilter(_Labels):
 
     def query(self) -> str:
         """The link's parameters: the seed, and what differs from any face."""
-        said = {
-            f.name: getattr(self, f.name)
-            for f in fields(self)
-            if f.name == "seed" or getattr(self, f.name) != f.default
-        }
+        defaults = {f.name: f.default for f in fields(self)}
+        labels = [task.name for task in CLASSES]
+        order = ["seed", "sheet", "low", "high", *labels, "agreement", "order"]
+        values = {name: getattr(self, name) for name in order}
+        said = {k: v for k, v in values.items() if k == "seed" or v != defaults[k]}
         return f"?{urlencode(said)}"
 
     def said(self, tasks: Sequence[Task] = TASKS) -> str:

@@ -14,7 +14,7 @@ from tests import support
 PATIENT = """
 import os, sys, time
 from facemtl.cli import main
-from facemtl.ui import closer
+from facemtl.ui.components import closer
 
 where = closer.where
 

@@ -78,7 +78,7 @@ def test_an_app_that_does_not_start_is_said(tmp_path):
 
 @pytest.mark.parametrize(("backbone", "size"), [("face-resnet", 112), ("resnet18", 32)])
 def test_both_pipelines_learn_from_the_same_files(synthetic_faces, backbone, size):
-    from facemtl.training.stock import rates
+    from research.stock import rates
 
     images, _ = read_images(synthetic_faces, progress=False)
     found = rates(images, backbone, size, batch_size=16, n_batches=3)
