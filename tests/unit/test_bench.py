@@ -95,8 +95,8 @@ def test_what_was_not_measured_is_named_with_its_command(tmp_path):
     (tmp_path / speed.LOAD_FILE).write_text("{")
     for section, command in (
         (speed.performance, "research.bench"),
-        (speed.page, "page.py"),
-        (speed.load, "load.py"),
+        (speed.page, "research.page"),
+        (speed.load, "research.load"),
     ):
         with pytest.raises(FaceMTLError, match=command):
             section(tmp_path)
