@@ -1,4 +1,4 @@
-"""python -m facemtl COMMAND, or `facemtl COMMAND` once installed: download, train, evaluate, ..."""
+"""The command line: `python -m facemtl COMMAND`, or `facemtl COMMAND` after an installation."""
 
 import argparse
 import os
@@ -21,8 +21,9 @@ Option = tuple[str, dict[str, Any]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status. Errors of the user are one line on standard
-    error.
+    """Run one command and return its exit status.
+
+    An error that the user can act on is printed as one line on standard error.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FaceMTLError as error:
         print(f"facemtl: {error}", file=sys.stderr)
         return 1
-    except ModuleNotFoundError as error:  # the app's installation lacks what training needs
+    except ModuleNotFoundError as error:  # libraries for training are optional
         library = str(error.name).partition(".")[0]
         print(
             f"facemtl: this needs {library}, which is not installed. pip install {library}",
@@ -152,9 +153,8 @@ def _parser() -> argparse.ArgumentParser:
         _option(
             "--host",
             "the address to listen on; 0.0.0.0 for all",
-            default=os.environ.get(
-                "GRADIO_SERVER_NAME", "127.0.0.1"
-            ),  # set in a Hugging Face Space
+            # Hugging Face Spaces set the variable.
+            default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         ),
         _option("--port", "7860 if left out, or the next free one", type=int),
         _option("--open", "open the page in a browser, if there is a screen", action="store_true"),
@@ -166,8 +166,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings() -> list[Option]:
-    """An option for each setting of `TrainConfig` and `Augmentation`; None stands for the
-    recipe's.
+    """The options for the settings of `TrainConfig` and `Augmentation`.
+
+    The value of an option that is not given is None, which means the recipe's value.
     """
     options = []
     for setting in (*fields(TrainConfig), *fields(Augmentation)):

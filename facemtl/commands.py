@@ -1,5 +1,6 @@
-"""What each command of the command line does. Libraries that one command needs are imported by
-it.
+"""The commands of the command line, one function each.
+
+A library that only some commands need is imported inside their functions.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def train(options: argparse.Namespace) -> None:
         print(f"Training on what the data has labels for: {', '.join(tasks)}")
     config = TrainConfig(tasks=tasks)
     if options.resume:
-        config = interrupted_config(config, options.output)  # options that are not given stay
+        config = interrupted_config(config, options.output)  # keep settings without an option
 
     def given(settings) -> dict:
         names = [setting.name for setting in fields(settings) if "help" in setting.metadata]
@@ -171,7 +172,7 @@ def predict(options: argparse.Namespace) -> None:
             try:
                 csv = options.csv if tables else printed
                 words = batch.write_tables(journal, csv, options.json)
-            except FaceMTLError:  # without any prediction there is nothing to continue
+            except FaceMTLError:  # there are no predictions to keep
                 journal.unlink()
                 raise
             journal.unlink()
@@ -183,7 +184,7 @@ def predict(options: argparse.Namespace) -> None:
 
 @contextmanager
 def _alone(journal: Path) -> Iterator[None]:
-    """Refuse to work if another process writes the same table."""
+    """A lock for writing a table. Raises FaceMTLError if another process holds it."""
     lock = FileLock(f"{journal}.lock", timeout=0)
     try:
         with lock:

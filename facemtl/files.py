@@ -1,6 +1,4 @@
-"""Files that are written whole or not at all, and tables in them, whose damage is said in plain
-words.
-"""
+"""Writing of files as a whole or not at all, tables in CSV and Markdown, and temporary paths."""
 
 import gzip
 import hashlib
@@ -16,8 +14,10 @@ from .errors import FaceMTLError
 
 @contextmanager
 def written_whole(file: Path) -> Iterator[Path]:
-    """A path to write to, which then becomes `file`: its readers, also after a crash, find the old
-    one or the new one.
+    """A temporary path to write to, which is renamed to `file` at the end.
+
+    Readers of `file` find the old content or the new one, even after a crash. After an OSError the
+    temporary file is deleted.
     """
     partial = file.with_name(f".{file.name}.partial")
     try:
@@ -35,8 +35,9 @@ def write_whole(file: Path, content: bytes) -> None:
 
 
 def write_table(table: pd.DataFrame, file: Path) -> None:
-    """Write a CSV file, compressed where its name ends in .gz; the same table gives the same
-    bytes.
+    """Write a table as a CSV file, compressed if its name ends in .gz.
+
+    The same table gives the same bytes. Missing folders are made.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     content = table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
@@ -46,11 +47,11 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
 def read_table(
     file: Path, types: dict[str, type], command: str, gaps: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """What `write_table` wrote: at least one row, and in each of the columns `types` but `gaps` a
-    value in every row.
+    """Read a table that `write_table` wrote, and check that it is complete.
 
-    Raises FaceMTLError, which names the `command` that makes the file, where it is missing or
-    damaged.
+    It must have at least one row and all columns of `types`. These columns must have a value in
+    every row, except those in `gaps`. Raises FaceMTLError if the file is missing or damaged. The
+    message names the `command` that makes the file.
     """
     try:
         table = pd.read_csv(file, dtype=types)
@@ -70,12 +71,12 @@ def read_table(
 
 
 def as_markdown(columns: Sequence[str], rows: Iterable[Sequence]) -> str:
-    """A table of Markdown."""
+    """Format rows as a Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
 def temporary(name: str) -> Path:
-    """A path in the system's folder for temporary files, another one for each user."""
+    """A path in the system's folder for temporary files. Each user has a different one."""
     user = hashlib.sha256(str(Path.home()).encode()).hexdigest()[:8]
     return Path(tempfile.gettempdir()) / f"facemtl-{user}-{name}"

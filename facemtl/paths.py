@@ -1,5 +1,6 @@
-"""Where the files lie that are shipped with the code: beside the package in a checkout, in it once
-it is installed.
+"""Paths of the files that ship with the code.
+
+They are beside the package in a checkout, and inside it after an installation.
 """
 
 from pathlib import Path

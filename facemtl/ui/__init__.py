@@ -1,4 +1,4 @@
-"""The Gradio app. Gradio reads these settings from the environment when it is imported."""
+"""The Gradio app. This package sets environment variables that gradio reads on its import."""
 
 import os
 
@@ -6,8 +6,9 @@ from . import uploads
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder())
-# Of events without a limit of their own. `Blocks.queue` has it too, but builds the server again.
+# For events that set no limit. `Blocks.queue` has this option, too, but it rebuilds the server.
 os.environ.setdefault("GRADIO_DEFAULT_CONCURRENCY_LIMIT", "4")
-# After every event, gradio computes statistics of the last ten thousand for a page not served here.
+# Limit gradio's statistics. By default it computes them after every event, over the last 10,000
+# events, for a page that is not served here.
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")

@@ -14,11 +14,11 @@ KEEP = 1000  # faces whose answers are remembered with all probabilities, about 
 
 
 class Answers:
-    """The predictions of faces that are named: the saved `results`, where they are of these models,
-    those `of_composites`, and what was asked for.
+    """Predictions for named faces: saved ones, and those made earlier on demand.
 
-    Crops are the same for everybody, and so are the answers: who draws a face that somebody has
-    seen does not wait for models. What a visitor uploads is never in here.
+    Saved predictions are `of_composites`, and `results` if they come from these models. All
+    visitors share the cache: a face that one visitor has seen needs no models for the next one.
+    Uploaded photos are never in it.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Answers:
         names = [[task.name for task in predictor.tasks], [a.name for a in APPROACHES]]
         self._known = pd.DataFrame(columns=pd.MultiIndex.from_product(names), dtype=float)
         self._in_words: dict[str, list[dict]] = {}
-        self._taking = Lock()  # two queues of events ask for faces
+        self._taking = Lock()  # events of two queues use the cache
         if results is not None and are_results_of(predictor, results):
             self._take(results)
         if of_composites is not None and len(of_composites):
@@ -40,8 +40,10 @@ class Answers:
     def of(
         self, names: Sequence[str], crops: Callable[[list[int]], Sequence[np.ndarray]]
     ) -> pd.DataFrame:
-        """A row per name, in their order, with a column per (task, approach); `crops` makes those
-        of the given positions.
+        """The predictions for named faces: one row per name, in order, columns (task, approach).
+
+        `crops` returns the crops at the given positions in `names`. It is called only for faces
+        that are not in the cache.
         """
         missing = [i for i, name in enumerate(names) if name not in self._known.index]
         for start in range(0, len(missing), AT_ONCE):
@@ -54,8 +56,10 @@ class Answers:
     def in_words(
         self, names: Sequence[str], crops: Callable[[list[int]], Sequence[np.ndarray]]
     ) -> list[list[dict]]:
-        """As `predictor.in_words`, per name: with the probability of every label, which saved
-        results do not hold.
+        """The predictions for named faces, as `in_words` of `inference.predictor` returns them.
+
+        They include the probability of every label. Saved results do not, so these predictions have
+        a cache of their own.
         """
         missing = [i for i, name in enumerate(names) if name not in self._in_words]
         predictions = self.predictor.predict_crops(crops(missing), faces=range(len(missing)))
@@ -66,8 +70,9 @@ class Answers:
         return found
 
     def _take(self, table: pd.DataFrame) -> None:
-        """Remember those of whom it tells everything: of a face without some label, results lack
-        that prediction.
+        """Add the faces of a predictions table to the cache, if they have all predictions.
+
+        Saved results lack a task's prediction for a face that has no label of the task.
         """
         wide = (
             table.pivot_table("prediction", "image", ["task", "approach"])
@@ -80,8 +85,9 @@ class Answers:
 
 
 def are_results_of(predictor: Predictor, results: pd.DataFrame) -> bool:
-    """Whether saved results are of these very models, whose files hold the metrics that were
-    measured then.
+    """Whether saved results come from these models.
+
+    A model file holds the metrics that were measured for it. They must match those of the results.
     """
     for loaded in predictor.models:
         noted, found = loaded.info.metrics, metrics_of(loaded, results)

@@ -1,7 +1,6 @@
-"""Doors beside the browser: what `gradio_client`, plain HTTP or, as an option, a language model by
-MCP may ask for.
+"""API endpoints for `gradio_client`, plain HTTP and, optionally, language models over MCP.
 
-The same functions give the same answers as the page.
+They give the same predictions as the page.
 """
 
 import inspect
@@ -24,26 +23,26 @@ from .answers import Answers
 from .components import cards
 from .faces import ANY, MAX_SEED, ORDERS, FaceFilter, FacePool, ready
 
-MOST_FACES = 24  # in one answer
+MOST_FACES = 24  # per call of `/sample`
 
-# The file as it came, so that one place reads it or says why it cannot; Gradio's own way is an
-# error without words.
-# Set on the class, because Gradio makes new instances while it runs, and a subclass makes it write
-# stub files here.
+# Pass on the path of an uploaded file, so that only `open_image` reads it or says why it cannot.
+# Gradio would raise an error without a message. This is set on the class, because gradio makes new
+# instances while it runs, and because it would write a stub file here for a subclass.
 gr.Image.preprocess = lambda self, payload: (
     events.uploaded(payload.path) if payload and payload.path else None
 )
 
-# Types and docstrings of what may be called are what a client is told.
+# Clients see the types and docstrings of the endpoints.
 Order = Literal[tuple(ORDERS)]
 By = Literal[(*(grouping_name(tasks) for tasks in GROUPINGS), "age_group")]
 
 
 def predict(predictor: Predictor, photo: str | Path | None) -> dict[str, Any]:
-    """Every face in a photo, the largest first, with what both approaches say of it.
+    """All faces in a photo, largest first, with the predictions of both approaches.
 
-    `box` is a square: left, top, right, bottom in pixels of the photo. `angle` says by how many
-    degrees it is turned about its centre, clockwise, so that the face stands upright in it.
+    `box` is a square: left, top, right, bottom in pixels of the photo. `angle` is the clockwise
+    rotation of the square about its centre, in degrees, that makes the face upright. Raises
+    FaceMTLError if there is no photo or if it cannot be read.
     """
     if not photo:
         raise FaceMTLError("There is no photo. Send a JPEG or PNG.")
@@ -60,7 +59,10 @@ def predict(predictor: Predictor, photo: str | Path | None) -> dict[str, Any]:
 
 
 def sample(answers: Answers, pool: FacePool, n: int, wish: FaceFilter) -> dict[str, Any]:
-    """Labelled faces that no model was trained on, with what both approaches say of them."""
+    """Labelled faces that no model was trained on, with the predictions of both approaches.
+
+    Raises FaceMTLError if an argument is not valid.
+    """
     limits = {
         "n": (n, 1, MOST_FACES),
         "seed": (wish.seed, 0, MAX_SEED),
@@ -94,7 +96,10 @@ def sample(answers: Answers, pool: FacePool, n: int, wish: FaceFilter) -> dict[s
 
 
 def metrics_of(metrics: pd.DataFrame | None, by: str) -> list[dict[str, Any]]:
-    """Rows of the measured metrics, with 95 % intervals: of everybody, or of each group."""
+    """The measured metrics with 95 % intervals, for all images or for each group.
+
+    Raises FaceMTLError if there are no metrics, or if `by` is not one of their groupings.
+    """
     if metrics is None:
         raise FaceMTLError(
             "These models have not been measured. Run `python -m facemtl evaluate`, then start the"
@@ -106,15 +111,16 @@ def metrics_of(metrics: pd.DataFrame | None, by: str) -> list[dict[str, Any]]:
 
 
 def build(answers: Answers, metrics: pd.DataFrame | None, pool: "Future[FacePool]") -> None:
-    """The endpoints `/predict`, `/sample` and `/metrics`; nothing that is seen."""
+    """Add the endpoints `/predict`, `/sample` and `/metrics`, without visible components."""
     public = {**events.MODEL_WORK, "api_visibility": "public"}
 
     def ask_predict(photo: str) -> dict[str, Any]:
-        """Find the faces in a photo; say how each is perceived: gender, race and age, by three
-        models and by one.
+        """Find all faces in a photo, and predict perceived gender, race and age of each.
+
+        Each is predicted by three single-task models and by one multi-task model.
 
         Parameters:
-            photo: an image file with one face or several
+            photo: an image file with one or more faces
         """
         return predict(answers.predictor, photo)
 
@@ -125,15 +131,14 @@ def build(answers: Answers, metrics: pd.DataFrame | None, pool: "Future[FacePool
         age_to: int = AGE.high,
         *labels_and_order: str,
     ) -> dict[str, Any]:
-        """Draw labelled faces that no model was trained on, with the answers of all models.
+        """Draw labelled faces that no model was trained on, with the predictions of all models.
 
         Parameters:
-            n: how many faces, 1 to 24
-            seed: which ones, 0 to 999999: the same seed draws the same faces
+            n: the number of faces, 1 to 24
+            seed: 0 to 999999; the same seed draws the same faces
             age_from: the lowest labelled age, in years
             age_to: the highest labelled age, in years
-            order: by chance, largest age errors first,
-            or largest differences of both approaches first
+            order: chance, hardest (largest age errors first), apart (largest age differences first)
         """
         *labels, order = labels_and_order
         chosen = {t.name: _index(t, label) for t, label in zip(CLASSES, labels, strict=True)}
@@ -144,11 +149,13 @@ def build(answers: Answers, metrics: pd.DataFrame | None, pool: "Future[FacePool
     _name_parameters(ask_sample, [*labels, ("order", Order, "chance")])
 
     def ask_metrics(by: By = "all") -> list[dict[str, Any]]:
-        """Accuracy and mean absolute error of three single-task models and of one multi-task model,
-        with 95 % intervals.
+        """Accuracy and mean absolute error on validation images, with 95 % intervals.
+
+        They are given for three single-task models, for one multi-task model, and for the
+        difference.
 
         Parameters:
-            by: all validation images together, or each gender, race, age group, or gender and race
+            by: all images together, or each gender, race, age group, or gender and race
         """
         return metrics_of(metrics, by)
 
@@ -164,7 +171,7 @@ def build(answers: Answers, metrics: pd.DataFrame | None, pool: "Future[FacePool
 
 
 def _name_parameters(function: Callable, more: Sequence[tuple[str, object, str]]) -> None:
-    """Tell clients the (name, type, default) of what `function` takes as its last arguments."""
+    """Add parameters (name, type, default) to the signature and docstring that clients see."""
     signature = inspect.signature(function)
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     named = [p for p in signature.parameters.values() if p.kind is kind]
@@ -181,8 +188,9 @@ def _index(task: Classification, label: object) -> int:
 
 
 def _place(name: str, value: object, choices: Sequence[str]) -> int:
-    """Where the value stands among the choices. A client may send anything, whatever the types
-    say.
+    """The position of a value among the choices.
+
+    Raises FaceMTLError if it is none of them: a client may send anything, whatever the types say.
     """
     if value not in choices:
         raise FaceMTLError(

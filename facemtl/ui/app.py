@@ -1,4 +1,4 @@
-"""The Gradio app: build_app() and the options to launch it with. One file per tab."""
+"""The Gradio app: `build_app`, and `launch_options` to start it. Each tab has its own module."""
 
 from . import (
     events,
@@ -41,11 +41,11 @@ QUESTION = (
 )
 HIDE = "Hide gender and race"
 MISSING = "Make them with `python -m facemtl evaluate`, then start the app again."
-DRAW_AHEAD = 2.0  # seconds after the first visitor has come
-KEEP_VISITORS = 200  # of whom the server remembers what they look at
+DRAW_AHEAD = 2.0  # seconds after the first page load
+KEEP_VISITORS = 200  # visitors whose state the server keeps
 MAX_FILE_SIZE = "30mb"
 
-# Tells Python which of the elements marked with data-choice was clicked.
+# Tells Python which element with a data-choice attribute was clicked.
 _CHOOSE = """
 element.addEventListener('click', (event) => {
     const chosen = event.target.closest('[data-choice]');
@@ -53,7 +53,7 @@ element.addEventListener('click', (event) => {
 });
 """
 
-# A link to faces opens their tab before they are drawn, not after another one was seen.
+# A link to faces opens the tab Random faces at once, before the faces are drawn.
 _TAB_OF_LINK = """() => ({
     __type__: 'update',
     ...(new URLSearchParams(window.location.search).has('seed') ? {selected: 'random'} : {}),
@@ -72,11 +72,12 @@ def build_app(
     composites: Path,
     model_card: Path,
 ) -> gr.Blocks:
-    """The whole app. `results` and `metrics` are the saved tables of the folder `measured`, which
-    holds others too.
+    """Build the whole app.
 
-    `models` is the folder that the predictor was loaded from; `described` holds counts of the
-    dataset; `dataset`, where it is, is read in the background.
+    `models` is the folder that the predictor was loaded from. `results` and `metrics` are saved
+    tables of the folder `measured`, which holds other tables, too. `described` holds counts of the
+    dataset. `dataset` is read in the background, if it exists. Raises FaceMTLError unless each task
+    has exactly one model of each approach.
     """
     predictor.require_pairs()
     uploads.keep_clear()
@@ -91,9 +92,8 @@ def build_app(
         with gr.Row(elem_classes="header"):
             gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
             hide = gr.Checkbox(label=HIDE, container=False, scale=0, min_width=190, elem_id="hide")
-        kept = gr.BrowserState(
-            False, storage_key="facemtl-hide", secret="facemtl"
-        )  # no secret, but the same after a restart
+        # The secret is public. It is fixed so that the value stays readable after a restart.
+        kept = gr.BrowserState(False, storage_key="facemtl-hide", secret="facemtl")
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Compare", id="compare"):
                 shared = compare.build(predictor, records, pool, averages, _CHOOSE, hide)
@@ -133,13 +133,13 @@ def build_app(
 
         @cache
         def draw_ahead() -> None:
-            """What the first visitor would wait for later, once there is an answer to look at."""
+            """Soon after the first page load, do what the first visitor would wait for later."""
             timer = threading.Timer(DRAW_AHEAD, lambda: [draw() for draw in ahead])
             timer.daemon = True
             timer.start()
 
         def on_load(hidden: bool) -> tuple:
-            """A random face shows at once what the page is for."""
+            """Show a random face, as an example."""
             draw_ahead()
             return shared["on_random"](PhotoView(), bool(hidden))
 
@@ -147,7 +147,7 @@ def build_app(
             await wait(pool)
 
         def on_first_sight(wish: FaceFilter | None, hidden: bool, request: gr.Request) -> tuple:
-            """The faces that a link asks for, or any."""
+            """Show the faces that a link asks for, or random ones, unless faces are on display."""
             if wish:
                 return (gr.skip(),) * len(drawn["outputs"])
             asked = dict(request.query_params)
@@ -157,7 +157,7 @@ def build_app(
             return (gr.skip(),) * len(game["outputs"]) if played else game["start"]()
 
         def on_hide(hidden: bool, look: PhotoView) -> tuple:
-            """The same face again, with or without what is sensitive."""
+            """Show the same face with or without sensitive tasks."""
             return hidden, *shared["show"](look, hidden)
 
         def on_hide_grid(hidden: bool, wish: FaceFilter | None) -> tuple:
@@ -172,13 +172,12 @@ def build_app(
             "show_progress": "hidden",
             "concurrency_limit": None,
         }
-        demo.load(
-            None, kept, hide, js="(hidden) => Boolean(hidden)"
-        )  # at once: what a visitor clicks meanwhile must hold
+        # This runs in the browser only. A slow answer of the server could undo a visitor's click.
+        demo.load(None, kept, hide, js="(hidden) => Boolean(hidden)")
         demo.load(None, None, tabs, js=_TAB_OF_LINK)
         greeted = demo.load(events.handle_errors(on_load), kept, shared["outputs"], **quiet)
-        # An unseen figure, once there is an answer: the browser has what draws figures at hand when
-        # a tab needs it.
+        # After the first answer, show an invisible figure, so that the browser loads the plotting
+        # library before a tab needs it.
         greeted.then(None, None, unseen, js="() => ({__type__: 'update', visible: 'hidden'})")
         hide.input(
             events.handle_errors(on_hide),
@@ -208,7 +207,10 @@ def build_app(
 
 
 def _answers_of_composites(measured: Path, predictor: Predictor) -> pd.DataFrame | None:
-    """None where they are not saved: then composites are looked at when they are drawn."""
+    """Saved predictions of the composites, or None if they cannot be loaded.
+
+    Without them, composites are predicted when they are drawn.
+    """
     try:
         return composites_.load(measured, predictor)
     except FaceMTLError as error:
@@ -217,12 +219,13 @@ def _answers_of_composites(measured: Path, predictor: Predictor) -> pd.DataFrame
 
 
 def launch_options(style: Path, *, mcp: bool = False) -> dict:
-    """For `demo.launch`: the look, and nothing kept or sent of what visitors do; with `mcp`, also a
-    server of that protocol.
+    """Options for `demo.launch`: theme, security, and no tracking of visitors.
+
+    With `mcp`, the app is also an MCP server. Raises FaceMTLError if its package is not installed.
     """
     if mcp and not find_spec("mcp"):
         raise FaceMTLError("Install what speaks MCP first: pip install 'gradio[mcp]'.")
-    fonts = ["system-ui", "Segoe UI", "Roboto", "sans-serif"]  # a web font would ask another host
+    fonts = ["system-ui", "Segoe UI", "Roboto", "sans-serif"]  # a web font would need another host
     theme = gr.themes.Base(font=fonts, font_mono=["ui-monospace", "monospace"], radius_size="lg")
     return {
         "theme": theme,

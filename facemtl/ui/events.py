@@ -1,4 +1,4 @@
-"""What the events of all tabs share: who waits for whom, and how errors are shown."""
+"""Event options and error handling for all tabs."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,30 +10,29 @@ import gradio as gr
 from ..errors import FaceMTLError
 from . import uploads
 
-LONGEST_PATH = 4096  # of an uploaded file
-KEEP_STATE = 600  # seconds that the server remembers what an idle visitor looks at
-# For every event that runs a model for a visitor's own face, in any tab: one at a time, and no
-# public endpoint.
+LONGEST_PATH = 4096  # characters; longer paths of uploaded files are refused
+KEEP_STATE = 600  # seconds until the server forgets an idle visitor's state
+# For events of all tabs that run models on a visitor's own face: one at a time, and no public
+# endpoint.
 MODEL_WORK = {"api_visibility": "private", "concurrency_id": "models", "concurrency_limit": 1}
-# For every event that shows faces of the dataset: mostly their answers are known, so they do not
-# wait behind photos.
+# For events that show dataset faces. Most of their predictions are cached, so they have a queue of
+# their own and need not wait for photos.
 SHOW_FACES = {**MODEL_WORK, "concurrency_id": "faces"}
-# where the face stands that another tab has opened
+# scroll to the face that another tab has opened
 TO_TOP = "() => { window.scrollTo({top: 0}); return []; }"
 
 
 def waiting_at(component: gr.components.Component) -> dict[str, object]:
-    """For an event: while it works, the component that will show the result fades, once it has
-    taken a while.
-    """
+    """Event options: if the event is slow, `component` fades until the result is there."""
     return {"show_progress": "minimal", "show_progress_on": component}
 
 
 def uploaded(path: str) -> str:
-    """The path itself; gr.Error where it is not of an upload: a client can name any file of the
-    server.
+    """The path, if it is in the upload folder. Raises gr.Error otherwise.
+
+    This check is needed because a client can name any file of the server.
     """
-    with suppress(ValueError, OSError):  # what cannot be a path
+    with suppress(ValueError, OSError):  # not a valid path
         if len(path) <= LONGEST_PATH and Path(path).resolve().is_relative_to(
             uploads.folder().resolve()
         ):
@@ -42,7 +41,7 @@ def uploaded(path: str) -> str:
 
 
 def handle_errors(handler: Callable) -> Callable:
-    """The handler, whose FaceMTLError becomes a message on the page."""
+    """Wrap an event handler: its FaceMTLError becomes a message on the page."""
 
     @wraps(handler)
     def wrapped(*arguments):

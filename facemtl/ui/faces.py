@@ -1,6 +1,4 @@
-"""Which faces are drawn, and from where: the dataset's validation images where it is installed,
-else composites.
-"""
+"""Draw labelled faces: from the dataset's validation images, or else from composites."""
 
 import asyncio
 import random
@@ -22,7 +20,7 @@ from ..tasks import AGE, CLASSES, TASKS, Task
 from .answers import Answers
 
 MAX_SEED = 999_999
-ANY = -1  # in place of a label's index
+ANY = -1  # in place of a label's index: no limit
 AGREEMENTS = {
     "any": "agreeing or not",
     "agree": f"both agree (age ± {AGE.near} {AGE.unit})",
@@ -31,26 +29,28 @@ AGREEMENTS = {
 ORDERS = {"chance": "by chance", "hardest": "largest age errors", "apart": "ages furthest apart"}
 
 
-_Labels = make_dataclass(  # of each classification task, the index of a label, or ANY
+# One field for each classification task: the index of a label, or ANY.
+_Labels = make_dataclass(
     "_Labels", [(task.name, int, field(default=ANY, kw_only=True)) for task in CLASSES], frozen=True
 )
 
 
 @dataclass(frozen=True)
 class FaceFilter(_Labels):
-    """Which faces a visitor wants to see, in which order, and which sheet of them."""
+    """Which faces a visitor wants to see, in which order, and which page of them."""
 
     seed: int
-    sheet: int = 0  # not "page", which Gradio takes for one of its own
-    low: int = AGE.low  # years, of the label; both ends count
+    sheet: int = 0  # page number, from 0; gradio uses the name "page" itself
+    low: int = AGE.low  # labelled age in years; both ends are included
     high: int = AGE.high
     agreement: str = "any"
     order: str = "chance"
 
     @classmethod
     def read(cls, values: Mapping[str, object]) -> "FaceFilter":
-        """From a link's parameters, or from what somebody chose; what makes no sense is as if it
-        had not been said.
+        """Read a filter from a link's parameters or a visitor's choices.
+
+        Missing and invalid values become defaults. The default seed is random.
         """
         ends = (("low", AGE.low), ("high", AGE.high))
         low, high = sorted(_whole(values.get(name), AGE.low, AGE.high, end) for name, end in ends)
@@ -68,7 +68,7 @@ class FaceFilter(_Labels):
         )
 
     def query(self) -> str:
-        """The link's parameters: the seed, and what differs from any face."""
+        """The filter as a link's parameters: the seed, and all values that are not defaults."""
         defaults = {f.name: f.default for f in fields(self)}
         labels = [task.name for task in CLASSES]
         order = ["seed", "sheet", "low", "high", *labels, "agreement", "order"]
@@ -77,8 +77,9 @@ class FaceFilter(_Labels):
         return f"?{urlencode(said)}"
 
     def said(self, tasks: Sequence[Task] = TASKS) -> str:
-        """What limits the choice, in words, as it was understood: "ages 10 to 90, female"; empty
-        where nothing does.
+        """The limits in words, such as "ages 10 to 90, female". Empty if there are none.
+
+        Classification tasks that are not in `tasks` are left out.
         """
         ages = (
             [f"ages {self.low} to {self.high}"]
@@ -93,11 +94,12 @@ class FaceFilter(_Labels):
 
     @property
     def needs_predictions(self) -> bool:
+        """Whether `FacePool.select` needs predictions for this filter."""
         return self.agreement != "any" or self.order != "chance"
 
 
 def _whole(value: object, low: int, high: int, otherwise: int) -> int:
-    """A whole number from `low` to `high`; what is none is `otherwise`."""
+    """`value` as a whole number from `low` to `high`, or `otherwise` if it is none."""
     try:
         number = int(float(str(value)))
     except (TypeError, ValueError, OverflowError):
@@ -107,28 +109,26 @@ def _whole(value: object, low: int, high: int, otherwise: int) -> int:
 
 @dataclass(frozen=True)
 class LabelledFace:
-    """A face with what the dataset says of it: {task name: value}; what it says nothing of is not
-    in there.
-    """
+    """A face with its labels, {task name: value}. Missing labels are left out."""
 
     face: Face
     labels: dict[str, float]
-    image: str  # the first 16 digits of its file's hash
+    image: str  # the first 16 digits of its file's SHA-256
 
 
 class FacePool:
-    """Labelled faces to draw from. The same wish draws the same faces from the same pool."""
+    """Labelled faces to draw from. The same filter draws the same faces from the same pool."""
 
     def __init__(self, table: pd.DataFrame, *, are_composites: bool, name: str = "UTKFace"):
         self.table, self.are_composites, self.name = table, are_composites, name
-        self.predictions: pd.DataFrame | None = (
-            None  # a row per row of `table`, columns (task, approach); see `learn`
-        )
+        # One row per row of `table`, columns (task, approach). See `learn`.
+        self.predictions: pd.DataFrame | None = None
 
     @classmethod
     def open(cls, dataset: Path, composites: Path) -> "FacePool":
-        """Never fails where the composites are there: a missing or damaged dataset means
-        composites.
+        """The validation images of `dataset`, or the composites if there are none.
+
+        A missing or damaged dataset is no error. This never fails if the composites are there.
         """
         try:
             table, _ = read_images(dataset, progress=False)
@@ -142,16 +142,17 @@ class FacePool:
 
     @classmethod
     def of_composites(cls, folder: Path) -> "FacePool":
+        """The composites of a folder."""
         return cls(read_images(folder, progress=False)[0], are_composites=True)
 
     @property
     def names(self) -> list[str]:
-        """Of its images, in order, as results name them."""
+        """The names of the images, in order, as in saved results."""
         return list(self.table["sha256"].str[:16])
 
     @property
     def origin(self) -> str:
-        """A sentence for the page."""
+        """A text for the page: where the faces come from."""
         if self.are_composites:
             return (
                 "Composites: each is the average of eight faces with the same labels. Nobody here"
@@ -163,9 +164,7 @@ class FacePool:
         )
 
     def learn(self, answers: Answers) -> None:
-        """Have all faces' predictions at hand, which takes long where they are neither saved nor
-        remembered.
-        """
+        """Set `predictions` for all faces. This is slow if they are not in the cache."""
 
         def crops(positions: list[int]) -> list[np.ndarray]:
             return [whole(open_image(Path(self.table["file"][i]))).crop for i in positions]
@@ -174,8 +173,10 @@ class FacePool:
             self.predictions = answers.of(self.names, crops).reset_index(drop=True)
 
     def select(self, wish: FaceFilter, tasks: Sequence[Task] = TASKS) -> np.ndarray:
-        """The rows of `table` that are as wished, in the wished order. Of `tasks` that are not
-        shown nothing is asked.
+        """Positions in `table` of the faces that pass the filter, in its order.
+
+        `tasks` are the tasks on display. Only their labels and agreement are compared, but the age
+        limits always apply. Call `learn` first if the filter needs predictions.
         """
         chosen = aged(self.table["age"], wish.low, wish.high)
         for task in CLASSES:
@@ -197,7 +198,10 @@ class FacePool:
         return found[np.argsort(-amount.to_numpy()[found], kind="stable")]
 
     def draw(self, n: int, wish: FaceFilter, tasks: Sequence[Task] = TASKS) -> list[LabelledFace]:
-        """The `n` faces of the wished sheet (fewer on the last one, none beyond it)."""
+        """The `n` faces of the filter's page: fewer on the last page, none after it.
+
+        Images that cannot be read are skipped. Raises FaceMTLError if none of them can be read.
+        """
         positions = self.select(wish, tasks)[wish.sheet * n :]
         drawn = self._read(positions, n)
         if len(positions) and not drawn:
@@ -205,19 +209,20 @@ class FacePool:
         return drawn
 
     def of_images(self, images: Sequence[str], n: int) -> list[LabelledFace]:
-        """The first `n` faces of these images, keyed by the first 16 digits of their hashes; what
-        is not here is left out.
+        """The first `n` faces of the named images. Images that are not in the pool are left out.
+
+        A name is the first 16 digits of a file's SHA-256.
         """
         positions = {key: i for i, key in enumerate(self.names)}
         return self._read([positions[key] for key in images if key in positions], n)
 
     def labelled(self, task: Task) -> "FacePool":
-        """Those that have a label of the task."""
+        """A pool of the faces that have a label of the task."""
         table = self.table[self.table[task.column].notna()].reset_index(drop=True)
         return FacePool(table, are_composites=self.are_composites, name=self.name)
 
     def known(self, images: Sequence[str]) -> list[str]:
-        """Those of these images that are here, in their order."""
+        """The given images that are in the pool, in the given order."""
         here = set(self.names)
         return [key for key in images if key in here]
 
@@ -230,7 +235,7 @@ class FacePool:
             try:
                 face = whole(open_image(Path(row["file"])))
             except FaceMTLError:
-                continue  # damaged or gone since the folder was read: there are others
+                continue  # damaged or deleted since the folder was read: take the next one
             labels = {
                 task.name: float(row[task.column]) for task in TASKS if pd.notna(row[task.column])
             }
@@ -239,15 +244,14 @@ class FacePool:
 
 
 def aged(ages: pd.Series, low: float, high: float) -> pd.Series:
-    """Which of these ages are from `low` to `high`; without such a limit also those that are
-    missing.
-    """
+    """A mask of the ages from `low` to `high`. Missing ages pass if the range is unlimited."""
     return ages.between(low, high) | (ages.isna() & (low <= AGE.low) & (high >= AGE.high))
 
 
 def ready(pool: "Future[FacePool]") -> FacePool:
-    """The faces. FaceMTLError while they are still being read: who waits for them must not keep
-    others from the models.
+    """The pool. Raises FaceMTLError while the images are still being read.
+
+    It does not wait, because that would keep other visitors from the models.
     """
     if not pool.done():
         raise FaceMTLError(
@@ -258,15 +262,16 @@ def ready(pool: "Future[FacePool]") -> FacePool:
 
 
 async def wait(pool: "Future[FacePool]") -> None:
-    """Until the faces are read, without a thread."""
+    """Wait until the faces are read, without blocking a thread."""
     await asyncio.wrap_future(pool)
 
 
 def new_seed() -> int:
+    """A random seed."""
     return random.randint(1, MAX_SEED)
 
 
 def as_seed(value: object) -> int:
-    """A seed from what somebody typed or from a link; a new one where it is none."""
+    """A seed from typed text or a link, or a new seed if it is invalid."""
     seed = _whole(value, 0, MAX_SEED, ANY)
     return new_seed() if seed == ANY else seed

@@ -1,12 +1,13 @@
-"""What every answer of the server tells the browser: to ask no other host, and to take no file for
-what it is not.
+"""Security headers of every HTTP response.
+
+The browser must not contact other hosts or guess file types.
 """
 
 from collections.abc import Awaitable, Callable
 
 _POLICY = {
     "default-src": "'self'",
-    "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",  # Gradio's own page needs both
+    "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",  # gradio's page needs both
     "style-src": "'self' 'unsafe-inline'",
     "img-src": "'self' data: blob:",
     "media-src": "'self' data: blob:",
@@ -25,7 +26,7 @@ HEADERS = {
 
 
 class WithHeaders:
-    """An ASGI middleware; it passes on what is streamed as it comes."""
+    """ASGI middleware that sets HEADERS in every response. It does not buffer the content."""
 
     def __init__(self, app: Callable[..., Awaitable[None]]):
         self.app = app

@@ -1,4 +1,4 @@
-"""The app as a server: the shipped models and what was measured of them, at an address."""
+"""Make the app from models and saved results, and serve it."""
 
 import ctypes
 import os
@@ -19,11 +19,11 @@ from ..paths import ASSETS, MODEL_CARD
 def make_app(models: Path, results: Path, data: Path):
     """The app with the models of a folder and faces of `data`.
 
-    Figures whose tables are not in `results` are left out.
+    Figures whose tables are missing in `results` are left out.
     """
     keep_memory_low()
-    labelled_tasks(data)  # raises what is wrong with an own CSV; images are read in the background
-    with ThreadPoolExecutor(1) as pool:  # ONNX Runtime loads models while Python imports gradio
+    labelled_tasks(data)  # raises FaceMTLError if a CSV is wrong; images are read in the background
+    with ThreadPoolExecutor(1) as pool:  # load the models while gradio is imported
         loading = pool.submit(_ready, models)
         from .app import build_app
     predictor = loading.result()
@@ -46,8 +46,9 @@ def make_app(models: Path, results: Path, data: Path):
 
 
 def _ready(models: Path) -> Predictor:
-    """The models of a folder, once run: the first run is slow, and would be taken for their
-    cost.
+    """Load the models of a folder, and run them once.
+
+    The first run is slow. It must not be shown as the cost of the models.
     """
     predictor = Predictor.load(models)
     predictor.predict_crops([np.zeros((8, 8, 3), np.uint8)])
@@ -55,9 +56,10 @@ def _ready(models: Path) -> Predictor:
 
 
 def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = False) -> None:
-    """Serve until interrupted.
+    """Serve the app until interrupted.
 
-    With `show`, open the page in a browser, where there is a screen; with `mcp`, serve MCP too.
+    With `show`, open the page in a browser if there is a screen. With `mcp`, serve MCP, too. Raises
+    FaceMTLError if the address is not available.
     """
     from .app import launch_options
 
@@ -78,12 +80,13 @@ def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = F
 
 
 def keep_memory_low() -> None:
-    """Return blocks of memory from 128 KiB on to the system as soon as they are free, with glibc.
+    """Make glibc return freed memory blocks of 128 KiB or more to the system at once.
 
-    This is how a process begins. By itself, glibc raises the size up to 32 MiB, and keeps what
-    loading models and looking at photos leave free: a sixth of the app's memory at the start.
+    A process starts with this threshold. By default, glibc raises it up to 32 MiB, and keeps memory
+    that was freed after loading models and reading photos: a sixth of the app's memory at the
+    start.
     """
-    m_trim_threshold, m_mmap_threshold = -1, -3  # as malloc.h calls them
+    m_trim_threshold, m_mmap_threshold = -1, -3  # constants of malloc.h
     with suppress(OSError, AttributeError):
         set_option = ctypes.CDLL(None).mallopt
         set_option(m_mmap_threshold, 128 * 2**10)

@@ -1,10 +1,10 @@
-"""Imports gradio without its check of stub files, which takes as long as the rest of its import.
+"""Import gradio without its check of stub files, which doubles the time of the import.
 
-Whenever it is imported, gradio parses the source of each component class, renders a stub for
-editors, and compares it with the .pyi file beside it (`create_or_modify_pyi` in
-gradio/component_meta.py). No setting turns this off, but it skips classes that have no source file:
-so while gradio is imported here, its own classes appear to have none.
-tests/unit/test_no_stubs.py says when this file can go.
+On every import, gradio parses the source of each component class, renders a stub for editors, and
+compares it with the .pyi file beside it (`create_or_modify_pyi` in gradio/component_meta.py). No
+setting turns this off. But gradio skips classes without a source file, so this module hides the
+source files of gradio's classes during the import. tests/unit/test_no_stubs.py fails when this
+module is no longer needed.
 """
 
 import inspect

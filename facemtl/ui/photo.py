@@ -1,6 +1,4 @@
-"""What a visitor is looking at: a photo or a face of the dataset, the faces in it, and which one is
-chosen.
-"""
+"""The photo or dataset face that a visitor looks at, with its faces and their crops."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -14,14 +12,12 @@ from PIL import Image
 from ..faces import Face, detect, face_at, open_image, whole
 from .faces import LabelledFace
 
-SHOWN_SIDE = 640  # px; photos are shown no larger
-KEPT_SIDE = 2000  # px; from a copy of this size crops are corrected
-KEPT_BYTES = 10**6  # a file that is no larger, and of no more pixels a side, is kept as it came
-STEP, GROWTH = (
-    0.08,
-    0.2,
-)  # of the crop's side: how far a step moves it, and how much larger one makes it
-# How a crop may be corrected: by how many steps it goes to the right, goes down, and grows.
+SHOWN_SIDE = 640  # px; the longest side of a photo on the page
+KEPT_SIDE = 2000  # px; the longest side of the copy that corrected crops are cut from
+KEPT_BYTES = 10**6  # a file of at most this size and KEPT_SIDE is kept unchanged
+# Shares of the crop's side: how far one step moves the crop, and how much one step enlarges it.
+STEP, GROWTH = 0.08, 0.2
+# Corrections of a crop, as numbers of steps: to the right, down, larger.
 STEPS = {
     "Left": (-1, 0, 0), "Right": (1, 0, 0), "Up": (0, -1, 0), "Down": (0, 1, 0),
     "Tighter": (0, 0, -1), "Wider": (0, 0, 1),
@@ -30,27 +26,30 @@ STEPS = {
 
 @dataclass(frozen=True)
 class PhotoView:
-    """It lives in the server's memory alone, and not for long. Boxes of faces are in pixels of the
-    photo as it was opened.
+    """A photo on display, and the faces in it.
+
+    Boxes of faces are in pixels of the photo as it was opened. A view is kept only in the server's
+    memory, for a short time.
     """
 
-    photo: np.ndarray | None = None  # uint8 (H, W, 3), reduced, to be shown
-    scale: float = 1.0  # pixels of `photo` per pixel as it was opened
-    # the file, or the photo as a JPEG of at most KEPT_SIDE; empty where `photo` is all there is
+    photo: np.ndarray | None = None  # uint8 (H, W, 3), reduced for display
+    scale: float = 1.0  # pixels of `photo` per pixel of the opened photo
+    # The file, or a JPEG of at most KEPT_SIDE. If empty, corrected crops are cut from `photo`.
     kept: bytes = b""
     faces: tuple[Face, ...] = ()
-    chosen: int = 0
-    found: tuple[Face, ...] = ()  # as they were before any correction
-    labels: dict[str, float] = field(default_factory=dict)  # the truth, where it is known
-    centre: Face | None = None  # offered where no face was found
+    chosen: int = 0  # index in `faces`
+    found: tuple[Face, ...] = ()  # the faces before any correction
+    labels: dict[str, float] = field(default_factory=dict)  # {task name: value}, if known
+    centre: Face | None = None  # the centre square, offered if no face was found
 
     @property
     def face(self) -> Face | None:
+        """The chosen face, or None if there is no face."""
         return self.faces[self.chosen] if self.faces else None
 
     @property
     def is_whole(self) -> bool:
-        """The crop is all of the photo."""
+        """Whether the crop is the whole photo."""
         if self.face is None or self.photo is None:
             return False
         height, width = self.photo.shape[:2]
@@ -60,7 +59,7 @@ class PhotoView:
 
 
 def look_at_file(path: str | Path) -> PhotoView:
-    """Find the faces in an image file. FaceMTLError where it cannot be read."""
+    """Find the faces in an image file. Raises FaceMTLError if it cannot be read."""
     image = open_image(Path(path))
     with ThreadPoolExecutor(1) as aside:
         reduced = aside.submit(_reduced, image, Path(path))
@@ -71,10 +70,10 @@ def look_at_file(path: str | Path) -> PhotoView:
 
 
 def _reduced(image: Image.Image, file: Path) -> tuple[np.ndarray, bytes]:
-    """What is shown and what is kept of a photo."""
+    """The photo for display (uint8), and the content of `PhotoView.kept`."""
     shown = image.copy()
     shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.BILINEAR, reducing_gap=1)
-    with suppress(OSError):  # deleted meanwhile, for it came some time ago
+    with suppress(OSError):  # the upload may be deleted by now
         if max(image.size) <= KEPT_SIDE and file.stat().st_size <= KEPT_BYTES:
             return np.asarray(shown), file.read_bytes()
     kept, content = image.copy(), io.BytesIO()
@@ -84,24 +83,26 @@ def _reduced(image: Image.Image, file: Path) -> tuple[np.ndarray, bytes]:
 
 
 def look_at_face(labelled: LabelledFace) -> PhotoView:
-    """A face of the dataset, which is a crop already."""
+    """A view of a dataset face. Its image is already a crop."""
     face = replace(labelled.face, box=(0, 0, len(labelled.face.crop), len(labelled.face.crop)))
     return PhotoView(photo=face.crop, faces=(face,), found=(face,), labels=labelled.labels)
 
 
 def take_centre(look: PhotoView) -> PhotoView:
-    """Go on with the centre square, where no face was found."""
+    """Use the centre square as the face, if no face was found."""
     return replace(look, faces=(look.centre,), found=(look.centre,)) if look.centre else look
 
 
 def choose(look: PhotoView, number: int) -> PhotoView:
-    """Look at another face of the photo; a number that none has changes nothing."""
+    """Choose another face of the photo. An invalid number changes nothing."""
     return replace(look, chosen=number) if 0 <= number < len(look.faces) else look
 
 
 def correct(look: PhotoView, step: str) -> PhotoView:
-    """Move or resize the chosen crop by one of STEPS; nothing changes where it would leave the
-    photo or vanish.
+    """Move or resize the chosen crop by one of STEPS.
+
+    Nothing changes if its centre would leave the photo, or if it would become too small or too
+    large.
     """
     if look.face is None:
         return look
@@ -117,11 +118,10 @@ def correct(look: PhotoView, step: str) -> PhotoView:
 
 
 def place(look: PhotoView, at: object) -> PhotoView:
-    """Put the chosen crop where its box was dragged: `at` is left, top and side as shares of the
-    photo's width, height, width.
+    """Move the chosen crop to where its box was dragged.
 
-    What leaves the photo or vanishes, or is no such thing (it comes from a browser), changes
-    nothing.
+    `at` is the left, top and side of the box, as shares of the photo's width, height and width.
+    Invalid values change nothing, since they come from a browser. The limits of `correct` apply.
     """
     try:
         left, top, side = (float(value) for value in at)
@@ -134,12 +134,15 @@ def place(look: PhotoView, at: object) -> PhotoView:
 
 
 def _framed(look: PhotoView, x: float, y: float, side: float) -> PhotoView:
-    """With the chosen crop around (x, y), in pixels of the original."""
+    """Replace the chosen crop by a square around (x, y), in pixels of the opened photo.
+
+    Nothing changes if its centre is outside the photo, if it is smaller than 16 pixels of the kept
+    photo, or if it is larger than twice the photo.
+    """
     half = side / 2
     image = open_image(io.BytesIO(look.kept)) if look.kept else Image.fromarray(look.photo)
-    scale = (
-        image.width / look.photo.shape[1] * look.scale
-    )  # pixels of `image` per pixel of the original
+    # pixels of `image` per pixel of the opened photo
+    scale = image.width / look.photo.shape[1] * look.scale
     width, height = image.width / scale, image.height / scale
     if not (0 < x < width and 0 < y < height and half * scale >= 8 and half <= max(width, height)):
         return look
@@ -151,7 +154,7 @@ def _framed(look: PhotoView, x: float, y: float, side: float) -> PhotoView:
 
 
 def reset(look: PhotoView) -> PhotoView:
-    """The chosen crop as it was found."""
+    """Undo all corrections of the chosen crop."""
     return _replaced(look, look.found[look.chosen]) if look.face else look
 
 

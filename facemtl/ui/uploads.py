@@ -1,5 +1,6 @@
-"""Where uploads lie, and that they do not lie there for long, whatever becomes of the process that
-received them.
+"""The upload folder, and a thread that deletes old files.
+
+Files of a killed process are deleted by the next process.
 """
 
 import os
@@ -13,25 +14,28 @@ from pathlib import Path
 from ..files import temporary
 
 KEEP = 120  # seconds until an uploaded file is deleted
-EVERY = 30  # seconds between two looks for such files
+EVERY = 30  # seconds between two sweeps
 
 
 @cache
 def folder() -> Path:
-    """This user's own. It is the same after a restart, so that what a killed process left behind is
-    found.
+    """The upload folder of this user.
+
+    It is the same after a restart, so that files of a killed process are found. If another user
+    owns the path, or if it is a link, a new temporary folder is made.
     """
     path = temporary("uploads")
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
-        return Path(tempfile.mkdtemp(prefix="facemtl-uploads-"))  # somebody else was there first
+        return Path(tempfile.mkdtemp(prefix="facemtl-uploads-"))
     return path
 
 
 def sweep(path: Path, age: float = KEEP) -> None:
-    """Delete all below it that has not been touched for `age` seconds: whole uploads, broken-off
-    ones, empty folders.
+    """Delete everything in a folder that has not changed for `age` seconds.
+
+    This includes interrupted uploads and empty folders. The folder itself stays.
     """
     oldest = time.time() - age
     for directory, _, files in os.walk(path, topdown=False):
@@ -46,13 +50,13 @@ def _delete(path: Path, oldest: float) -> None:
         found = path.lstat()
         if found.st_ctime < oldest:
             path.rmdir() if stat.S_ISDIR(found.st_mode) else path.unlink()
-    except OSError:  # gone meanwhile, or a folder that is not empty
+    except OSError:  # already deleted, or a folder that is not empty
         pass
 
 
 @cache
 def keep_clear() -> threading.Thread:
-    """Sweep from now on, as long as the process lives."""
+    """Start a thread that sweeps the upload folder until the process ends."""
 
     def run() -> None:
         while True:

@@ -1,7 +1,7 @@
-"""Pieces of HTML that the tabs share: one card answers one question, its badge says the answer in
-words.
+"""HTML parts that the tabs share: plain functions, numbers in and HTML out.
 
-Plain functions, numbers in and HTML out. An approach keeps its colour and its shape everywhere.
+A card answers one question. Its badge gives the answer in words. An approach has the same colour
+and the same shape everywhere.
 """
 
 import base64
@@ -18,8 +18,8 @@ from PIL import Image
 from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from ...tasks import AGE, INTERVAL, Classification, Regression, Task
 
-EQUAL = 0.5  # years; what differs by less is told as the same
-RULER_END = 100  # years; the few who are older stand at the end
+EQUAL = 0.5  # years; smaller differences count as none
+RULER_END = 100  # years; higher ages are drawn at the end
 
 NOTE = (
     "Predictions are how a face is perceived, by the labels of one dataset; they say nothing about"
@@ -31,7 +31,7 @@ SURE = f"In brackets: how sure a model is of its answer; for age, of being {AGE.
 
 
 def shown(tasks: Iterable[Task], hide: bool) -> tuple[Task, ...]:
-    """The tasks that a visitor wants to see."""
+    """The tasks on display: with `hide`, without sensitive ones."""
     return tuple(task for task in tasks if not (hide and task.sensitive))
 
 
@@ -42,10 +42,10 @@ def legend(with_label: bool = True) -> str:
 
 
 def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, float]) -> str:
-    """Both approaches' answers and how sure they are, in one small table; it is the legend of all
-    that follows.
+    """A small table of both approaches' answers with confidences. It serves as the legend, too.
 
-    `table` is this face's predictions, indexed by approach.
+    `table` holds the predictions for one face, indexed by approach. `labels` is empty if they are
+    not known.
     """
     rows = []
     for a in APPROACHES:
@@ -82,7 +82,7 @@ def label_words(task: Task, label: float | None) -> str:
 
 
 def sure(row: pd.Series, task: Task) -> str:
-    """'female (98 %)': an answer, and how sure the model is of it."""
+    """An answer with its confidence, such as 'female (98 %)'."""
     return (
         f"<b>{escape(task.words(row['prediction']))}</b> <span>({100 * row['confidence']:.0f}"
         " %)</span>"
@@ -91,8 +91,10 @@ def sure(row: pd.Series, task: Task) -> str:
 
 @singledispatch
 def verdict(task: Task, predictions: pd.Series, label: float | None) -> tuple[str, Approach | None]:
-    """In a few words which approach is closer, and that approach; without a label, or without one
-    that is, the words alone.
+    """Which approach is closer to the label, in words, and that approach.
+
+    Without a label, the words say whether both agree. The approach is None if there is no label or
+    no approach is closer.
     """
     raise NotImplementedError(task)
 
@@ -125,7 +127,10 @@ def _(
 
 
 def record(task: Task, values: Mapping[str, float]) -> str:
-    """How good each approach's answers of this kind were; nothing where `values` has not both."""
+    """A note: how good each approach's answers of this kind were on validation faces.
+
+    `values` is the metric by approach. The note is empty unless both are there.
+    """
     if len(values) < len(APPROACHES):
         return ""
     said = " and ".join(f"{task.metric.words(values[a.name])} ({a.short})" for a in APPROACHES)
@@ -136,12 +141,12 @@ def record(task: Task, values: Mapping[str, float]) -> str:
 
 
 def mark(approach: Approach) -> str:
-    """The approach's coloured shape; its name stands beside it."""
+    """The approach's coloured shape. Screen readers skip it, so put the name beside it."""
     return f'<i class="mark {approach.name}" aria-hidden="true"></i>'
 
 
 def named(approach: Approach) -> str:
-    """Its mark and its name, which on a narrow screen is one word."""
+    """The approach's mark and name. On a narrow screen, the name is one word."""
     return (
         f'{mark(approach)}<span class="wide-only">{approach.title}</span><span'
         f' class="narrow-only">{_first(approach)}</span>'
@@ -154,17 +159,13 @@ def _first(approach: Approach) -> str:
 
 
 def picture(pixels: np.ndarray, alt: str, size: int = 200, css: str = "") -> str:
-    """uint8 (H, W, 3) -> an <img> that holds its own data, so that no file is left on the
-    server.
-    """
+    """uint8 (H, W, 3) -> an <img> with embedded data, so that the server writes no file."""
     url, width, height = jpeg_url(pixels, size)
     return f'<img class="{css}" src="{url}" alt="{escape(alt)}" width="{width}" height="{height}">'
 
 
 def jpeg_url(pixels: np.ndarray, size: int = 200) -> tuple[str, int, int]:
-    """uint8 (H, W, 3) -> a URL that holds the picture, reduced to at most `size` px a side, with
-    its width and height.
-    """
+    """uint8 (H, W, 3) -> (data URL of a JPEG of at most `size` px a side, width, height)."""
     image = Image.fromarray(pixels)
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
@@ -177,11 +178,12 @@ def jpeg_url(pixels: np.ndarray, size: int = 200) -> tuple[str, int, int]:
 
 
 def at(age: float) -> str:
-    """Where an age stands on a ruler, as a CSS length."""
+    """The position of an age on the ruler, as a CSS length."""
     return f"{100 * min(max(age, 0), RULER_END) / RULER_END:.2f}%"
 
 
 def card(title: str, body: str, badge: str = "", tone: str = "") -> str:
+    """A card. All arguments are HTML, but `tone` is the CSS class of the badge."""
     badge = f'<span class="badge {tone}">{badge}</span>' if badge else ""
     return (
         '<section class="card"><div'
@@ -190,7 +192,7 @@ def card(title: str, body: str, badge: str = "", tone: str = "") -> str:
 
 
 def message(title: str, text: str) -> str:
-    """What the page says in place of an answer."""
+    """A message that takes the place of an answer."""
     title, text = escape(title), escape(text)
     return (
         f'<section class="card message" role="status" data-spoken="{title}.'
@@ -199,8 +201,9 @@ def message(title: str, text: str) -> str:
 
 
 def working(text: str, share: float | None = None) -> str:
-    """What the page says while something is made, with how far it is, where that is known, and a
-    button that stops it.
+    """A message while something is being made, with a progress bar and a stop button.
+
+    `share` is the progress from 0 to 1, or None if it is not known.
     """
     value = "" if share is None else f' value="{share:.2f}"'
     return (
@@ -218,11 +221,11 @@ def task_card(
     label: float | None,
     record: str = "",
 ) -> str:
-    """Both approaches' answers to one task.
+    """A card with both approaches' answers for one task.
 
-    `rows` are this face's rows of the predictions table and `probabilities` of the second table,
-    both for this task and indexed by approach; `label` is the truth, or None; `record` is what
-    `record` says.
+    `rows` and `probabilities` are the rows of this face and task in the two tables of
+    `Predictions`, indexed by approach. `label` is None if it is not known. `record` is the result
+    of the function `record`.
     """
     raise NotImplementedError(task)
 
@@ -262,7 +265,7 @@ def _(
 
 
 def axis() -> str:
-    """The ruler's numbers."""
+    """The scale of the ruler."""
     ticks = "".join(f'<span style="left:{t}%">{t}</span>' for t in range(0, RULER_END + 1, 20))
     return (
         '<div class="ruler-row axis-row"><div class="ruler-value"></div><div'
@@ -340,8 +343,9 @@ def _class_badge(predictions: pd.Series, label: float | None) -> tuple[str, str]
 
 
 def cost_card(seconds: Sequence[Mapping[str, float]], parameters: Mapping[str, int]) -> str:
-    """By approach: measured seconds for each of the last faces, of which the median is told, and
-    parameters.
+    """A card with the median time per face and the number of parameters, by approach.
+
+    `seconds` holds the measured seconds by approach, for each of the last faces.
     """
     cells = [
         (f"{1000 * median(s[a.name] for s in seconds):.0f} ms", a.short, a) for a in APPROACHES
@@ -370,9 +374,10 @@ def html_table(
     note: str,
     sensitive: Sequence[bool] = (),
 ) -> str:
-    """A table whose first column heads its rows, and a note below. All but the title is HTML.
+    """A table with row headers in its first column, and a note below.
 
-    `sensitive` tells of each row whether it is hidden from who does not want to see such tasks.
+    All arguments but the title are HTML. `sensitive` says for each row whether it belongs to a
+    sensitive task, which visitors can hide.
     """
     css = [' class="sensitive"' if hidden else "" for hidden in sensitive] or [""] * len(rows)
     head = "".join(f'<th scope="col">{c}</th>' for c in columns)

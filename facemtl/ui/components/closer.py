@@ -1,7 +1,7 @@
-"""A closer look at one face, on demand: where covering it changes the answers, how steady they are,
-and what to take along.
+"""A closer look at one face, on demand: occlusion maps, steadiness, and downloads.
 
-Each `..._card` yields what to show meanwhile, where it takes a while, and at last the card.
+Each `..._card` is a generator. It yields the finished card last. If that takes long, it yields
+progress messages before.
 """
 
 import base64
@@ -20,15 +20,13 @@ from ..photo import PhotoView
 from . import cards
 
 Tasks = tuple[Task, ...]
-Labels = dict[str, float]  # by task; empty where the truth is not known
+Labels = dict[str, float]  # by task; empty if they are not known
 
 COVERING = "Covering the face, place by place, and asking all models each time."
-LEAST = (
-    1.5  # points or years: what no patch changes by so much is drawn dark, not stretched to bright
-)
-_RAMP = np.array(
-    [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)]
-)  # inferno: bright is much
+# Points or years. A map of smaller changes stays dark: it is not stretched to full brightness.
+LEAST = 1.5
+# The inferno colour map: brighter colours mean larger changes.
+_RAMP = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)])
 
 PICTURE = (980, 480)  # px
 _LIGHT = {"single": "#2f6db5", "multi": "#d9722b"}
@@ -37,7 +35,7 @@ _INK, _SOFT, _RAIL, _PAPER = "#1c2430", "#5c6675", "#e9edf3", "#ffffff"
 
 
 def overlay(crop: np.ndarray, values: np.ndarray, top: float) -> np.ndarray:
-    """The crop in gray under its map: uint8 (S, S, 3), where `top` and more is brightest."""
+    """The crop in gray with its map over it: uint8 (S, S, 3). `top` and more is brightest."""
     size = len(values)
     gray = np.asarray(Image.fromarray(crop).convert("L").resize((size, size)), float)[..., None]
     share = (values / top).clip(0, 1)
@@ -48,7 +46,7 @@ def overlay(crop: np.ndarray, values: np.ndarray, top: float) -> np.ndarray:
 
 
 def where_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[str]:
-    """Per task a pair of pictures with one scale, so that brightness may be compared."""
+    """A pair of occlusion maps per task, on one scale, so that brightness can be compared."""
     crop, maps, rows = look.face.crop, {}, []
     for i, loaded in enumerate(predictor.models):
         yield cards.working(COVERING, i / len(predictor.models))
@@ -94,7 +92,7 @@ def _map(crop: np.ndarray, values: np.ndarray, top: float, task: Task, approach)
 
 
 def steadiness_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[str]:
-    """How far each answer moves over the views."""
+    """How much each answer changes over shifted, mirrored and scaled views of the crop."""
     views = views_of(look.face.crop)
     table = steadiness(predictor, views)
     by = table.groupby(["task", "approach"])["prediction"]
@@ -117,7 +115,7 @@ def steadiness_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iter
 
 
 def _spread(task: Task, values: np.ndarray, approach: Approach) -> str:
-    """How far an answer moves, in words; ages also as a mark for each view."""
+    """How much an answer changes, in words. For ages, also a mark for each view."""
     if isinstance(task, Classification):
         return task.spread(values)
     marks = "".join(
@@ -130,8 +128,9 @@ def _spread(task: Task, values: np.ndarray, approach: Approach) -> str:
 
 
 def save_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[str]:
-    """The result as a picture and as JSON, in links that hold them: nothing of a visitor's face is
-    written on the server.
+    """The result as a picture and as JSON, in data URLs.
+
+    The server writes no file of a visitor's face.
     """
     picture = _data_url("image/png", as_picture(predictor, look.face.crop, tasks, look.labels))
     numbers = _data_url(
@@ -147,7 +146,7 @@ def save_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[s
 
 
 def faces_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[str]:
-    """Every face of a photo with both approaches' answers, and the same as a file."""
+    """A table of all faces of a photo with both approaches' answers, also as a CSV file."""
     crops = [face.crop for face in look.faces]
     table = predictor.predict_crops(crops, faces=range(len(crops))).table
     by = table.set_index(["face", "task", "approach"])
@@ -176,7 +175,7 @@ def faces_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[
 
 
 def as_json(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:
-    """All that is predicted for a face, in numbers and in words."""
+    """All predictions for a face as JSON, in numbers and in words, with labels and times."""
     predictions, names = predictor.predict_crops([crop]), {task.name for task in tasks}
     answers = [
         {**answer, "label": labels.get(answer["task"])}
@@ -191,7 +190,7 @@ def as_json(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels
 
 
 def as_picture(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> bytes:
-    """A PNG to show around: the crop, and both approaches' answers beside it."""
+    """The result as a PNG: the crop, and both approaches' answers beside it."""
     table = predictor.predict_crops([crop]).table.set_index(["task", "approach"])
     image = Image.new("RGB", PICTURE, _PAPER)
     draw = ImageDraw.Draw(image)
@@ -241,7 +240,7 @@ def as_picture(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Lab
 
 
 def _on_ruler(years: float) -> float:
-    """The place of an age in the picture."""
+    """The x position of an age in the picture, in pixels."""
     return 460 + 230 * min(max(float(years), 0), cards.RULER_END) / cards.RULER_END
 
 
@@ -254,7 +253,7 @@ def _font(size: int) -> ImageFont.ImageFont:
 
 
 def _mark(draw: ImageDraw.ImageDraw, approach: str, x: int, y: int) -> None:
-    """The approach's shape, in its colour."""
+    """Draw the approach's shape in its colour."""
     if approach == APPROACHES[0].name:
         draw.ellipse((x - 5, y - 5, x + 5, y + 5), _LIGHT[approach])
     else:

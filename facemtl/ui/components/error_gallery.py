@@ -1,6 +1,4 @@
-"""The faces behind the figures of Validation: those that are taken for something else, or read too
-old or too young.
-"""
+"""The faces behind the figures of Validation, such as misclassified ones."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -36,11 +34,10 @@ NONE_HERE = cards.message(
     " your own, start the app with `--data`; else move or empty the folder of UTKFace, run `python"
     " -m facemtl download`, then start the app again.",
 )
-FAR = 10  # years off, or apart, that are worth a look
+FAR = 10  # years; the smallest age error, or gap between approaches, in `of_ages`
 
-# Plotly tells a figure's own listeners what was clicked. Figures are drawn anew now and then, so
-# each is asked to tell
-# whenever somebody points at it.
+# Plotly reports a click only to listeners of the figure. Figures are redrawn, so the listener is
+# set whenever the pointer enters one.
 _PICK = """
 document.addEventListener('pointerover', (event) => {
     const plot = event.target.closest?.('.js-plotly-plot');
@@ -68,8 +65,9 @@ _TO_FACES = (
 
 @dataclass(frozen=True)
 class Kind:
-    """Some of the faces in a table of predictions: `find` gives the keys of their images, the most
-    telling first.
+    """A kind of faces, such as those that are read too old.
+
+    `find` takes a table of predictions. It returns the names of the images, most telling first.
     """
 
     title: str
@@ -83,7 +81,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is on display: of these images, those of one sheet."""
+    """The images that were found, and the page of them on display."""
 
     images: tuple[str, ...] = ()
     said: str = ""
@@ -100,14 +98,16 @@ class Drawn:
 
 
 def of_ages() -> list[Kind]:
-    """By age error, where it is FAR at least: the mean of both approaches, or the gap between
-    them.
+    """Kinds of faces by age error, or by the gap between approaches: at least FAR years.
+
+    The age error is the mean of both approaches.
     """
 
     def by(amount: Callable[[pd.DataFrame], pd.Series]) -> Callable[[pd.DataFrame], list[str]]:
         def find(table: pd.DataFrame) -> list[str]:
             wide = age_errors(table).pivot(index="image", columns="approach", values="error")
-            wide = wide.reindex(columns=[SINGLE.name, MULTI.name])  # there may be no ages
+            # This adds the columns if there are no ages.
+            wide = wide.reindex(columns=[SINGLE.name, MULTI.name])
             found = amount(wide).sort_values(ascending=False, kind="stable")
             return list(found[found >= FAR].index)
 
@@ -130,7 +130,7 @@ def of_ages() -> list[Kind]:
 
 
 def of_cell(task: Classification, approach: Approach, target: int, prediction: int) -> Kind:
-    """A cell of the task's confusion matrix; the surest first."""
+    """Faces in one cell of the task's confusion matrix, highest confidence first."""
 
     def find(table: pd.DataFrame) -> list[str]:
         rows = table[
@@ -148,8 +148,9 @@ def of_cell(task: Classification, approach: Approach, target: int, prediction: i
 
 
 def of_square(approach: Approach, label: float, prediction: float) -> Kind:
-    """A square of the figure of predicted against labelled ages, by its centre; the farthest off
-    first.
+    """Faces in one square of the figure of predicted against labelled ages, largest error first.
+
+    `label` and `prediction` are the centre of the square, in years.
     """
     half = plots.SQUARE / 2
 
@@ -162,7 +163,7 @@ def of_square(approach: Approach, label: float, prediction: float) -> Kind:
         ]
         return list(rows.sort_values("error", key=abs, ascending=False, kind="stable")["image"])
 
-    # labels are whole years, of which the last is outside
+    # Labels are whole years, and the upper end is excluded.
     labelled = f"{label - half:.0f} to {label + half - 1:.0f}"
     return Kind(
         f"labelled {labelled}, read as {prediction - half:.0f} to {prediction + half:.0f} by"
@@ -172,14 +173,15 @@ def of_square(approach: Approach, label: float, prediction: float) -> Kind:
 
 
 def of_classes(task: Classification) -> list[Kind]:
-    """Every cell of the task's confusion matrices that is off the diagonal."""
+    """All cells off the diagonal of the task's confusion matrices."""
     pairs = [(i, j) for i in range(len(task.labels)) for j in range(len(task.labels)) if i != j]
     return [of_cell(task, a, i, j) for a in APPROACHES for i, j in pairs]
 
 
 def of_click(clicked: Mapping[str, object]) -> Kind | None:
-    """What somebody clicked on in a figure: `task, approach` and, in the figure's own terms, `x`
-    and `y`; else None.
+    """The faces in the part of a figure that was clicked, or None if it has none.
+
+    `clicked` holds `task` and `approach`, and the position `x` and `y` on the figure's axes.
     """
     approach = next((a for a in APPROACHES if a.name == clicked.get("approach")), None)
     x, y = clicked.get("x"), clicked.get("y")
@@ -207,10 +209,11 @@ def build(
     hide: gr.Checkbox,
     on_click: str,
 ) -> None:
-    """Layout and wiring. `chosen(hidden, choice)` are the predictions for the images that figures
-    show.
+    """Lay out the gallery and connect its events.
 
-    `shared` is what Compare's build returned.
+    `chosen(hidden, choice)` returns the predictions for the images that the figures show. `shared`
+    is the result of `compare.build`. `on_click` is a script that reports which element with a
+    data-choice attribute was clicked.
     """
     drawn = gr.State(Drawn(), time_to_live=events.KEEP_STATE)
     with gr.Column(elem_classes="card", elem_id="behind"):
@@ -270,17 +273,16 @@ def build(
             f"{len(wanted):,} of the chosen images {'is' if len(wanted) == 1 else 'are'}"
             f" {kind.title}."
         )
-        sensitive = kind.sensitive or len(table) < len(
-            chosen(True, values)
-        )  # chosen by gender, say
+        # Images that were chosen by a sensitive label, such as gender, are sensitive, too.
+        sensitive = kind.sensitive or len(table) < len(chosen(True, values))
         return draw(Drawn(here, said, sensitive), hidden) if here else nobody(NONE_HERE)
 
     def nobody(why: str = "") -> tuple:
-        """All outputs, where there are no faces."""
+        """All outputs, with the message `why` in place of faces."""
         return Drawn(), why, gr.Button(visible=False)
 
     def draw(found: Drawn, hidden: bool) -> tuple:
-        """All outputs, for what is on display."""
+        """All outputs, with the faces of the page on display."""
         some, n = ready(pool).of_images(found.on_sheet, N_FACES), found.n_sheets
         place = f" Page {found.sheet + 1} of {n}." if n > 1 else ""
         html = (
@@ -289,15 +291,14 @@ def build(
         return found, html, gr.Button(visible=n > 1)
 
     def on_more(found: Drawn, hidden: bool) -> tuple:
-        if not found.images:  # forgotten meanwhile
+        if not found.images:  # the server has dropped the state
             return nobody()
         return draw(replace(found, sheet=(found.sheet + 1) % found.n_sheets), hidden)
 
     def on_hide(found: Drawn, hidden: bool) -> tuple:
-        """The same faces again; none that were looked for by what is hidden now."""
-        if hidden and (
-            found.sensitive or not found.images
-        ):  # without images, the server may have forgotten them
+        """Show the same faces again, or none if they were found by a label that is now hidden."""
+        # Without images, the state may have been dropped: the faces on the page may be sensitive.
+        if hidden and (found.sensitive or not found.images):
             return nobody()
         return draw(found, hidden) if found.images else (gr.skip(),) * len(outputs)
 

@@ -1,6 +1,4 @@
-"""A figure on a page: a card whose title is the question that it answers, with its numbers
-below.
-"""
+"""Figures on a page: cards with a question as the title, a plot, and its numbers below."""
 
 import sys
 import threading
@@ -14,8 +12,8 @@ from ...errors import FaceMTLError
 from ...inference.predictor import APPROACHES
 from . import cards
 
-# Gradio's columns have no role of their own: a screen reader should say what it meets by the
-# question that is answered.
+# Gradio's columns have no ARIA role. With this script, screen readers announce a card as a figure,
+# by its question.
 _NAMED = """
 const card = element.closest('.figure');
 card?.setAttribute('role', 'figure');
@@ -25,7 +23,7 @@ WAITING = '<p class="note">One moment.</p>'
 
 
 def card(title: str, is_sensitive: bool = False) -> list[gr.components.Component]:
-    """Lay out a figure that is drawn later: its plot, and what stands below it."""
+    """Lay out a figure that is drawn later. Returns its plot, and the HTML below the plot."""
     with gr.Column(
         elem_classes=["card", "figure", *(["sensitive"] if is_sensitive else [])], min_width=320
     ):
@@ -34,8 +32,9 @@ def card(title: str, is_sensitive: bool = False) -> list[gr.components.Component
 
 
 class Sheet:
-    """What a tab shows once it is first seen: made once, for everybody, and not sent to who never
-    looks at it.
+    """Content of a tab that is made once for all visitors.
+
+    A visitor gets it when the tab is first selected.
     """
 
     def __init__(self):
@@ -48,7 +47,7 @@ class Sheet:
         return [component for components, _ in self._parts for component in components]
 
     def later(self, components: list[gr.components.Component], make: Callable[[], list]) -> None:
-        """Fill them with what `make` returns. The last one takes HTML, as Markdown does, too."""
+        """Fill components with the result of `make`. The last one must take HTML, for errors."""
         self._parts.append((components, make))
 
     def card(
@@ -59,18 +58,18 @@ class Sheet:
         note: str = "",
         is_sensitive: bool = False,
     ) -> None:
-        """Lay out one figure, to be drawn by `draw`; `numbers` makes the HTML of its table."""
+        """Lay out one figure. `draw` makes the plot, and `numbers` the HTML of its table."""
         self.later(card(title, is_sensitive), lambda: [draw(), below(numbers(), note)])
 
     def made(self) -> list[object]:
-        """What fills the `components`, as the browser gets it."""
+        """The values of all components, as they are sent to the browser. They are made once."""
         with self._making:
             if self._made is None:
                 self._made = [value for part in self._parts for value in made(*part)]
             return self._made
 
     def when_seen(self, tab: gr.Tab) -> None:
-        """Fill what is laid out so far when the tab is first selected."""
+        """Fill the components that are laid out so far when the tab is first selected."""
         seen, components = gr.State(False), self.components
 
         def fill(has_seen: bool) -> list[object]:
@@ -82,11 +81,9 @@ class Sheet:
 
 
 def made(components: list[gr.components.Component], make: Callable[[], list]) -> list[object]:
-    """What `make` returns, as the browser gets it: who keeps that need not draw it again for the
-    next visitor.
+    """The result of `make`, as it is sent to the browser, so that it can be cached.
 
-    Where nothing can be made, the last component, which is HTML, says why; other parts of the page
-    are as they are.
+    If `make` fails, the last component, which takes HTML, says why. The others are empty.
     """
     try:
         return [
@@ -105,16 +102,18 @@ def made(components: list[gr.components.Component], make: Callable[[], list]) ->
 
 
 def below(numbers: str, note: str = "") -> str:
-    """What stands under a figure: a note, and its numbers for those who cannot see it or want to
-    read them.
+    """The HTML below a figure: a note, and a table of its numbers that can be unfolded.
+
+    The table is for visitors who cannot see the figure, or who want exact numbers.
     """
     said = f'<p class="note">{note}</p>' if note else ""
     return f'{said}<details class="numbers-of"><summary>The numbers</summary>{numbers}</details>'
 
 
 def numbers(table: pd.DataFrame, columns: dict[str, str], digits: int = 1) -> str:
-    """A table for the eye and the ear: `columns` are those of `table`, in order, with their
-    headings.
+    """An HTML table of a figure's numbers.
+
+    `columns` maps the columns of `table` that are shown, in order, to their headings.
     """
     table = table[list(columns)].replace({a.name: a.title for a in APPROACHES})
     rows = [[_cell(value, digits) for value in row] for row in table.itertuples(index=False)]

@@ -1,4 +1,4 @@
-"""The questions of the Validation tab, each with its figure and its table of numbers."""
+"""The questions of the Validation tab, each with a figure and a table of numbers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,12 +22,10 @@ UNLABELLED = '<p class="note">None of these images has such a label.</p>'
 
 @dataclass(frozen=True)
 class View:
-    """The saved predictions of some validation images, and the tables that figures are drawn
-    from.
-    """
+    """Saved predictions of some validation images, with the tables that figures are drawn from."""
 
     table: pd.DataFrame
-    metrics: pd.DataFrame  # `evaluation.metric_tables` of the table
+    metrics: pd.DataFrame  # `evaluation.compare.metric_tables` of `table`
 
     @cached_property
     def errors(self) -> pd.DataFrame:
@@ -42,20 +40,20 @@ class View:
         return self.metrics[self.metrics["by"] == "all"]
 
     def of(self, approach: Approach) -> "View":
-        """What one approach says; metrics, which compare, stay those of both."""
+        """A view of one approach's predictions. The metrics stay, because they compare both."""
         return View(self.table[self.table["approach"] == approach.name], self.metrics)
 
 
 @dataclass(frozen=True)
 class Question:
-    """A figure, the question that it answers, and its numbers as a table."""
+    """A question, the figure that answers it, and the figure's numbers as a table."""
 
     title: str
     draw: Callable[[View], object]
     numbers: Callable[[View], str]
     task: Task = AGE
     sensitive: bool = False
-    note: str = ""  # what of the figure does not explain itself
+    note: str = ""  # explains what the figure itself does not
 
     def figure(self, view: View) -> object:
         return self.draw(view) if self._has_labels(view) else plots.blank()
@@ -79,7 +77,7 @@ def _of_age(column: str, heading: str) -> Callable[[View], str]:
 
 
 def _densest(view: View) -> str:
-    """Mean and spread of predictions per label's band: the numbers of a density are too many."""
+    """Quantiles of predictions per age group. The density itself would be too many numbers."""
     by = view.errors.groupby(["age_group", "approach"], sort=False)["prediction"].describe(
         percentiles=[0.05, 0.5, 0.95]
     )

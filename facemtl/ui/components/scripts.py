@@ -1,6 +1,6 @@
 """JavaScript of the Compare tab."""
 
-# A screen reader says each new answer, in short; the region that speaks must outlive the cards.
+# Makes screen readers announce each new answer. The live region must outlive the cards.
 SPOKEN = """
 const region = document.createElement('div');
 region.id = 'spoken';
@@ -12,8 +12,8 @@ new MutationObserver(() => {
     if (region.textContent !== said) region.textContent = said;
 }).observe(element, {childList: true, subtree: true});
 """
-# The box of the chosen face can be dragged, and resized at its handle, a corner; where it is let
-# go, the crop is taken.
+# Makes the chosen face's box movable, and resizable at its corner handle. The new crop is taken
+# when the pointer is released.
 DRAG = """
 // The browser would drag a selected picture by itself.
 element.addEventListener('dragstart', (event) => event.preventDefault());

@@ -1,6 +1,4 @@
-"""About: the model card, as it stands in the repository, and what becomes of what visitors
-upload.
-"""
+"""About: the model card of the repository, and what happens to uploaded photos."""
 
 import re
 from collections.abc import Sequence
@@ -23,7 +21,7 @@ HIDDEN = (
     '<p class="hidden-note">Parts of the model card speak of gender and race, which you have asked'
     " to hide. To read them, untick “Hide gender and race”.</p>"
 )
-# Wide tables scroll sideways: the keyboard must be able to reach them.
+# Makes tables focusable, so that wide ones can be scrolled with the keyboard.
 _REACHABLE = """
 const reach = () => {
     for (const table of document.querySelectorAll('#model-card table')) table.tabIndex = 0;
@@ -32,7 +30,7 @@ new MutationObserver(reach).observe(document.body, {childList: true, subtree: tr
 reach();
 """
 
-# The contents are there before all of the text is: who is quicker is led there as soon as it is.
+# Scrolls to a heading from the contents. If its text is not rendered yet, this waits for it.
 _TO_HEADING = """
 let wanted;
 const lead = () => {
@@ -53,13 +51,14 @@ element.addEventListener('click', (event) => {
 
 
 def sections(text: str) -> list[str]:
-    """Each heading of second rank with what stands below it; first, what stands above them all."""
+    """Split Markdown before each second-level heading. The first part is the text above them."""
     return re.split(r"^(?=## )", text, flags=re.MULTILINE)
 
 
 def is_sensitive(section: str) -> bool:
-    """Whether it speaks of what visitors may hide. What the models must not be used for is for
-    everybody.
+    """Whether a section mentions a sensitive task, which visitors can hide.
+
+    The section on what the models must not be used for is always shown.
     """
     names = "|".join(task.name for task in TASKS if task.sensitive)
     return bool(re.search(rf"\b({names})\b", section, re.IGNORECASE)) and not section.startswith(
@@ -68,7 +67,7 @@ def is_sensitive(section: str) -> bool:
 
 
 def contents(parts: Sequence[str]) -> str:
-    """A link to each heading of the model card."""
+    """Links to the headings of the model card."""
     links = ""
     for i, part in enumerate(parts):
         css = "sensitive" if is_sensitive(part) else ""
@@ -78,9 +77,7 @@ def contents(parts: Sequence[str]) -> str:
 
 
 def readable(text: str) -> str:
-    """The model card for a page of its own: without comments, and without links to files of the
-    repository.
-    """
+    """The model card without comments and without links to files of the repository."""
     text = re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
     return re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]*\)", r"\1", text)
 

@@ -1,4 +1,4 @@
-"""Compare: one face, and what both approaches think of it."""
+"""Compare: one face, and the predictions of both approaches."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -31,19 +31,17 @@ from ..photo import (
     take_centre,
 )
 
-FAR_OFF = 0.3  # intersection over union of a corrected crop with the one that was found
-N_TIMINGS = 15  # faces whose median time is told
+FAR_OFF = 0.3  # lowest intersection over union of a corrected crop and the detected one
+N_TIMINGS = 15  # the number of last faces whose median time is shown
 
 
-# A photo that has arrived: the inlet is emptied before anybody looks at it, so that the next one
-# can already be dropped. All
-# in the browser, for a question to the server takes as long as a model; the time lets the same
-# photo come twice.
+# Takes a new photo and empties the inlet, so that the next photo can be dropped at once. This runs
+# in the browser, because a request to the server takes as long as a model. The time makes the value
+# change even if the same photo comes twice.
 TAKE_IN = "(photo, before) => [photo ? `${performance.now()} ${photo.path}` : before, null]"
-# What is asked for below the answer comes into view. Nothing moves below the pointer until a double
-# click has ended, or its
-# second half would hit another button: the page waits, and stays as long as it is when a short card
-# takes a long one's place.
+# Scrolls to the card that was asked for. Nothing may move below the pointer during a double click,
+# because the second click would hit another button. So the page scrolls later, and keeps its height
+# even if a short card replaces a long one.
 _SHOW_CLOSER = "closer.scrollIntoView({behavior: 'smooth', block: 'nearest'});"
 ON_ASKED = f"""() => {{
     const closer = document.getElementById('closer');
@@ -72,12 +70,12 @@ def answer(
     records: pd.DataFrame | None = None,
     timings: "deque[dict[str, float]] | None" = None,
 ) -> str:
-    """The cards: at a glance, every task, or those that are not sensitive where `hide`; then the
-    cost.
+    """The cards for a face: all answers at a glance, a card per task, and the cost.
 
-    `records` are `evaluation.track_records`: how good such answers were on validation images;
-    nothing is said of them for a poor crop. `timings`, by approach, of the last faces are added to:
-    a single one is luck.
+    With `hide`, sensitive tasks are left out. `records` is the result of
+    `evaluation.track_record.track_records`: how good such answers were on validation images. It is
+    not used for a poor crop. `timings` holds the times for the last faces, by approach. This face's
+    times are added to it, because a single measurement is not reliable.
     """
     if look.face is None:
         if look.centre is None:
@@ -114,11 +112,9 @@ def answer(
 
 
 def view(predictor: Predictor, look: PhotoView) -> str:
-    """The photo with a button on each face, where there is one, and the exact crop that the models
-    see.
-    """
+    """The photo with a button on each face, and the exact crop that the models see."""
     if look.face is None:
-        if look.photo is None:  # as large as what comes, so that nothing jumps
+        if look.photo is None:  # a blank of the final size, so that nothing moves later
             blank = '<div class="blank"></div>'
             return (
                 f'<section class="card looked-at"><div class="photo">{blank}</div><div'
@@ -146,7 +142,7 @@ def view(predictor: Predictor, look: PhotoView) -> str:
 
 
 def poor(look: PhotoView) -> list[str]:
-    """Why the crop of an uploaded photo is poor, in words; none is an empty list."""
+    """Why the crop of an uploaded photo is poor, in words. An empty list if it is not poor."""
     if look.labels:
         return []
     found = look.found[look.chosen].box
@@ -162,16 +158,14 @@ def poor(look: PhotoView) -> list[str]:
 
 
 def _boxes(look: PhotoView) -> str:
-    """The photo and, over it, a button for each face; `data-at` is what `place` takes."""
+    """The photo with a button over each face. `data-at` holds the argument `at` of `place`."""
     height, width = look.photo.shape[:2]
     buttons = []
     for i, face in enumerate(look.faces):
         left, top, right, bottom = (v * look.scale for v in face.box)
         at = f"{left / width:.5f} {top / height:.5f} {(right - left) / width:.5f}"
-        x, y = (
-            (left + right) / 2,
-            (top + bottom) / 2,
-        )  # turned about the square's centre, also where the photo cuts it off
+        # The square is turned about its centre, even if the photo's edge cuts off a part of it.
+        x, y = (left + right) / 2, (top + bottom) / 2
         left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
         style = (
             f"left:{100 * left / width:.2f}%;top:{100 * top / height:.2f}%;"
@@ -198,11 +192,12 @@ def build(
     on_click: str,
     hide: gr.Checkbox,
 ) -> dict:
-    """Layout and wiring; `on_click` is the script that tells which element with data-choice was
-    clicked.
+    """Lay out the tab and connect its events.
 
-    Faces are drawn from `composites` until `pool` is there. Returns what other tabs need: `state`,
-    `outputs`, and `show(look, hidden)`, which fills them.
+    `on_click` is a script that reports which element with a data-choice attribute was clicked.
+    Faces are drawn from `composites` until `pool` is ready. Returns what other tabs need: `state`,
+    `outputs`, and two functions that fill the outputs: `show(look, hidden)`, and
+    `on_random(look, hidden)` for a random face.
     """
     state = gr.State(PhotoView(), time_to_live=KEEP_STATE)
     timings: deque[dict[str, float]] = deque(maxlen=N_TIMINGS)
@@ -236,12 +231,12 @@ def build(
             closer_ = gr.HTML("", elem_id="closer", js_on_load=on_click)
 
     def show(look: PhotoView, hidden: bool) -> tuple:
-        """All outputs, for what is looked at."""
+        """All outputs for a photo view."""
         has_face = look.face is not None
         return (
             look, view(predictor, look), answer(predictor, look, hidden, records, timings),
             gr.Button(visible=not has_face and look.centre is not None),
-            # not away: what else is seen waits for it to be there
+            # Not False: the other outputs would wait until the browser has built it anew.
             gr.Accordion(visible=True if has_face else "hidden"),
             gr.Row(visible=has_face), gr.Button(visible=len(look.faces) > 1), "",
         )  # fmt: skip
@@ -256,9 +251,8 @@ def build(
             return tuple(shown)
 
     def on_random(look: PhotoView, hidden: bool) -> tuple:
-        ready = (
-            pool.result() if pool.done() else composites
-        )  # nobody waits for a dataset that is still being read
+        # Do not wait for a dataset that is still being read.
+        ready = pool.result() if pool.done() else composites
         looks = [look_at_face(face) for face in ready.draw(2, FaceFilter(new_seed()))]
         return show(
             next((each for each in looks if not np.array_equal(each.photo, look.photo)), looks[0]),
@@ -286,10 +280,11 @@ def build(
         button.click(after(partial(correct, step=step)), [state, hide], outputs, **quiet)
     shown.click(handle_errors(on_choice), [state, hide], outputs, **quiet)
 
-    running: dict[str, object] = {}  # by visitor's session: what is being made, until it is stopped
+    # By session: a token for the visitor's card in progress. Removing it stops the work.
+    running: dict[str, object] = {}
 
     def of_face(make: Callable, doing: str) -> Callable:
-        """What `make` yields of the face that is looked at, or why it cannot."""
+        """An event handler that shows the message `doing`, and then what `make` yields."""
 
         def pages(look: PhotoView, hidden: bool) -> Iterator[str]:
             if look.face is None:
@@ -317,14 +312,14 @@ def build(
         return of_look
 
     def on_stop(request: gr.Request) -> str:
-        """Not by Gradio's `cancels`: what is clicked before the server has named its event is an
-        error there.
+        """Stop the visitor's card in progress.
+
+        Gradio's `cancels` is not used: a click before the server has named the event is an error.
         """
         running.pop(request.session_hash, None)
         return ""
 
-    # Each click is answered, one after another: who has stopped something may ask for it again at
-    # once.
+    # Every click counts, one after another: a visitor may stop a card and ask for it again at once.
     work = {**MODEL_WORK, "show_progress": "hidden", "trigger_mode": "multiple"}
     for button, make, doing in (
         (looks, closer.where_card, closer.COVERING),
@@ -336,11 +331,10 @@ def build(
         (save, closer.save_card, "Drawing the result."),
         (everybody, closer.faces_card, "Asking all models about every face."),
     ):
-        button.click(
-            None, None, None, js=ON_ASKED
-        )  # first: what is registered after an event waits for its end
+        # Connect this first: handlers that are connected after an event wait until it has ended.
+        button.click(None, None, None, js=ON_ASKED)
         made = button.click(of_face(make, doing), [state, hide], closer_, **work)
         made.then(None, None, None, js=ON_MADE)
     stop = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    closer_.click(on_stop, None, closer_, **stop)  # "Stop" is all there is to click in it
+    closer_.click(on_stop, None, closer_, **stop)  # only the button "Stop" can be clicked in it
     return {"state": state, "outputs": outputs, "show": show, "on_random": on_random}

@@ -23,16 +23,8 @@ BOXES = (
 THUMB = 88  # px
 _PAIRS = re.compile(r"^(\w+) differs")
 NOBODY = '<span class="nobody">none</span>'
-BANDS = (
-    0,
-    2,
-    4,
-    7,
-    10,
-    *range(15, 75, 5),
-    80,
-    117,
-)  # years; each band ends before the next one starts
+# Years. Each band ends before the next one starts.
+BANDS = (0, 2, 4, 7, 10, *range(15, 75, 5), 80, 117)
 
 
 def overview(counts: pd.DataFrame) -> str:
@@ -95,7 +87,7 @@ def numbers_of_groups(counts: pd.DataFrame) -> str:
 
 
 def atlas(composites: FacePool) -> str:
-    """All composites: a row per age band, a column per gender and race."""
+    """A table of all composites: a row per age band, a column per gender and race."""
     table = composites.table
     columns = [(g, r) for g in range(len(GENDER.labels)) for r in range(len(RACE.labels))]
     head = "".join(f'<th scope="col">{GENDER.words(g)}<br>{RACE.words(r)}</th>' for g, r in columns)
@@ -124,7 +116,10 @@ def _thumb(row) -> str:
 
 
 def build(described: Path, composites: FacePool, tab: gr.Tab) -> Callable[[], object]:
-    """Drawn once, from tables in `described`. Returns what draws ahead of the first visitor."""
+    """Lay out the tab. Its figures are drawn once, from the tables in `described`.
+
+    Returns a function that draws them in advance.
+    """
     sheet = figures.Sheet()
     try:
         counts, problems = description.load(described)

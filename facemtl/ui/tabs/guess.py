@@ -1,6 +1,4 @@
-"""Guess: how old is this face? The visitor answers first, then both approaches; who is closest over
-ten faces?
-"""
+"""Guess: the visitor guesses the ages of ten faces, against both approaches."""
 
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -16,14 +14,14 @@ from ..components import cards
 from ..faces import FaceFilter, FacePool, LabelledFace, new_seed, ready
 
 ROUNDS = 10
-TIE = 0.05  # years between errors that are told as equal
-START = 40  # years; where the slider stands before a guess
+TIE = 0.05  # years; errors that differ by less count as equal
+START = 40  # years; the position of the slider before a guess
 RULES = (
     '<p class="note">You say how old a face is, then both approaches answer, and the label is'
     f" shown: the age that the dataset gives, which may be wrong. Over {ROUNDS} faces, who is"
     " closest on average?</p>"
 )
-# On a phone the answer would come below the window.
+# On a phone, the answer is below the window, so scroll to it.
 _TO_ANSWER = """() => {
     document.querySelector('#guess-result').scrollIntoView({behavior: 'smooth', block: 'nearest'});
     // The button that was pressed is gone.
@@ -34,13 +32,13 @@ _TO_GUESS = (
     "() => { document.querySelector('#guess input[type=range]')?.focus({preventScroll: true});"
     " return []; }"
 )
-YOU = "you"  # in place of an approach's name
+YOU = "you"  # the visitor, in place of an approach's name
 NAMES = {YOU: "You", **{a.name: a.title for a in APPROACHES}}
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One face: its label, and what each of NAMES said, in years."""
+    """One face: its label, and the answer of each of NAMES, in years."""
 
     label: float
     said: dict[str, float]
@@ -49,21 +47,21 @@ class Turn:
         return abs(self.said[name] - self.label)
 
     def is_closest(self, name: str) -> bool:
-        """Alone, or with others that are as close."""
+        """Whether nobody else is closer, by TIE or more."""
         return self.error(name) - min(map(self.error, self.said)) < TIE
 
 
 @dataclass(frozen=True)
 class Game:
-    """The faces of one seed, one after another, and what was said of those that are uncovered."""
+    """A game: the seed that draws its faces, and a turn for each face that was answered."""
 
     seed: int
     turns: tuple[Turn, ...] = ()
-    is_open: bool = False  # the face on display is uncovered
+    is_open: bool = False  # the label of the face on display is shown
 
     @property
     def number(self) -> int:
-        """Of the face on display, from 0."""
+        """The index of the face on display, from 0."""
         return len(self.turns) - self.is_open
 
     @property
@@ -72,7 +70,7 @@ class Game:
 
 
 def uncover(predictor: Predictor, game: Game, face: LabelledFace, guess: float) -> Game:
-    """The game after a guess; the models are asked only now."""
+    """The game after a guess. The models predict the age only now."""
     table = predictor.predict_crops([face.face.crop]).table
     ages = table[table["task"] == AGE.name]
     said = dict(zip(ages["approach"], ages["prediction"].astype(float), strict=True))
@@ -87,7 +85,7 @@ def picture(game: Game, face: LabelledFace, origin: str) -> str:
 
 
 def result(turn: Turn) -> str:
-    """What everybody said of one face, on a ruler with its label."""
+    """A card with all answers for one face, on a ruler with its label."""
     rows = []
     for name, title in NAMES.items():
         error = turn.error(name)
@@ -109,7 +107,10 @@ def result(turn: Turn) -> str:
 
 
 def score(game: Game) -> str:
-    """The mean errors so far, best first, and in words who leads."""
+    """A card with the mean errors so far, best first, and who leads in words.
+
+    When the game is over, a table of all its faces follows.
+    """
     if not game.turns:
         return ""
     errors = {name: fmean(turn.error(name) for turn in game.turns) for name in NAMES}
@@ -132,7 +133,7 @@ def score(game: Game) -> str:
 
 
 def looking_back(game: Game) -> str:
-    """All faces of a game with what everybody said, the closest marked."""
+    """A table of all faces of a game with all answers. The closest ones are marked."""
     rows = []
     for i, turn in enumerate(game.turns, start=1):
         said = [
@@ -157,8 +158,9 @@ def _mark(name: str) -> str:
 
 
 def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
-    """Layout and wiring. Returns `game`, `outputs` and `start()`, which fills them with a new
-    game.
+    """Lay out the tab and connect its events.
+
+    Returns `game`, `outputs` and `start()`, which fills the outputs with a new game.
     """
     game = gr.State(None, time_to_live=events.KEEP_STATE)
     gr.HTML(RULES)
@@ -181,7 +183,7 @@ def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
         faces = ready(pool).labelled(AGE).draw(ROUNDS, FaceFilter(game.seed))
         if not faces:
             raise FaceMTLError("None of these faces has a label of age: there is nothing to guess.")
-        return faces[game.number % len(faces)]  # there may be fewer
+        return faces[game.number % len(faces)]  # there may be fewer faces than ROUNDS
 
     def show(game: Game) -> tuple:
         found = picture(game, face_of(game), ready(pool).origin)

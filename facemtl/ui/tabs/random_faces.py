@@ -1,4 +1,4 @@
-"""Random faces: many faces at once, with their labels and what both approaches say."""
+"""Random faces: many faces at once, with labels and the predictions of both approaches."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -29,7 +29,7 @@ from ..photo import look_at_face
 
 N_FACES = 12
 LINK = "Link to these faces"
-# A second way to take the link along, where the browser lets a page write to the clipboard.
+# Copies the link, or puts it in the address bar if the browser does not allow copying.
 COPY = """
 element.addEventListener('click', async (event) => {
     const button = event.target.closest('.copy');
@@ -57,10 +57,10 @@ def grid(
     hide: bool = False,
     by_chance: bool = True,
 ) -> str:
-    """A card for each face, which opens it in Compare; of faces drawn `by_chance` also the mean age
-    error of both approaches.
+    """A card for each face. A click on it opens the face in Compare.
 
-    With `hide`, nothing is said of sensitive tasks.
+    If the faces are drawn `by_chance`, the mean age error of both approaches is given, too. With
+    `hide`, sensitive tasks are left out.
     """
     tasks = cards.shown(answers.predictor.tasks, hide)
     table = answers.of(
@@ -75,7 +75,7 @@ def grid(
 
 
 def _tile(index: int, face: LabelledFace, values: pd.DataFrame, tasks: tuple[Task, ...]) -> str:
-    """`values` has a row per task and a column per approach."""
+    """The card of one face. `values` has a row per task and a column per approach."""
     said = "; ".join(f"{a.title}: {_spoken(tasks, values[a.name])}" for a in APPROACHES)
     truth = _spoken(tasks, face.labels)
     lines = "".join(
@@ -94,7 +94,7 @@ def _tile(index: int, face: LabelledFace, values: pd.DataFrame, tasks: tuple[Tas
 
 
 def _spoken(tasks: tuple[Task, ...], values: Mapping[str, float]) -> str:
-    """'female, White, 31 years', in which what is sensitive can be hidden."""
+    """Labels or answers such as 'female, White, 31 years'. Sensitive ones can be hidden."""
     words = [(task, escape(cards.label_words(task, values.get(task.name)))) for task in tasks]
     hideable = "".join(
         f'<span class="sensitive">{said}, </span>' for task, said in words if task.sensitive
@@ -103,7 +103,7 @@ def _spoken(tasks: tuple[Task, ...], values: Mapping[str, float]) -> str:
 
 
 def _age_line(label: float | None, predictions: pd.Series) -> str:
-    """The label and both answers, on a ruler and in numbers."""
+    """The labelled age and both answers, on a ruler and in numbers."""
     points = "".join(
         f'<i class="dot {a.name}" style="left:{cards.at(predictions[a.name])}"></i>'
         for a in APPROACHES
@@ -126,9 +126,7 @@ def _age_line(label: float | None, predictions: pd.Series) -> str:
 
 
 def _class_line(task: Task, label: float | None, predictions: pd.Series) -> str:
-    """The label in words, for each approach whether it says the same, and what it says where it
-    does not.
-    """
+    """The label in words, whether each approach predicts it, and the wrong answers in words."""
     said = ""
     for a in APPROACHES if label is not None else ():
         is_right = predictions[a.name] == label
@@ -146,7 +144,10 @@ def _class_line(task: Task, label: float | None, predictions: pd.Series) -> str:
 
 
 def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:
-    """The mean age error of both approaches; nothing where no age is known or asked."""
+    """The mean age error of both approaches.
+
+    Empty if no face has a labelled age, or if no model predicts age.
+    """
     known = [i for i, face in enumerate(faces) if AGE.name in face.labels]
     if not known or AGE.name not in table:
         return ""
@@ -166,8 +167,12 @@ def build(
     shared: dict,
     hide: gr.Checkbox,
 ) -> dict:
-    """Layout and wiring; `shared` is what Compare's build returned. Returns `outputs` and
-    `draw(values, hidden)`, for them.
+    """Lay out the tab and connect its events.
+
+    `choose` is a script that reports which element with a data-choice attribute was clicked.
+    `shared` is the result of `compare.build`. Returns `drawn`, which is the FaceFilter on display,
+    `outputs`, and two functions that fill the outputs: `draw(values, hidden)` for the parameters of
+    a link, and `show(wish, hidden)` for a FaceFilter.
     """
     drawn = gr.State(None)  # the FaceFilter on display
     with gr.Row(elem_classes="toolbar"):
@@ -182,7 +187,7 @@ def build(
         )
         again = gr.Button("Show this seed", scale=0, min_width=140)
         new = gr.Button("New faces", variant="primary", scale=0, min_width=140, elem_id="new-faces")
-        blank = f'<a style="visibility: hidden">{LINK}</a>'  # keeps its place
+        blank = f'<a style="visibility: hidden">{LINK}</a>'  # reserves the link's place
         link = gr.HTML(blank, elem_id="seed-link", js_on_load=COPY)
     choice = gr.Accordion("Choose which faces", open=False, elem_id="wish")
     with choice, gr.Row(elem_classes="toolbar"):
@@ -220,7 +225,7 @@ def build(
         forth = gr.Button("Next", scale=0, min_width=100)
 
     def show(wish: FaceFilter, hidden: bool) -> tuple:
-        """All outputs, for the faces that `wish` asks for."""
+        """All outputs for the faces that `wish` asks for."""
         source, tasks = ready(pool), cards.shown(answers.predictor.tasks, hidden)
         if wish.needs_predictions:
             source.learn(answers)
@@ -253,7 +258,7 @@ def build(
         drawn, seed, *rest = draw(
             {"seed": number, **dict(zip(wished, chosen, strict=True))}, hidden
         )
-        # The fields stay as they are: somebody may be changing the next one.
+        # Leave the fields alone: the visitor may be changing the next one.
         return drawn, seed, *[gr.skip()] * len(wished), *rest[len(wished) :]
 
     def on_new(hidden: bool, *chosen: object) -> tuple:
@@ -261,7 +266,7 @@ def build(
 
     def turn(sheets: int) -> Callable:
         def on_turn(wish: FaceFilter | None, hidden: bool) -> tuple:
-            if wish is None:  # the server has forgotten this visitor
+            if wish is None:  # the server has dropped the visitor's state
                 return draw({}, hidden)
             return show(replace(wish, sheet=max(0, wish.sheet + sheets)), hidden)
 
@@ -291,7 +296,7 @@ def build(
         *(n.submit for n in numbers),
         *(d.input for d in dropdowns),
     ]
-    last = {"trigger_mode": "always_last"}  # who changes two fields in a hurry means both
+    last = {"trigger_mode": "always_last"}  # two quick changes count together
     gr.on(
         changed,
         events.handle_errors(on_choice),

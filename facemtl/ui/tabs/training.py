@@ -1,6 +1,4 @@
-"""Training: what came out of training the four models, what it cost, and what was claimed
-before.
-"""
+"""Training: results and costs of the four models, and an earlier claim from 2018."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -57,7 +55,7 @@ python app.py --data faces --models runs/own --results runs/own/validation
 
 
 def findings(measured: Path) -> str:
-    """The findings as Markdown, in which what is said of sensitive tasks can be hidden."""
+    """The findings as Markdown. Those on sensitive tasks can be hidden."""
     introduction, said, (verdict, *more) = sentences(load_findings(measured))
     sensitive = {task.name for task in TASKS if task.sensitive}
     lines = []
@@ -70,7 +68,10 @@ def findings(measured: Path) -> str:
 
 
 def age_then_and_now(metrics: pd.DataFrame) -> pd.DataFrame:
-    """`experiment, approach, value`: the age error of the notebook, and of the shipped models."""
+    """The age errors of the notebook of 2018 and of the shipped models.
+
+    Columns: `experiment, approach, value`.
+    """
     then = load_history().query("task == @AGE.name")
     now = metrics[metrics["by"] == "all"].set_index("task").loc[AGE.name]
     rows = [[THEN, row.approach, row.value] for row in then.itertuples()]
@@ -85,7 +86,7 @@ def history_note(errors: pd.DataFrame) -> str:
 
 
 def architecture(approach: Approach, tasks: Sequence[Task]) -> str:
-    """A drawing of the models of an approach: what sees the face, and what answers."""
+    """A drawing of an approach's models, with their backbones and heads, as SVG."""
     step, middle = 58, 58 * (len(tasks) - 1) / 2 + 30
     heights = [30 + step * i for i in range(len(tasks))]
     backbones = [middle] * len(tasks) if approach is MULTI else heights
@@ -99,7 +100,7 @@ def architecture(approach: Approach, tasks: Sequence[Task]) -> str:
         drawn.append(f'<path d="M246 {start} L298 {y}"/>{_box(298, y, 64, "head", approach.name)}')
         css, place = "sensitive" if task.sensitive else "", f'x="376" y="{y + 5}"'
         drawn.append(f'<text class="{css}" {place}>{task.name}</text>')
-        if task.sensitive:  # who hides it still sees that there are several tasks
+        if task.sensitive:  # shown in its place if it is hidden
             drawn.append(f'<text class="hidden-note" {place}>a task</text>')
     said = (
         f"{approach.title}: the face goes through {n} backbone{'s' if n > 1 else ''}, then through"
@@ -123,7 +124,7 @@ def _box(x: float, y: float, width: float, text: str, css: str) -> str:
 
 
 def costs_table(costs: pd.DataFrame) -> str:
-    """What both approaches cost, for the eye."""
+    """The costs of both approaches as an HTML table."""
     rows = [[what.capitalize(), *cells] for what, *cells in cost.in_words(costs)]
     columns = ["Cost", *(cards.named(a) for a in APPROACHES)]
     question = "What does each cost?"
@@ -142,7 +143,7 @@ def numbers_of_learning(learned: pd.DataFrame, task: Task) -> str:
 
 
 def numbers_of_seeds(table: pd.DataFrame, by: str) -> str:
-    """One training a row; of `table` as `plots.spread_over_seeds` takes it."""
+    """An HTML table with a row per training. Takes what `plots.spread_over_seeds` takes."""
     words = [f"{task_named(row.task).metric.words(row.value)}" for row in table.itertuples()]
     table = table.assign(
         metric=[task_named(name).metric.title for name in table["task"]], value=words
@@ -160,10 +161,10 @@ def numbers_of_seeds(table: pd.DataFrame, by: str) -> str:
 def build(
     predictor: Predictor, models: Path, metrics: pd.DataFrame, measured: Path, tab: gr.Tab
 ) -> Callable[[], object]:
-    """Drawn once, from the saved `metrics` and other tables in `measured`: what is missing there is
-    named in its place.
+    """Lay out the tab. Its figures are drawn once, from `metrics` and the tables in `measured`.
 
-    Returns what draws ahead of the first visitor.
+    If a table is missing, a message names it in its place. Without a table of studies, their
+    figures are left out. Returns a function that draws the figures in advance.
     """
     sheet = figures.Sheet()
     with gr.Column(elem_classes="card answer"):
@@ -171,7 +172,6 @@ def build(
             '<h2 class="figure-title">One model in place of three: what is lost, what is'
             " gained?</h2>"
         )
-        # Later: it takes special functions, whose library takes a while to be imported.
         sheet.later(
             [gr.Markdown(figures.WAITING, elem_id="findings")], lambda: [findings(measured)]
         )
@@ -226,7 +226,10 @@ def _lay_out_curves(sheet: figures.Sheet, predictor: Predictor, models: Path) ->
 
 
 def _lay_out_studies(sheet: figures.Sheet, trainings: pd.DataFrame) -> None:
-    """What several trainings tell; of a question that they do not ask, nothing."""
+    """Lay out figures that compare several trainings.
+
+    A figure is left out if there is only one group to compare.
+    """
     seeds = trainings[trainings["study"] == studies.SEEDS]
     weighed = studies.named(
         trainings[trainings["approach"] == MULTI.name], studies.WEIGHTINGS, "weighting"
@@ -256,7 +259,7 @@ def _lay_out_studies(sheet: figures.Sheet, trainings: pd.DataFrame) -> None:
 
 
 def _or_message(make) -> None:
-    """What `make` makes, or why it cannot be made."""
+    """Call `make`. If it fails, show a message with the reason."""
     try:
         make()
     except FaceMTLError as error:

@@ -1,4 +1,4 @@
-"""Validation: where and by how much each approach errs, on images that no model was trained on."""
+"""Validation: the errors of both approaches on images that no model was trained on."""
 
 import threading
 from collections.abc import Callable
@@ -22,12 +22,13 @@ NOBODY = cards.message(
     "The figures still show the previous choice.",
 )
 
-BOTH = "both"  # in place of an approach's name
+BOTH = "both"  # both approaches, in place of one's name
 
 
 def select(table: pd.DataFrame, low: float, high: float, labels: dict[str, int]) -> pd.DataFrame:
-    """The rows of those images whose labelled age is from `low` to `high` and whose `labels`, but
-    for ANY, are these.
+    """The rows of the images with these `labels` and with a labelled age from `low` to `high`.
+
+    `labels` is {task name: label's index}. ANY sets no limit.
     """
     ages = table[table["task"] == AGE.name].drop_duplicates("image").set_index("image")["target"]
     chosen = aged(table["image"].map(ages), *sorted((low, high)))
@@ -38,8 +39,9 @@ def select(table: pd.DataFrame, low: float, high: float, labels: dict[str, int])
 
 
 def summary(compared: pd.DataFrame) -> str:
-    """The metric table of both approaches, each row of `evaluation.compare` with its verdict in
-    words.
+    """A card with the metrics of both approaches, and a verdict in words per task.
+
+    `compared` has the columns of `evaluation.compare.compare`.
     """
     rows = []
     for row in compared.itertuples():
@@ -78,13 +80,13 @@ def summary(compared: pd.DataFrame) -> str:
 
 
 def verdict(row) -> str:
-    """Which approach the interval of the difference speaks for, if any."""
+    """Which approach is significantly better, in words, or that the difference may be chance."""
     words = {SINGLE: "Three models are better", MULTI: "One model is better"}
     return words.get(favoured(row), "May be the luck of the images")
 
 
 def _figure(question: Question, view: View, approach: Approach | None) -> list:
-    """The figure and what stands below it; of one approach alone where it is given."""
+    """The figure of a question, and the HTML below it. With `approach`, of that approach alone."""
     if approach is None:
         return [question.figure(view), question.below(view)]
     return [plots.only(question.figure(view), approach), question.below(view.of(approach))]
@@ -97,10 +99,11 @@ def build(
     behind: Callable[..., None],
     tab: gr.Tab,
 ) -> Callable[[], object]:
-    """Drawn for all images at first, from saved tables; neither dataset nor model is needed.
+    """Lay out the tab and connect its events.
 
-    `behind(chosen, choice)` lays out what shows the faces of the chosen images. Returns what draws
-    ahead of the first visitor.
+    At first, the figures show all images. They are drawn from saved tables and need neither the
+    dataset nor a model. `behind(chosen, choice)` lays out the gallery of the chosen images' faces.
+    Returns a function that draws the figures of all images in advance.
     """
     whole = View(table, metrics)
     tasks = [task_named(name) for name in table["task"].unique()]
@@ -146,9 +149,7 @@ def build(
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
 
     def asked(hidden: bool, values: tuple) -> tuple:
-        """What is asked for: who hides a task does not choose by it either; an empty age is no
-        limit.
-        """
+        """The ages and labels to choose by. Hidden tasks are ignored. An empty age is no limit."""
         low, high, *labels = values
         ends = AGE.low if low is None else low, AGE.high if high is None else high
         return *ends, *(
@@ -156,7 +157,7 @@ def build(
         )
 
     def chosen(hidden: bool, values: tuple) -> pd.DataFrame:
-        """The rows of the images that are asked for."""
+        """The rows of the images that the fields choose."""
         low, high, *labels = asked(hidden, values)
         return select(table, low, high, {t.name: v for t, v in zip(CLASSES, labels, strict=True)})
 
@@ -175,7 +176,11 @@ def build(
     drawing = threading.Lock()
 
     def shown(name: str, *values: float | int) -> list:
-        """All outputs but the choice itself. Many ask for the same, some at the same time."""
+        """All outputs but the choice itself, from the cache if possible.
+
+        The lock keeps visitors who ask for the same figures at the same time from drawing them
+        twice.
+        """
         with drawing:
             return draw(name, *values)
 
@@ -184,21 +189,21 @@ def build(
         return [*found, gr.skip() if found[0] == NOBODY else values]
 
     def on_sight(has_seen: bool, *asked_for) -> list:
-        """What is asked for: everything, but for who comes back after the server has forgotten what
-        was seen.
+        """Fill the outputs when the tab is first selected.
+
+        The fields then choose all images, unless the server has dropped the visitor's state.
         """
         return [True, *([gr.skip()] * len(outputs) if has_seen else on_choice(*asked_for))]
 
     def on_hide(hidden: bool, name: str, *values: float | int | None) -> list:
-        """Only who has chosen by what is now hidden, or shown again, sees other images."""
+        """Choose again, but only if images are chosen by a label that is now hidden or shown."""
         by = [value for t, value in zip(CLASSES, values[2:], strict=True) if t.sensitive]
         return [gr.skip()] * len(outputs) if set(by) <= {ANY} else on_choice(hidden, name, *values)
 
     everything = (AGE.low, AGE.high, *[ANY] * len(CLASSES))
-    choice = gr.State(everything)  # that which figures show, whatever the fields say meanwhile
+    choice = gr.State(everything)  # what the figures show, even if the fields have changed since
     outputs = [head, *(part for parts in drawn for part in parts), choice]
-    # One after another, whichever of the events below it is: an older choice must not arrive after
-    # a newer one.
+    # These events run one after another, so that an older choice never arrives after a newer one.
     options = {
         "api_visibility": "private",
         "concurrency_id": "choice",
@@ -206,8 +211,8 @@ def build(
         **events.waiting_at(head),
     }
     fields, seen = list(wished.values()), gr.State(False)
-    # Not one after another with those: it is known before it is asked for, and need not wait for
-    # what others choose.
+    # This event is not in their queue. Its figures are drawn in advance, so it need not wait for
+    # choices of other visitors.
     tab.select(
         events.handle_errors(on_sight), [seen, hide, approach, *fields], [seen, *outputs],
         api_visibility="private", show_progress="hidden",
@@ -215,7 +220,7 @@ def build(
     submits = [field.submit for field in fields[:2]] + [
         field.input for field in (*fields[2:], approach)
     ]
-    # "always_last": who changes two fields in a hurry means both.
+    # With "always_last", two quick changes count together.
     gr.on(
         [apply.click, *submits],
         events.handle_errors(on_choice),
