@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         _option(
             "--host",
             "the address to listen on; 0.0.0.0 for all",
-            # Hugging Face Spaces set the variable.
+            # A Hugging Face Space sets GRADIO_SERVER_NAME.
             default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         ),
         _option("--port", "7860 if left out, or the next free one", type=int),

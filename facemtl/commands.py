@@ -48,7 +48,8 @@ def train(options: argparse.Namespace) -> None:
         print(f"Training on what the data has labels for: {', '.join(tasks)}")
     config = TrainConfig(tasks=tasks)
     if options.resume:
-        config = interrupted_config(config, options.output)  # keep settings without an option
+        # Settings that are not given as options stay as they were.
+        config = interrupted_config(config, options.output)
 
     def given(settings) -> dict:
         names = [setting.name for setting in fields(settings) if "help" in setting.metadata]

@@ -1,10 +1,11 @@
-"""One question asked of a face, and everything that differs between questions.
+"""Tasks: what models predict for a face, and everything that differs between these predictions.
 
-A task knows how many outputs its head has, its loss, how outputs become a number with its
-uncertainty, how good predictions are, and how a value reads in words. Everything else
-(training, tables, plots, tabs) loops over tasks and never asks which one it has.
+A task has the number of outputs of its head, its loss and its metric. It turns outputs into a
+prediction with its uncertainty, and a value into words. Other code (training, tables, plots, tabs)
+loops over tasks and does not need to know which one it has.
 
-Both kinds answer with a probability distribution: over labels, or over years.
+Both kinds of task, classification and regression, predict a probability distribution: over labels,
+or over years.
 """
 
 import math
@@ -17,40 +18,42 @@ import numpy as np
 
 from .errors import FaceMTLError
 
-if TYPE_CHECKING:  # losses use a tensor's own methods only: whoever answers needs no torch
+if TYPE_CHECKING:  # losses only call methods of tensors, so that prediction needs no torch
     from torch import Tensor
 
-INTERVAL = 0.90  # the nominal coverage of `low` to `high`
+INTERVAL = 0.90  # the nominal coverage of the interval from `low` to `high`
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A mean over images of `scores(y_true, y_pred) -> (N,)`, with what a reader of its table
-    needs.
-    """
+    """A metric: the mean over images of `scores(y_true, y_pred) -> (N,)`."""
 
     name: str
     title: str
     unit: str
     scores: Callable[[np.ndarray, np.ndarray], np.ndarray]
     lower_is_better: bool
-    sentence: str  # what both approaches reach, with {multi} and {single} in place of the values
+    sentence: str  # compares both approaches; {multi} and {single} stand for their values
 
     def __call__(self, y_true: np.ndarray, y_pred: np.ndarray) -> float:
         return float(np.mean(self.scores(np.asarray(y_true, float), np.asarray(y_pred, float))))
 
     def gain(self, before, after):
-        """By how much `after` is better than `before`, in percent of it: numbers or arrays, above 0
-        where it is better.
+        """How much better `after` is than `before`, in percent of `before`.
+
+        Both are numbers or arrays. Above 0, `after` is better.
         """
         return 100 * (after / before - 1) * (-1 if self.lower_is_better else 1)
 
     def number(self, value: float, sign: bool = False) -> str:
-        """'94.1' or '4.54', with as many digits as are worth reading."""
+        """The value as text, such as '94.1' or '4.54'; with `sign`, '+94.1' or '+4.54'."""
         return f"{value:{'+' if sign else ''}.{1 if self.unit == '%' else 2}f}"
 
     def words(self, value: float, sign: bool = False) -> str:
-        """'94.1 %' or '4.54 years'; with `sign`, a difference: '+1.2 points' or '+0.12 years'."""
+        """The value with its unit, such as '94.1 %' or '4.54 years'.
+
+        With `sign`, the value is a difference, such as '+1.2 points' or '+0.12 years'.
+        """
         unit = "points" if sign and self.unit == "%" else self.unit
         return f"{self.number(value, sign)} {unit}"
 
@@ -68,13 +71,13 @@ MAE = Metric(
 
 @dataclass(frozen=True)
 class Task:
-    """What both kinds share. Frozen: a task is a constant."""
+    """The base class of both kinds of task. It is frozen, because a task is a constant."""
 
     name: str
-    # About the loss that a single-task model reaches on validation images; the multi-task loss
-    # divides by it.
+    # About the loss that a single-task model reaches on validation images. JointLoss divides the
+    # task's loss by it.
     loss_scale: float
-    sensitive: bool = False  # a visitor may ask not to see it
+    sensitive: bool = False  # visitors of the app can hide the task
 
     @property
     def title(self) -> str:
@@ -82,18 +85,19 @@ class Task:
 
     @property
     def column(self) -> str:
-        """The column of the dataset's table that holds this task's labels."""
+        """The column of the dataset's table that has this task's labels."""
         return self.name
 
     def probabilities(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-        """Logits (B, n_outputs) -> a distribution (B, n_outputs) whose rows sum to 1."""
+        """Logits (B, n_outputs) -> probabilities (B, n_outputs). Each row sums to 1."""
         return np.exp(_log_softmax(np.asarray(logits, np.float64) / temperature))
 
     @staticmethod
     def best_temperature(logits: np.ndarray, target: np.ndarray) -> float:
-        """The one with the least cross-entropy of logits (N, n_outputs) against indices (N,).
+        """The temperature that minimises the cross-entropy of logits (N, n_outputs).
 
-        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+        `target` (N,) has the index of each image's true output. The method is described in Guo et
+        al., "On Calibration of Modern Neural Networks", ICML 2017.
         """
         logits, rows = np.asarray(logits, np.float64), np.arange(len(target))
         temperatures = np.logspace(-1, 1, 401)  # 0.1 to 10, in steps of 1.2 %
@@ -104,10 +108,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Classification(Task):
-    """One of several labels; a value is the label's index."""
+    """A task that predicts one of several labels. A value is the label's index."""
 
     labels: tuple[str, ...] = ()
-    label_smoothing: float = 0.08  # labels are noisy: identical copies disagree in 10 to 18 of 100
+    label_smoothing: float = 0.08  # labels are noisy: they differ in 10 to 18 % of identical pairs
 
     metric = ACCURACY
     change_unit = "points of probability"
@@ -119,7 +123,7 @@ class Classification(Task):
 
     @property
     def bins(self) -> tuple[str, ...]:
-        """What each output stands for."""
+        """The label of each output."""
         return self.labels
 
     @property
@@ -127,17 +131,19 @@ class Classification(Task):
         return self.title
 
     def loss(self, logits: "Tensor", target: "Tensor") -> "Tensor":
-        """Logits (B, n_outputs), label indices (B,) -> cross-entropy of each image (B,).
+        """Cross-entropy of each image: logits (B, n_outputs), label indices (B,) -> (B,).
 
-        (1 - e) -log p[target] + e mean(-log p), e the label smoothing (Szegedy et al., CVPR 2016).
+        It is (1 - e) (-log p[target]) + e mean(-log p), where e is the label smoothing (Szegedy et
+        al., CVPR 2016).
         """
         log_p = logits.log_softmax(dim=1)
         of_target = log_p.gather(1, target.long()[:, None])[:, 0]
         return -of_target.lerp(log_p.mean(dim=1), self.label_smoothing)
 
     def decode(self, probabilities: np.ndarray, margin: float = 0.0) -> dict[str, np.ndarray]:
-        """(B, n_outputs) -> the most probable label and its probability, (B,) each; a label has no
-        interval.
+        """The most probable label and its probability: (B, n_outputs) -> (B,) each.
+
+        `low` and `high` are NaN, because a label has no interval. `margin` is not used.
         """
         prediction, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
         unknown = np.full_like(confidence, np.nan)
@@ -149,20 +155,22 @@ class Classification(Task):
         }
 
     def change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """Distributions (1, n_outputs), (N, n_outputs) -> (N,): by how many points the answered
-        label gains or loses.
+        """How much the probability of the label predicted before changes, in percentage points.
+
+        Probabilities (1, n_outputs), (N, n_outputs) -> (N,). Changes are never negative.
         """
         answered = before[0].argmax()
         return 100 * np.abs(after[:, answered] - before[0, answered])
 
     def hits(self, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        """Where that came true whose probability `confidence` is, (N,) of bool: the label is the
-        right one.
+        """Whether each prediction is right, (N,) of bool.
+
+        `confidence` is the probability of this.
         """
         return prediction == target
 
     def calibrate(self, logits: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """The best temperature for held-out logits (N, n_outputs) and labels (N,)."""
+        """Fit the temperature to held-out logits (N, n_outputs) and labels (N,)."""
         return {"temperature": self.best_temperature(logits, target)}
 
     def words(self, value: float) -> str:
@@ -170,12 +178,13 @@ class Classification(Task):
 
     @property
     def accepts(self) -> str:
-        """What `value` takes, in words."""
+        """The texts that `value` accepts, in words."""
         return f"{', '.join(self.labels)}, or 0 to {self.n_outputs - 1}"
 
     def value(self, text: str) -> float:
-        """The index of a label by its name in any case, or by the index itself; ValueError where it
-        is neither.
+        """The index of a label, given as its name in upper or lower case, or as its index.
+
+        Raises ValueError if the text is neither.
         """
         names = [label.lower() for label in self.labels]
         index = float(names.index(text.lower()) if text.lower() in names else text)
@@ -184,8 +193,9 @@ class Classification(Task):
         return index
 
     def spread(self, predictions: np.ndarray) -> str:
-        """Several answers to one face in words, the commonest first: 'female in 9, male in 3 of 12
-        views'.
+        """Several predictions for one face in words, such as 'female in 9, male in 3 of 12 views'.
+
+        The most common label comes first.
         """
         values, counts = np.unique(predictions, return_counts=True)
         said = [
@@ -196,17 +206,18 @@ class Classification(Task):
 
 @dataclass(frozen=True)
 class Regression(Task):
-    """A number from `low` to `high`, predicted as a distribution over its whole values.
+    """A task that predicts a number, as a distribution over the integers from `low` to `high`.
 
-    Trained like DLDL-v2 (Gao et al., IJCAI 2018): cross-entropy against a Gaussian around the
-    label, plus a smooth L1 term between the label and the distribution's expectation.
+    It is trained like DLDL-v2 (Gao et al., IJCAI 2018). The loss is the cross-entropy against a
+    Gaussian around the label, plus a smooth L1 term between the label and the expectation of the
+    predicted distribution.
     """
 
     unit: str = ""
     low: int = 0
     high: int = 100
     sigma: float = 2.5  # standard deviation of the target distribution, in units
-    near: int = 5  # confidence is the probability of being at most this far off, in units
+    near: int = 5  # in units; confidence is the probability of an error of at most `near`
 
     metric = MAE
 
@@ -224,7 +235,7 @@ class Regression(Task):
 
     @property
     def bins(self) -> tuple[int, ...]:
-        """What each output stands for."""
+        """The number that each output stands for."""
         return tuple(range(self.low, self.high + 1))
 
     @property
@@ -236,9 +247,9 @@ class Regression(Task):
         return np.arange(self.low, self.high + 1, dtype=np.float64)
 
     def loss(self, logits: "Tensor", target: "Tensor") -> "Tensor":
-        """Logits (B, n_outputs), values (B,) -> loss of each image (B,).
+        """Loss of each image: logits (B, n_outputs), values (B,) -> (B,).
 
-        Cross-entropy, plus half of an L1 term that is quadratic up to 2 units.
+        It is the cross-entropy plus half of the L1 term, which is quadratic up to 2 units.
         """
         values, target = logits.new_tensor(self._values), target.float()[:, None]
         distribution = (-((values - target) ** 2) / (2 * self.sigma**2)).softmax(dim=1)
@@ -249,13 +260,13 @@ class Regression(Task):
         return cross_entropy + (near**2 / 4 + error - near)[:, 0] / 2
 
     def decode(self, probabilities: np.ndarray, margin: float = 0.0) -> dict[str, np.ndarray]:
-        """(B, n_outputs) -> median, probability of being near it, and the central interval, (B,)
-        each.
+        """The median, its confidence and the central interval: (B, n_outputs) -> (B,) each.
 
-        Of all answers the median has the least expected absolute error, which is what the metric
-        counts. `margin` is what `calibrate` found, in units, added to both ends of the interval;
-        one below 0 leaves ends that lie at the end of the range, or no interval would hold a
-        newborn.
+        The prediction is the median, because it has the least expected absolute error, which is
+        the metric. Confidence is the probability within `near` units of the median. `margin`, in
+        units, comes from `calibrate`. It extends the interval at both ends. A negative margin does
+        not move an end that is at the end of the range. Otherwise no interval would contain the
+        age 0.
         """
         prediction = self.quantile(probabilities, 0.5)
         is_near = np.abs(self._values - prediction[:, None]) <= self.near
@@ -271,31 +282,32 @@ class Regression(Task):
         }
 
     def change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """Distributions (1, n_outputs), (N, n_outputs) -> (N,): by how much the answer moves, in
-        units.
+        """How much the median changes, in units.
+
+        Probabilities (1, n_outputs), (N, n_outputs) -> (N,). Changes are never negative.
         """
         return np.abs(self.quantile(after, 0.5) - self.quantile(before, 0.5))
 
     def hits(self, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        """Where that came true whose probability `confidence` is, (N,) of bool: the value is at
-        most `near` units off.
+        """Whether each prediction is at most `near` units off, (N,) of bool.
+
+        `confidence` is the probability of this.
         """
         return np.abs(prediction - target) <= self.near
 
     def calibrate(self, logits: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """The best temperature, and with it the margin that makes intervals cover about INTERVAL of
-        new images.
+        """Fit the temperature and interval margin to held-out logits (N, n_outputs), values (N,).
 
-        The margin is that of conformalised quantile regression (CQR, Romano et al., NeurIPS 2019).
-        Its guarantee would be exact if the temperature were fitted on other images; one number
-        fitted on all of them costs it next to nothing.
+        With the margin, intervals cover about INTERVAL of new images. It is the margin of
+        conformalised quantile regression (CQR, Romano et al., NeurIPS 2019). The guarantee of CQR
+        would be exact if the temperature were fitted on other images. It is nearly exact here,
+        because the temperature is only one number.
         """
         target = np.asarray(target, float)
         temperature = self.best_temperature(logits, target.round() - self.low)
         decoded = self.decode(self.probabilities(logits, temperature))
-        outside = np.sort(
-            np.maximum(decoded["low"] - target, target - decoded["high"])
-        )  # negative inside
+        # How far values are outside their intervals; negative inside.
+        outside = np.sort(np.maximum(decoded["low"] - target, target - decoded["high"]))
         rank = math.ceil((len(outside) + 1) * INTERVAL)  # the finite-sample quantile
         return {
             "temperature": temperature,
@@ -303,26 +315,27 @@ class Regression(Task):
         }
 
     def quantile(self, probabilities: np.ndarray, level: float) -> np.ndarray:
-        """(B, n_outputs) -> (B,): where the cumulative distribution, linear within each bin,
-        reaches `level`.
+        """The value at which the cumulative distribution reaches `level`: (B, n_outputs) -> (B,).
+
+        The cumulative distribution is linear within each bin.
         """
         cumulative = probabilities.cumsum(axis=1)
         bin_ = (cumulative < level).sum(axis=1).clip(max=self.n_outputs - 1)
         rows = np.arange(len(probabilities))
         mass = probabilities[rows, bin_].clip(min=1e-9)
-        within = ((level - cumulative[rows, bin_] + mass) / mass).clip(
-            0, 1
-        ) - 0.5  # a bin reaches half a unit to both sides
+        # A bin extends half a unit to both sides of its value.
+        within = ((level - cumulative[rows, bin_] + mass) / mass).clip(0, 1) - 0.5
         return (self.low + bin_ + within).clip(self.low, self.high)
 
     @property
     def accepts(self) -> str:
-        """What `value` takes, in words."""
+        """The texts that `value` accepts, in words."""
         return f"a number from {self.low} to {self.high}"
 
     def value(self, text: str) -> float:
-        """A number of units, with a decimal point or comma; ValueError where it is none, or not
-        from `low` to `high`.
+        """The number in a text, with a decimal point or comma.
+
+        Raises ValueError if it is no number, or not from `low` to `high`.
         """
         number = float(text.replace(",", "."))
         if not self.low <= number <= self.high:
@@ -334,7 +347,7 @@ class Regression(Task):
         return f"{number} {self.unit.removesuffix('s') if number == '1' else self.unit}"
 
     def spread(self, predictions: np.ndarray) -> str:
-        """Several answers to one face in words: '31 to 36 years in 12 views'."""
+        """Several predictions for one face in words, such as '31 to 36 years in 12 views'."""
         return (
             f"{predictions.min():.0f} to {predictions.max():.0f} {self.unit} in {len(predictions)}"
             " views"
@@ -357,7 +370,7 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def task_named(name: str) -> Task:
-    """The task of that name; FaceMTLError names those there are."""
+    """The task of this name. Raises FaceMTLError, which lists all names, if there is none."""
     for task in TASKS:
         if task.name == name:
             return task

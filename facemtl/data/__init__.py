@@ -1,1 +1,1 @@
-"""Faces with labels: UTKFace or your own, as one table of images."""
+"""Labelled faces: UTKFace or your own, as one table of images."""

@@ -1,4 +1,4 @@
-"""Fetch and unpack UTKFace."""
+"""Download and unpacking of UTKFace."""
 
 import glob
 import shutil
@@ -20,14 +20,15 @@ HUB_REPOSITORY, HUB_FILE = "py97/UTKFace-Cropped", "UTKFace.tar.gz"
 
 
 class ArchiveError(FaceMTLError):
-    """An archive is damaged, or not UTKFace's."""
+    """Raised if an archive is damaged or is not UTKFace's."""
 
 
 def download(folder: Path, archive: Path | None = None) -> None:
-    """Leave UTKFace in `folder`, from `archive` or else from its Hugging Face dataset.
+    """Unpack UTKFace into `folder`, from `archive` or else from its Hugging Face dataset.
 
-    Does nothing where the folder already holds images. An interrupted transfer resumes; an
-    interrupted unpacking leaves nothing behind.
+    Does nothing if the folder already has images. An interrupted download is resumed by the next
+    call. An interrupted unpacking leaves no images in `folder`. Raises FaceMTLError if the folder
+    has other files but no images, or if the download or the unpacking fails.
     """
     if folder.is_dir() and any(folder.iterdir()):
         if any(folder.glob("*.jpg")):
@@ -43,14 +44,16 @@ def download(folder: Path, archive: Path | None = None) -> None:
         try:
             unpack(fetched, folder)
         except ArchiveError:
-            fetched.unlink(missing_ok=True)  # damaged on its way: the next run fetches it anew
+            fetched.unlink(missing_ok=True)  # the next run downloads it again
             raise
 
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One download of a user at a time: two would write into the same file, and each clear away
-    what the other unpacks.
+    """A lock that allows each user one download at a time.
+
+    Two downloads would write to the same file, and each would delete what the other unpacks. Raises
+    FaceMTLError if another process holds the lock.
     """
     try:
         with FileLock(temporary("download.lock"), timeout=0):
@@ -62,15 +65,12 @@ def _alone() -> Iterator[None]:
 
 
 def _fetch_archive() -> Path:
-    """The archive in the hub's cache folder, fetched as far as it is missing."""
-    from huggingface_hub import (  # half a second that only this needs
-        constants,
-        get_hf_file_metadata,
-        hf_hub_url,
-    )
-    from huggingface_hub.file_download import (
-        http_get,  # hf_hub_download forgets what an interrupted process fetched
-    )
+    """The path of the archive in Hugging Face's cache folder. What is missing is downloaded."""
+    # This import takes half a second, and only this function needs it.
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+
+    # hf_hub_download would lose what an interrupted process has downloaded.
+    from huggingface_hub.file_download import http_get
 
     print(
         f"Fetching {HUB_FILE} from the Hugging Face dataset {HUB_REPOSITORY} (resumes where it was"
@@ -93,7 +93,7 @@ def _fetch_archive() -> Path:
                 )
             partial.replace(archive)
         return archive
-    except Exception as error:  # the hub client raises its own, httpx's and the system's errors
+    except Exception as error:  # of the hub client, of httpx or of the system
         raise FaceMTLError(
             f"UTKFace could not be fetched from the Hugging Face dataset {HUB_REPOSITORY}"
             f" ({first_line(error)}). Run the command again to resume, or fetch UTKFace.tar.gz in"
@@ -102,10 +102,11 @@ def _fetch_archive() -> Path:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack the images of a UTKFace .tar.gz into `folder`, all of them or none.
+    """Unpack the images of a UTKFace .tar.gz into `folder`: all of them or none.
 
-    Only regular files are taken, each under the last part of its name, so nothing can land outside
-    the folder; an archive that tries to, one that holds no UTKFace image or is cut off is refused.
+    Only regular files named *.jpg are unpacked. Each keeps only the last part of its path, so
+    nothing is written outside the folder. Raises ArchiveError if the archive is damaged or cut off,
+    has no image named like UTKFace's, or has links, devices or paths that lead out of the folder.
     """
     if not archive.is_file():
         raise FaceMTLError(
@@ -139,8 +140,9 @@ def unpack(archive: Path, folder: Path) -> None:
                     ):
                         shutil.copyfileobj(source, target)
                     n_images += bool(FILE_NAME.fullmatch(path.name))
+                # Read to the end, where gzip checks its checksum: tarfile stops at the last member.
                 while tar.fileobj.read(1 << 20):
-                    pass  # tarfile stops at the last member; gzip compares its checksum at the end
+                    pass
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
                 raise FaceMTLError(
@@ -159,7 +161,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill; it becomes `folder` at the end, and vanishes where filling it fails."""
+    """A temporary folder that is renamed to `folder` at the end, or deleted after an error."""
     folder = folder.absolute()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -168,14 +170,14 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     if folder.exists() and not folder.is_dir():
         raise FaceMTLError(f"{folder} is a file. Name a folder with --data.")
     prefix = f".{folder.name}.partial-"
-    for left_over in folder.parent.glob(glob.escape(prefix) + "*"):  # of a process that was killed
+    for left_over in folder.parent.glob(glob.escape(prefix) + "*"):  # of killed processes
         shutil.rmtree(left_over, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     try:
         yield partial
-        partial.chmod(0o755)  # mkdtemp lets only the owner in
+        partial.chmod(0o755)  # mkdtemp gives access to the owner only
         if folder.is_dir():
-            folder.rmdir()  # only ever an empty one
+            folder.rmdir()  # fails if it is not empty
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

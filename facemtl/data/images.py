@@ -1,4 +1,4 @@
-"""Image files -> arrays of pixels."""
+"""Decoding of image files to arrays of pixels."""
 
 import hashlib
 import os
@@ -15,18 +15,18 @@ from ..errors import FaceMTLError, first_line
 
 
 def decode_images(files: Iterable[str], size: int, cache: Path | None = None) -> np.ndarray:
-    """Decode and resize each image once: uint8 (N, size, size, 3).
+    """Decode and resize image files: uint8 (N, size, size, 3).
 
-    With `cache`, a folder, the array is kept there as a memory-mapped file that processes share; it
-    is named after the files, their sizes and times, so other files or another size of images make
-    another one.
+    If `cache` is a folder, the array is stored there as a memory-mapped file, which processes
+    share. The name of the cache file depends on `size` and on the names, sizes and modification
+    times of `files`. So changed files get a new cache file.
     """
     files = list(files)
     if cache is not None:
         key = hashlib.sha256("\n".join(map(_fingerprint, files)).encode()).hexdigest()[:16]
         kept = cache / f"{key}-{size}px.npy"
         if kept.is_file():
-            return np.load(kept, mmap_mode="c")  # copy on write: torch takes only writable arrays
+            return np.load(kept, mmap_mode="c")  # copy on write: torch needs writable arrays
     with ThreadPoolExecutor() as pool:
         images = np.empty((len(files), size, size, 3), np.uint8)
         decoded = pool.map(lambda f: load_image(f, size), files)
@@ -45,6 +45,7 @@ def decode_images(files: Iterable[str], size: int, cache: Path | None = None) ->
 
 
 def _fingerprint(file: str | Path) -> str:
+    """The name, size and modification time of a file, as text."""
     try:
         stat = Path(file).stat()
     except OSError as error:
@@ -56,7 +57,10 @@ def _fingerprint(file: str | Path) -> str:
 
 
 def load_image(file: str | Path, size: int) -> np.ndarray:
-    """One image as uint8 (size, size, 3); of a rectangle, its centre square."""
+    """Load an image as uint8 (size, size, 3). A rectangle is cropped to its centre square.
+
+    Raises FaceMTLError if the file is missing or damaged.
+    """
     try:
         with Image.open(file) as image:
             image = as_rgb(image)
@@ -74,17 +78,20 @@ def load_image(file: str | Path, size: int) -> np.ndarray:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """Upright and in three channels; what is transparent becomes white."""
-    image.load()  # metadata may also follow the pixels
-    with suppress(
-        Exception
-    ):  # damaged metadata, which Pillow rewrites as a whole: then the image stays as it lies
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would be copied
+    """Convert an image to upright RGB. Transparent parts become white.
+
+    Images of 16 bits or more are scaled so that their range of values becomes 0 to 255.
+    """
+    image.load()  # metadata may also come after the pixels
+    # Pillow rewrites all metadata, and fails if they are damaged. Then the image is not rotated.
+    with suppress(Exception):
+        # exif_transpose would also copy an image that is upright.
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
             image = ImageOps.exif_transpose(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    elif image.mode.startswith(("I", "F")):  # 16 bits and more: convert() would clip to white
+    elif image.mode.startswith(("I", "F")):  # 16 bits or more: convert() would clip to white
         values = np.asarray(image, np.float32)
         low, high = float(values.min()), float(values.max())
         image = Image.fromarray(np.uint8((values - low) / max(high - low, 1e-9) * 255))

@@ -1,6 +1,4 @@
-"""One's own faces: a CSV file of images and their labels, in which whatever is wrong is named by
-its line.
-"""
+"""Your own faces: a CSV file of image paths and labels. Errors name the lines that are wrong."""
 
 import csv
 import math
@@ -11,14 +9,15 @@ from ..tasks import TASKS, Task
 from .utkface import LABELLED
 
 FILE = "file"  # the column of paths
-NAME = "labels.csv"  # what the CSV is called where its folder is named
-TOLD = 5  # so many wrong cells are told in full
+NAME = "labels.csv"  # the name of the CSV file if only its folder is given
+TOLD = 5  # an error lists at most so many problems
 _COLUMNS = [task.column for task in TASKS]
 
 
 def csv_of(data: Path) -> Path | None:
-    """The CSV file that `data` is or holds; None where it is a folder of images that are named like
-    UTKFace's.
+    """The CSV file that `data` is or contains, or None.
+
+    None means that `data` is a folder of images with UTKFace's file names.
     """
     if data.suffix.lower() == ".csv" and not data.is_dir():
         return data
@@ -26,8 +25,9 @@ def csv_of(data: Path) -> Path | None:
 
 
 def utkface_folder(data: Path) -> Path:
-    """The folder itself. Raises FaceMTLError for a CSV of own faces: copies are counted in
-    UTKFace.
+    """Return `data`. Raises FaceMTLError if it is or contains a CSV file of your own faces.
+
+    It is for the commands that work on UTKFace only.
     """
     if file := csv_of(data):
         raise FaceMTLError(
@@ -38,8 +38,9 @@ def utkface_folder(data: Path) -> Path:
 
 
 def labelled_tasks(data: Path) -> tuple[Task, ...]:
-    """Those that there are labels for, before any image is read: all of them where images are named
-    like UTKFace's.
+    """The tasks that the data has labels for. No image is read.
+
+    A folder of images with UTKFace's file names has labels for all tasks of LABELLED.
     """
     if (file := csv_of(data)) is None:
         return LABELLED
@@ -50,13 +51,14 @@ def labelled_tasks(data: Path) -> tuple[Task, ...]:
 
 
 def read_csv(file: Path) -> list[tuple[Path, dict[str, float]]]:
-    """Each image's path and its labels, a number for every task: NaN where the cell is empty or
-    there is no such column.
+    """The path and labels of each image. Labels are a number for each task, or NaN if missing.
 
-    The first line names the columns: `file` and at least one of TASKS's; others are ignored. Paths
-    start at the CSV's folder, and may lead out of it: whoever names the CSV may read what it lists.
-    Labels are what `Task.value` takes. Separators are commas, semicolons or tabs, the text is
-    UTF-8. FaceMTLError names the lines in which something is wrong.
+    The first line names the columns: `file`, and at least one of the columns of TASKS. Other
+    columns are ignored. Paths are relative to the CSV's folder. They may lead out of it, because
+    whoever names the CSV may read the files that it lists. Labels are texts that `Task.value`
+    accepts. Cells are separated by commas, semicolons or tabs. The encoding is UTF-8.
+
+    Raises FaceMTLError, which names the wrong lines, if anything is wrong.
     """
     (_, header), *lines = _lines(file)
     names = [name.lower() for name in header]
@@ -72,9 +74,8 @@ def read_csv(file: Path) -> list[tuple[Path, dict[str, float]]]:
     for number, cells in lines:
         if any(cells[len(names) :]):
             wrong.append(f"line {number}: found {len(cells)} cells, expected {len(names)}")
-        path, labels, problems = _face(
-            file.parent, dict(zip(names, cells, strict=False)), tasks
-        )  # cells at the end may lack
+        # The last cells of a line may be missing.
+        path, labels, problems = _face(file.parent, dict(zip(names, cells, strict=False)), tasks)
         wrong += [f"line {number}, {problem}" for problem in problems]
         faces.append((path, labels))
     if wrong:
@@ -86,7 +87,11 @@ def read_csv(file: Path) -> list[tuple[Path, dict[str, float]]]:
 
 
 def _lines(file: Path) -> list[tuple[int, list[str]]]:
-    """The lines that are not blank, with their numbers."""
+    """The lines that are not blank, as (line number, cells).
+
+    An empty file gives a line with the cell "nothing", for the message that follows. Raises
+    FaceMTLError if the file cannot be read or is not a CSV file in UTF-8.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             delimiter = max(",;\t", key=text.readline().count)
@@ -105,7 +110,7 @@ def _lines(file: Path) -> list[tuple[int, list[str]]]:
 def _face(
     folder: Path, cells: dict[str, str], tasks: list[Task]
 ) -> tuple[Path, dict[str, float], list[str]]:
-    """A line's path and labels, and what is wrong with them."""
+    """The path and labels of one line, and the problems with them."""
     path, labels, wrong = folder / cells.get(FILE, ""), dict.fromkeys(_COLUMNS, math.nan), []
     if not _is_file(path):
         wrong.append(f"{FILE}: found {cells.get(FILE, '')!r}, expected an image that is there")

@@ -1,4 +1,4 @@
-"""A folder or CSV file -> one table of labelled images, without copies, split by hash."""
+"""Reading of a folder or CSV file: one table of labelled images, without copies, split by hash."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -19,18 +19,17 @@ _LABELS = [task.column for task in TASKS]
 
 @dataclass
 class Findings:
-    """What reading a folder of images came across. Counts are of files unless said otherwise."""
+    """What was found while reading a folder of images: the number of images, and problems."""
 
     images: int = 0
     badly_named: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     copy_groups: int = 0  # groups of byte-identical files
-    copy_files: int = 0
-    contradictory_groups: int = 0  # groups whose files carry different labels
-    contradictory_files: int = 0
-    unlabelled: dict[str, int] = field(
-        default_factory=dict
-    )  # images that are used without a label, by its column
+    copy_files: int = 0  # files in these groups
+    contradictory_groups: int = 0  # groups whose files have different labels
+    contradictory_files: int = 0  # files in these groups
+    # By column: the number of images that are used although they lack this label.
+    unlabelled: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         def named(names: list[str]) -> str:
@@ -64,19 +63,24 @@ class Findings:
 def read_images(
     folder: str | Path, *, verify: bool = False, progress: bool = True
 ) -> tuple[pd.DataFrame, Findings]:
-    """The labelled images of a folder, in the order of their hashes, and what reading it found.
+    """Read the labelled images of a folder. Returns their table and the findings.
 
-    `folder` holds UTKFace's images, or is a CSV file of your own, or holds a labels.csv (see
-    `labels_csv`). Columns: `file` (path), `sha256` (of the file's bytes, in hex), a column for each
-    task (a label's index, or years; NaN if it is missing), `split`. With `verify`, every image is
-    decoded, which takes about half a minute for UTKFace.
+    `folder` is a folder of UTKFace's images, a CSV file of your own, or a folder that contains a
+    labels.csv (see `labels_csv`). The table is in the order of the hashes. Columns: `file` (path),
+    `sha256` (of the file's bytes, in hex), a column for each task (a label's index, or years; NaN
+    if it is missing), `split`. With `verify`, every image is decoded, which takes about half a
+    minute for UTKFace.
     """
     files, findings = read_files(Path(folder), verify=verify, progress=progress)
     return without_copies(files, findings), findings
 
 
 def without_copies(files: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    """Of `read_files`: the images of `read_images`; what is left out is counted in `findings`."""
+    """The images of `read_files` without copies. What is left out is counted in `findings`.
+
+    One of several identical copies is kept. If their labels differ, all are left out. The column
+    `split` is added.
+    """
     sizes, contradicts = _copies(files)
     findings.copy_groups, findings.copy_files = len(sizes), int(sizes.sum())
     findings.contradictory_groups, findings.contradictory_files = (
@@ -85,9 +89,8 @@ def without_copies(files: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     )
 
     images = files[~files["sha256"].isin(sizes[contradicts].index)]
-    images = images.groupby("sha256", as_index=False).first()[
-        files.columns
-    ]  # a copy may have the label that another lacks
+    # `first` skips missing labels: a copy may have a label that another one lacks.
+    images = images.groupby("sha256", as_index=False).first()[files.columns]
     images["split"] = images["sha256"].map(split_of)
     findings.images = len(images)
     findings.unlabelled = {name: n for name, n in images[_LABELS].isna().sum().items() if n}
@@ -95,10 +98,9 @@ def without_copies(files: pd.DataFrame, findings: Findings) -> pd.DataFrame:
 
 
 def contradicting_copies(folder: Path, *, progress: bool = True) -> pd.DataFrame:
-    """The byte-identical files whose names carry different labels, which `read_images` leaves out;
-    one row per file.
+    """Byte-identical files with different labels, which `read_images` leaves out.
 
-    Columns: `file, sha256, age, gender, race` as in `read_images`, in the order of the hashes.
+    One row per file, in the order of the hashes. Columns as in `read_images`, without `split`.
     """
     files, _ = read_files(folder, progress=progress)
     _, contradicts = _copies(files)
@@ -109,8 +111,9 @@ def contradicting_copies(folder: Path, *, progress: bool = True) -> pd.DataFrame
 def read_files(
     folder: Path, *, verify: bool = False, progress: bool = True
 ) -> tuple[pd.DataFrame, Findings]:
-    """Every well-named, readable file, copies too: `file, sha256, age, gender, race`; and what the
-    others were.
+    """Read every well-named, readable file, including copies. Returns a table and the findings.
+
+    The columns are those of `read_images`, without `split`. The findings list the other files.
     """
     own = csv_of(folder)
     listed = named_files(folder) if own is None else read_csv(own)
@@ -129,17 +132,19 @@ def read_files(
 
 
 def _copies(images: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """By hash, of those that several files share: how many files, and whether they carry different
-    labels.
+    """Number of files, and whether their labels differ, for each hash that several files share.
 
-    A missing label contradicts none.
+    A missing label does not differ from any other.
     """
     copies = images[images.duplicated("sha256", keep=False)].groupby("sha256")[_LABELS]
     return copies.size(), copies.nunique().gt(1).any(axis=1)
 
 
 def _read(file: Path, verify: bool) -> str | None:
-    """The hash of a file's bytes, or None where it cannot be read as an image."""
+    """The SHA-256 of a file's bytes, or None if it cannot be read.
+
+    With `verify`, also None if it cannot be decoded as an image.
+    """
     try:
         if verify:
             with Image.open(file) as image:
@@ -150,8 +155,10 @@ def _read(file: Path, verify: bool) -> str | None:
 
 
 def split_of(sha256: str) -> str:
-    """Which side an image is on. Calibration images serve temperatures and intervals, never
-    reported numbers.
+    """The split of an image, by its hash.
+
+    12 of 15 images are for training, 2 for validation and 1 for calibration. Calibration images are
+    used for temperatures and intervals, never for reported numbers.
     """
     number = int(sha256, 16)
     if number % 5:

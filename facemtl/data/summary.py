@@ -1,5 +1,6 @@
-"""What is in UTKFace: how many faces of whom, and what is wrong with the labels, as counts that may
-be passed on.
+"""Statistics of UTKFace: the number of faces by label, and problems with files and labels.
+
+They are only counts, so they may be published.
 """
 
 from itertools import combinations
@@ -14,24 +15,26 @@ from .reading import Findings
 from .utkface import LABELLED
 
 COUNTS_FILE, PROBLEMS_FILE = "counts.csv", "problems.csv"
-HEAPED, FEWEST = (
-    2,
-    50,
-)  # an age of twice as many images as around it, and of so many at least, is labelled too often
+# An age is heaped, which means labelled too often, if it has at least HEAPED times as many images
+# as the ages around it, and at least FEWEST.
+HEAPED, FEWEST = 2, 50
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 _COMMAND = "python -m facemtl describe"
 
 
 def counts(images: pd.DataFrame) -> pd.DataFrame:
-    """Of `data.read_images`: `age, gender, race, split, n`, how many images have these labels."""
+    """The number of images with the same labels and split: `age, gender, race, split, n`.
+
+    `images` is the table of `data.reading.read_images`.
+    """
     return images.groupby(["age", "gender", "race", "split"]).size().rename("n").reset_index()
 
 
 def of_ages(found: pd.DataFrame) -> pd.DataFrame:
-    """Of `counts`: `age, n, heaped`, a row for every age; heaped are those of HEAPED times as many
-    images as around them.
+    """The number of images of each age, and whether the age is heaped: `age, n, heaped`.
 
-    Around an age are the two before and the two after it.
+    `found` is the table of `counts`. There is one row for every age. A heaped age has at least
+    HEAPED times the mean of the two ages before and the two after it, and at least FEWEST images.
     """
     ages = range(AGE.low, AGE.high + 1)
     n = found.groupby("age")["n"].sum().reindex(ages, fill_value=0)
@@ -41,8 +44,9 @@ def of_ages(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def age_quantiles(found: pd.DataFrame) -> pd.DataFrame:
-    """Of `counts`: `group` and, for each of LEVELS, the age below which such a share of each
-    gender's and race's images is.
+    """Quantiles of the ages in the images of each gender and race.
+
+    `found` is the table of `counts`. Columns: `group`, and the quantile at each of LEVELS.
     """
     rows = []
     for task in (GENDER, RACE):
@@ -59,11 +63,11 @@ def age_quantiles(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def problems(files: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    """`problem, n, of`: what is wrong with the files of `data.read_files`, and of how many; copies
-    are counted in `findings`.
+    """Problems with the files of `data.reading.read_files`, counted: `problem, n, of`.
 
-    Differences are over pairs of byte-identical files: "gender differs", "age differs by five or
-    more".
+    A problem applies to `n` of `of` files. Differences, such as "gender differs", are counted over
+    pairs of byte-identical files. The numbers of copies come from `findings`, so call
+    `without_copies` first.
     """
     n_files = len(files) + len(findings.badly_named) + len(findings.unreadable)
     rows = [
@@ -99,12 +103,16 @@ def problems(files: pd.DataFrame, findings: Findings) -> pd.DataFrame:
 
 
 def save(found: pd.DataFrame, wrong: pd.DataFrame, folder: Path) -> None:
+    """Write the tables of `counts` and `problems`."""
     write_table(found, folder / COUNTS_FILE)
     write_table(wrong, folder / PROBLEMS_FILE)
 
 
 def load(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The counts and the problems that `save` wrote."""
+    """Read the tables of `counts` and `problems` that `save` wrote.
+
+    Raises FaceMTLError if one is missing or damaged.
+    """
     types = {"age": int, "gender": int, "race": int, "split": str, "n": int}
     found = read_table(folder / COUNTS_FILE, types, _COMMAND)
     return found, read_table(

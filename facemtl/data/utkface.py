@@ -1,4 +1,4 @@
-"""UTKFace: labels in file names."""
+"""UTKFace: its default folder, and the labels in its file names."""
 
 import os
 import re
@@ -7,22 +7,26 @@ from pathlib import Path
 from ..errors import FaceMTLError
 from ..tasks import AGE, GENDER, RACE
 
-LABELLED = (GENDER, RACE, AGE)  # what its file names tell
-CHIP_SIZE = 200  # px a side of its images
-# [age]_[gender]_[race]_[timestamp].jpg.chip.jpg; a few published names end otherwise, and so may
-# anybody's own.
+LABELLED = (GENDER, RACE, AGE)  # the tasks with labels in its file names
+CHIP_SIZE = 200  # side of its images, in px
+# [age]_[gender]_[race]_[timestamp].jpg.chip.jpg. A few published names end differently, and yours
+# may, too.
 FILE_NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_.+\.jpg")
 
 
 def default_folder() -> Path:
-    """Where the faces are expected: `$FACEMTL_DATA`, else `data/UTKFace` below the working
-    directory.
+    """The default folder of faces: `$FACEMTL_DATA`, else `data/UTKFace`.
+
+    The latter is relative to the working directory.
     """
     return Path(os.environ.get("FACEMTL_DATA") or "data/UTKFace")
 
 
 def named_files(folder: Path) -> list[tuple[Path, dict[str, int] | None]]:
-    """The images of a folder with the labels that their names tell; None where one tells none."""
+    """The images of a folder with the labels in their names; None for a name without labels.
+
+    Raises FaceMTLError if there are no images.
+    """
     files = sorted(folder.glob("*.jpg")) if folder.is_dir() else []
     if not files:
         raise FaceMTLError(

@@ -1,4 +1,4 @@
-"""An image -> the faces in it, each turned upright and framed as UTKFace frames faces.
+"""Face detection: the faces in an image, each turned upright and framed as in UTKFace.
 
 >>> from facemtl.faces import detect, open_image
 >>> detect(open_image("photo.jpg"))[0].crop.shape  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""Five landmarks -> the square that frames a face as UTKFace does, and the crop cut from it."""
+"""Alignment: five landmarks -> the square that frames a face as in UTKFace, and its crop."""
 
 import math
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-LARGEST_CROP = 512  # px a side; more would only cost memory
-# Where the detector sees eyes, nose and mouth corners in UTKFace's images, in shares of the side:
-# medians over 304 images, with standard deviations of 0.012 to 0.027; research.landmark_positions
-# takes
-# them anew. What the detector gets wrong in UTKFace as in photos cancels.
+LARGEST_CROP = 512  # px a side; larger crops would only take memory
+# Positions of eyes, nose and mouth corners in UTKFace's images, as fractions of the side. They are
+# medians over 304 images, as the detector finds them, with standard deviations of 0.012 to 0.027.
+# research.landmark_positions measures them. Errors that the detector makes alike in UTKFace and in
+# photos cancel.
 POSITIONS = np.array(
     ((295, 303), (700, 301), (490, 517), (330, 700), (660, 697)),
 ) / 1000  # fmt: skip
@@ -18,12 +18,12 @@ POSITIONS = np.array(
 
 @dataclass(frozen=True)
 class Square:
-    """A square of an image, turned by `angle` about its centre. It may reach beyond the image."""
+    """A square of an image, rotated by `angle` about its centre. It may reach beyond the image."""
 
-    x: float  # of its centre, in pixels
+    x: float  # of the centre, in pixels
     y: float
     side: float
-    angle: float = 0.0  # degrees; clockwise, as seen
+    angle: float = 0.0  # degrees, clockwise as seen
 
     @classmethod
     def of_box(cls, box: tuple[float, float, float, float], angle: float = 0.0) -> "Square":
@@ -32,18 +32,21 @@ class Square:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """The square before it is turned: left, top, right, bottom."""
+        """The square before its rotation: left, top, right, bottom."""
         half = self.side / 2
         return self.x - half, self.y - half, self.x + half, self.y + half
 
     @property
     def axes(self) -> np.ndarray:
-        """Its right and its downward edge, one a row, in pixels: (2, 2)."""
+        """Vectors in pixels along its top edge (to the right) and its left edge (down): (2, 2)."""
         along, across = (self.side * f(math.radians(self.angle)) for f in (math.cos, math.sin))
         return np.array(((along, across), (-across, along)))
 
     def to_image(self, points: np.ndarray) -> np.ndarray:
-        """Points (N, 2) in shares of the side, from the square's own top left corner -> pixels."""
+        """Points (N, 2) relative to the square -> pixels of the image.
+
+        (0, 0) is the square's top left corner, and (1, 1) its bottom right corner.
+        """
         return (points - 0.5) @ self.axes + (self.x, self.y)
 
     def from_image(self, points: np.ndarray) -> np.ndarray:
@@ -52,9 +55,10 @@ class Square:
 
 
 def fit(landmarks: np.ndarray) -> tuple[Square, float]:
-    """The square in which landmarks (5, 2) lie nearest to POSITIONS, and how far off they are.
+    """Fit a square to landmarks (5, 2), in which they are nearest to POSITIONS.
 
-    The distance is the root mean square over the landmarks, in shares of the side.
+    Returns the square, and the distance of the landmarks from POSITIONS: the root mean square over
+    landmarks, as a fraction of the side.
     """
     turn, shift = similarity(POSITIONS, landmarks)
     x, y = turn @ (0.5, 0.5) + shift
@@ -66,10 +70,10 @@ def fit(landmarks: np.ndarray) -> tuple[Square, float]:
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rotation and scale (2, 2) and the shift (2,) that take source (N, 2) nearest to target.
+    """The rotation with scale (2, 2) and the shift (2,) that map `source` nearest to `target`.
 
-    Least squares, without a reflection: Umeyama, "Least-squares estimation of transformation
-    parameters between two point patterns", 1991.
+    Both are points (N, 2). It is a least-squares fit without reflection: Umeyama, "Least-squares
+    estimation of transformation parameters between two point patterns", 1991.
     """
     a, b = source.mean(axis=0), target.mean(axis=0)
     u, s, v = np.linalg.svd((target - b).T @ (source - a))
@@ -81,11 +85,11 @@ def similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.n
 def cut(
     image: Image.Image, square: Square, side: int | None = None, beyond: str = "reflect"
 ) -> np.ndarray:
-    """The pixels of a square of an RGB image, uint8 (S, S, 3).
+    """Cut a square out of an RGB image: uint8 (S, S, 3), where S is `side`.
 
-    Without `side` they are the image's own, reduced by a whole number where there were more than
-    LARGEST_CROP. `beyond` the image, its pixels are mirrored ("reflect") or its last ones repeated
-    ("edge").
+    Without `side`, the crop has the resolution of the image. It is reduced by a whole number if it
+    would be larger than LARGEST_CROP. `beyond` says how to fill the part of the square outside the
+    image: "reflect" mirrors the image, and "edge" repeats its outermost pixels.
     """
     if side is None:
         factor = max(1, math.ceil(square.side / LARGEST_CROP))
@@ -98,10 +102,11 @@ def cut(
         pixels = _blocks(image, (left, top, left + length, top + length), 1, beyond)
         return np.array(Image.fromarray(pixels).reduce(factor))
     corners = square.to_image(np.array(((0, 0), (1, 0), (0, 1), (1, 1))))
-    low = np.floor(corners.min(axis=0) / factor).astype(int) - 2  # bicubic interpolation needs them
+    # Two more pixels on each side, for bicubic interpolation.
+    low = np.floor(corners.min(axis=0) / factor).astype(int) - 2
     high = np.ceil(corners.max(axis=0) / factor).astype(int) + 2
     pixels = _blocks(image, (*low, *high), factor, beyond)
-    step = square.axes.T / side / factor  # (2, 2): from a pixel of the crop to one of `pixels`
+    step = square.axes.T / side / factor  # (2, 2): maps pixels of the crop to `pixels`
     matrix = np.column_stack([step, corners[0] / factor - low]).ravel()
     crop = Image.fromarray(pixels).transform(
         (side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC
@@ -112,7 +117,10 @@ def cut(
 def _blocks(
     image: Image.Image, box: tuple[int, int, int, int], factor: int, beyond: str
 ) -> np.ndarray:
-    """The means of blocks of `factor` x `factor` pixels; `box` counts blocks."""
+    """The means of blocks of `factor` x `factor` pixels of an image: uint8 (H, W, 3).
+
+    `box` is left, top, right, bottom, counted in blocks. It may reach beyond the image.
+    """
     left, top, right, bottom = box
     columns = _inside(np.arange(left, right), math.ceil(image.width / factor), beyond)
     rows = _inside(np.arange(top, bottom), math.ceil(image.height / factor), beyond)
@@ -127,7 +135,10 @@ def _blocks(
 
 
 def _inside(positions: np.ndarray, length: int, beyond: str) -> np.ndarray:
-    """Positions beyond 0..length-1 brought into it; mirrored without repeating the last one."""
+    """Map positions to 0..length-1. With "edge" they are clipped, else they are mirrored.
+
+    Mirroring does not repeat the last position.
+    """
     if beyond == "edge" or length == 1:
         return positions.clip(0, length - 1)
     period = 2 * (length - 1)

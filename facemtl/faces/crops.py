@@ -1,4 +1,4 @@
-"""An image -> the faces in it, each with the crop that the models see."""
+"""Detection of the faces in an image, each with the crop that the models see."""
 
 import math
 
@@ -12,10 +12,11 @@ from .photo import PIXEL_SIZE, ImageLike, as_image
 from .quality import weaknesses
 from .search import BORDER, COARSE, DOUBTFUL, FINE, SURE, Found, search, settle
 
-# A square image is a crop already where its face fills it as in UTKFace, as 98 of 100 of those do.
-FRAMED_SIDE, FRAMED_CENTRE, FRAMED_ANGLE = 1.2, 0.08, 15.0  # a factor, a share of the side, degrees
+# A square image is taken as one crop if its face fills it as in UTKFace. This holds for 98 % of
+# UTKFace's images. The limits are a factor, a fraction of the side, and degrees.
+FRAMED_SIDE, FRAMED_CENTRE, FRAMED_ANGLE = 1.2, 0.08, 15.0
 
-# Names the detector in journals of runs: another one finds other faces.
+# Identifies the detector in journals of `predict`, because another one would find other faces.
 DETECTOR = (
     f"CenterFace {SHA256[:8]}, {COARSE} or {FINE} px, score {SURE} or {DOUBTFUL}, "
     f"aligned to {(200 * POSITIONS).round(1).tolist()}"
@@ -23,15 +24,15 @@ DETECTOR = (
 
 
 def detect(image: ImageLike) -> list[Face]:
-    """All faces, largest first; none is an empty list.
+    """Detect all faces in an image, largest first. The list is empty if there are none.
 
-    Where no face is sure, the best doubtful one is taken. A square image that one face fills as in
-    UTKFace is taken whole.
+    If no face is sure, the best doubtful one is returned. A square image whose largest face fills
+    it as in UTKFace is taken as one crop.
     """
     image = as_image(image)
     width, height = image.size
     is_square = abs(width - height) <= 0.05 * max(width, height)
-    # A face that fills the image is found only with a border around it.
+    # The detector finds a face that fills the image only if there is a border around it.
     found = search(image, BORDER if is_square else 0.0)
     found = [each for each in found if each.score >= SURE] or sorted(found, key=_score)[-1:]
     found.sort(key=lambda each: each.square.side, reverse=True)
@@ -41,9 +42,10 @@ def detect(image: ImageLike) -> list[Face]:
 
 
 def face_at(image: Image.Image, box: tuple[float, float, float, float]) -> Face:
-    """The face in a box drawn by hand; where one is found inside, the square is turned upright.
+    """The face in a box that was drawn by hand.
 
-    Its centre and side stay as drawn. `image` is upright and in RGB.
+    If a face is found inside, the square is rotated so that the face is upright. Its centre and
+    side stay as drawn. `image` must be upright and in RGB.
     """
     square = _whole_pixels(box)
     found = settle(image, square)
@@ -54,15 +56,15 @@ def face_at(image: Image.Image, box: tuple[float, float, float, float]) -> Face:
 
 
 def whole(image: Image.Image) -> Face:
-    """The image as one crop, as UTKFace's are; of a rectangle, its centre square."""
+    """The whole image as one crop, like UTKFace's. A rectangle is cropped to its centre square."""
     return _as_whole(as_rgb(image), None)
 
 
 def as_record(face: Face, image: Image.Image) -> dict:
-    """What programs are told of a face in `open_image`'s result.
+    """A face as a dict for JSON: `box, angle, score, poor`.
 
-    Its `box` in pixels of the upright file, the `angle` by which it is turned, the detector's
-    `score`, and why its crop is `poor`.
+    `image` is a result of `open_image`. `box` is in pixels of the upright file, `angle` the degrees
+    by which it is rotated, `score` the detector's, and `poor` the reasons why the crop is poor.
     """
     scale = image.info.get(PIXEL_SIZE, 1.0)
     return {
@@ -82,7 +84,7 @@ def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 
 
 def prepare() -> None:
-    """Load the detector, for which the first search would have to wait."""
+    """Load the detector in advance. Otherwise the first detection would have to wait for it."""
     open_session()
 
 

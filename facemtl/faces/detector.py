@@ -1,8 +1,8 @@
-"""CenterFace on ONNX Runtime: pixels -> boxes, scores and five landmarks.
+"""The face detector CenterFace on ONNX Runtime: pixels -> boxes, scores and five landmarks.
 
 Xu et al., "CenterFace: Joint Face Detection and Alignment Using Face as Point", 2019. The network
-is fully convolutional. For each cell of 4 x 4 pixels it gives the probability that a face has its
-centre there, and that face's size, centre and landmarks.
+is fully convolutional. For each cell of 4 x 4 pixels it predicts the probability that the centre of
+a face is there, and the size, centre and landmarks of this face.
 """
 
 import hashlib
@@ -24,31 +24,36 @@ NETWORK = ASSETS / "pretrained" / "centerface.onnx"
 SHA256 = "fedf7900a732b44376df2d56977af100b04564730c5beecac1bae5038bf86fba"
 _ASKED = os.environ.get("OMP_NUM_THREADS", "")
 THREADS = int(_ASKED) if _ASKED.isdigit() and int(_ASKED) else min(2, os.cpu_count() or 1)
-STRIDE = 4  # px a cell
-MULTIPLE = 32  # px; the sides of an input are multiples of it
-SAME = 0.3  # intersection over union from which on two boxes are of one face
-AVERAGED = 0.5  # the same, from which on a cell's answer counts towards the average of a face
+STRIDE = 4  # px per cell
+MULTIPLE = 32  # px; the sides of an input must be multiples of it
+SAME = 0.3  # two boxes with at least this intersection over union are of the same face
+AVERAGED = 0.5  # boxes with at least this intersection over union with the best one are averaged
 
 
 @dataclass(frozen=True)
 class Detections:
-    """N faces, best first, in pixels of what was searched."""
+    """N detected faces, best first, in pixels of the searched image."""
 
     boxes: np.ndarray  # (N, 4): left, top, right, bottom
     scores: np.ndarray  # (N,): 0 to 1
-    landmarks: np.ndarray  # (N, 5, 2): left eye, right eye, nose, mouth corners, as seen; x, y
+    # (N, 5, 2): left eye, right eye, nose, left and right mouth corner, as seen; x, y.
+    landmarks: np.ndarray
 
     def __len__(self) -> int:
         return len(self.scores)
 
 
 def find(pixels: np.ndarray, least: float) -> Detections:
-    """The faces of at least the score `least` in an RGB image, uint8 (H, W, 3)."""
+    """Detect the faces with a score of at least `least` in an RGB image, uint8 (H, W, 3)."""
     return suppress(*decode(*_run(pixels), least))
 
 
 def _run(pixels: np.ndarray) -> list[np.ndarray]:
-    """(H, W, 3) -> heat (h, w), log sizes (2, h, w), offsets (2, h, w), landmarks (10, h, w)."""
+    """Run the network on pixels (H, W, 3).
+
+    Returns heat (h, w), log sizes (2, h, w), offsets (2, h, w) and landmarks (10, h, w), where h
+    and w count cells. Heat is the probability of a face.
+    """
     below, beside = (-side % MULTIPLE for side in pixels.shape[:2])
     if below or beside:
         pixels = np.pad(pixels, ((0, below), (0, beside), (0, 0)), mode="edge")
@@ -61,23 +66,27 @@ def _run(pixels: np.ndarray) -> list[np.ndarray]:
 def decode(
     heat: np.ndarray, sizes: np.ndarray, offsets: np.ndarray, points: np.ndarray, least: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The network's outputs -> boxes (N, 4), scores (N,), landmarks (N, 5, 2) of all good cells."""
+    """Decode the network's outputs to boxes (N, 4), scores (N,) and landmarks (N, 5, 2).
+
+    The N detections are the cells with a score of at least `least`.
+    """
     rows, columns = np.nonzero(heat >= least)
     height, width = STRIDE * np.exp(sizes[:, rows, columns])
     down, right = offsets[:, rows, columns]
     left = (columns + right + 0.5) * STRIDE - width / 2
     top = (rows + down + 0.5) * STRIDE - height / 2
-    ys, xs = points[:, rows, columns].reshape(5, 2, -1).transpose(1, 0, 2)  # (5, N) each, in boxes
+    ys, xs = points[:, rows, columns].reshape(5, 2, -1).transpose(1, 0, 2)  # (5, N), in boxes
     landmarks = np.stack([xs * width + left, ys * height + top], axis=-1)  # (5, N, 2)
     boxes = np.stack([left, top, left + width, top + height], axis=1)
     return boxes, heat[rows, columns], landmarks.transpose(1, 0, 2)
 
 
 def suppress(boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray) -> Detections:
-    """One detection a face: the best cell's score, and an average of what the cells around say.
+    """Reduce the detections of many cells to one per face.
 
-    The average, weighted by the squared scores, costs nothing and is steadier than the best cell
-    alone: see `align`.
+    Its score is that of the best cell. Its box and landmarks are averages over the cells whose
+    boxes overlap most with the best one, weighted by squared scores. The averages take no
+    noticeable time, and are more stable than the best cell alone.
     """
     left = np.argsort(-scores, kind="stable")
     found = []
@@ -96,7 +105,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray) -> De
 
 
 def overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Intersection over union of a box (4,) with each of the boxes (N, 4) -> (N,)."""
+    """Intersection over union of a box (4,) with each of the boxes (N, 4): (N,)."""
     sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
     shared = sides.clip(0).prod(axis=1)
     return shared / (
@@ -108,16 +117,19 @@ _loading = Lock()
 
 
 def open_session() -> "onnxruntime.InferenceSession":
-    """The network, loaded by the first call."""
+    """The network in ONNX Runtime, loaded by the first call.
+
+    Raises FaceMTLError if its file is missing or damaged.
+    """
     with _loading:
         return _load()
 
 
 @cache
 def _load() -> "onnxruntime.InferenceSession":
-    import onnxruntime  # 0.15 s that only those wait for who look for faces
+    import onnxruntime  # takes 0.15 s, so only a detection imports it
 
-    remedy = "Restore it with `git checkout`, or make it anew: see facemtl/faces/convert.py."
+    remedy = "Restore it with `git checkout`, or make it again with `python -m research.convert`."
     try:
         content = NETWORK.read_bytes()
     except OSError as error:
@@ -128,9 +140,9 @@ def _load() -> "onnxruntime.InferenceSession":
         raise FaceMTLError(f"The face detector {NETWORK} is damaged. {remedy}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
-    # Threads that wait in a loop would take processor time from the models that answer next.
+    # Threads that spin while waiting would take processor time from the models that run next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_mem_pattern = False  # the patterns of each size of photo would take 150 MiB
+    options.enable_mem_pattern = False  # patterns of every photo size would take 150 MiB
     options.log_severity_level = 3
-    # Not of `content`, which the session would keep for as long as it lives.
+    # Given the path, not `content`: the session would keep the bytes as long as it lives.
     return onnxruntime.InferenceSession(NETWORK, options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""`Face`: where a face is in an image, and the crop that the models see."""
+"""`Face`: the place of a face in an image, and the crop that the models see."""
 
 from dataclasses import dataclass
 
@@ -10,20 +10,18 @@ from .pose import pose_of
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """A square of an image, turned so that the face in it stands upright.
+    """A face: a square of an image, rotated so that the face is upright in it.
 
-    Pixels are those of the upright image. `box` may reach beyond it.
+    Coordinates are pixels of the upright image. `box` may reach beyond the image.
     """
 
-    box: tuple[
-        float, float, float, float
-    ]  # the square before it is turned: left, top, right, bottom
-    score: float | None  # the detector's, 0 to 1; None where no detector chose the box
-    crop: np.ndarray  # uint8 (S, S, 3): exactly what the models see, before they reduce it
-    landmarks: np.ndarray | None = (
-        None  # (5, 2): eyes, nose, mouth corners, as seen; x, y in pixels
-    )
-    angle: float = 0.0  # degrees by which the square is turned about its centre; clockwise, as seen
+    # The square before its rotation: left, top, right, bottom.
+    box: tuple[float, float, float, float]
+    score: float | None  # the detector's, 0 to 1; None if no detector chose the box
+    crop: np.ndarray  # uint8 (S, S, 3): what the models see, before it is resized for them
+    # (5, 2): left eye, right eye, nose, left and right mouth corner, as seen; x, y in pixels.
+    landmarks: np.ndarray | None = None
+    angle: float = 0.0  # rotation of the square about its centre, in degrees, clockwise as seen
 
     @property
     def square(self) -> Square:
@@ -31,5 +29,5 @@ class Face:
 
     @property
     def pose(self) -> str:
-        """ "turned to the side" or "tilted", in the crop; "" where it is frontal, or not known."""
+        """The pose in the crop: "turned to the side", "tilted", or "" if frontal or unknown."""
         return "" if self.landmarks is None else pose_of(self.square.from_image(self.landmarks))

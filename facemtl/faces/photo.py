@@ -1,4 +1,4 @@
-"""Image files -> upright RGB images. What cannot be read is a FaceMTLError of one sentence."""
+"""Opening of photos: image files and arrays -> upright RGB images."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,21 +15,25 @@ from ..errors import FaceMTLError
 
 ImageLike = str | Path | Image.Image | np.ndarray
 
-# No other formats than these: some that Pillow knows start another program, or are hardly
-# maintained. With each, the most megapixels: phones take HEIC and AVIF, and of a large JPEG a
-# fraction is decoded.
+# The formats that are opened, and the most megapixels of each. Other formats of Pillow are refused:
+# some start another program, or are hardly maintained. HEIC and AVIF may be large because phones
+# use them. JPEG may be largest because large ones are decoded at reduced size.
 MOST_MEGAPIXELS = {
     "JPEG": 110, "HEIF": 50, "AVIF": 50, "PNG": 25, "WEBP": 25, "GIF": 25, "BMP": 25, "TIFF": 25,
 }  # fmt: skip
-DECODED_SIDE = 2000  # px; a JPEG is decoded at a half, quarter or eighth where that leaves so many
-PIXEL_SIZE = (  # in an image's `info`: the side of a pixel, in pixels of the file
-    "facemtl pixel size"
-)
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # too large images are refused
+# A JPEG is decoded at a half, quarter or eighth of its size if its longer side keeps so many px.
+DECODED_SIDE = 2000
+PIXEL_SIZE = "facemtl pixel size"  # key of an image's `info`: a pixel's side in pixels of the file
+# `open_image` refuses images that are too large, so Pillow need not warn of them.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def open_image(file: Path | BinaryIO) -> Image.Image:
-    """An image file, upright and in RGB; of an animation, its first frame."""
+    """Open an image file as an upright RGB image. Of an animation, the first frame is taken.
+
+    `image.info[PIXEL_SIZE]` is above 1 if a large JPEG was decoded at reduced size. Raises
+    FaceMTLError if the file is missing, damaged, too large or of another format.
+    """
     formats = _formats()
     try:
         with Image.open(file, formats=formats) as image:
@@ -57,10 +61,10 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
 
 
 def as_image(given: ImageLike) -> Image.Image:
-    """A path, a PIL image or an array -> an upright RGB image.
+    """Convert a path, a PIL image or an array to an upright RGB image.
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), of uint8 or of floats from 0 to 1. Raises
-    FaceMTLError for anything else: nothing is rescaled by a guess.
+    FaceMTLError for anything else, because the range of values is never guessed.
     """
     if isinstance(given, str | Path):
         return open_image(Path(given))
@@ -89,7 +93,7 @@ def as_image(given: ImageLike) -> Image.Image:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those of MOST_MEGAPIXELS that can be read here: HEIC needs an optional package."""
+    """The formats of MOST_MEGAPIXELS that can be read here. HEIC needs an optional package."""
     Image.init()
     with suppress(ImportError):
         from pillow_heif import register_heif_opener
@@ -103,6 +107,7 @@ def _too_large(most: int) -> FaceMTLError:
 
 
 def _why_unreadable(file: Path | BinaryIO, formats: Sequence[str]) -> str:
+    """A message that says why a file cannot be opened."""
     try:
         start = (
             file.read_bytes()[:12] if isinstance(file, Path) else (file.seek(0), file.read(12))[1]

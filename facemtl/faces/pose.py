@@ -1,25 +1,28 @@
-"""Is a face turned to the side, or tilted in its crop?"""
+"""The pose of a face: whether it is turned to the side, or tilted in its crop."""
 
 import numpy as np
 
 from .align import fit
 
-SIDEWAYS = 0.30  # of `yaw`; beyond are 4 of 303 UTKFace crops
-TILTED = 10.0  # degrees that remain in a crop; beyond is none of them
+SIDEWAYS = 0.30  # threshold of `yaw`; 4 of 303 UTKFace crops exceed it
+TILTED = 10.0  # threshold of the tilt in a crop, in degrees; none of these crops exceeds it
 
 
 def pose_of(landmarks: np.ndarray) -> str:
-    """Landmarks (5, 2) in shares of a crop -> words for a face that is not frontal and upright."""
+    """The pose in words: "turned to the side", "tilted", or "" for a frontal, upright face.
+
+    `landmarks` (5, 2) are fractions of the crop's side.
+    """
     if abs(yaw(landmarks)) > SIDEWAYS:
         return "turned to the side"
     return "tilted" if abs(fit(landmarks)[0].angle) > TILTED else ""
 
 
 def yaw(landmarks: np.ndarray) -> float:
-    """How far the nose is beside the middle of eyes and mouth, in distances of the eyes.
+    """The sideways distance of the nose from the middle of eyes and mouth.
 
-    It is negative where the nose points to the left edge. Measured in the square that the landmarks
-    tell, so that a tilt changes nothing.
+    The unit is the distance between the eyes. The result is negative if the nose points to the left
+    edge. It is measured in the square that fits the landmarks, so it does not depend on a tilt.
     """
     square, _ = fit(landmarks)
     across = square.from_image(landmarks)[:, 0]

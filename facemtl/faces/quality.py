@@ -1,8 +1,8 @@
-"""Why a crop may be poor: too small, blurred, dark, bright, or the face is turned away.
+"""Reasons why a crop may be poor: it is small, blurred, dark or bright, or the face is turned.
 
-Bars are set so that about 1 in 100 of UTKFace's own crops is beyond each; see `measure`. There is
-none for faces that are partly covered: at such a bar the detector's score tells fewer than half of
-the crops whose mouth or eyes are covered.
+Each threshold is set so that about 1 % of UTKFace's own crops are beyond it; see
+`research.landmark_positions`. There is no check for partly covered faces. With such a threshold,
+the detector's score finds fewer than half of the crops in which mouth or eyes are covered.
 """
 
 import numpy as np
@@ -11,14 +11,17 @@ from PIL import Image, ImageFilter
 from .face import Face
 from .search import SURE
 
-SMALL = 64  # px a side; the models see more than a hundred
-BLURRED = 0.022  # of `detail`; all of those blurred by 3 % of a side are below
-DARK, BRIGHT = 55, 200  # of `light`, of 255
+SMALL = 64  # px a side; the models' inputs have more than 100
+BLURRED = 0.022  # threshold of `detail`; all crops blurred by 3 % of a side are below
+DARK, BRIGHT = 55, 200  # thresholds of `light`
 
 
 def weaknesses(face: Face) -> list[str]:
-    """Why its crop is poor, in words that complete "this crop is ..."; none is an empty list."""
-    # A crop from a reduced copy of the photo holds no more than it has.
+    """The reasons why a face's crop is poor, in words that complete "this crop is ...".
+
+    The list is empty if there are none.
+    """
+    # The crop has fewer pixels than the box if it was cut from a reduced copy of the photo.
     side = min(face.box[2] - face.box[0], len(face.crop))
     bright = light(face.crop)
     return [
@@ -31,18 +34,21 @@ def weaknesses(face: Face) -> list[str]:
 
 
 def light(crop: np.ndarray) -> float:
-    """The mean luminance, 0 to 255."""
+    """The mean luminance of a crop (S, S, 3), from 0 to 255."""
     return float(_gray(crop).mean())
 
 
 def detail(crop: np.ndarray) -> float:
-    """What a slight blur removes: its standard deviation over that of the whole crop."""
+    """The amount of fine detail in a crop (S, S, 3), as a measure of its sharpness.
+
+    It is the standard deviation of what a slight blur removes, divided by that of the whole crop.
+    """
     gray = _gray(crop)
     blurred = Image.fromarray(np.uint8(gray)).filter(ImageFilter.GaussianBlur(1))
     return float((gray - np.asarray(blurred, float)).std() / max(gray.std(), 8))
 
 
 def _gray(crop: np.ndarray) -> np.ndarray:
-    """(S, S, 3) -> (112, 112)."""
+    """The luminance of a crop in a fixed size: (S, S, 3) -> (112, 112)."""
     gray = Image.fromarray(crop).convert("L")
     return np.asarray(gray.resize((112, 112), Image.Resampling.BILINEAR), float)

@@ -1,10 +1,11 @@
-"""An image -> the faces in it: a coarse search, a closer look at each, finer searches if needed.
+"""Search for faces: a coarse search, a closer look at each face, and finer searches if needed.
 
-The closer look turns a face upright and brings it to one size before its landmarks are taken. So
-they do not depend on how large the face is in the photo or how it is turned. On 43 photos, each in
-ten to fifteen sizes and turns, the standard deviation of a crop's angle fell from 1.9 to 0.4
-degrees, and that of its side from 4.2 to 0.8 %. The look is also a second opinion: a face that is
-seen upright scores 0.8 or more in 95 of 100 photos, whatever the coarse search gave it.
+The closer look turns a face upright and scales it to a fixed size before its landmarks are
+detected. So the landmarks do not depend on the size and rotation of the face in the photo. On 43
+photos, each in ten to fifteen sizes and rotations, the standard deviation of a crop's angle fell
+from 1.9 to 0.4 degrees, and that of its side from 4.2 to 0.8 %. The closer look also checks the
+detection: an upright face scores 0.8 or more in 95 % of photos, whatever its score in the coarse
+search.
 """
 
 import math
@@ -17,52 +18,53 @@ from PIL import Image
 from . import detector
 from .align import Square, cut, fit
 
-COARSE, FINE = 640 * 480, 1280 * 960  # pixels in which a search is done
-ENLARGED = 2.0  # at most, for a search
-BORDER = 0.25  # of the longer side, around images that a face may fill or be cut off by
-SMALL = 40  # px a side in the coarse search; where one face is as small, others may be missed
-LEAST = 16  # px a side in the image; smaller faces show nothing to a model
-CANDIDATE = 0.25  # score in a search of what deserves a closer look
-CONFIDENT = 0.8  # score in a closer look that needs no other turn
-LIKELY = 0.7  # the same; needs no wider square
-SURE = 0.5  # the same, of a face
-DOUBTFUL = 0.3  # the same; where no face is sure, one from here on is better than none
-PLAUSIBLE = 0.06  # `off` of landmarks that are seen upright; of those seen lying it is larger
-FAILURES = 4  # candidates in a row that come to nothing; the others score less and are left out
+COARSE, FINE = 640 * 480, 1280 * 960  # pixels of the image in a coarse and in a fine search
+ENLARGED = 2.0  # the largest factor by which an image is enlarged for a search
+BORDER = 0.25  # of the longer side, around images that a face may fill or that cut a face off
+SMALL = 40  # px a side in the coarse search; if a face is so small, others may be missed
+LEAST = 16  # px a side in the image; smaller faces show a model too little
+CANDIDATE = 0.25  # in a search, the lowest score that gets a closer look
+# Scores in a closer look:
+CONFIDENT = 0.8  # from here on, no other rotation is tried
+LIKELY = 0.7  # from here on, no wider square is tried
+SURE = 0.5  # from here on, it is a face
+DOUBTFUL = 0.3  # from here on, it may be a face, which is used if no face is sure
+PLAUSIBLE = 0.06  # limit of `off` for an upright face; for a face on its side, `off` is larger
+FAILURES = 4  # a search ends after so many failures in a row: other candidates have lower scores
 
-FACE, MARGIN = (
-    128,
-    0.25,
-)  # of a closer look: px of a face's side, and of the side, what is seen around it
-SEEN = 0.1  # score of what a closer look considers
-LOOKS = 4  # at most, until the face neither turns by LEVEL degrees nor changes its side by STEADY
+# In a closer look: px of the face's side, and the margin around it as a fraction of the side.
+FACE, MARGIN = 128, 0.25
+SEEN = 0.1  # the lowest score of a detection in a closer look
+# A face gets at most LOOKS looks. They end when its angle changes by less than LEVEL degrees and
+# its side by less than the factor STEADY.
+LOOKS = 4
 LEVEL, STEADY = 8.0, 1.2
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A face: its landmarks (5, 2) in the image, the square that they tell, a score of 0 to 1."""
+    """A face: its landmarks (5, 2) in the image, the square fitted to them, a score of 0 to 1."""
 
     landmarks: np.ndarray
     square: Square
     score: float
-    off: float  # how far the landmarks are from where they should be in the square; see `fit`
+    off: float  # the distance of the landmarks from their positions in the square; see `fit`
 
     def reaches(self, score: float) -> bool:
-        """Its score does, and its landmarks are those of a face that is seen upright."""
+        """Whether it has at least this score, and landmarks like those of an upright face."""
         return self.score >= score and self.off < PLAUSIBLE
 
     @property
     def worth(self) -> float:
-        """What decides between two readings of one face."""
+        """The quality of this detection, to choose between two detections of one face."""
         return self.score - 3 * self.off
 
 
 def search(image: Image.Image, border: float = 0.0) -> list[Found]:
-    """The faces in an RGB image, sure and doubtful ones, each once.
+    """Search for the faces in an RGB image: sure and doubtful ones, each once.
 
-    `border` is a share of the longer side. One search is enough for an ordinary photo: the others
-    are for photos that lie on their side, for faces at the edge, and for small ones.
+    `border` is a fraction of the longer side. One search is enough for an ordinary photo. The
+    others are for photos that lie on their side, for faces at the edge, and for small faces.
     """
     found = _added([], image, COARSE, 0, border)
     for turn in (0, 90, 180, 270):
@@ -76,11 +78,11 @@ def search(image: Image.Image, border: float = 0.0) -> list[Found]:
 
 
 def settle(image: Image.Image, square: Square) -> Found | None:
-    """The face at about this place, seen upright; None where there is none.
+    """Look closely at a square. Returns the face in it, seen upright, or None if there is none.
 
-    The landmarks of a face that lies on its side may be wrong, and those of one that stands on its
-    head often are. So where they are not plausible, the other three turns are looked at, and then
-    a wider square.
+    The landmarks of a face that lies on its side may be wrong, and those of an upside-down face
+    often are. So the other three rotations are tried if the score is low or the landmarks are not
+    plausible. A wider square is tried if this does not help.
     """
     best = None
     for wider in (1, 2):
@@ -99,7 +101,10 @@ def settle(image: Image.Image, square: Square) -> Found | None:
 def _added(
     found: list[Found], image: Image.Image, budget: int, turn: int, border: float
 ) -> list[Found]:
-    """`found`, and what another search adds; of two readings of one face, the better one."""
+    """Add the faces of another search to `found`.
+
+    Of two detections of one face, the better one is kept.
+    """
     found, failures = list(found), 0
     for square in _candidates(image, budget, turn, border):
         if any(is_same(square, each.square) and each.reaches(CONFIDENT) for each in found):
@@ -118,9 +123,9 @@ def _added(
 
 
 def _candidates(image: Image.Image, budget: int, turn: int, border: float) -> Iterator[Square]:
-    """Where there may be faces, searched for in the image turned anticlockwise by `turn` degrees.
+    """Squares that may show faces, detected in the image rotated anticlockwise by `turn` degrees.
 
-    Best first, in pixels of the image as it was.
+    The best ones come first. They are in pixels of the image before its rotation.
     """
     pad = border * max(image.size)
     scale = _scale([side + 2 * pad for side in image.size], budget)
@@ -139,12 +144,12 @@ def _candidates(image: Image.Image, budget: int, turn: int, border: float) -> It
 
 
 def _scale(size: list[float] | tuple[int, int], budget: int) -> float:
-    """What brings an image to so many pixels."""
+    """The factor that scales an image to `budget` pixels, but at most ENLARGED."""
     return min(ENLARGED, math.sqrt(budget / (size[0] * size[1])))
 
 
 def _levelled(image: Image.Image, square: Square) -> Found | None:
-    """The face in a square, looked at until the square is level and of its size."""
+    """The face in a square, after repeated looks: each one uses the square of the one before."""
     found = None
     for _ in range(LOOKS):
         now = _look(image, square)
@@ -159,7 +164,7 @@ def _levelled(image: Image.Image, square: Square) -> Found | None:
 
 
 def _look(image: Image.Image, square: Square) -> Found | None:
-    """The best face that is about as large as a square and near its middle."""
+    """The best face in a single look that is about as large as the square and near its centre."""
     around = Square(square.x, square.y, square.side * (1 + 2 * MARGIN), square.angle)
     side = round(FACE * (1 + 2 * MARGIN))
     seen = detector.find(cut(image, around, side, beyond="edge"), SEEN)
@@ -173,7 +178,10 @@ def _look(image: Image.Image, square: Square) -> Found | None:
 
 
 def is_same(a: Square, b: Square) -> bool:
-    """Two squares are of one face: unturned, they share more than half of the smaller one."""
+    """Whether two squares show the same face.
+
+    They do if they share more than half of the smaller one. Rotation is ignored.
+    """
     across, down = (
         max(0.0, min(a.box[i + 2], b.box[i + 2]) - max(a.box[i], b.box[i])) for i in (0, 1)
     )

@@ -1,3 +1,3 @@
-"""The models: backbones, FaceModel, and the file that one is kept in."""
+"""The models: backbones, FaceModel and model files."""
 
-FACE_RESNET = "face-resnet"  # the backbone whose weights come with the code
+FACE_RESNET = "face-resnet"  # the backbone whose weights ship with the code

@@ -1,4 +1,4 @@
-"""Backbones by name: an image -> features."""
+"""Backbones by name. A backbone turns images into features."""
 
 import http.client
 import urllib.error
@@ -22,7 +22,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Backbone:
-    """A module (B, 3, H, W) -> (B, n_features), and how the images that it takes are normalised."""
+    """A module (B, 3, H, W) -> (B, n_features), and the normalisation of its input images."""
 
     module: nn.Module
     n_features: int
@@ -31,11 +31,11 @@ class Backbone:
 
 
 def backbone_named(name: str, *, pretrained: bool) -> Backbone:
-    """One of OWN, or a classification model of torchvision. FaceMTLError where there is none of
-    that name.
+    """The backbone of this name: one of OWN, or a classification model of torchvision.
 
-    `pretrained` asks for face-recognition weights, which come with the code, or for ImageNet
-    weights, which are downloaded.
+    With `pretrained`, a backbone of OWN gets face-recognition weights, which ship with the code.
+    Other backbones get ImageNet weights, which are downloaded. Raises FaceMTLError if there is no
+    backbone of this name, or if its weights cannot be loaded.
     """
     if name in OWN:
         return OWN[name](pretrained)
@@ -54,6 +54,7 @@ OWN: dict[str, Callable[[bool], Backbone]] = {FACE_RESNET: _face_resnet}
 
 
 def _load_shipped(module: nn.Module, file: Path) -> None:
+    """Load weights that ship with the code. Raises FaceMTLError if they are missing or damaged."""
     again = "Check the repository out again, or make it with `python -m research.convert`."
     try:
         weights = safetensors.torch.load(file.read_bytes())
@@ -62,13 +63,15 @@ def _load_shipped(module: nn.Module, file: Path) -> None:
         raise FaceMTLError(
             f"The pretrained weights {file.name} cannot be read ({error.strerror}). {again}"
         ) from error
-    except (SafetensorError, RuntimeError) as error:  # RuntimeError: of another network
+    except (SafetensorError, RuntimeError) as error:  # RuntimeError: another network
         raise FaceMTLError(f"The pretrained weights {file.name} are damaged. {again}") from error
 
 
 def _of_torchvision(name: str, pretrained: bool) -> tuple[nn.Module, int]:
-    """A classifier of torchvision without its last linear layer, and the number of features that it
-    leaves.
+    """A classifier of torchvision without its last linear layer, and its number of features.
+
+    Raises FaceMTLError if there is none of this name, if its weights cannot be downloaded, or if it
+    has no linear layer.
     """
     models = torchvision.models
     if name not in models.list_models(module=models):
@@ -78,12 +81,8 @@ def _of_torchvision(name: str, pretrained: bool) -> tuple[nn.Module, int]:
         )
     try:
         model = models.get_model(name, weights="DEFAULT" if pretrained else None)
-    except (
-        urllib.error.URLError,
-        OSError,
-        http.client.HTTPException,
-        RuntimeError,
-    ) as error:  # RuntimeError: a wrong checksum
+    except (urllib.error.URLError, OSError, http.client.HTTPException, RuntimeError) as error:
+        # RuntimeError: the download has a wrong checksum.
         if not pretrained:
             raise
         raise FaceMTLError(

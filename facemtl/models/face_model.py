@@ -1,6 +1,6 @@
-"""One backbone with one head per task.
+"""FaceModel: one backbone with one head per task.
 
-A single-task model is the same class with one task, so nothing forks.
+A single-task model is the same class with one task, so no other code needs to tell them apart.
 """
 
 import copy
@@ -16,7 +16,11 @@ from .face_resnet import FaceResNet
 
 
 class FaceModel(nn.Module):
-    """`backbone` is a name that `backbone_named` knows; `pretrained` asks for its weights."""
+    """One backbone with one head per task: RGB images -> logits of each task.
+
+    `backbone` is a name for `backbone_named`. With `pretrained`, it gets pretrained weights. Raises
+    FaceMTLError if there are no tasks.
+    """
 
     def __init__(
         self,
@@ -52,8 +56,9 @@ class FaceModel(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
     def insert_norms(self) -> bool:
-        """Give a backbone that has no batch normalisation one for its training; was there such a
-        backbone?
+        """Insert batch normalisations for training, if the backbone is a FaceResNet.
+
+        Returns whether they were inserted. Other backbones have their own.
         """
         if not isinstance(self.backbone, FaceResNet):
             return False
@@ -61,12 +66,13 @@ class FaceModel(nn.Module):
         return True
 
     def calibrate_norms(self, images: Tensor) -> None:
-        """Make inserted normalisations the identity for images (N, 3, S, S) in [0, 1]."""
+        """Set the inserted normalisations to the identity for images (N, 3, S, S) in [0, 1]."""
         self.backbone.calibrate_norms((images - self.pixel_mean) / self.pixel_std)
 
     def for_answers(self) -> "FaceModel":
-        """A copy on the CPU, in evaluation mode, whose inserted normalisations are folded away: it
-        gives the same answers.
+        """A copy for prediction, on the CPU and in evaluation mode.
+
+        Inserted normalisations are folded into the convolutions. The outputs stay the same.
         """
         model = copy.deepcopy(self).cpu().float().eval()
         if isinstance(model.backbone, FaceResNet):
@@ -74,10 +80,10 @@ class FaceModel(nn.Module):
         return model
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
-        """Take over the backbone of a trained model, and the heads of the tasks that both have.
+        """Copy the weights of a trained model: its backbone, and the heads of the common tasks.
 
-        `weights` is a `state_dict` of another FaceModel. FaceMTLError where its backbone is another
-        one.
+        `weights` is the `state_dict` of another FaceModel. Raises FaceMTLError if its backbone is a
+        different one.
         """
         known = {name.split(".")[1] for name in weights if name.startswith("heads.")}
         left_out = tuple(f"heads.{name}." for name in known ^ {*self.heads})
@@ -95,8 +101,10 @@ class FaceModel(nn.Module):
 
 
 def _head(n_features: int, task: Task, dropout: float) -> nn.Module:
-    """As fastai's heads: features are normalised first, since their scale is a backbone's own
-    affair.
+    """A head: batch normalisation, dropout and a linear layer.
+
+    Features are normalised first, as in fastai's heads, because their scale depends on the
+    backbone.
     """
     return nn.Sequential(
         nn.BatchNorm1d(n_features), nn.Dropout(dropout), nn.Linear(n_features, task.n_outputs)

@@ -1,6 +1,6 @@
-"""dlib's face-recognition ResNet (King, 2017; CC0), whose weights are the start of the shipped
-models.
+"""dlib's face-recognition ResNet (King, 2017; CC0).
 
+The shipped models were trained from its weights. See
 https://blog.dlib.net/2017/02/high-quality-face-recognition-with-deep.html
 """
 
@@ -9,24 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-GROUPS = (
-    (32, 3, False),
-    (64, 4, True),
-    (128, 3, True),
-    (256, 3, True),
-    (256, 1, True),
-)  # channels, blocks, halves
+# Groups of blocks: channels, number of blocks, whether the first block halves the size.
+GROUPS = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
 N_FEATURES = 256
-MEAN = (
-    122.782 / 255,
-    117.001 / 255,
-    104.298 / 255,
-)  # of RGB in [0, 1], as the weights were trained
+# The normalisation of RGB values in [0, 1] with which the weights were trained.
+MEAN = (122.782 / 255, 117.001 / 255, 104.298 / 255)
 STD = (256 / 255,) * 3
 
 
 class ConvNorm(nn.Module):
-    """A convolution, and while it is trained a batch normalisation after it."""
+    """A convolution, followed by a batch normalisation during training."""
 
     def __init__(self, inputs: int, outputs: int, size: int, stride: int, padding: int):
         super().__init__()
@@ -38,8 +30,9 @@ class ConvNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """relu(x + conv(relu(conv(x)))); one that halves the size has an average pool for a
-    shortcut.
+    """A residual block: relu(x + conv(relu(conv(x)))).
+
+    In a block that halves the size, the shortcut is an average pool.
     """
 
     def __init__(self, inputs: int, outputs: int, halves: bool):
@@ -51,8 +44,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv2(F.relu(self.conv1(x)))
         if self.halves:
-            # Both branches are padded with zeros at the end, to the larger height and width; the
-            # shortcut in channels too.
+            # Both branches are padded with zeros at the end, to the larger height and width. The
+            # shortcut is also padded to the number of channels.
             x = F.avg_pool2d(x, 2)
             height, width = max(x.shape[2], y.shape[2]), max(x.shape[3], y.shape[3])
             channels = max(0, y.shape[1] - x.shape[1])
@@ -62,12 +55,13 @@ class Block(nn.Module):
 
 
 class FaceResNet(nn.Module):
-    """Normalised images (B, 3, H, W) of at least 103 px a side -> features (B, 256). Made for 150
-    px.
+    """The network: normalised images (B, 3, H, W) -> features (B, 256).
 
-    dlib's network has its batch normalisation folded into the convolutions, and is unstable at the
-    rates that training takes. `insert_norms` puts one back after each convolution; `fold_norms`
-    takes it away again.
+    Images must have at least 103 px a side. The network was made for 150 px.
+
+    In dlib's network, batch normalisations are folded into the convolutions. In this form, training
+    is unstable at the learning rates used here. `insert_norms` adds a batch normalisation after
+    each convolution. `fold_norms` removes them again.
     """
 
     def __init__(self):
@@ -85,21 +79,21 @@ class FaceResNet(nn.Module):
         return self.blocks(x).mean(dim=(2, 3))
 
     def convolutions(self) -> list[ConvNorm]:
-        """All of them, from the input to the features."""
+        """All convolutions, in order from the input to the features."""
         return [module for module in self.modules() if isinstance(module, ConvNorm)]
 
     def insert_norms(self) -> None:
-        """Put a batch normalisation after each convolution."""
+        """Add a batch normalisation after each convolution."""
         for each in self.convolutions():
             each.norm = nn.BatchNorm2d(each.conv.out_channels).to(each.conv.weight.device)
 
     @torch.no_grad()
     def calibrate_norms(self, images: Tensor) -> None:
-        """Make each batch normalisation the identity for images (N, 3, S, S) such as those given.
+        """Set each batch normalisation to the identity, as measured on images (N, 3, S, S).
 
-        Mean m and variance v of each channel are measured; then gain = sqrt(v + eps), shift = m,
-        and the running statistics are m and v. So the network starts where its weights were, and
-        trains as one that was normalised.
+        The mean m and variance v of each channel are measured. Then gain is sqrt(v + eps), shift is
+        m, and the running statistics are m and v. So the features are at first those of the network
+        without normalisations, but training is that of a normalised network.
         """
         norms = [each.norm for each in self.convolutions()]
         for each in self.convolutions():
@@ -126,8 +120,9 @@ class FaceResNet(nn.Module):
             each.norm = norm
 
     def fold_norms(self) -> None:
-        """Fold each batch normalisation into its convolution: the same features, in evaluation
-        mode.
+        """Fold each batch normalisation into its convolution.
+
+        In evaluation mode, the features stay the same.
         """
         for each in self.convolutions():
             if isinstance(each.norm, nn.BatchNorm2d):
@@ -138,6 +133,6 @@ class FaceResNet(nn.Module):
 
 
 def _moments(x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (2, C): mean and mean square of each channel."""
+    """Mean and mean square of each channel: (B, C, H, W) -> (2, C)."""
     x = x.float()
     return torch.stack([x.mean(dim=(0, 2, 3)), x.square().mean(dim=(0, 2, 3))])

@@ -1,8 +1,8 @@
-"""A model file: one `.onnx` that holds the graph, its weights, and in its metadata all else that an
-answer needs.
+"""Model files: one `.onnx` file with the graph, the weights and metadata.
 
-Weights are stored as float16 and computed in float32. The file names its own hash: whatever is
-damaged is seen when it is opened. Writing takes torch and onnx; `ModelInfo.of_file` takes neither.
+The metadata are everything else that a prediction needs. Weights are stored as float16. The
+computation is in float32. The file contains its own hash, so damage is detected when it is opened.
+Writing needs torch and onnx; `ModelInfo.of_file` needs neither.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from .face_model import FaceModel
 
-# RGB (N, 3, size, size), float32 in [0, 1]; outputs are named after their tasks: logits (N,
-# n_outputs)
+# The input's name: RGB (N, 3, size, size), float32 in [0, 1]. Outputs are named after their tasks:
+# logits (N, n_outputs).
 INPUT = "images"
 SUFFIX = ".onnx"
 _INFO, _HASH = "facemtl", "sha256"  # keys of the metadata
-_NO_HASH = "0" * 64  # stands in the place of the hash while the file is hashed
+_NO_HASH = "0" * 64  # in place of the hash while the file is hashed
 _AGAIN = "Fetch it again, or train the model again."
 
 
@@ -41,22 +41,23 @@ class ModelInfo:
     name: str
     tasks: tuple[Task, ...]
     backbone: str
-    size: int  # of the images that the model sees, in px a side
-    # By task: "temperature" of the logits; "margin" in units, added to both ends of a regression's
-    # interval.
+    size: int  # side of the input images, in px
+    # By task: the "temperature" of the logits, and for a regression the "margin" in units, by which
+    # its interval is extended at both ends.
     calibration: dict[str, dict[str, float]] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     # Filled in when the file is written:
-    weights: str = (
-        ""  # the first half of the sha256 of graph and weights: the same for any calibration
-    )
-    parameters: int = 0  # how many numbers were learned
+    # The first half of the SHA-256 of graph and weights. It does not depend on the calibration.
+    weights: str = ""
+    parameters: int = 0  # the number of learned weights
 
     @classmethod
     def of_file(cls, content: bytes, metadata: Mapping[str, str], file: str) -> "ModelInfo":
-        """What the metadata of a file with that content say. FaceMTLError where it is no model
-        file, or damaged.
+        """The metadata of a model file, checked against its content.
+
+        `metadata` is the raw metadata, and `file` a name for messages. Raises FaceMTLError if it is
+        not a model file, is damaged, is from another version, or has tasks with other outputs.
         """
         found = metadata.get(_HASH, "")
         if _INFO not in metadata or len(found) != len(_NO_HASH):
@@ -87,13 +88,12 @@ class ModelInfo:
 
     @property
     def fingerprint(self) -> str:
-        """16 digits that differ for other weights, and for another calibration of the same
-        weights.
-        """
+        """16 hexadecimal digits that identify the weights and their calibration."""
         told = json.dumps([self.weights, self.calibration], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def as_json(self) -> str:
+        """The metadata as JSON. In place of tasks it has `outputs`: the names of their outputs."""
         plain = {
             **asdict(self),
             "outputs": {task.name: [str(each) for each in task.bins] for task in self.tasks},
@@ -103,13 +103,13 @@ class ModelInfo:
 
 
 def write_model(file: Path, model: "FaceModel", info: ModelInfo) -> None:
-    """Write the model file, whole or not at all."""
+    """Write a model file, as a whole or not at all."""
     import torch
 
     plain = model.for_answers()
     example = torch.zeros(2, 3, info.size, info.size)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of torch, about its own code
+        warnings.simplefilter("ignore", FutureWarning)  # about torch's own code
         program = torch.onnx.export(
             plain, (example,), dynamo=True, verbose=False, optimize=False,
             input_names=[INPUT], output_names=[task.name for task in info.tasks],
@@ -122,15 +122,16 @@ def write_model(file: Path, model: "FaceModel", info: ModelInfo) -> None:
 
 
 def rewrite_info(file: Path, info: ModelInfo) -> None:
-    """Give a model file other metadata: another calibration, for example."""
+    """Replace the metadata of a model file, for example its calibration."""
     import onnx
 
     _write(file, onnx.load(file), info)
 
 
 def load_weights(file: Path) -> dict[str, "torch.Tensor"]:
-    """The weights of a model file, as the `state_dict` of its FaceModel. FaceMTLError where there
-    are none.
+    """The weights of a model file, as the `state_dict` of its FaceModel.
+
+    Raises FaceMTLError if the file cannot be read, is damaged or is not a model file.
     """
     import onnx
     import torch
@@ -140,7 +141,7 @@ def load_weights(file: Path) -> dict[str, "torch.Tensor"]:
         proto = onnx.load_from_string(content)
     except OSError as error:
         raise FaceMTLError(f"The model {file} cannot be read ({error.strerror}).") from error
-    except Exception as error:  # what a damaged file makes of the parser
+    except Exception as error:  # the parser raises many kinds of errors
         raise FaceMTLError(f"{file} is not a model of facemtl. {_AGAIN}") from error
     ModelInfo.of_file(content, {each.key: each.value for each in proto.metadata_props}, file.name)
     return {
@@ -151,7 +152,7 @@ def load_weights(file: Path) -> dict[str, "torch.Tensor"]:
 
 
 def load_model(file: Path, info: ModelInfo) -> "FaceModel":
-    """The FaceModel of a model file, in evaluation mode, to train on or to look into."""
+    """The FaceModel of a model file, in evaluation mode, for more training or inspection."""
     from .face_model import FaceModel
 
     model = FaceModel(info.tasks, info.backbone)
@@ -171,7 +172,7 @@ def _write(file: Path, proto, info: ModelInfo) -> None:
 
 
 def _n_parameters(proto) -> int:
-    """The number of weights that were learned; statistics of normalisations were measured."""
+    """The number of learned weights, without the running statistics of normalisations."""
     measured = (".running_mean", ".running_var")
     return sum(
         math.prod(each.dims)
@@ -181,8 +182,9 @@ def _n_parameters(proto) -> int:
 
 
 def _store_as_float16(proto) -> None:
-    """Keep each large float32 weight as float16, with a node that casts it to float32: half the
-    size, the same arithmetic.
+    """Store each float32 weight of backbone and heads as float16, with a node that casts it back.
+
+    This halves the size of the file. The arithmetic remains that of float32.
     """
     import onnx
 
@@ -208,8 +210,9 @@ def _store_as_float16(proto) -> None:
 
 
 def _clear_notes(proto) -> None:
-    """Drop what the exporter notes about the Python source: paths of this machine, and much of the
-    file's size.
+    """Delete the exporter's notes about the Python source.
+
+    They contain paths of this machine, and make up much of the file's size.
     """
     for node in [*proto.graph.node, *proto.graph.value_info, *proto.graph.initializer, proto.graph]:
         del node.metadata_props[:]

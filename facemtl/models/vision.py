@@ -1,22 +1,21 @@
-"""torchvision, also beside a build of torch that its wheel was not compiled for.
+"""Import of torchvision that also works with a CPU build of torch.
 
-torchvision's Linux wheels are compiled against a CUDA build of torch. Beside a CPU build their
-compiled operators do not load, and `import torchvision` fails because `torchvision::nms` and
-`torchvision::qnms` are not declared. Declaring the two is enough: models and transforms call no
-compiled operator. tests/unit/test_vision.py says when this file can go.
+torchvision's Linux wheels are compiled against a CUDA build of torch. With a CPU build, their
+compiled operators do not load. Then `import torchvision` fails, because `torchvision::nms` and
+`torchvision::qnms` are not declared. It is enough to declare both, because models and transforms
+call no compiled operator. Once `import torchvision` works with a CPU build, this file can be
+deleted.
 """
 
 import importlib
 
 import torch
 
-_declared: torch.library.Library | None = None  # the declarations live as long as this object
+_declared: torch.library.Library | None = None  # keeps the declarations alive
 
 
 def import_torchvision():
-    """The module torchvision. The missing operators are declared only where its own import
-    fails.
-    """
+    """Import torchvision. If this fails, declare the missing operators and import it again."""
     global _declared
     try:
         return importlib.import_module("torchvision")
