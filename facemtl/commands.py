@@ -130,12 +130,12 @@ def robustness(options: argparse.Namespace) -> None:
 def cost(options: argparse.Namespace) -> None:
     from .evaluation import cost
     from .evaluation.findings import save_findings
-    from .evaluation.validation import METRICS_FILE
+    from .evaluation.validation import PREDICTIONS_FILE
     from .inference.predictor import Predictor
 
     table = cost.costs(Predictor.load(options.models).require_pairs(), options.models)
     cost.save(table, options.output)
-    if (options.output / METRICS_FILE).exists():
+    if (options.output / PREDICTIONS_FILE).exists():  # written last by `evaluate`
         save_findings(options.output)
     print(table.drop(columns=list(cost.machine())).round(1).to_string(index=False))
 
@@ -189,8 +189,10 @@ def _alone(journal: Path) -> Iterator[None]:
     lock = FileLock(f"{journal}.lock", timeout=0)
     try:
         with lock:
-            yield
-            Path(lock.lock_file).unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                Path(lock.lock_file).unlink(missing_ok=True)
     except Timeout as error:
         raise FaceMTLError(f"Another process writes {journal}. Wait until it is done.") from error
 

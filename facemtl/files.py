@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,12 +68,6 @@ def read_table(
         ) from error
     except (OSError, EOFError, ValueError) as error:
         raise FaceMTLError(f"{file} is damaged. Make it again with `{command}`.") from error
-
-
-def as_markdown(columns: Sequence[str], rows: Iterable[Sequence]) -> str:
-    """Format rows as a Markdown table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
 def temporary(name: str) -> Path:

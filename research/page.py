@@ -16,13 +16,10 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from tests.browser.conftest import ARGUMENTS, NAMES
+from tests.support import choose_tab
 
-from tests.browser.conftest import ARGUMENTS, NAMES  # noqa: E402
-from tests.support import choose_tab  # noqa: E402
-
-from .bench import MEGAPIXELS, make_photo, running_app  # noqa: E402
+from .bench import MEGAPIXELS, make_photo, running_app
 
 ROUNDS, PAUSE = 12, 1500  # PAUSE in ms, long enough for any work of an action to end
 ANSWER, GRID = "#answer [data-spoken]", "#grid .tile .sr-only"

@@ -17,13 +17,14 @@ from facemtl.evaluation import cost, robustness, studies
 from facemtl.evaluation.compare import FEW, worst_groups
 from facemtl.evaluation.findings import findings, load_history, overall, save_findings, sentences
 from facemtl.evaluation.validation import TRUST_FILE, load_metrics
-from facemtl.files import as_markdown, read_table
+from facemtl.files import read_table
 from facemtl.inference.perturbations import GRAY, PERTURBATIONS
 from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from facemtl.paths import ASSETS, ROOT
 from facemtl.tasks import Metric, task_named
 
 from . import label_noise, run_script, speed
+from .speed import as_markdown
 
 DOCUMENTS = tuple(
     ROOT / name

@@ -1,10 +1,10 @@
 """The speeds that `bench`, `page` and `load` measured, as Markdown tables and sentences."""
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from facemtl.errors import FaceMTLError
-from facemtl.files import as_markdown
 
 PERFORMANCE_FILE, PAGE_FILE, LOAD_FILE = "performance.json", "page.json", "load.json"
 _CLICKS = {
@@ -82,3 +82,9 @@ def _noted(file: Path, command: str) -> dict:
 def _short(value: float) -> str:
     """The value with three significant digits; from 100 on, as a whole number."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def as_markdown(columns: Sequence[str], rows: Iterable[Sequence]) -> str:
+    """Format rows as a Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)

@@ -41,8 +41,17 @@ def overall(folder: Path) -> pd.DataFrame:
     If the table of seeds exists, they are means over seeds. Columns as in `compare.compare`, and
     `seeds`, `single_sd`, `multi_sd`.
     """
-    if (folder / SEEDS_FILE).exists():
-        return compare_seeds(load_seeds(folder))
+    return _overall(folder, _seeds(folder))
+
+
+def _seeds(folder: Path) -> pd.DataFrame | None:
+    """The table of seeds, or None if seeds are not measured."""
+    return load_seeds(folder) if (folder / SEEDS_FILE).exists() else None
+
+
+def _overall(folder: Path, seeds: pd.DataFrame | None) -> pd.DataFrame:
+    if seeds is not None:
+        return compare_seeds(seeds)
     metrics = load_metrics(folder)
     return metrics[metrics["by"] == "all"].assign(seeds=1, single_sd=np.nan, multi_sd=np.nan)
 
@@ -53,18 +62,19 @@ def findings(folder: Path) -> dict[str, Any]:
     A task's `better` is the significantly better approach, or None: it is judged by the 95 %
     interval of the difference. Shares of cost are in percent.
     """
-    measured = overall(folder)
+    seeds = _seeds(folder)
+    measured = _overall(folder, seeds)
     columns = ["task", "metric", "n", "seeds", *(a.name for a in APPROACHES), "difference"]
     columns += ["single_sd", "multi_sd", "difference_low", "difference_high"]
     rows = json.loads(measured[columns].to_json(orient="records", double_precision=4))
     for row, found in zip(rows, measured.itertuples(), strict=True):
         better = favoured(found)
         row["better"] = better.name if better else None
-    if (folder / SEEDS_FILE).exists():
-        gain = delta_m_of_seeds(load_seeds(folder))
-        value, low, high = gain["value"], gain["low"], gain["high"]
-    else:
+    if seeds is None:
         value, low, high = delta_m(load_validation(folder))
+    else:
+        gain = delta_m_of_seeds(seeds)
+        value, low, high = gain["value"], gain["low"], gain["high"]
     gain = {"value": round(value, 4), "low": round(low, 4), "high": round(high, 4)}
     return {"tasks": rows, "delta_m": gain, "cost_share": _cost_share(folder)}
 

@@ -56,18 +56,18 @@ def face_learner(
     config = config or TrainConfig()
     tasks = tuple(_as_trained(task_named(name), config) for name in config.tasks)
     torch.manual_seed(config.seed)
+    model = _new_model(tasks, config, is_new)
     if isinstance(data, DataLoaders):
-        model, loaders, prepare = _new_model(tasks, config, is_new), data, []
+        loaders, prepare = data, []
         batch = loaders.one_batch()[0].cpu().as_subclass(torch.Tensor)
         _check_size(model, replace(config, size=batch.shape[-1]))
-        if model.insert_norms() and is_new:
-            model.calibrate_norms(batch)
     else:
         _check_labels(data, tasks)
-        where = _device(device)
-        model = _new_model(tasks, config, is_new)
-        loaders = _loaders(data, tasks, config, model, cache, where, is_new)
+        _check_size(model, config)
+        loaders = _loaders(data, tasks, config, cache, _device(device))
         prepare = [PrepareBatches(config), RunningMean(config.ema)]
+    if model.insert_norms() and is_new:
+        model.calibrate_norms(_some(loaders.train, config) if prepare else batch)
     where = torch.device(loaders.device)
     model.to(device=where, memory_format=torch.channels_last)
     loss = JointLoss(tasks, config.weighting).to(where)
@@ -107,20 +107,12 @@ def _loaders(
     images: pd.DataFrame,
     tasks: tuple[Task, ...],
     config: TrainConfig,
-    model: FaceModel,
     cache: Path | None,
     device: torch.device,
-    is_new: bool,
 ) -> DataLoaders:
-    """DataLoaders of training and calibration images.
-
-    Inserts batch normalisation into a backbone that has none. Calibrates it if the model `is_new`.
-    """
-    _check_size(model, config)
+    """DataLoaders of training and calibration images."""
     train_rows, calibration_rows = _rows(images, tasks, config)
     decoded = torch.from_numpy(decode_images(images["file"], round(config.size * STORED), cache))
-    if model.insert_norms() and is_new:
-        model.calibrate_norms(_some(decoded, train_rows, config))
     targets = [torch.tensor(images[task.column].to_numpy(np.float32)) for task in tasks]
     return DataLoaders(
         FaceLoader(decoded, targets, train_rows, config.batch_size, seed=config.seed),
@@ -184,19 +176,19 @@ def _rows(
     return train_rows, calibration_rows
 
 
-def _some(decoded: torch.Tensor, rows: np.ndarray, config: TrainConfig) -> torch.Tensor:
+def _some(loader: FaceLoader, config: TrainConfig) -> torch.Tensor:
     """Training images to calibrate norms on: (N, 3, size, size) in [0, 1].
 
     They are a random sample. They are flipped, moved, scaled and rotated, but light and colour stay
     as they are.
     """
+    rows = loader.indices
     drawn = np.random.default_rng(config.seed).choice(
         rows, min(MEASURED_ON, len(rows)), replace=False
     )
     only_moved = Augmentation(light=0, dark=0, tint=0, gray=0, blur=0, jpeg=0, erase=0)
-    return augment(
-        decoded[torch.from_numpy(drawn)].permute(0, 3, 1, 2).float() / 255, config.size, only_moved
-    )
+    images = loader.images[torch.from_numpy(drawn)].permute(0, 3, 1, 2).float() / 255
+    return augment(images, config.size, only_moved)
 
 
 def _check_size(model: FaceModel, config: TrainConfig) -> None:

@@ -314,3 +314,11 @@ def test_a_journal_of_other_order_is_damaged(folder, models, predict, tmp_path, 
     journal_of(target).write_bytes(head + b"".join(records[::-1]))
     assert predict("--csv", target) == 1
     assert "damaged. Delete it" in capsys.readouterr().err
+
+
+def test_a_run_without_any_prediction_leaves_nothing(models, tmp_path, capsys):
+    Image.new("RGB", (300, 200), (90, 150, 90)).save(tmp_path / "meadow.png")
+    arguments = ["predict", str(tmp_path / "meadow.png"), "--models", str(models)]
+    assert cli.main([*arguments, "--csv", str(tmp_path / "out.csv")]) == 1
+    assert "None of the 1 images" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["meadow.png"]
