@@ -8,13 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from . import commands
-from .data.reading import CALIBRATION, VALIDATION
-from .data.utkface import default_folder
 from .errors import FaceMTLError
-from .paths import ASSETS
-from .tasks import TASKS
-from .training.config import Augmentation, TrainConfig
+from .label_sets import use_labels_beside
+from .paths import ASSETS, default_folder
 
 DESCRIPTION = "Three single-task models and one multi-task model on faces."
 Option = tuple[str, dict[str, Any]]
@@ -25,8 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     An error that the user can act on is printed as one line on standard error.
     """
-    options = _parser().parse_args(arguments)
     try:
+        _choose_labels(arguments)
+        options = _parser().parse_args(arguments)
         options.run(options)
         return 0
     except FaceMTLError as error:
@@ -47,6 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _choose_labels(arguments: Sequence[str] | None) -> None:
+    """Use the label sets that are declared beside the data or the models.
+
+    This must be done before the tasks are imported, and so before the real parser is made.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--data", type=Path, default=default_folder())
+    parser.add_argument("--models", type=Path, default=ASSETS / "models")
+    try:
+        options, _ = parser.parse_known_args(arguments)
+    except argparse.ArgumentError:
+        return  # the real parser reports it
+    use_labels_beside(options.data, options.models)
+
+
 def _option(name: str, meaning: str, **settings: Any) -> Option:
     return name, {"help": meaning, **settings}
 
@@ -56,6 +68,10 @@ def _path(name: str, meaning: str, default: Path | None = None, **settings: Any)
 
 
 def _parser() -> argparse.ArgumentParser:
+    from . import commands
+    from .data.reading import CALIBRATION, VALIDATION
+    from .tasks import TASKS
+
     parser = argparse.ArgumentParser(prog="facemtl", description=DESCRIPTION)
     added = parser.add_subparsers(required=True, metavar="COMMAND")
     data = _path(
@@ -170,6 +186,8 @@ def _settings() -> list[Option]:
 
     The value of an option that is not given is None, which means the recipe's value.
     """
+    from .training.config import Augmentation, TrainConfig
+
     options = []
     for setting in (*fields(TrainConfig), *fields(Augmentation)):
         if not (meaning := setting.metadata.get("help")):

@@ -9,14 +9,15 @@ or over years.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import FaceMTLError
+from .label_sets import Labels, used_labels
 
 if TYPE_CHECKING:  # losses only call methods of tensors, so that prediction needs no torch
     from torch import Tensor
@@ -360,7 +361,23 @@ RACE = Classification(
 )
 AGE = Regression("age", loss_scale=5.4, unit="years", low=0, high=116)
 
-TASKS = (GENDER, RACE, AGE)
+
+def with_labels(tasks: Sequence[Task], declared: Labels) -> tuple[Task, ...]:
+    """The tasks with the labels of `label_sets`, and the tasks that these add.
+
+    Raises FaceMTLError if labels are declared for a regression.
+    """
+    named = {task.name: task for task in tasks}
+    for name, labels in declared.items():
+        task = named.get(name, Classification(name, loss_scale=0))
+        if not isinstance(task, Classification):
+            raise FaceMTLError(f"{name} is a number. It cannot have the labels {labels}.")
+        # Half of the loss of a guess is about what models reach for the built-in tasks, too.
+        named[name] = replace(task, labels=labels, loss_scale=round(math.log(len(labels)) / 2, 2))
+    return tuple(named.values())
+
+
+TASKS = with_labels((GENDER, RACE, AGE), used_labels())
 CLASSES = tuple(task for task in TASKS if isinstance(task, Classification))
 
 

@@ -28,13 +28,13 @@ import pandas as pd
 from PIL import Image
 
 from facemtl.data.reading import TRAIN, read_images
-from facemtl.data.utkface import CHIP_SIZE, default_folder
+from facemtl.data.utkface import CHIP_SIZE
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation.cost import machine, milliseconds
 from facemtl.faces import detect, open_image
 from facemtl.files import write_whole
 from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, Approach, Predictor, to_batch
-from facemtl.paths import ASSETS
+from facemtl.paths import ASSETS, default_folder
 from facemtl.tasks import AGE
 
 from . import run_script

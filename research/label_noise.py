@@ -21,13 +21,13 @@ from tqdm import tqdm
 from facemtl.data.images import decode_images, load_image
 from facemtl.data.labels_csv import utkface_folder
 from facemtl.data.reading import TRAIN, VALIDATION, contradicting_copies, read_images
-from facemtl.data.utkface import CHIP_SIZE, default_folder
+from facemtl.data.utkface import CHIP_SIZE
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation.compare import compare
 from facemtl.evaluation.validation import load_validation
 from facemtl.files import write_table
 from facemtl.inference.predictor import APPROACHES, Predictor
-from facemtl.paths import ASSETS
+from facemtl.paths import ASSETS, default_folder
 from facemtl.tasks import Task
 
 from . import run_script

@@ -20,7 +20,6 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from facemtl.data.reading import VALIDATION, read_images
-from facemtl.data.utkface import default_folder
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation.calibration import calibrate
 from facemtl.evaluation.seeds import add_seeds
@@ -29,7 +28,7 @@ from facemtl.evaluation.validation import validate
 from facemtl.files import write_table
 from facemtl.inference.predictor import LoadedModel, Predictor
 from facemtl.models.model_file import SUFFIX, ModelInfo
-from facemtl.paths import ASSETS
+from facemtl.paths import ASSETS, default_folder
 from facemtl.tasks import TASKS, task_named
 from facemtl.training.config import TrainConfig
 

@@ -11,9 +11,9 @@ from filelock import FileLock
 
 from facemtl.data.download import unpack
 from facemtl.data.reading import read_images
-from facemtl.data.utkface import default_folder
 from facemtl.evaluation.validation import load_validation
 from facemtl.inference.predictor import Predictor
+from facemtl.paths import default_folder
 from facemtl.ui import uploads
 from tests import support
 

@@ -5,12 +5,13 @@ import math
 from pathlib import Path
 
 from ..errors import FaceMTLError
+from ..label_sets import require_used
 from ..tasks import TASKS, Task
 from .utkface import LABELLED
 
 FILE = "file"  # the column of paths
 NAME = "labels.csv"  # the name of the CSV file if only its folder is given
-TOLD = 5  # an error lists at most so many problems
+_MAX_SHOWN = 5  # an error lists at most so many problems
 _COLUMNS = [task.column for task in TASKS]
 
 
@@ -54,12 +55,14 @@ def read_csv(file: Path) -> list[tuple[Path, dict[str, float]]]:
     """The path and labels of each image. Labels are a number for each task, or NaN if missing.
 
     The first line names the columns: `file`, and at least one of the columns of TASKS. Other
-    columns are ignored. Paths are relative to the CSV's folder. They may lead out of it, because
-    whoever names the CSV may read the files that it lists. Labels are texts that `Task.value`
-    accepts. Cells are separated by commas, semicolons or tabs. The encoding is UTF-8.
+    columns are ignored (see `unused_columns`). Paths are relative to the CSV's folder. They may
+    lead out of it, because whoever names the CSV may read the files that it lists. Labels are texts
+    that `Task.value` accepts. Cells are separated by commas, semicolons or tabs. The encoding is
+    UTF-8.
 
     Raises FaceMTLError, which names the wrong lines, if anything is wrong.
     """
+    require_used(file)
     (_, header), *lines = _lines(file)
     names = [name.lower() for name in header]
     tasks = [task for task in TASKS if task.column in names]
@@ -79,11 +82,17 @@ def read_csv(file: Path) -> list[tuple[Path, dict[str, float]]]:
         wrong += [f"line {number}, {problem}" for problem in problems]
         faces.append((path, labels))
     if wrong:
-        more = f"; and {len(wrong) - TOLD:,} more" if len(wrong) > TOLD else ""
-        raise FaceMTLError(f"{file}: {'; '.join(wrong[:TOLD])}{more}.")
+        more = f"; and {len(wrong) - _MAX_SHOWN:,} more" if len(wrong) > _MAX_SHOWN else ""
+        raise FaceMTLError(f"{file}: {'; '.join(wrong[:_MAX_SHOWN])}{more}.")
     if not faces:
         raise FaceMTLError(f"{file} lists no images.")
     return faces
+
+
+def unused_columns(file: Path) -> list[str]:
+    """The columns of a CSV file that are neither the paths nor a task's labels."""
+    (_, header), *_ = _lines(file)
+    return [name for name in header if name.lower() not in (FILE, *_COLUMNS)]
 
 
 def _lines(file: Path) -> list[tuple[int, list[str]]]:
@@ -113,11 +122,11 @@ def _face(
     """The path and labels of one line, and the problems with them."""
     path, labels, wrong = folder / cells.get(FILE, ""), dict.fromkeys(_COLUMNS, math.nan), []
     if not _is_file(path):
-        wrong.append(f"{FILE}: found {cells.get(FILE, '')!r}, expected an image that is there")
+        wrong.append(f"{FILE}: found {cells.get(FILE, '')!r}, expected an existing image file")
     said = {task: text for task in tasks if (text := cells.get(task.column))}
     if not said:
         wrong.append(
-            f"{', '.join(task.column for task in tasks)}: found no label, expected one at least"
+            f"{', '.join(task.column for task in tasks)}: found no label, expected at least one"
         )
     for task, text in said.items():
         try:

@@ -10,7 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..tasks import TASKS
-from .labels_csv import csv_of, read_csv
+from .labels_csv import csv_of, read_csv, unused_columns
 from .utkface import named_files
 
 TRAIN, VALIDATION, CALIBRATION = "train", "validation", "calibration"
@@ -30,6 +30,7 @@ class Findings:
     contradictory_files: int = 0  # files in these groups
     # By column: the number of images that are used although they lack this label.
     unlabelled: dict[str, int] = field(default_factory=dict)
+    unused_columns: list[str] = field(default_factory=list)  # of the CSV file
 
     def __str__(self) -> str:
         def named(names: list[str]) -> str:
@@ -54,6 +55,11 @@ class Findings:
                 *(
                     [f"without a label    {lacking}: used for what they have labels of"]
                     if lacking
+                    else []
+                ),
+                *(
+                    [f"unused columns     {', '.join(self.unused_columns)}: no task has this name"]
+                    if self.unused_columns
                     else []
                 ),
             )
@@ -117,7 +123,7 @@ def read_files(
     """
     own = csv_of(folder)
     listed = named_files(folder) if own is None else read_csv(own)
-    findings, rows = Findings(), []
+    findings, rows = Findings(unused_columns=unused_columns(own) if own else []), []
     with ThreadPoolExecutor() as pool:
         contents = pool.map(lambda each: _read(each[0], verify), listed)
         bar = tqdm(contents, "Reading", len(listed), leave=False, disable=not progress)

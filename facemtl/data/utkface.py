@@ -1,25 +1,17 @@
-"""UTKFace: its default folder, and the labels in its file names."""
+"""UTKFace: the labels in its file names."""
 
-import os
 import re
 from pathlib import Path
 
 from ..errors import FaceMTLError
-from ..tasks import AGE, GENDER, RACE
+from ..tasks import AGE, GENDER, RACE, TASKS
 
-LABELLED = (GENDER, RACE, AGE)  # the tasks with labels in its file names
+# The tasks with labels in its file names. A task whose labels are declared anew is not one of them.
+LABELLED = tuple(task for task in (GENDER, RACE, AGE) if task in TASKS)
 CHIP_SIZE = 200  # side of its images, in px
 # [age]_[gender]_[race]_[timestamp].jpg.chip.jpg. A few published names end differently, and yours
 # may, too.
 FILE_NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_.+\.jpg")
-
-
-def default_folder() -> Path:
-    """The default folder of faces: `$FACEMTL_DATA`, else `data/UTKFace`.
-
-    The latter is relative to the working directory.
-    """
-    return Path(os.environ.get("FACEMTL_DATA") or "data/UTKFace")
 
 
 def named_files(folder: Path) -> list[tuple[Path, dict[str, int] | None]]:

@@ -22,6 +22,7 @@ from PIL import Image
 from ..errors import FaceMTLError
 from ..faces import Face, ImageLike, as_image, whole
 from ..faces import detect as detect_faces
+from ..label_sets import require_used
 from ..models.model_file import INPUT, SUFFIX, ModelInfo
 from ..paths import ASSETS
 from ..tasks import TASKS, Task, task_named
@@ -170,6 +171,7 @@ class Predictor:
         Raises FaceMTLError if there are none, or if one is damaged.
         """
         folder = Path(folder)
+        require_used(folder)
         files = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
         if not files:
             raise FaceMTLError(

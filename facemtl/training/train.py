@@ -15,6 +15,7 @@ from fastai.distributed import num_distrib, rank_distrib
 from fastai.learner import Learner
 
 from ..errors import FaceMTLError
+from ..label_sets import copy_labels, require_used
 from ..models.model_file import ModelInfo, write_model
 from ..tasks import task_named
 from .callbacks import KeepProgress
@@ -41,6 +42,7 @@ def train(
     """
     started, output = time.perf_counter(), Path(output)
     output.mkdir(parents=True, exist_ok=True)
+    require_used(output)
     progress_file = output / f"{config.name}.resume.pt"
     if progress_file.exists() and not resume:
         raise FaceMTLError(
@@ -84,6 +86,7 @@ def train(
     )
     if rank_distrib():
         return info
+    copy_labels(output)
     write_model(output / f"{config.name}.onnx", learner.model, info)
     progress_file.unlink(missing_ok=True)
     if progress:

@@ -1,6 +1,7 @@
-"""A fourth task is one line in TASKS and one column in the data."""
+"""A fourth task is one line in TASKS and one column in the data; labels are declared beside it."""
 
 import csv
+import json
 import shutil
 
 import pandas as pd
@@ -10,6 +11,7 @@ from playwright.sync_api import expect
 from tests import support
 
 LINE = 'Classification("glasses", loss_scale=0.5, labels=("without glasses", "with glasses"))'
+RACES = ("White", "Black", "Latino", "East Asian", "Southeast Asian", "Indian", "Middle Eastern")
 TINY = "--backbone resnet18 --no-pretrained --size 32 --frozen-epochs 0 --epochs 1 --batch-size 32"
 TAB_SHOWS = {
     "Compare": "#answer", "Random faces": "#grid", "Guess": "#guess-face img",
@@ -28,21 +30,23 @@ def checkout(tmp_path_factory):
     (copy / "assets").symlink_to(support.ROOT / "assets")
     tasks = copy / "facemtl" / "tasks.py"
     text = tasks.read_text("utf-8")
-    assert text.count("TASKS = (GENDER, RACE, AGE)") == 1
-    tasks.write_text(text.replace("RACE, AGE)", f"RACE, AGE, {LINE})"), "utf-8")
+    assert text.count("TASKS = with_labels((GENDER, RACE, AGE), ") == 1
+    tasks.write_text(text.replace("((GENDER, RACE, AGE), ", f"((GENDER, RACE, AGE, {LINE}), "), "utf-8")
     return copy
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
-    """Composites, every second one labelled with glasses."""
+    """Composites, every second one labelled with glasses, and FairFace's seven races."""
     file = tmp_path_factory.mktemp("faces") / "labels.csv"
     rows = []
     for i, face in enumerate(support.composites()):
-        age, gender, race, _ = face.name.split("_", 3)
-        rows.append([face, age, gender, race, ("without glasses", "with glasses")[i % 2]])
+        age, gender, *_ = face.name.split("_", 3)
+        glasses = ("without glasses", "with glasses")[i % 2]
+        rows.append([face, age, gender, RACES[i % len(RACES)], glasses])
     with file.open("w", newline="") as text:
         csv.writer(text).writerows([["file", "age", "gender", "race", "glasses"], *rows])
+    (file.parent / "labels.toml").write_text(f"race = {json.dumps(RACES)}", "utf-8")
     return file
 
 
@@ -62,10 +66,13 @@ def test_it_is_trained_evaluated_predicted_and_shown(checkout, faces, browser, t
     metrics = pd.read_csv(results / "metrics.csv")
     assert {"glasses"} <= {*metrics["task"]} and {"glasses"} <= {*metrics["by"]}
 
-    table = tmp_path / "predictions.csv"
-    run(checkout, "predict", support.composites()[0], "--models", models, "--csv", table)
-    predicted = pd.read_csv(table).query("task == 'glasses'")
-    assert [*predicted["approach"]] == ["single", "multi"]
+    answers = tmp_path / "predictions.json"
+    run(checkout, "predict", support.composites()[0], "--models", models, "--json", answers)
+    ((face,),) = (image["faces"] for image in json.loads(answers.read_text("utf-8")))
+    said = {(row["task"], row["approach"]): row["probabilities"] for row in face["answers"]}
+    for approach in ("single", "multi"):
+        assert [*said["race", approach]] == [*RACES]
+        assert [*said["glasses", approach]] == ["without glasses", "with glasses"]
 
     arguments = [*map(str, data), "--results", str(results)]
     with support.running_app(tmp_path / "log.txt", *arguments, cwd=checkout) as address:
@@ -79,6 +86,9 @@ def test_it_is_trained_evaluated_predicted_and_shown(checkout, faces, browser, t
         page.get_by_label("Glasses", exact=True).filter(visible=True).click()
         page.get_by_role("option", name="with glasses", exact=True).click()
         expect(page.locator("#grid")).to_contain_text("with glasses", timeout=60_000)
+        page.get_by_label("Race", exact=True).filter(visible=True).click()
+        page.get_by_role("option", name="Southeast Asian", exact=True).click()
+        expect(page.locator("#grid")).to_contain_text("Southeast Asian", timeout=60_000)
         page.close()
 
 
