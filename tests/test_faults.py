@@ -181,7 +181,7 @@ def test_the_app_does_not_start_with_weights_that_are_not_whole(damage, tmp_path
 
 @pytest.mark.parametrize(
     "missing",
-    ["assets/faces", "assets/style.css", "assets/history", "assets/dataset", "MODEL_CARD.md"],
+    ["assets/faces", "assets/app.css", "assets/history", "assets/dataset", "MODEL_CARD.md"],
 )
 def test_without_a_part_of_its_assets_the_app_serves_the_rest_or_says_what_is_missing(
     missing, tmp_path
@@ -208,7 +208,7 @@ def test_without_a_part_of_its_assets_the_app_serves_the_rest_or_says_what_is_mi
             page = httpx.get(address, timeout=60)
             assert page.status_code == 200 and Path(missing).name not in (
                 "faces",
-                "style.css",
+                "app.css",
                 "MODEL_CARD.md",
             )
     except AssertionError:

@@ -45,20 +45,6 @@ DRAW_AHEAD = 2.0  # seconds after the first page load
 KEEP_VISITORS = 200  # visitors whose state the server keeps
 MAX_FILE_SIZE = "30mb"
 
-# Tells Python which element with a data-choice attribute was clicked.
-_CHOOSE = """
-element.addEventListener('click', (event) => {
-    const chosen = event.target.closest('[data-choice]');
-    if (chosen) trigger('click', {choice: chosen.dataset.choice});
-});
-"""
-
-# A link to faces opens the tab Random faces at once, before the faces are drawn.
-_TAB_OF_LINK = """() => ({
-    __type__: 'update',
-    ...(new URLSearchParams(window.location.search).has('seed') ? {selected: 'random'} : {}),
-})"""
-
 
 def build_app(
     predictor: Predictor,
@@ -96,9 +82,9 @@ def build_app(
         kept = gr.BrowserState(False, storage_key="facemtl-hide", secret="facemtl")
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Compare", id="compare"):
-                shared = compare.build(predictor, records, pool, averages, _CHOOSE, hide)
+                shared = compare.build(predictor, records, pool, averages, hide)
             with gr.Tab("Random faces", id="random") as random_tab:
-                drawn = random_faces.build(answers, pool, _CHOOSE, tabs, shared, hide)
+                drawn = random_faces.build(answers, pool, tabs, shared, hide)
             with gr.Tab("Guess", id="guess", visible=AGE in predictor.tasks) as guess_tab:
                 game = guess.build(predictor, pool)
             with gr.Tab("Validation", id="validation") as validation_tab:
@@ -106,13 +92,7 @@ def build_app(
                     gr.HTML(cards.message("No results yet", MISSING))
                 else:
                     faces_of = partial(
-                        error_gallery.build,
-                        answers,
-                        pool,
-                        tabs=tabs,
-                        shared=shared,
-                        hide=hide,
-                        on_click=_CHOOSE,
+                        error_gallery.build, answers, pool, tabs=tabs, shared=shared, hide=hide
                     )
                     ahead.append(validation.build(results, metrics, hide, faces_of, validation_tab))
             with gr.Tab("Dataset", id="dataset") as dataset_tab:
@@ -174,7 +154,7 @@ def build_app(
         }
         # This runs in the browser only. A slow answer of the server could undo a visitor's click.
         demo.load(None, kept, hide, js="(hidden) => Boolean(hidden)")
-        demo.load(None, None, tabs, js=_TAB_OF_LINK)
+        demo.load(None, None, tabs, js="facemtl.chooseTab")
         greeted = demo.load(events.handle_errors(on_load), kept, shared["outputs"], **quiet)
         # After the first answer, show an invisible figure, so that the browser loads the plotting
         # library before a tab needs it.
@@ -191,12 +171,7 @@ def build_app(
             drawn["outputs"],
             **faces_quiet,
         )
-        hide.change(
-            None,
-            hide,
-            None,
-            js="(hidden) => { document.body.classList.toggle('hide-sensitive', hidden); }",
-        )
+        hide.change(None, hide, None, js="facemtl.hideSensitive")
         for tab, handler, inputs, outputs in (
             (random_tab, on_first_sight, [drawn["drawn"], hide], drawn["outputs"]),
             (guess_tab, on_first_game, [game["game"]], game["outputs"]),
@@ -218,10 +193,11 @@ def _answers_of_composites(measured: Path, predictor: Predictor) -> pd.DataFrame
         return None
 
 
-def launch_options(style: Path, *, mcp: bool = False) -> dict:
-    """Options for `demo.launch`: theme, security, and no tracking of visitors.
+def launch_options(assets: Path, *, mcp: bool = False) -> dict:
+    """Options for `demo.launch`: theme, style, scripts, security, and no tracking of visitors.
 
-    With `mcp`, the app is also an MCP server. Raises FaceMTLError if its package is not installed.
+    `assets` is the folder of app.css and app.js. With `mcp`, the app is also an MCP server.
+    Raises FaceMTLError if its package is not installed.
     """
     if mcp and not find_spec("mcp"):
         raise FaceMTLError("Install what speaks MCP first: pip install 'gradio[mcp]'.")
@@ -229,7 +205,8 @@ def launch_options(style: Path, *, mcp: bool = False) -> dict:
     theme = gr.themes.Base(font=fonts, font_mono=["ui-monospace", "monospace"], radius_size="lg")
     return {
         "theme": theme,
-        "css_paths": style,
+        "css_paths": assets / "app.css",
+        "head": f"<script>{(assets / 'app.js').read_text('utf-8')}</script>",
         "footer_links": [],
         "run_history": False,
         "enable_monitoring": False,

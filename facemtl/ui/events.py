@@ -18,8 +18,8 @@ MODEL_WORK = {"api_visibility": "private", "concurrency_id": "models", "concurre
 # For events that show dataset faces. Most of their predictions are cached, so they have a queue of
 # their own and need not wait for photos.
 SHOW_FACES = {**MODEL_WORK, "concurrency_id": "faces"}
-# scroll to the face that another tab has opened
-TO_TOP = "() => { window.scrollTo({top: 0}); return []; }"
+# For `js_on_load`: report which element with a data-choice attribute is clicked.
+REPORT_CHOICES = "facemtl.reportChoices(element, trigger)"
 
 
 def waiting_at(component: gr.components.Component) -> dict[str, object]:

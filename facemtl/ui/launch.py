@@ -68,7 +68,7 @@ def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = F
         or os.environ.get("DISPLAY")
         or os.environ.get("WAYLAND_DISPLAY")
     )
-    settings = launch_options(ASSETS / "style.css", mcp=mcp)
+    settings = launch_options(ASSETS, mcp=mcp)
     try:
         app.launch(
             server_name=host, server_port=port, inbrowser=bool(show and has_screen), **settings

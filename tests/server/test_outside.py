@@ -14,7 +14,7 @@ from tests import support
 SECRETS = [
     "app.py", "README.md", "pyproject.toml", "facemtl/cli.py", "assets/models/age.onnx",
     "assets/pretrained/centerface.onnx",
-    "assets/validation/predictions.csv.gz", "assets/style.css",
+    "assets/validation/predictions.csv.gz", "assets/app.css",
 ]  # fmt: skip
 WAYS = [
     "/gradio_api/file={}", "/file={}", "/gradio_api/file/{}", "/file/{}", "/static/{}",

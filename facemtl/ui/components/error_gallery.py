@@ -36,32 +36,6 @@ NONE_HERE = cards.message(
 )
 FAR = 10  # years; the smallest age error, or gap between approaches, in `of_ages`
 
-# Plotly reports a click only to listeners of the figure. Figures are redrawn, so the listener is
-# set whenever the pointer enters one.
-_PICK = """
-document.addEventListener('pointerover', (event) => {
-    const plot = event.target.closest?.('.js-plotly-plot');
-    if (!plot?.data?.some((trace) => trace.meta)) return;
-    plot.classList.add('clickable');
-    plot.removeAllListeners('plotly_click');
-    plot.on('plotly_click', ({points: [point]}) => {
-        if (!point) return;
-        window.clickedFigure = plot;
-        document.querySelector('#back button').style.visibility = 'visible';
-        trigger('click', {...point.data.meta, x: point.x, y: point.y});
-    });
-}, true);
-"""
-_BACK = """
-element.addEventListener('click', (event) => {
-    if (!event.target.closest('button')) return;
-    window.clickedFigure?.scrollIntoView({behavior: 'smooth', block: 'center'});
-});
-"""
-_TO_FACES = (
-    "() => { document.querySelector('#behind').scrollIntoView({behavior: 'smooth'}); return []; }"
-)
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -207,13 +181,11 @@ def build(
     tabs: gr.Tabs,
     shared: dict,
     hide: gr.Checkbox,
-    on_click: str,
 ) -> None:
     """Lay out the gallery and connect its events.
 
     `chosen(hidden, choice)` returns the predictions for the images that the figures show. `shared`
-    is the result of `compare.build`. `on_click` is a script that reports which element with a
-    data-choice attribute was clicked.
+    is the result of `compare.build`.
     """
     drawn = gr.State(Drawn(), time_to_live=events.KEEP_STATE)
     with gr.Column(elem_classes="card", elem_id="behind"):
@@ -243,11 +215,11 @@ def build(
         gr.HTML(
             '<button type="button" style="visibility: hidden">Back to the figure</button>',
             elem_id="back",
-            js_on_load=_BACK,
+            js_on_load="facemtl.backToFigure(element)",
         )
-        faces = gr.HTML("", js_on_load=on_click)
+        faces = gr.HTML("", js_on_load=events.REPORT_CHOICES)
         more = gr.Button("More of these", visible=False, size="sm")
-        picked = gr.HTML("", js_on_load=_PICK)
+        picked = gr.HTML("", js_on_load="facemtl.reportPoints(trigger)")
 
     def on_show(number: int, hidden: bool, values: tuple) -> tuple:
         return show(KINDS[number], hidden, values)
@@ -315,9 +287,9 @@ def build(
     for which, button in offered:
         button.click(events.handle_errors(on_show), [which, hide, choice], outputs, **quiet)
     shown = picked.click(events.handle_errors(on_pick), [hide, choice], outputs, **quiet)
-    shown.then(None, None, None, js=_TO_FACES)
+    shown.then(None, None, None, js="facemtl.toFaces")
     more.click(events.handle_errors(on_more), [drawn, hide], outputs, **quiet).then(
-        None, None, None, js=_TO_FACES
+        None, None, None, js="facemtl.toFaces"
     )
     hide.input(events.handle_errors(on_hide), [drawn, hide], outputs, **quiet)
     opened = faces.click(
@@ -327,4 +299,4 @@ def build(
         **events.waiting_at(faces),
         **events.MODEL_WORK,
     )
-    opened.then(None, None, None, js=events.TO_TOP)
+    opened.then(None, None, None, js="facemtl.toTop")

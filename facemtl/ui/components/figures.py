@@ -12,13 +12,6 @@ from ...errors import FaceMTLError
 from ...inference.predictor import APPROACHES
 from . import cards
 
-# Gradio's columns have no ARIA role. With this script, screen readers announce a card as a figure,
-# by its question.
-_NAMED = """
-const card = element.closest('.figure');
-card?.setAttribute('role', 'figure');
-card?.setAttribute('aria-label', element.textContent.trim());
-"""
 WAITING = '<p class="note">One moment.</p>'
 
 
@@ -27,7 +20,7 @@ def card(title: str, is_sensitive: bool = False) -> list[gr.components.Component
     with gr.Column(
         elem_classes=["card", "figure", *(["sensitive"] if is_sensitive else [])], min_width=320
     ):
-        gr.HTML(f'<h2 class="figure-title">{title}</h2>', js_on_load=_NAMED)
+        gr.HTML(f'<h2 class="figure-title">{title}</h2>', js_on_load="facemtl.nameFigure(element)")
         return [gr.Plot(show_label=False, label=title, container=False), gr.HTML(WAITING)]
 
 

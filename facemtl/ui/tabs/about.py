@@ -21,33 +21,6 @@ HIDDEN = (
     '<p class="hidden-note">Parts of the model card speak of gender and race, which you have asked'
     " to hide. To read them, untick “Hide gender and race”.</p>"
 )
-# Makes tables focusable, so that wide ones can be scrolled with the keyboard.
-_REACHABLE = """
-const reach = () => {
-    for (const table of document.querySelectorAll('#model-card table')) table.tabIndex = 0;
-};
-new MutationObserver(reach).observe(document.body, {childList: true, subtree: true});
-reach();
-"""
-
-# Scrolls to a heading from the contents. If its text is not rendered yet, this waits for it.
-_TO_HEADING = """
-let wanted;
-const lead = () => {
-    const heading = document.querySelector(`#model-card .part-${wanted} h2`);
-    if (!heading) return requestAnimationFrame(lead);
-    heading.tabIndex = -1;
-    heading.focus({preventScroll: true});
-    heading.scrollIntoView({behavior: 'smooth'});
-};
-element.addEventListener('click', (event) => {
-    const chosen = event.target.closest('[data-heading]');
-    if (!chosen) return;
-    event.preventDefault();
-    wanted = chosen.dataset.heading;
-    lead();
-});
-"""
 
 
 def sections(text: str) -> list[str]:
@@ -85,10 +58,10 @@ def readable(text: str) -> str:
 def build(model_card: Path) -> None:
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
     gr.HTML(cards.card("What becomes of what I upload?", PRIVACY), elem_id="privacy")
-    gr.HTML(HIDDEN, js_on_load=_REACHABLE)
+    gr.HTML(HIDDEN, js_on_load="facemtl.focusTables()")
     parts = sections(readable(model_card.read_text("utf-8")))
     with gr.Column(elem_classes=["card", "prose-card"]):
-        gr.HTML(contents(parts), js_on_load=_TO_HEADING)
+        gr.HTML(contents(parts), js_on_load="facemtl.followContents(element)")
         with gr.Column(elem_id="model-card"):
             for i, part in enumerate(parts):
                 gr.Markdown(

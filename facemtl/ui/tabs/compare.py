@@ -15,8 +15,7 @@ from ...faces import overlap, weaknesses
 from ...inference.predictor import Predictor
 from ...tasks import Classification
 from ..components import cards, closer
-from ..components.scripts import DRAG, SPOKEN
-from ..events import KEEP_STATE, MODEL_WORK, handle_errors, uploaded, waiting_at
+from ..events import KEEP_STATE, MODEL_WORK, REPORT_CHOICES, handle_errors, uploaded, waiting_at
 from ..faces import FaceFilter, FacePool, new_seed
 from ..photo import (
     SHOWN_SIDE,
@@ -35,25 +34,6 @@ FAR_OFF = 0.3  # lowest intersection over union of a corrected crop and the dete
 N_TIMINGS = 15  # the number of last faces whose median time is shown
 
 
-# Takes a new photo and empties the inlet, so that the next photo can be dropped at once. This runs
-# in the browser, because a request to the server takes as long as a model. The time makes the value
-# change even if the same photo comes twice.
-TAKE_IN = "(photo, before) => [photo ? `${performance.now()} ${photo.path}` : before, null]"
-# Scrolls to the card that was asked for. Nothing may move below the pointer during a double click,
-# because the second click would hit another button. So the page scrolls later, and keeps its height
-# even if a short card replaces a long one.
-_SHOW_CLOSER = "closer.scrollIntoView({behavior: 'smooth', block: 'nearest'});"
-ON_ASKED = f"""() => {{
-    const closer = document.getElementById('closer');
-    closer.style.minHeight = `${{closer.offsetHeight}}px`;
-    setTimeout(() => {{ {_SHOW_CLOSER} }}, 500);
-    return [];
-}}"""
-ON_MADE = f"""() => {{
-    const closer = document.getElementById('closer');
-    setTimeout(() => {{ closer.style.minHeight = ''; {_SHOW_CLOSER} }}, 500);
-    return [];
-}}"""
 WAITING = cards.message(
     "No face yet", "Upload a photo, take one, paste one, or draw a random face."
 )
@@ -189,12 +169,10 @@ def build(
     records: pd.DataFrame | None,
     pool: "Future[FacePool]",
     composites: FacePool,
-    on_click: str,
     hide: gr.Checkbox,
 ) -> dict:
     """Lay out the tab and connect its events.
 
-    `on_click` is a script that reports which element with a data-choice attribute was clicked.
     Faces are drawn from `composites` until `pool` is ready. Returns what other tabs need: `state`,
     `outputs`, and two functions that fill the outputs: `show(look, hidden)`, and
     `on_random(look, hidden)` for a random face.
@@ -204,7 +182,9 @@ def build(
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=3, min_width=280, elem_classes="left"):
             shown = gr.HTML(
-                view(predictor, PhotoView()), elem_id="view", js_on_load=on_click + DRAG
+                view(predictor, PhotoView()),
+                elem_id="view",
+                js_on_load=f"{REPORT_CHOICES}; facemtl.moveBoxes(element, trigger)",
             )
             centre = gr.Button("Use the centre square", visible=False, elem_id="centre")
             with gr.Accordion("Correct the crop", open=False, elem_id="correct") as correction:
@@ -227,8 +207,10 @@ def build(
                 save = gr.Button("Save the result", elem_id="save")
                 everybody = gr.Button("All faces in a table", visible=False, elem_id="everybody")
         with gr.Column(scale=8, min_width=300):
-            cards_ = gr.HTML(WAITING, elem_id="answer", js_on_load=SPOKEN)
-            closer_ = gr.HTML("", elem_id="closer", js_on_load=on_click)
+            cards_ = gr.HTML(
+                WAITING, elem_id="answer", js_on_load="facemtl.announceAnswers(element)"
+            )
+            closer_ = gr.HTML("", elem_id="closer", js_on_load=REPORT_CHOICES)
 
     def show(look: PhotoView, hidden: bool) -> tuple:
         """All outputs for a photo view."""
@@ -269,7 +251,7 @@ def build(
     outputs = [state, shown, cards_, centre, correction, tools, everybody, closer_]
     quiet = {**MODEL_WORK, **waiting_at(cards_)}
     arrived = gr.Textbox(visible="hidden")
-    inlet.change(None, [inlet, arrived], [arrived, inlet], js=TAKE_IN)
+    inlet.change(None, [inlet, arrived], [arrived, inlet], js="facemtl.takePhoto")
     arrived.change(
         handle_errors(on_file), [arrived, hide], outputs, trigger_mode="always_last", **quiet
     )
@@ -332,9 +314,9 @@ def build(
         (everybody, closer.faces_card, "Asking all models about every face."),
     ):
         # Connect this first: handlers that are connected after an event wait until it has ended.
-        button.click(None, None, None, js=ON_ASKED)
+        button.click(None, None, None, js="facemtl.waitForCloser")
         made = button.click(of_face(make, doing), [state, hide], closer_, **work)
-        made.then(None, None, None, js=ON_MADE)
+        made.then(None, None, None, js="facemtl.showCloser")
     stop = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     closer_.click(on_stop, None, closer_, **stop)  # only the button "Stop" can be clicked in it
     return {"state": state, "outputs": outputs, "show": show, "on_random": on_random}

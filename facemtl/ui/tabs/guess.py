@@ -21,17 +21,6 @@ RULES = (
     f" shown: the age that the dataset gives, which may be wrong. Over {ROUNDS} faces, who is"
     " closest on average?</p>"
 )
-# On a phone, the answer is below the window, so scroll to it.
-_TO_ANSWER = """() => {
-    document.querySelector('#guess-result').scrollIntoView({behavior: 'smooth', block: 'nearest'});
-    // The button that was pressed is gone.
-    document.querySelector('#guess-next')?.focus({preventScroll: true});
-    return [];
-}"""
-_TO_GUESS = (
-    "() => { document.querySelector('#guess input[type=range]')?.focus({preventScroll: true});"
-    " return []; }"
-)
 YOU = "you"  # the visitor, in place of an approach's name
 NAMES = {YOU: "You", **{a.name: a.title for a in APPROACHES}}
 
@@ -212,8 +201,8 @@ def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
     guessed = say.click(
         events.handle_errors(on_guess), [game, guess], outputs, **events.MODEL_WORK, **quiet
     )
-    guessed.then(None, None, None, js=_TO_ANSWER)
+    guessed.then(None, None, None, js="facemtl.toGuessResult")
     on.click(events.handle_errors(on_next), game, outputs, **events.SHOW_FACES, **quiet).then(
-        None, None, None, js=_TO_GUESS
+        None, None, None, js="facemtl.toGuess"
     )
     return {"game": game, "outputs": outputs, "start": start}

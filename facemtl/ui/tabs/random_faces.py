@@ -30,21 +30,6 @@ from ..photo import look_at_face
 N_FACES = 12
 LINK = "Link to these faces"
 # Copies the link, or puts it in the address bar if the browser does not allow copying.
-COPY = """
-element.addEventListener('click', async (event) => {
-    const button = event.target.closest('.copy');
-    if (!button) return;
-    const link = element.querySelector('a');
-    try {
-        await navigator.clipboard.writeText(link.href);
-        button.textContent = 'Copied';
-    } catch {
-        button.textContent = 'Copy it from the address bar';
-        window.history.replaceState(null, '', link.href);
-    }
-    setTimeout(() => { button.textContent = 'Copy'; }, 3000);
-});
-"""
 NOBODY = cards.message(
     "No such face", "No face is like that. Widen the ages, or set a field back to “any”."
 )
@@ -160,16 +145,10 @@ def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:
 
 
 def build(
-    answers: Answers,
-    pool: "Future[FacePool]",
-    choose: str,
-    tabs: gr.Tabs,
-    shared: dict,
-    hide: gr.Checkbox,
+    answers: Answers, pool: "Future[FacePool]", tabs: gr.Tabs, shared: dict, hide: gr.Checkbox
 ) -> dict:
     """Lay out the tab and connect its events.
 
-    `choose` is a script that reports which element with a data-choice attribute was clicked.
     `shared` is the result of `compare.build`. Returns `drawn`, which is the FaceFilter on display,
     `outputs`, and two functions that fill the outputs: `draw(values, hidden)` for the parameters of
     a link, and `show(wish, hidden)` for a FaceFilter.
@@ -188,7 +167,7 @@ def build(
         again = gr.Button("Show this seed", scale=0, min_width=140)
         new = gr.Button("New faces", variant="primary", scale=0, min_width=140, elem_id="new-faces")
         blank = f'<a style="visibility: hidden">{LINK}</a>'  # reserves the link's place
-        link = gr.HTML(blank, elem_id="seed-link", js_on_load=COPY)
+        link = gr.HTML(blank, elem_id="seed-link", js_on_load="facemtl.copyLink(element)")
     choice = gr.Accordion("Choose which faces", open=False, elem_id="wish")
     with choice, gr.Row(elem_classes="toolbar"):
         ends = {"low": AGE.low, "high": AGE.high}
@@ -218,7 +197,7 @@ def build(
             )
         these = gr.Button("Show these", scale=0, min_width=140)
     first = f'<div class="first">{cards.message("Drawing faces", "One moment.")}</div>'
-    faces = gr.HTML(first, elem_id="grid", js_on_load=choose)
+    faces = gr.HTML(first, elem_id="grid", js_on_load=events.REPORT_CHOICES)
     with gr.Row(elem_classes="toolbar pages"):
         back = gr.Button("Previous", scale=0, min_width=100)
         place = gr.HTML(elem_id="page-number")
@@ -315,5 +294,5 @@ def build(
         **events.waiting_at(faces),
         **events.MODEL_WORK,
     )
-    opened.then(None, None, None, js=events.TO_TOP)
+    opened.then(None, None, None, js="facemtl.toTop")
     return {"drawn": drawn, "outputs": outputs, "draw": draw, "show": show}
