@@ -266,7 +266,7 @@ def worst(folder: Path) -> str:
         for row in worst_groups(load_metrics(folder)).itertuples()
     ]  # fmt: skip
     return as_markdown(
-        ["task", "approach", "worst group", "images", "there", "95 % interval", "everybody"], rows
+        ["task", "approach", "worst group", "images", "in it", "95 % interval", "all images"], rows
     )
 
 
@@ -284,7 +284,7 @@ def confidence(folder: Path) -> str:
             ]
         )
     return as_markdown(
-        ["task", "approach", "mean confidence", "came true", "calibration error (ECE)"], rows
+        ["task", "approach", "mean confidence", "correct", "calibration error (ECE)"], rows
     )
 
 
@@ -366,9 +366,9 @@ def copies(folder: Path) -> str:
         rows.append(
             [row.task, _approach(row.approach), row.images, *near, *metrics, f"{row.same:.0f} %"]
         )
-    columns = ["task", "approach", "images", "answers one of the labels", "by chance",
-        "metric, the label that suits best",
-               "metric, mean over labels", "both approaches take the same side"]  # fmt: skip
+    columns = ["task", "approach", "images", "answer is one of the labels", "by chance",
+        "metric, best-fitting label",
+               "metric, mean over labels", "both approaches agree"]  # fmt: skip
     return as_markdown(columns, rows)
 
 

@@ -211,7 +211,7 @@ def test_validation_chooses_among_labelled_and_unlabelled_images(handlers, faces
         head, *rest = on_choice(False, "both", *values)
         assert f"{n} validation images" in text(head) and is_sound(head)
         assert all(is_sound(below) for below in rest if isinstance(below, str))
-    assert "No such image" in on_choice(False, "both", 0, 116, ANY, 2)[0]
+    assert "No images match" in on_choice(False, "both", 0, 116, ANY, 2)[0]
     # After the server has forgotten a visitor, they still find the images they chose, not all.
     chosen, on_sight = on_choice(False, "both", 0, 116, 1, ANY), handlers["validation.on_sight"]
     assert on_sight(False, False, "both", 0, 116, 1, ANY) == [True, *chosen]

@@ -54,7 +54,7 @@ def age_error_by_group(
 
 
 def cumulative_scores(errors: pd.DataFrame, most: int = 20) -> pd.DataFrame:
-    """The percentage of images whose age error is at most so many years, from 0 to `most`.
+    """The percentage of images whose age error is at most N years, from 0 to `most`.
 
     `errors` is the table of `age_errors`. Columns: `approach, years, share`.
     """

@@ -179,7 +179,8 @@ def _open(journal: Path, asked: dict, images: Iterable[str], report: Callable[[d
         if n_lines == 0 and content != asked:
             other = ", ".join(name for name in asked if content.get(name) != asked[name])
             raise FaceMTLError(
-                f"{journal} is of an interrupted run with other {other}. Delete it to start anew."
+                f"{journal} belongs to an interrupted run with other {other}. Delete it to start"
+                " again."
             )
         if n_lines > 0:
             if content.get("image") != next(names, None):

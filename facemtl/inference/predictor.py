@@ -40,6 +40,11 @@ class Approach:
     title: str
     short: str
 
+    @property
+    def count(self) -> str:
+        """The number of its models, 'Three' or 'One'."""
+        return self.short.split()[0].capitalize()
+
 
 SINGLE = Approach("single", "Three single-task models", "three models")
 MULTI = Approach("multi", "One multi-task model", "one model")

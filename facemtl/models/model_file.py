@@ -73,10 +73,10 @@ class ModelInfo:
             tasks = tuple(task_named(name) for name in outputs)
             info = cls(**{**fields, "tasks": tasks})
             if not tasks:
-                raise ValueError("it answers no task")
+                raise ValueError("it has no task")
         except (ValueError, TypeError, KeyError, AttributeError, FaceMTLError) as error:
             raise FaceMTLError(
-                f"{file} is of another version of facemtl ({error}). {_AGAIN}"
+                f"{file} was written by another version of facemtl ({error}). {_AGAIN}"
             ) from error
         for task in tasks:
             if outputs[task.name] != [str(each) for each in task.bins]:

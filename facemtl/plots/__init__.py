@@ -14,16 +14,14 @@ from .dataset import ages, ages_of_groups, people
 from .groups import metric_by_group
 from .only import only
 from .perturbations import metric_by_perturbation
-from .style import COLORS, DASHES, SYMBOLS, blank
+from .style import COLORS, DASHES, PALETTE, SYMBOLS, blank
 from .trainings import learning_curves, spread_over_seeds, then_and_now
 from .trust import FEWEST, confusion_matrices, reliability_diagram
 
 __all__ = [
-    "COLORS", "DASHES", "FEWEST", "SQUARE", "SYMBOLS", "ages", "ages_of_groups", "bias_by_age",
-    "blank", "confusion_matrices",
-    "coverage_by_age", "cumulative_score", "difference_by_age", "error_by_age",
-    "error_distribution", "learning_curves",
-    "metric_by_group", "metric_by_perturbation", "only", "people", "predicted_against_true",
-    "reliability_diagram",
+    "COLORS", "DASHES", "FEWEST", "PALETTE", "SQUARE", "SYMBOLS", "ages", "ages_of_groups",
+    "bias_by_age", "blank", "confusion_matrices", "coverage_by_age", "cumulative_score",
+    "difference_by_age", "error_by_age", "error_distribution", "learning_curves", "metric_by_group",
+    "metric_by_perturbation", "only", "people", "predicted_against_true", "reliability_diagram",
     "spread_over_seeds", "then_and_now",
 ]  # fmt: skip

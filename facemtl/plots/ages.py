@@ -171,7 +171,7 @@ def coverage_by_age(groups: pd.DataFrame) -> go.Figure:
 
 
 def cumulative_score(scores: pd.DataFrame) -> go.Figure:
-    """The percentage of images whose age error is at most so many years.
+    """The percentage of images whose age error is at most N years.
 
     `scores` is the table of `evaluation.ages.cumulative_scores`.
     """
@@ -183,7 +183,7 @@ def cumulative_score(scores: pd.DataFrame) -> go.Figure:
             line={"color": COLORS[approach.name], "dash": DASHES[approach.name], "width": 2.5},
             hovertemplate="%{y:.1f} % of images<extra>" + approach.title + "</extra>",
         )  # fmt: skip
-    figure.update_xaxes(title_text=f"At most so far off ({AGE.unit})", dtick=5)
+    figure.update_xaxes(title_text=f"N ({AGE.unit})", dtick=5)
     figure.update_yaxes(title_text="Share of images (%)", range=[0, 102])
     return figure.update_layout(template=template(), hovermode="x unified")
 

@@ -5,10 +5,10 @@ import plotly.graph_objects as go
 
 from ..data.summary import HEAPED, LEVELS, age_quantiles, of_ages
 from ..tasks import AGE, GENDER, RACE
-from .style import SOFT, template
+from .style import PALETTE, SOFT, template
 
-SHADES = ("#5a6f8f", "#b0a18a")  # of the two genders
-HEAPED_SHADE = "#b3541e"
+SHADES = (PALETTE["shade"], PALETTE["shade-2"])  # of the two genders
+HEAPED_SHADE = PALETTE["heaped"]
 PATTERN = {"fillmode": "overlay", "fgcolor": "#fff", "size": 8}
 PATTERNS = ("", "/")
 

@@ -1,19 +1,26 @@
 """The style of all figures: a template, and a colour, symbol and dash for each approach.
 
 The approaches have the same colours and symbols everywhere in the app. Backgrounds are transparent,
-so that figures fit light and dark pages. On dark pages, the style sheet recolours text and grid
-lines.
+so that figures fit light and dark pages. Figures have the colours of light pages, which are read
+from the style sheet. On dark pages, the style sheet replaces them.
 """
 
+import re
 from functools import cache
 
 import plotly.graph_objects as go
 
-COLORS = {"single": "#2f6db5", "multi": "#d9722b"}
+from ..paths import ASSETS
+
+# By the name of the CSS variable. The first rule of the style sheet declares those of light pages.
+PALETTE = dict(
+    re.findall(r"--([\w-]+): (#\w+);", (ASSETS / "app.css").read_text("utf-8").partition("}")[0])
+)
+COLORS = {name: PALETTE[name] for name in ("single", "multi")}
 SYMBOLS = {"single": "circle", "multi": "diamond"}
 DASHES = {"single": "solid", "multi": "dash"}
-INK, SOFT, GRID = "#1c2430", "#5c6675", "#dfe3ea"
-BETWEEN = "#97a1b0"  # of a line between two marks; visible on light and dark pages
+INK, SOFT, GRID = (PALETTE[name] for name in ("ink", "soft", "line"))
+BETWEEN = PALETTE["between"]  # of a line between two marks; visible on light and dark pages
 HEIGHT = 380  # px
 
 _AXIS = {
@@ -32,7 +39,7 @@ _LAYOUT = {
     "xaxis": _AXIS,
     "yaxis": _AXIS,
     "legend": {"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
-    "hoverlabel": {"bgcolor": "#ffffff", "font": {"size": 13, "color": INK}},
+    "hoverlabel": {"bgcolor": PALETTE["surface"], "font": {"size": 13, "color": INK}},
     "margin": {"l": 56, "r": 12, "t": 40, "b": 48},
     "height": HEIGHT,
     "dragmode": False,

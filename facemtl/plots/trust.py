@@ -67,8 +67,9 @@ def reliability_diagram(table: pd.DataFrame, task: Task) -> go.Figure:
             hovertemplate="%{x:.0f} % confident, %{y:.0f} % right<br>%{customdata} images<extra>"
                 + approach.title + "</extra>",
         )  # fmt: skip
-    figure.update_xaxes(title_text=f"Claimed (% {task.confidence_words})", range=[0, 102], dtick=20)
+    title = f"Confidence (% {task.confidence_words})"
+    figure.update_xaxes(title_text=title, range=[0, 102], dtick=20)
     if table.empty:
         figure.add_annotation(text="Too few images to tell", x=50, y=50, showarrow=False)
-    figure.update_yaxes(title_text="Came true (%)", range=[0, 102], dtick=20)
+    figure.update_yaxes(title_text="Correct (%)", range=[0, 102], dtick=20)
     return figure.update_layout(template=template())

@@ -66,9 +66,9 @@ class TrainConfig:
     )
     pretrained: bool = _setting(True, "start from pretrained weights")
     start: str = _setting("", "a model file to start from, such as assets/models/multitask.onnx")
-    size: int = _setting(150, "of the images that the model sees, in px a side", 32, 1024)
-    frozen_epochs: int = _setting(1, "epochs of the heads alone", 0, 1000)
-    epochs: int = _setting(6, "epochs of the whole model", 1, 1000)
+    size: int = _setting(150, "side of the images that the model sees, in px", 32, 1024)
+    frozen_epochs: int = _setting(1, "epochs that train the heads alone", 0, 1000)
+    epochs: int = _setting(6, "epochs that train the whole model", 1, 1000)
     share: float = _setting(1.0, "share of the training images to learn from", 1e-4, 1)
     batch_size: int = _setting(48, "images per step", 2, 4096)
     lr: float = _setting(1e-4, "peak of the backbone's one-cycle schedule", 1e-7, 1.0)
@@ -78,8 +78,8 @@ class TrainConfig:
     warmup: float = _setting(
         0.25, "share of the schedule in which the rate rises to its peak", 0.001, 0.999
     )
-    weight_decay: float = _setting(0.05, "of AdamW", 0, 1)
-    dropout: float = _setting(0.2, "before each head", 0, 0.95)
+    weight_decay: float = _setting(0.05, "weight decay of AdamW", 0, 1)
+    dropout: float = _setting(0.2, "dropout before each head", 0, 0.95)
     grad_clip: float = _setting(5.0, "largest norm of the gradient", 1e-3, 1e6)
     ema: float = _setting(
         0.998,
@@ -87,12 +87,19 @@ class TrainConfig:
         0,
         0.99999,
     )
-    label_smoothing: float = _setting(Classification.label_smoothing, "of labels", 0, 0.9)
-    sigma: float = _setting(
-        Regression.sigma, "of the Gaussian around an age that is learned, in years", 0.1, 50
+    label_smoothing: float = _setting(
+        Classification.label_smoothing, "share of label smoothing", 0, 0.9
     )
-    weighting: str = _setting("fixed", f"how several losses become one: {', '.join(WEIGHTINGS)}")
-    seed: int = _setting(0, "of everything random", 0, 2**32 - 1)
+    sigma: float = _setting(
+        Regression.sigma,
+        "standard deviation of the Gaussian around a labelled age, in years",
+        0.1,
+        50,
+    )
+    weighting: str = _setting(
+        "fixed", f"how the losses of several tasks are weighted: {', '.join(WEIGHTINGS)}"
+    )
+    seed: int = _setting(0, "seed of all random numbers", 0, 2**32 - 1)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self):

@@ -46,8 +46,8 @@ def train(
     progress_file = output / f"{config.name}.resume.pt"
     if progress_file.exists() and not resume:
         raise FaceMTLError(
-            f"{progress_file} is of an interrupted training. Go on with --resume, or delete it to"
-            " start anew."
+            f"{progress_file} belongs to an interrupted training. Continue it with --resume, or"
+            " delete the file to start again."
         )
     learner = face_learner(images, config, cache=cache, device=device, is_new=not resume)
     where = learner.dls.device

@@ -14,7 +14,7 @@ def test_the_model_card_is_there_in_full(page):
     card = page.locator("#model-card")
     for heading in re.findall(r"^#+ (.+)$", CARD.replace("```", "\0").split("\0")[0], re.MULTILINE):
         expect(card.get_by_role("heading", name=heading)).to_be_visible()
-    expect(card.get_by_role("table")).to_have_count(
+    expect(card.locator("table")).to_have_count(  # some are folded
         len(re.findall(r"^\| --- ", CARD, re.MULTILINE))
     )
     expect(card).to_contain_text("Article 5(1)(g)")

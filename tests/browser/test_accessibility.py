@@ -38,4 +38,4 @@ def test_figures_are_named_by_their_questions(page: Page):
     choose_tab(page, "Dataset")
     expect(page.get_by_role("figure", name="How old are the faces?")).to_be_visible()
     choose_tab(page, "Validation")
-    expect(page.get_by_role("figure", name="At which ages do they err most?")).to_be_visible()
+    expect(page.get_by_role("figure", name="At which ages are the errors largest?")).to_be_visible()

@@ -31,7 +31,9 @@ def checkout(tmp_path_factory):
     tasks = copy / "facemtl" / "tasks.py"
     text = tasks.read_text("utf-8")
     assert text.count("TASKS = with_labels((GENDER, RACE, AGE), ") == 1
-    tasks.write_text(text.replace("((GENDER, RACE, AGE), ", f"((GENDER, RACE, AGE, {LINE}), "), "utf-8")
+    tasks.write_text(
+        text.replace("((GENDER, RACE, AGE), ", f"((GENDER, RACE, AGE, {LINE}), "), "utf-8"
+    )
     return copy
 
 

@@ -31,7 +31,7 @@ def test_every_figure_answers_a_question_and_hovering_gives_numbers(page):
     for question in QUESTIONS:
         expect(page.get_by_role("heading", name=question.title)).to_be_visible()
     expect(page.locator(".js-plotly-plot").filter(visible=True)).to_have_count(len(QUESTIONS))
-    figure = figure_of(page, "At which ages do they err most?")
+    figure = figure_of(page, "At which ages are the errors largest?")
     figure.scroll_into_view_if_needed()
     figure.locator(".scatterlayer .point").nth(3).hover(force=True)
     expect(figure.locator(".hoverlayer")).to_contain_text(
@@ -48,7 +48,7 @@ def figure_of(page: Page, question: str):
 def test_the_numbers_behind_each_figure_are_a_table(page):
     open_tab(page)
     card = page.locator(
-        ".figure", has=page.get_by_role("heading", name="At which ages do they err most?")
+        ".figure", has=page.get_by_role("heading", name="At which ages are the errors largest?")
     )
     card.get_by_text("The numbers").click()
     expect(card.get_by_role("row", name=re.compile("^20-29")).first).to_be_visible()
@@ -62,10 +62,10 @@ def test_one_choice_of_images_is_for_all_figures_and_tables(page, results):
     page.get_by_role("button", name="Show these images").click()
     n = results[(results["task"] == "age") & (results["target"] >= 60)]["image"].nunique()
     expect(page.locator("#metrics")).to_contain_text(f"{n:,} validation images")
-    ticks = figure_of(page, "At which ages do they err most?")
+    ticks = figure_of(page, "At which ages are the errors largest?")
     expect(ticks).to_contain_text("60-69")
     card = page.locator(
-        ".figure", has=page.get_by_role("heading", name="At which ages do they err most?")
+        ".figure", has=page.get_by_role("heading", name="At which ages are the errors largest?")
     )
     card.get_by_text("The numbers").click()
     expect(card.get_by_role("row", name=re.compile("^20-29"))).to_have_count(0)
@@ -78,17 +78,17 @@ def test_one_choice_of_images_is_for_all_figures_and_tables(page, results):
 
 def test_one_approach_can_be_looked_at_alone(page):
     open_tab(page)
-    figure = figure_of(page, "At which ages do they err most?")
+    figure = figure_of(page, "At which ages are the errors largest?")
     expect(figure.locator(".legend")).to_contain_text("One multi-task model")
     page.get_by_label("Approach", exact=True).click()
     page.get_by_role("option", name="Three models").click()
     expect(figure).not_to_contain_text("One multi-task model")
-    card = page.get_by_role("figure", name="At which ages do they err most?")
+    card = page.get_by_role("figure", name="At which ages are the errors largest?")
     card.get_by_text("The numbers").click()
     expect(card.get_by_role("table")).to_contain_text("Three single-task models")
     expect(card.get_by_role("table")).not_to_contain_text("One multi-task model")
-    expect(figure_of(page, "Gender: what is taken for what?")).to_contain_text("Three models")
-    expect(figure_of(page, "Gender: what is taken for what?")).not_to_contain_text("One model")
+    expect(figure_of(page, "Gender: which labels are confused?")).to_contain_text("Three models")
+    expect(figure_of(page, "Gender: which labels are confused?")).not_to_contain_text("One model")
 
 
 def test_nobody_may_be_as_wished(page):
@@ -97,7 +97,7 @@ def test_nobody_may_be_as_wished(page):
     page.keyboard.press("Control+A")
     page.keyboard.type("115", delay=50)
     page.keyboard.press("Enter")
-    expect(page.locator("#metrics")).to_contain_text("No such image")
+    expect(page.locator("#metrics")).to_contain_text("No images match")
 
 
 def test_faces_behind_the_figures_need_the_dataset(page):
@@ -113,14 +113,16 @@ def test_faces_behind_the_figures_need_the_dataset(page):
 def test_a_click_on_a_cell_asks_for_its_faces(page):
     open_tab(page)
     expect(page.locator("#behind")).not_to_contain_text("UTKFace is not installed here")
-    cell = figure_of(page, "Gender: what is taken for what?").locator(".nsewdrag").first
+    cell = figure_of(page, "Gender: which labels are confused?").locator(".nsewdrag").first
     cell.scroll_into_view_if_needed()
     box = cell.bounding_box()
     cell.click(position={"x": box["width"] / 4, "y": box["height"] / 4})
     expect(page.locator("#behind")).to_contain_text("UTKFace is not installed here")
     expect(page.locator("#behind")).to_be_in_viewport()
     page.get_by_role("button", name="Back to the figure").click()
-    expect(page.get_by_role("heading", name="Gender: what is taken for what?")).to_be_in_viewport()
+    expect(
+        page.get_by_role("heading", name="Gender: which labels are confused?")
+    ).to_be_in_viewport()
 
 
 def test_who_hides_gender_does_not_choose_by_it(page, results):

@@ -62,7 +62,12 @@ def test_answers_of_wholly_other_models_are_none(predictor):
     other = Predictor(replace(m, info=replace(m.info, weights="0" * 32)) for m in predictor.models)
     saved = composites.load(MEASURED, other)
     assert saved.empty
-    Answers(other, None, saved)
+    asked = []
+    Answers(other, None, saved).of(
+        [FacePool.of_composites(support.COMPOSITES).names[0]],
+        lambda positions: asked.extend(positions) or [np.zeros((8, 8, 3), np.uint8)],
+    )
+    assert asked == [0]
 
 
 def test_what_is_saved_comes_back_and_damage_is_named(predictor, tmp_path):
@@ -98,8 +103,15 @@ def test_no_more_faces_are_remembered_than_meant(predictor, monkeypatch):
     monkeypatch.setattr(answers, "KEEP", 3)
     pool = FacePool.of_composites(support.COMPOSITES)
     faces = pool.of_images(pool.names[:5], 5)
-    remembered = Answers(predictor)
-    found = remembered.in_words(
-        [f.image for f in faces], lambda positions: [faces[i].face.crop for i in positions]
-    )
-    assert len(found) == 5 and len(remembered._in_words) == 3
+    remembered, asked = Answers(predictor), []
+
+    def look(chosen):
+        def crops(positions):
+            asked.append(len(positions))
+            return [chosen[i].face.crop for i in positions]
+
+        return remembered.in_words([face.image for face in chosen], crops)
+
+    found = look(faces)
+    assert look(faces[2:]) == found[2:] and look(faces[:2]) == found[:2]
+    assert asked == [5, 0, 2]

@@ -64,7 +64,7 @@ def test_what_is_written_is_read_again_and_names_no_image(folder, tmp_path, caps
     pd.testing.assert_frame_equal(
         counts, description.counts(read_images(folder)[0]), check_dtype=False
     )
-    assert list(problems["problem"]) == list(problems_of(folder)["problem"])
+    pd.testing.assert_frame_equal(problems, problems_of(folder), check_dtype=False)
     written = b"".join(support.contents(tmp_path / "out").values()).decode()
     assert not any(
         file.stem.split("_")[-1].split(".")[0] in written

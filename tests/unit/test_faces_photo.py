@@ -193,9 +193,13 @@ def test_a_file_is_opened_upright_and_in_rgb(tmp_path):
     assert open_image(io.BytesIO((tmp_path / "photo.jpg").read_bytes())).size == (480, 640)
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, lambda file: None], ids=["a folder", "nothing"])
-def test_what_is_no_file_is_one_message(tmp_path, make):
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [(Path.mkdir, r"cannot be read \(Is a directory\)"), (lambda file: None, "no such file")],
+    ids=["a folder", "nothing"],
+)
+def test_what_is_no_file_is_one_message(tmp_path, make, says):
     make(tmp_path / "photo.jpg")
-    with pytest.raises(FaceMTLError) as error:
+    with pytest.raises(FaceMTLError, match=says) as error:
         open_image(tmp_path / "photo.jpg")
     assert "\n" not in str(error.value)

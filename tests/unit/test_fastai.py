@@ -1,6 +1,9 @@
 """fastai's own idioms around `face_learner`: a DataBlock with several targets, fine_tune, MixUp."""
 
+from dataclasses import replace
+
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -49,6 +52,22 @@ def loaders(table):
     return block.dataloaders(table, bs=16, num_workers=0, device=torch.device("cpu"))
 
 
+class Mixed(Callback):
+    """Keep the loss of each mixed batch, and the mixture of the losses of its two labels."""
+
+    order = 1  # after MixUp
+
+    def before_fit(self):
+        self.found, self.expected = [], []
+
+    def after_loss(self):
+        if self.training:
+            of_images = JointLoss(TASKS, reduction="none")
+            one, other = (of_images(self.pred, *y) for y in (self.mix_up.yb1, self.yb))
+            self.found.append(self.loss.item())
+            self.expected.append(torch.lerp(one, other, self.mix_up.lam).mean().item())
+
+
 @pytest.fixture
 def learner(loaders, tmp_path):
     learner = face_learner(loaders, TINY)
@@ -90,28 +109,33 @@ def test_fine_tune_freezes_the_backbone_first(learner):
     assert moved == {0: False, 1: True}
 
 
-def test_the_learning_rate_finder_and_mixup_are_fastai_s(learner):
-    losses = []
-
-    class Losses(Callback):
-        def after_loss(self):
-            if self.training:
-                losses.append(self.loss)
-
+def test_the_learning_rate_finder_suggests_a_rate_that_it_tried_and_restores_the_weights(learner):
+    before = {name: value.clone() for name, value in learner.model.state_dict().items()}
     with learner.no_bar(), learner.no_logging():
-        assert 1e-7 < learner.lr_find(show_plot=False, num_it=12).valley < 10
-        learner.fit(1, 1e-3, cbs=[MixUp(), Losses()])
-    assert losses and all(loss.ndim == 0 and torch.isfinite(loss) for loss in losses)
+        rate = learner.lr_find(show_plot=False, num_it=12).valley
+    assert np.isclose(learner.recorder.lrs, rate).any()
+    assert all(torch.equal(v, before[name]) for name, v in learner.model.state_dict().items())
 
 
-def test_show_batch_draws_the_images(loaders):
+def test_show_batch_draws_images_with_their_labels(loaders):
     matplotlib.use("agg")
     loaders.show_batch(max_n=4)
+    panels = plt.gcf().axes
+    plt.close("all")
+    assert [panel.images[0].get_array().shape for panel in panels] == [(32, 32, 3)] * 4
+    for panel in panels:
+        gender, race, age = panel.get_title().splitlines()
+        assert gender in CLASSES[0].labels and race in CLASSES[1].labels
+        assert 0 <= float(age) <= AGE.high
 
 
-def test_our_own_loader_feeds_mixup_too(tmp_path):
-    images, _ = read_images(support.COMPOSITES, progress=False)
-    learner = face_learner(images, TrainConfig(**{**vars(TINY), "size": 32}), device="cpu")
+@pytest.mark.parametrize("own", [True, False], ids=["our own loader", "a data block"])
+def test_mixup_mixes_the_losses_of_two_labels_and_not_the_labels(own, learner):
+    if own:
+        images, _ = read_images(support.COMPOSITES, progress=False)
+        learner = face_learner(images, replace(TINY, size=32), device="cpu")
+    mixed = Mixed()
     with learner.no_bar(), learner.no_logging():
-        learner.fit(1, 1e-3, cbs=MixUp())
-    assert np.isfinite(float(learner.recorder.losses[-1]))
+        learner.fit(1, 1e-3, cbs=[MixUp(), mixed])
+    assert len(mixed.found) == len(learner.dls.train) > 0
+    assert mixed.found == pytest.approx(mixed.expected, rel=1e-4)

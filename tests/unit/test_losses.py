@@ -38,21 +38,23 @@ def of(tasks, targets) -> list[torch.Tensor]:
 
 
 @subsets
-def test_each_loss_counts_in_units_of_its_scale(tasks, batch):
+def test_a_model_whose_losses_are_the_scales_has_a_loss_of_1(tasks, batch):
     logits, targets = batch
-    shares = [t.loss(logits[t.name], targets[t.name]).mean().item() / t.loss_scale for t in tasks]
-    assert JointLoss(tasks)(logits, *of(tasks, targets)).item() == pytest.approx(
-        sum(shares) / len(tasks), rel=1e-6
-    )
+    losses = [t.loss(logits[t.name], targets[t.name]).mean().item() for t in tasks]
+    scaled = tuple(replace(t, loss_scale=x) for t, x in zip(tasks, losses, strict=True))
+    found = JointLoss(scaled)(logits, *of(tasks, targets))
+    assert found.item() == pytest.approx(1, rel=1e-6)
 
 
 @subsets
-def test_equal_weights_are_the_plain_mean(tasks, batch):
+def test_equal_weights_are_scales_of_1(tasks, batch):
     logits, targets = batch
-    losses = [t.loss(logits[t.name], targets[t.name]).mean().item() for t in tasks]
-    assert JointLoss(tasks, "equal")(logits, *of(tasks, targets)).item() == pytest.approx(
-        sum(losses) / len(tasks), rel=1e-6
+    unscaled = tuple(replace(t, loss_scale=1.0) for t in tasks)
+    equal, fixed = (
+        loss(logits, *of(tasks, targets)).item()
+        for loss in (JointLoss(tasks, "equal"), JointLoss(unscaled, "fixed"))
     )
+    assert equal == pytest.approx(fixed, rel=1e-6)
 
 
 def test_uncertainty_finds_weights_by_which_all_losses_count_the_same(batch):
@@ -112,7 +114,7 @@ def test_the_loss_is_the_same_whichever_order_tasks_come_in(weighting, batch):
 
 def test_as_many_targets_as_tasks_are_needed(batch):
     logits, targets = batch
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
         JointLoss(TASKS)(logits, *of(TASKS[:2], targets))
 
 

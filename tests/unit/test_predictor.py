@@ -133,11 +133,14 @@ def test_a_face_and_its_mirror_image_get_the_same_answer(predictor, crops):
     assert np.allclose(a, b, atol=1e-2)
 
 
-def test_crops_of_any_size_in_one_call(predictor, crops):
+def test_crops_of_several_sizes_in_one_call_are_answered_as_each_alone(predictor, crops):
     sizes = [np.ascontiguousarray(crops[0][:n, :n]) for n in (1, 7, 64, 200)]
-    table = predictor.predict_crops(sizes, faces=range(4)).table
-    assert table["prediction"].notna().all()
-    assert to_batch(sizes, 32).shape == (4, 3, 32, 32)
+    together = predictor.predict_crops(sizes, faces=range(4)).table
+    alone = [predictor.predict_crops([crop], faces=[i]).table for i, crop in enumerate(sizes)]
+    pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True), check_exact=True)
+    assert together["prediction"].nunique() > 6  # not one answer for all
+    batch = to_batch(sizes, 32)
+    assert all(np.array_equal(batch[i], to_batch([crop], 32)[0]) for i, crop in enumerate(sizes))
 
 
 @pytest.mark.parametrize("side", [150, 200, 431])

@@ -79,9 +79,9 @@ def test_trainings_differ_from_the_recipe_in_what_their_study_says():
         configs = list(study.configs())
         assert len({(config.seed, config.tasks) for config in configs}) == len(configs)
         for config in configs:
-            assert config == replace(
-                TrainConfig(), **study.changes, tasks=config.tasks, seed=config.seed
-            )
+            values = vars(replace(config, tasks=TrainConfig().tasks, seed=TrainConfig().seed))
+            recipe = vars(TrainConfig())
+            assert study.changes == {k: v for k, v in values.items() if v != recipe[k]}
 
 
 def test_an_unknown_study_is_named_with_those_there_are():

@@ -1,5 +1,6 @@
 """Properties of every task, with expectations worked out another way."""
 
+import json
 import math
 from dataclasses import FrozenInstanceError, replace
 
@@ -92,15 +93,14 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 def test_a_fourth_task_is_one_line():
     glasses = Classification("glasses", loss_scale=0.3, labels=("none", "reading", "sun"))
     weight = Regression("weight", loss_scale=4.0, unit="kg", low=30, high=150)
-    for task, n in ((glasses, 3), (weight, 121)):
-        logits = random_logits(task)
-        assert logits.shape[1] == n
-        assert math.isfinite(
-            task.loss(
-                torch.from_numpy(logits), torch.full((64,), 1.0 if task is glasses else 70.0)
-            ).mean()
-        )
-        assert task.words(float(task.decode(task.probabilities(logits))["prediction"][0]))
+    for task, words, label, output in (
+        (glasses, ["none", "reading", "sun"], 1.0, 1),
+        (weight, [f"{n} kg" for n in range(30, 151)], 70.0, 40),
+    ):
+        decoded = task.decode(np.eye(task.n_outputs))["prediction"]
+        assert [task.words(value) for value in decoded] == words
+        losses = task.loss(10 * torch.eye(len(words)), torch.full((len(words),), label))
+        assert losses.argmin() == output
     assert weight.axis == "Weight (kg)" and glasses.axis == "Glasses"
 
 
@@ -112,11 +112,8 @@ def test_a_fourth_task_is_one_line():
 def test_probabilities_are_the_softmax_of_the_scaled_logits(task, temperature):
     logits = random_logits(task)
     found = task.probabilities(logits, temperature)
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-12)
-    np.testing.assert_allclose(found, softmax(logits.astype(float) / temperature), atol=1e-12)
-    np.testing.assert_allclose(
-        found, torch.softmax(torch.from_numpy(logits) / temperature, dim=1), atol=1e-6
-    )
+    expected = torch.softmax(torch.from_numpy(logits).double() / temperature, dim=1)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 @each_task
@@ -245,17 +242,6 @@ def test_a_margin_widens_the_interval_at_both_ends():
 
 
 @classifications
-def test_the_loss_is_smoothed_cross_entropy(task):
-    logits, k, smoothing = random_tensor(task, n=30), task.n_outputs, task.label_smoothing
-    target = np.arange(30) % k
-    wanted = np.eye(k)[target] * (1 - smoothing) + smoothing / k
-    expected = -(wanted * np.log(softmax(logits.double().numpy()))).sum(axis=1).mean()
-    assert float(task.loss(logits, torch.tensor(target)).mean()) == pytest.approx(
-        expected, rel=1e-4
-    )
-
-
-@classifications
 @pytest.mark.parametrize("smoothing", [0.0, 0.08, 0.5])
 def test_the_loss_is_torch_s_own_and_so_is_its_gradient(task, smoothing):
     logits, target = random_tensor(task, n=50).requires_grad_(), torch.arange(50) % task.n_outputs
@@ -265,19 +251,6 @@ def test_the_loss_is_torch_s_own_and_so_is_its_gradient(task, smoothing):
     torch.testing.assert_close(
         *(torch.autograd.grad(loss, logits)[0] for loss in (found, expected))
     )
-
-
-def test_the_loss_of_age_is_cross_entropy_to_a_gaussian_plus_a_smooth_distance():
-    logits = random_tensor(AGE, n=30, spread=2)
-    target = np.linspace(0, 116, 30).round()
-    p = softmax(logits.double().numpy())
-    wanted = np.stack([gaussian(t, AGE.sigma)[0] for t in target])
-    distance = np.abs(p @ YEARS - target)
-    smooth = np.where(
-        distance < 2, distance**2 / 4, distance - 1
-    )  # quadratic up to 2 years, then linear
-    expected = -(wanted * np.log(p)).sum(axis=1).mean() + smooth.mean() / 2
-    assert float(AGE.loss(logits, torch.tensor(target)).mean()) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("spread", [0.5, 5.0], ids=["near", "far"])
@@ -378,7 +351,7 @@ def test_the_margin_makes_intervals_cover_what_they_promise(scale):
 @each_task
 def test_what_calibration_finds_can_be_stored_as_json(task):
     found = task.calibrate(random_logits(task, n=50), np.arange(50) % task.n_outputs)
-    assert found and all(type(value) is float and math.isfinite(value) for value in found.values())
+    assert found and json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 # -------------------------------------------------------------------------------- metrics and words
@@ -419,8 +392,3 @@ def test_values_read_as_words():
         AGE.words(34.4) == "34 years" and AGE.words(1.2) == "1 year" and AGE.axis == "Age (years)"
     )
     assert ACCURACY.words(94.06) == "94.1 %" and MAE.words(4.541) == "4.54 years"
-
-
-@classifications
-def test_each_label_reads_as_itself(task):
-    assert [task.words(float(i)) for i in range(task.n_outputs)] == list(task.labels)

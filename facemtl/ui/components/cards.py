@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
+from ...inference.predictor import APPROACHES, Approach
 from ...tasks import AGE, INTERVAL, Classification, Regression, Task
+from .verdicts import verdict
 
-EQUAL = 0.5  # years; smaller differences count as none
 RULER_END = 100  # years; higher ages are drawn at the end
 
 NOTE = (
@@ -57,13 +57,12 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
             [key, *(f"<b>{label_words(task, labels.get(task.name))}</b>" for task in tasks)]
         )
     by = {task: table[table["task"] == task.name]["prediction"] for task in tasks}
-    told = [verdict(task, by[task], labels.get(task.name)) for task in tasks]
-    verdicts = [f"{mark(ahead) if ahead else ''}{words}" for words, ahead in told]
+    verdicts = [verdict(task, by[task], labels.get(task.name)) for task in tasks]
     asked = ("Who is closer?", "Closer?") if labels else ("Do they agree?", "Agree?")
     rows.append(
         [
             f'<span class="wide-only">{asked[0]}</span><span class="narrow-only">{asked[1]}</span>',
-            *verdicts,
+            *(f"{mark(v.ahead) if v.ahead else ''}{v.short}" for v in verdicts),
         ]
     )
     columns = ['<span class="sr-only">Who says so</span>', *(task.title for task in tasks)]
@@ -71,7 +70,7 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
         f"{a.title}: {', '.join(task.words(by[task][a.name]) for task in tasks)}"
         for a in APPROACHES
     )
-    judged = [f"{task.title}: {words}" for task, (words, _) in zip(tasks, told, strict=True)]
+    judged = [f"{task.title}: {v.short}" for task, v in zip(tasks, verdicts, strict=True)]
     spoken += f". {asked[0]} {', '.join(judged)}"
     table = html_table("The answers at a glance", columns, rows, SURE)
     return f'<section class="card glance" data-spoken="{escape(spoken)}.">{table}</section>'
@@ -87,43 +86,6 @@ def sure(row: pd.Series, task: Task) -> str:
         f"<b>{escape(task.words(row['prediction']))}</b> <span>({100 * row['confidence']:.0f}"
         " %)</span>"
     )
-
-
-@singledispatch
-def verdict(task: Task, predictions: pd.Series, label: float | None) -> tuple[str, Approach | None]:
-    """Which approach is closer to the label, in words, and that approach.
-
-    Without a label, the words say whether both agree. The approach is None if there is no label or
-    no approach is closer.
-    """
-    raise NotImplementedError(task)
-
-
-@verdict.register
-def _(task: Regression, predictions: pd.Series, label: float | None) -> tuple[str, Approach | None]:
-    if label is None:
-        apart = abs(predictions[SINGLE.name] - predictions[MULTI.name])
-        return (f"{apart:.1f} {task.unit} apart" if apart >= EQUAL else "agree"), None
-    errors = (predictions - label).abs()
-    lead = errors[SINGLE.name] - errors[MULTI.name]
-    if abs(lead) < EQUAL:
-        return "equally close", None
-    ahead = MULTI if lead > 0 else SINGLE
-    return f"{_first(ahead)}, by {abs(lead):.1f} {task.unit}", ahead
-
-
-@verdict.register
-def _(
-    task: Classification, predictions: pd.Series, label: float | None
-) -> tuple[str, Approach | None]:
-    if label is None:
-        return (
-            "agree" if predictions[SINGLE.name] == predictions[MULTI.name] else "disagree"
-        ), None
-    right = [a for a in APPROACHES if predictions[a.name] == label]
-    if len(right) == 1:
-        return f"{_first(right[0])} right", right[0]
-    return ("both right" if right else "both wrong"), None
 
 
 def record(task: Task, values: Mapping[str, float]) -> str:
@@ -149,13 +111,8 @@ def named(approach: Approach) -> str:
     """The approach's mark and name. On a narrow screen, the name is one word."""
     return (
         f'{mark(approach)}<span class="wide-only">{approach.title}</span><span'
-        f' class="narrow-only">{_first(approach)}</span>'
+        f' class="narrow-only">{approach.count}</span>'
     )
-
-
-def _first(approach: Approach) -> str:
-    """'Three' or 'One'."""
-    return approach.short.split()[0].capitalize()
 
 
 def picture(pixels: np.ndarray, alt: str, size: int = 200, css: str = "") -> str:
@@ -261,7 +218,13 @@ def _(
         f' class="track-over">{truth}</div></div></div><p class="note">{task.unit.capitalize()};'
         f" the bands are {100 * INTERVAL:.0f} % intervals.</p>{record}"
     )
-    return card(task.title, body, *_regression_badge(task, rows["prediction"], label))
+    return card(task.title, body, *_badge(task, rows["prediction"], label))
+
+
+def _badge(task: Task, predictions: pd.Series, label: float | None) -> tuple[str, str]:
+    """The badge of a card, and its CSS class."""
+    judged = verdict(task, predictions, label)
+    return judged.long, judged.tone
 
 
 def axis() -> str:
@@ -271,21 +234,6 @@ def axis() -> str:
         '<div class="ruler-row axis-row"><div class="ruler-value"></div><div'
         f' class="axis">{ticks}</div></div>'
     )
-
-
-def _regression_badge(
-    task: Regression, predictions: pd.Series, label: float | None
-) -> tuple[str, str]:
-    if label is None:
-        apart = abs(predictions[SINGLE.name] - predictions[MULTI.name])
-        return (f"{apart:.1f} {task.unit} apart", "") if apart >= EQUAL else ("Agree", "good")
-    errors = (predictions - label).abs()
-    lead = errors[SINGLE.name] - errors[MULTI.name]
-    if abs(lead) < EQUAL:
-        return "Equally close", ""
-    if lead > 0:
-        return f"One model is closer, by {lead:.1f} {task.unit}", MULTI.name
-    return f"Three models are closer, by {-lead:.1f} {task.unit}", SINGLE.name
 
 
 @task_card.register
@@ -320,26 +268,8 @@ def _(
     return card(
         task.title,
         f'<div class="bars">{"".join(bars)}</div>{record}',
-        *_class_badge(rows["prediction"], label),
+        *_badge(task, rows["prediction"], label),
     )
-
-
-def _class_badge(predictions: pd.Series, label: float | None) -> tuple[str, str]:
-    if label is None:
-        return (
-            ("Agree", "good")
-            if predictions[SINGLE.name] == predictions[MULTI.name]
-            else ("Disagree", "")
-        )
-    right = predictions == label
-    if right.all():
-        return "Both right", "good"
-    if right[MULTI.name]:
-        return "One model is right, three are not", MULTI.name
-    if right[SINGLE.name]:
-        return "Three models are right, one is not", SINGLE.name
-    agree = predictions[SINGLE.name] == predictions[MULTI.name]
-    return ("Agree, against the label" if agree else "Both differ from the label"), ""
 
 
 def cost_card(seconds: Sequence[Mapping[str, float]], parameters: Mapping[str, int]) -> str:

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ... import plots
 from ...inference.occlusion import PATCH, where
 from ...inference.predictor import APPROACHES, Approach, Predictor, in_words
 from ...inference.steadiness import VIEWS, steadiness, views_of
 from ...tasks import Classification, Task
 from ..photo import PhotoView
 from . import cards
+from .verdicts import verdict
 
 Tasks = tuple[Task, ...]
 Labels = dict[str, float]  # by task; empty if they are not known
@@ -29,9 +31,8 @@ LEAST = 1.5
 _RAMP = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)])
 
 PICTURE = (980, 480)  # px
-_LIGHT = {"single": "#2f6db5", "multi": "#d9722b"}
-_PALE = {"single": "#cfe0f4", "multi": "#fadcc4"}
-_INK, _SOFT, _RAIL, _PAPER = "#1c2430", "#5c6675", "#e9edf3", "#ffffff"
+_PALE = {name: plots.PALETTE[f"{name}-soft"] for name in plots.COLORS}
+_INK, _SOFT, _RAIL, _PAPER = (plots.PALETTE[name] for name in ("ink", "soft", "rail", "surface"))
 
 
 def overlay(crop: np.ndarray, values: np.ndarray, top: float) -> np.ndarray:
@@ -203,9 +204,9 @@ def as_picture(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Lab
         draw.text((464, y), a.title, _SOFT, _font(15))
     for i, task in enumerate(tasks):
         y = 126 + 104 * i
-        told, ahead = cards.verdict(task, table.loc[task.name]["prediction"], labels.get(task.name))
-        told = f"closer: {told}" if ahead and not isinstance(task, Classification) else told
-        label = f"label: {task.words(labels[task.name])}; {told}" if task.name in labels else told
+        label = labels.get(task.name)
+        judged = verdict(task, table.loc[task.name]["prediction"], label).long
+        label = judged if label is None else f"label: {task.words(label)}. {judged}"
         draw.text((440, y), task.title, _INK, _font(18))
         draw.text((950, y + 2), label, _SOFT, _font(15), anchor="ra")
         for k, a in enumerate(APPROACHES):
@@ -213,9 +214,8 @@ def as_picture(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Lab
             if isinstance(task, Classification):
                 _mark(draw, a.name, 446, line + 8)
                 draw.rounded_rectangle((460, line + 2, 690, line + 14), 3, _RAIL)
-                draw.rounded_rectangle(
-                    (460, line + 2, 460 + 230 * float(row.confidence), line + 14), 3, _LIGHT[a.name]
-                )
+                end = 460 + 230 * float(row.confidence)
+                draw.rounded_rectangle((460, line + 2, end, line + 14), 3, plots.COLORS[a.name])
             else:
                 draw.rounded_rectangle((460, line + 7, 690, line + 9), 1, _RAIL)
                 draw.rounded_rectangle(
@@ -255,6 +255,6 @@ def _font(size: int) -> ImageFont.ImageFont:
 def _mark(draw: ImageDraw.ImageDraw, approach: str, x: int, y: int) -> None:
     """Draw the approach's shape in its colour."""
     if approach == APPROACHES[0].name:
-        draw.ellipse((x - 5, y - 5, x + 5, y + 5), _LIGHT[approach])
+        draw.ellipse((x - 5, y - 5, x + 5, y + 5), plots.COLORS[approach])
     else:
-        draw.polygon([(x, y - 6), (x + 6, y), (x, y + 6), (x - 6, y)], _LIGHT[approach])
+        draw.polygon([(x, y - 6), (x + 6, y), (x, y + 6), (x - 6, y)], plots.COLORS[approach])

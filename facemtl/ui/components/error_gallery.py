@@ -26,7 +26,7 @@ ABSENT = cards.message(
 )
 NOBODY = cards.message(
     "No such face",
-    "None of the images chosen above is like that. Choose other images, or other faces here.",
+    "None of the chosen images match. Choose other images above, or other faces here.",
 )
 NONE_HERE = cards.message(
     "These faces are not here",
@@ -190,10 +190,10 @@ def build(
     drawn = gr.State(Drawn(), time_to_live=events.KEEP_STATE)
     with gr.Column(elem_classes="card", elem_id="behind"):
         gr.HTML(
-            '<h2 class="figure-title">Whose faces are these?</h2><p class="note">Click on a square'
-            ' of “How close are predicted ages to the labels?”<span class="sensitive">, or on a'
-            " cell of “What is taken for what?”,</span> to see the faces in it. Or choose: those of"
-            " the images above that are …</p>"
+            '<h2 class="figure-title">The faces behind a figure</h2><p class="note">Click on a'
+            ' square of “How close are predicted ages to the labels?”<span class="sensitive">, or'
+            " on a cell of “Which labels are confused?”,</span> to see its faces. Or choose faces"
+            " here, among the images above:</p>"
         )
         offered = []
         for kinds, label, text, css in (

@@ -130,9 +130,9 @@ def _of_groups(task: Task) -> Question:
     def draw(view: View) -> object:
         return plots.metric_by_group(view.metrics, task)
 
-    note = f"{_BARS} (few): fewer than {FEW} images, mostly luck."
+    note = f"{_BARS} (few): fewer than {FEW} images, mostly chance."
     return Question(
-        f"{task.title}: who is read better, who worse?",
+        f"{task.title}: for which groups is it better?",
         draw,
         table,
         task,
@@ -162,7 +162,7 @@ def _of_confusion(task: Classification) -> Question:
 
     note = "In percent of the images with the same label: a row makes 100."
     return Question(
-        f"{task.title}: what is taken for what?", draw, table, task, sensitive=True, note=note
+        f"{task.title}: which labels are confused?", draw, table, task, sensitive=True, note=note
     )
 
 
@@ -172,7 +172,7 @@ def _of_reliability(task: Task) -> Question:
             "approach": "Approach",
             "n": "Images",
             "confidence": "Mean confidence (%)",
-            "hits": "Came true (%)",
+            "hits": "Correct (%)",
         }
         return numbers(reliability(view.table, task), columns)
 
@@ -180,16 +180,11 @@ def _of_reliability(task: Task) -> Question:
         return plots.reliability_diagram(reliability(view.table, task), task)
 
     note = (
-        "On the dotted line, answers come true as often as they claim. "
+        "On the dotted line, answers are correct as often as their confidence says. "
         f"Points of fewer than {plots.FEWEST} images are left out."
     )
     return Question(
-        f"{task.title}: is a confidence worth what it claims?",
-        draw,
-        table,
-        task,
-        task.sensitive,
-        note,
+        f"{task.title}: is the confidence calibrated?", draw, table, task, task.sensitive, note
     )
 
 
@@ -204,7 +199,7 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "How many faces are within so many years?",
+        "How many ages are within N years of the label?",
         lambda v: plots.cumulative_score(cumulative_scores(v.errors)),
         lambda v: numbers(
             cumulative_scores(v.errors),
@@ -215,28 +210,28 @@ QUESTIONS = (
         "How large are the age errors?", lambda v: plots.error_distribution(v.errors), _signed
     ),
     Question(
-        "Which approach errs less, at which age?",
+        "Which approach is better at which age?",
         lambda v: plots.difference_by_age(v.metrics),
         _differences,
         note=_BARS,
     ),
     Question(
-        "At which ages do they err most?",
+        "At which ages are the errors largest?",
         lambda v: plots.error_by_age(v.groups),
         _of_age("mae", "Mean absolute error (years)"),
         note=_BARS,
     ),
     Question(
-        "Which ages are read too old, which too young?",
+        "At which ages are predictions too high or too low?",
         lambda v: plots.bias_by_age(v.groups),
         _of_age("bias", "Mean of predicted minus labelled (years)"),
         note=_BARS,
     ),
     Question(
-        "Do the intervals hold what they promise?",
+        "Do the intervals contain the label as often as they should?",
         lambda v: plots.coverage_by_age(v.groups),
         _of_age("coverage", "Labels inside (%)"),
-        note=f"The dotted line is the promise: {100 * INTERVAL:.0f} %.",
+        note=f"The dotted line is the nominal coverage: {100 * INTERVAL:.0f} %.",
     ),
     _of_reliability(AGE),
     *(_of_confusion(task) for task in CLASSES),

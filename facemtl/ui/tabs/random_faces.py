@@ -30,9 +30,7 @@ from ..photo import look_at_face
 N_FACES = 12
 LINK = "Link to these faces"
 # Copies the link, or puts it in the address bar if the browser does not allow copying.
-NOBODY = cards.message(
-    "No such face", "No face is like that. Widen the ages, or set a field back to “any”."
-)
+NOBODY = cards.message("No such face", "No faces match. Widen the age range, or reset a filter.")
 
 
 def grid(

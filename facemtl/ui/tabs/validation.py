@@ -17,8 +17,8 @@ from ..components.questions import QUESTIONS, Question, View
 from ..faces import ANY, aged
 
 NOBODY = cards.message(
-    "No such image",
-    "No validation image is like that. Widen the ages, or set a field back to “any”. "
+    "No images match",
+    "No images match. Widen the age range, or reset a filter. "
     "The figures still show the previous choice.",
 )
 
@@ -70,9 +70,9 @@ def summary(compared: pd.DataFrame) -> str:
     ]
     n = f"{'up to ' if compared['n'].nunique() > 1 else ''}{int(compared['n'].max()):,}"
     note = (
-        f"{n} validation images, the same for both. In small print: 95 % intervals, which tell how"
-        f" far the luck of the images may move a number ({N_RESAMPLES:,} bootstrap resamples,"
-        " paired for differences). The luck of a training is not in them: see Training."
+        f"{n} validation images, the same for both. In small print: 95 % bootstrap intervals over"
+        f" images ({N_RESAMPLES:,} resamples, paired for differences). They do not include"
+        " differences between trainings: see Training."
     )
     question = "Trained alike, what does one model lose or gain?"
     sensitive = [task_named(name).sensitive for name in compared["task"]]
@@ -82,7 +82,7 @@ def summary(compared: pd.DataFrame) -> str:
 def verdict(row) -> str:
     """Which approach is significantly better, in words, or that the difference may be chance."""
     words = {SINGLE: "Three models are better", MULTI: "One model is better"}
-    return words.get(favoured(row), "May be the luck of the images")
+    return words.get(favoured(row), "Could be chance")
 
 
 def _figure(question: Question, view: View, approach: Approach | None) -> list:

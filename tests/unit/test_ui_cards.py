@@ -1,0 +1,75 @@
+"""The cards of an answer: badges, verdicts, the cost and messages."""
+
+import re
+from collections import deque
+
+import pandas as pd
+import pytest
+
+from facemtl.tasks import AGE, GENDER, RACE
+from facemtl.ui import photo as photos
+from facemtl.ui.components import cards
+from facemtl.ui.faces import FaceFilter
+from facemtl.ui.tabs import compare
+from tests.unit.ui_support import text
+
+
+def badge(task, single: float, multi: float, label: float | None) -> str:
+    rows = pd.DataFrame(
+        {"prediction": [single, multi], "low": [1.0, 1.0], "high": [90.0, 90.0]},
+        index=["single", "multi"],
+    )
+    bins = [str(b) for b in task.bins]
+    probabilities = pd.DataFrame(
+        {"label": bins * 2, "probability": 1 / len(bins)},
+        index=["single"] * len(bins) + ["multi"] * len(bins),
+    )
+    html = cards.task_card(task, rows, probabilities, label)
+    return re.search(r'class="badge[^"]*">([^<]*)<', html)[1]
+
+
+@pytest.mark.parametrize(
+    ("single", "multi", "label", "says"),
+    [
+        (1, 1, None, "Agree"),
+        (1, 0, None, "Disagree"),
+        (1, 1, 1, "Both right"),
+        (1, 0, 1, "Three models are right, one is not"),
+        (0, 1, 1, "One model is right, three are not"),
+        (0, 0, 1, "Agree, against the label"),
+    ],
+)
+def test_badges_of_a_classification(single, multi, label, says):
+    assert badge(GENDER, single, multi, label) == says
+
+
+def test_both_wrong_in_different_ways():
+    assert badge(RACE, 0, 1, 2) == "Both differ from the label"
+
+
+@pytest.mark.parametrize(
+    ("single", "multi", "label", "says"),
+    [
+        (30.0, 34.0, None, "4.0 years apart"),
+        (30.0, 30.01, None, "Agree"),
+        (30.0, 34.0, 33, "One model is closer, by 2.0 years"),
+        (30.0, 34.0, 30, "Three models are closer, by 4.0 years"),
+        (30.0, 34.0, 32, "Equally close"),
+    ],
+)
+def test_badges_of_a_regression(single, multi, label, says):
+    assert badge(AGE, single, multi, label) == says
+
+
+def test_the_time_of_a_face_is_the_median_of_the_last_ones(predictor, pool):
+    seconds = [{"single": s, "multi": s / 2} for s in (0.5, 0.04, 0.06, 0.04, 0.5)]
+    said = text(cards.cost_card(seconds, {"single": 3_000_000, "multi": 1_000_000}))
+    assert "60 ms" in said and "30 ms" in said and "the last 5 answers" in said
+    timings = deque(maxlen=2)
+    for labelled in pool.draw(3, FaceFilter(3)):
+        html = compare.answer(predictor, photos.look_at_face(labelled), timings=timings)
+    assert len(timings) == 2 and "the last 2 answers" in html
+
+
+def test_messages_are_escaped():
+    assert "<script" not in cards.message("<script>", "<script>alert(1)</script>")

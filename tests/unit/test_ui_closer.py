@@ -1,0 +1,137 @@
+"""The closer look at an answer: all faces of a photo, heat maps, steadiness and saved files."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from facemtl.inference.predictor import APPROACHES
+from facemtl.tasks import AGE, GENDER, RACE, TASKS
+from facemtl.ui import photo as photos
+from facemtl.ui.answers import Answers
+from facemtl.ui.components import cards, closer
+from facemtl.ui.faces import FaceFilter
+from facemtl.ui.tabs import compare, random_faces
+from tests.unit.ui_support import last, text
+
+WORDS = [word for task in (GENDER, RACE) for word in (task.title, task.name, *task.labels)]
+
+
+def test_all_faces_of_a_photo_are_in_a_table_and_a_file(predictor, photo):
+    look = photos.look_at_file(photo)
+    html = last(closer.faces_card(predictor, look, TASKS))
+    table = predictor.predict_crops([face.crop for face in look.faces], faces=range(2)).table
+    rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", html)
+    assert len(rows) == 2
+    for row in table.itertuples():
+        task = next(task for task in TASKS if task.name == row.task)
+        assert (
+            f"<b>{task.words(row.prediction)}</b> <span>({100 * row.confidence:.0f} %)"
+            in rows[row.face]
+        )
+    content = base64.b64decode(re.search(r'href="data:text/csv;base64,([^"]+)"', html).group(1))
+    saved = pd.read_csv(io.BytesIO(content))
+    assert list(saved["face"]) == [face + 1 for face in table["face"]]
+    assert np.allclose(saved["prediction"], table["prediction"], rtol=1e-4)
+
+
+def test_the_map_lies_over_the_face_and_bright_is_much(labelled):
+    values = np.zeros((112, 112))
+    values[40:60, 40:60] = 5.0
+    image = closer.overlay(labelled.face.crop, values, top=5.0)
+    assert image.shape == (112, 112, 3) and image.dtype == np.uint8
+    assert image[40:60, 40:60].mean() > 1.5 * image[values == 0].mean()
+    gray = image[values == 0].astype(int)
+    assert np.ptp(gray, axis=1).max() < 20, (
+        "where nothing changes there is no colour, and the face can be seen"
+    )
+
+
+def test_where_it_looks_is_said_for_every_task_and_both_approaches(predictor, labelled):
+    html = last(closer.where_card(predictor, photos.look_at_face(labelled), TASKS))
+    for task in predictor.tasks:
+        for approach in APPROACHES:
+            assert f"{task.title}, {approach.title}: " in html
+        assert f"0 to {_top(html, task)} {task.change_unit}" in text(html)
+    assert "occlusion sensitivity" in html and html.count("<img") == 6
+
+
+def _top(html: str, task) -> str:
+    return re.search(rf"<h3>{task.title}</h3>.*?0 to (\d+) ", html, re.DOTALL).group(1)
+
+
+def test_steadiness_is_said_in_words(predictor, labelled):
+    html = last(closer.steadiness_card(predictor, photos.look_at_face(labelled), TASKS))
+    assert [html.count(f'class="dot {a.name}"') for a in APPROACHES] == [
+        12,
+        12,
+    ]  # a mark for each view, on the ruler of ages
+    said = text(html)
+    assert said.count("of 12 views") == 4 and said.count("years in 12 views") == 2
+
+
+def test_spreads_worked_out_by_hand():
+    assert GENDER.spread(np.array([1, 1, 0, 1])) == "female in 3, male in 1 of 4 views"
+    assert RACE.spread(np.zeros(3)) == "White in 3 of 3 views"
+    assert AGE.spread(np.array([31.2, 35.8, 33.0])) == "31 to 36 years in 3 views"
+
+
+def test_the_saved_numbers_are_the_predictor_s(predictor, labelled):
+    content = json.loads(closer.as_json(predictor, labelled.face.crop, TASKS, labelled.labels))
+    table = predictor.predict_crops([labelled.face.crop]).table.set_index(["model", "task"])
+    assert len(content["answers"]) == len(table) == 6
+    for found in content["answers"]:
+        row = table.loc[found["model"], found["task"]]
+        task = next(t for t in TASKS if t.name == found["task"])
+        assert found["prediction"] == pytest.approx(row["prediction"], abs=1e-3)
+        assert (found["low"] is None) == np.isnan(row["low"])
+        assert len(found["probabilities"]) == task.n_outputs
+        assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+        assert found["label"] == labelled.labels[task.name]
+    assert content["note"] == cards.NOTE
+
+
+def test_the_saved_picture_shows_the_crop_and_follows_the_answers(predictor, labelled, pool):
+    """Two faces give two pictures; where the crop stands, there is the crop."""
+    image = Image.open(io.BytesIO(closer.as_picture(predictor, labelled.face.crop, TASKS, {})))
+    assert image.size == closer.PICTURE
+    expected = Image.fromarray(labelled.face.crop).resize((380, 380), Image.Resampling.LANCZOS)
+    shown = np.asarray(image.crop((30, 50, 410, 430)), int)
+    assert np.abs(shown - np.asarray(expected, int)).mean() < 1
+    other = Image.open(
+        io.BytesIO(closer.as_picture(predictor, labelled.face.crop, TASKS, labelled.labels))
+    )
+    right = (430, 0, *closer.PICTURE)
+    assert np.any(np.asarray(image.crop(right)) != np.asarray(other.crop(right))), (
+        "labels are shown where they are known"
+    )
+
+
+def test_what_is_saved_stays_in_the_page(predictor, labelled):
+    html = last(closer.save_card(predictor, photos.look_at_face(labelled), TASKS))
+    addresses = re.findall(r'(?:src|href)="([^"]{0,40})', html)
+    assert addresses and all(address.startswith("data:") for address in addresses)
+
+
+def test_what_is_sensitive_is_not_said_where_it_is_hidden(predictor, labelled, pool):
+    visible = cards.shown(predictor.tasks, hide=True)
+    assert visible == (AGE,) and cards.shown(predictor.tasks, hide=False) == predictor.tasks
+    look, face = photos.look_at_face(labelled), (labelled.face.crop, visible, labelled.labels)
+    said = [
+        compare.answer(predictor, photos.look_at_face(labelled), hide=True),
+        random_faces.grid(Answers(predictor), pool.draw(6, FaceFilter(1)), "", hide=True),
+        last(closer.where_card(predictor, look, visible)),
+        last(closer.steadiness_card(predictor, look, visible)),
+        last(closer.faces_card(predictor, look, visible)),
+        closer.as_json(predictor, *face),
+    ]
+    for html in said:
+        assert not [
+            word for word in WORDS if re.search(rf"\b{word}\b", re.sub(r'data:[^"]+', "", html))
+        ]
+        assert "Age" in html or "age" in html

@@ -1,0 +1,180 @@
+"""The gallery of faces behind the figures: which faces it finds, shows and hides."""
+
+import re
+from concurrent.futures import Future
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+
+from facemtl import plots
+from facemtl.evaluation.confusion import confusion
+from facemtl.faces import open_image, whole
+from facemtl.inference.predictor import APPROACHES
+from facemtl.tasks import GENDER, RACE
+from facemtl.ui.answers import Answers
+from facemtl.ui.components import error_gallery, questions
+from facemtl.ui.faces import FacePool
+from facemtl.ui.tabs import random_faces
+
+
+@pytest.mark.parametrize("kind", error_gallery.OTHERS, ids=lambda kind: kind.title)
+def test_faces_taken_for_others_are_those_of_the_confusion_matrix(results, kind):
+    labelled, answered, approach = re.fullmatch(
+        r"labelled (\w+), answered (\w+) by (three models|one model)", kind.title
+    ).groups()
+    task = next(task for task in (GENDER, RACE) if labelled in task.labels)
+    cells = confusion(results, task).set_index(["approach", "target", "prediction"])["n"]
+    name = next(a.name for a in APPROACHES if a.short == approach)
+    found = kind.find(results)
+    assert (
+        len(found)
+        == len(set(found))
+        == cells[name, task.labels.index(labelled), task.labels.index(answered)]
+    )
+    rows = results[results["image"].isin(found) & (results["task"] == task.name)]
+    assert (rows["target"] == task.labels.index(labelled)).all()
+
+
+def test_faces_read_too_old_come_first_where_they_are_so_most(results):
+    old, young, apart = (kind.find(results) for kind in error_gallery.AGES)
+    ages = results[results["task"] == "age"]
+    error = (ages["prediction"] - ages["target"]).groupby(ages["image"]).mean()
+    assert old[0] == error.idxmax() and young[0] == error.idxmin()
+    assert set(old).isdisjoint(young)
+    assert error[old].is_monotonic_decreasing
+    assert error[old].min() >= error_gallery.FAR and error[young].max() <= -error_gallery.FAR
+    assert len(apart) <= ages["image"].nunique()
+
+
+def test_a_click_on_a_cell_finds_its_faces(results):
+    """All cells together hold every image, and so do all squares; each face where the figure counts
+    it.
+    """
+    everybody = results["image"].nunique()
+    for task in (GENDER, RACE):
+        clicks = [
+            {"task": task.name, "approach": "multi", "x": answer, "y": label}
+            for answer in task.labels
+            for label in task.labels
+        ]
+        kinds = [error_gallery.of_click(click) for click in clicks]
+        assert sum(len(kind.find(results)) for kind in kinds) == everybody and all(
+            kind.sensitive for kind in kinds
+        )
+        n = (
+            confusion(results, task)
+            .query("approach == 'multi'")
+            .set_index(["target", "prediction"])["n"]
+        )
+        assert all(
+            len(kind.find(results))
+            == n[task.labels.index(click["y"]), task.labels.index(click["x"])]
+            for kind, click in zip(kinds, clicks, strict=True)
+        )
+    figure = plots.predicted_against_true(questions.View(results, results).errors)
+    for trace in figure.data:
+        filled = [(i, j) for i, j in np.ndindex(trace.customdata.shape) if trace.customdata[i, j]]
+        for i, j in filled[:: len(filled) // 20]:
+            kind = error_gallery.of_click(
+                {**trace.meta, "x": float(trace.x[j]), "y": float(trace.y[i])}
+            )
+            assert len(kind.find(results)) == trace.customdata[i, j]
+
+
+@pytest.mark.parametrize(
+    "clicked",
+    [
+        {},
+        {"task": "age", "approach": "multi", "x": "20", "y": None},
+        {"task": "race", "approach": "both", "x": "White", "y": "Black"},
+        {"task": "race", "approach": "multi", "x": "White", "y": "Martian"},
+        {"task": "height", "approach": "multi", "x": 1, "y": 2},
+    ],
+)
+def test_a_click_on_nothing_finds_nobody(clicked):
+    assert error_gallery.of_click(clicked) is None
+
+
+@pytest.fixture(scope="module")
+def mislabelled(predictor, pool):
+    """Predictions for the composites, with labels that make many of them taken for something else,
+    and far too old.
+    """
+    crops = [whole(open_image(Path(file))).crop for file in pool.table["file"]]
+    table = predictor.predict_crops(crops, list(pool.table["sha256"].str[:16])).table
+    return table.assign(
+        target=table["task"].map({"age": 0, "gender": 0, "race": 4}), age_group="0-9"
+    )
+
+
+@pytest.fixture
+def behind_figures(predictor, pool, mislabelled):
+    """The handlers of the card, by name, where composites stand for an installed dataset."""
+    found, opened = FacePool(pool.table, are_composites=False), Future()
+    opened.set_result(found)
+    with gr.Blocks() as demo:
+        hide, tabs = gr.Checkbox(), gr.Tabs()
+        shared = {"outputs": [], "show": lambda look, hidden: (look,)}
+        by_race = mislabelled[mislabelled["image"].isin(mislabelled["image"].unique()[::2])]
+
+        def chosen(hidden, values):
+            return by_race if "race" in values and not hidden else mislabelled
+
+        error_gallery.build(Answers(predictor), opened, chosen, gr.State(()), tabs, shared, hide)
+    return {f.fn.__name__: f.fn for f in demo.fns.values() if callable(f.fn)}, found
+
+
+def test_faces_on_display_say_no_more_than_may_be_said(behind_figures):
+    handlers, _ = behind_figures
+    number = next(
+        i
+        for i, kind in enumerate(error_gallery.KINDS)
+        if kind.title == "labelled male, answered female by one model"
+    )
+    drawn, html, _ = handlers["on_show"](number, False, ())
+    says = re.compile(r"\b(" + "|".join([*GENDER.labels, *RACE.labels]) + r")\b")
+    assert drawn.images and says.search(html)
+    assert handlers["on_hide"](drawn, True)[:2] == (error_gallery.Drawn(), "")
+    drawn, html, _ = handlers["on_show"](0, False, ())
+    assert drawn.images and says.search(html)
+    again, hidden, _ = handlers["on_hide"](drawn, True)
+    assert again == drawn and not says.search(hidden) and "Face 1," in hidden
+    assert handlers["on_hide"](again, False)[1] == html
+
+
+def test_faces_that_were_chosen_by_race_go_when_it_is_hidden(behind_figures):
+    handlers, _ = behind_figures
+    drawn, _, _ = handlers["on_show"](0, False, ("race",))
+    assert drawn.images and handlers["on_hide"](drawn, True)[:2] == (error_gallery.Drawn(), "")
+    everybody, _, _ = handlers["on_show"](0, True, ("race",))
+    assert len(everybody.images) > len(drawn.images)
+
+
+def test_all_faces_can_be_paged_through(behind_figures):
+    handlers, _ = behind_figures
+    drawn, html, _ = handlers["on_show"](0, False, ())
+    first, n_tiles = html, 0
+    assert len(drawn.images) > random_faces.N_FACES and "Mean age error" not in html
+    for _ in range(drawn.n_sheets):
+        n_tiles += html.count('class="tile"')
+        drawn, html, _ = handlers["on_more"](drawn, False)
+    assert n_tiles == len(drawn.images) and html == first
+    assert handlers["on_more"](error_gallery.Drawn(), False)[:2] == (error_gallery.Drawn(), "")
+
+
+def test_faces_that_are_not_here_are_passed_over(behind_figures):
+    """Of a dataset that is there in part the others are shown; of one without them, that they are
+    missing.
+    """
+    handlers, found = behind_figures
+    whole_table = found.table
+    drawn, _, _ = handlers["on_show"](0, False, ())
+    gone = whole_table["sha256"].str[:16].isin(drawn.images[: random_faces.N_FACES])
+    found.table = whole_table[~gone].reset_index(drop=True)
+    assert handlers["on_show"](0, False, ())[1].count('class="tile"') == min(
+        12, len(drawn.images) - gone.sum()
+    )
+    found.table = whole_table[[False] * len(whole_table)]
+    assert handlers["on_show"](0, False, ())[1] == error_gallery.NONE_HERE

@@ -1,0 +1,81 @@
+"""The guessing game: its turns, its score and the summary at the end."""
+
+import pytest
+
+from facemtl.ui.tabs import guess
+from tests.unit.ui_support import text
+
+
+def a_game(*turns: tuple[float, float, float, float], is_open: bool = True) -> guess.Game:
+    """A game of (label, you, single, multi)."""
+    said = [
+        guess.Turn(label, dict(zip(guess.NAMES, values, strict=True))) for label, *values in turns
+    ]
+    return guess.Game(1, tuple(said), is_open)
+
+
+def test_the_models_answers_are_the_predictor_s_and_the_guess_is_the_visitor_s(predictor, labelled):
+    game = guess.uncover(predictor, guess.Game(5), labelled, 33)
+    (turn,) = game.turns
+    ages = (
+        predictor.predict_crops([labelled.face.crop])
+        .table.query("task == 'age'")
+        .set_index("model")["prediction"]
+    )
+    assert turn.label == labelled.labels["age"] and game.is_open
+    assert turn.said == {
+        "you": 33,
+        "single": pytest.approx(ages["age"]),
+        "multi": pytest.approx(ages["multitask"]),
+    }
+    assert guess.uncover(predictor, guess.Game(5), labelled, -4).turns[0].said["you"] == 0
+
+
+def test_nothing_is_told_before_the_guess(labelled):
+    html = text(guess.picture(guess.Game(5), labelled, "origin"))
+    assert "Face 1 of 10" in html and str(int(labelled.labels["age"])) not in html
+    assert guess.score(guess.Game(5)) == ""
+
+
+def test_a_game_counts_its_faces():
+    assert [
+        g.number
+        for g in (a_game(is_open=False), a_game((1, 2, 3, 4)), a_game((1, 2, 3, 4), is_open=False))
+    ] == [0, 0, 1]
+    ten = [(30.0, 30.0, 30.0, 30.0)] * guess.ROUNDS
+    assert a_game(*ten).is_over and not a_game(*ten[1:]).is_over
+
+
+@pytest.mark.parametrize(
+    ("turns", "says", "order"),
+    [
+        ([(30, 31, 40, 50)], "You are ahead of the models", ["You", "Three", "One"]),
+        (
+            [(30, 60, 40, 35), (20, 20, 30, 30)],
+            "Both approaches are ahead of you",
+            ["One", "Three", "You"],
+        ),
+        ([(30, 36, 40, 31)], "You are between the two", ["One", "You", "Three"]),
+    ],
+)
+def test_the_score_is_the_mean_error_best_first(turns, says, order):
+    said = text(guess.score(a_game(*turns)))
+    assert says in said
+    positions = [said.index(f" {name} ") for name in order]
+    assert positions == sorted(positions)
+    for column in (1, 2, 3):
+        mean = sum(abs(turn[column] - turn[0]) for turn in turns) / len(turns)
+        assert f"{mean:.1f} years" in said
+
+
+def test_after_the_last_face_all_are_told():
+    ten = [(30.0 + i, 31.0 + i, 60.0, 70.0) for i in range(guess.ROUNDS)]
+    assert "at a glance" not in guess.score(a_game(*ten[1:]))
+    said = guess.score(a_game(*ten))
+    assert said.count("(closest)") == guess.ROUNDS
+    assert all(f"<td>{turn[0]:.0f}</td><td><b>{turn[1]:.0f} ✓<" in said for turn in ten[:5])
+
+
+def test_the_closest_is_named_and_so_are_all_that_tie():
+    assert text(guess.result(a_game((30, 35, 25, 20)).turns[0])).count("closest") == 2
+    assert "10.0 off" in text(guess.result(a_game((30, 35, 25, 20)).turns[0]))

@@ -1,0 +1,64 @@
+"""The questions of the Validation tab: their figures and the tables below them."""
+
+import re
+
+import numpy as np
+import pytest
+
+from facemtl import plots
+from facemtl.evaluation.compare import metric_tables
+from facemtl.evaluation.validation import load_metrics
+from facemtl.inference.predictor import APPROACHES
+from facemtl.ui.components import questions
+from facemtl.ui.faces import ANY
+from facemtl.ui.tabs import validation
+from tests.unit.ui_support import MEASURED, text
+
+
+@pytest.fixture(scope="module")
+def view(results):
+    return questions.View(results, load_metrics(MEASURED))
+
+
+@pytest.mark.parametrize("question", questions.QUESTIONS, ids=lambda q: q.title)
+def test_every_figure_has_its_numbers_as_a_table(view, question):
+    assert question.title.endswith("?") and len(question.draw(view).data) >= 1
+    html = question.numbers(view)
+    rows = re.findall(r"<tr>(.*?)</tr>", html)
+    assert len(rows) > 2 and len({row.count("<t") for row in rows}) == 1
+    assert not re.search(r"\bnan\b|\binf\b", html)
+
+
+@pytest.mark.parametrize("approach", APPROACHES, ids=lambda a: a.name)
+@pytest.mark.parametrize("question", questions.QUESTIONS, ids=lambda q: q.title)
+def test_a_figure_of_one_approach_shows_what_that_of_both_shows_of_it(view, question, approach):
+    both, one = question.draw(view), plots.only(question.draw(view), approach)
+    (other,) = {a.title for a in APPROACHES} - {approach.title}
+    assert other not in {trace.name for trace in one.data}
+    before = [trace for trace in both.data if trace.name == approach.title]
+    if not before:  # the difference of both
+        assert len(one.data) == len(both.data)
+        return
+    after = [trace for trace in one.data if trace.name == approach.title]
+    assert len(after) == len(before)
+    for was, is_ in zip(before, after, strict=True):
+        same = was.z if was.type == "heatmap" else was.y
+        np.testing.assert_array_equal(
+            np.asarray(same, float), np.asarray(is_.z if was.type == "heatmap" else is_.y, float)
+        )
+        assert getattr(is_, "xaxis", None) in (None, "x")
+
+
+def test_figures_of_few_images_can_be_drawn(results):
+    chosen = validation.select(results, 90, 95, {"gender": 1, "race": ANY})
+    few = questions.View(chosen, metric_tables(chosen, n_resamples=20))
+    assert 0 < chosen["image"].nunique() < 30
+    for question in questions.QUESTIONS:
+        assert question.draw(few) and question.numbers(few)
+    assert f"{chosen['image'].nunique()} validation images" in text(validation.summary(few.overall))
+
+
+def test_what_is_sensitive_can_be_hidden_whole():
+    for question in questions.QUESTIONS:
+        says = any(word in question.title for word in ("Gender", "Race"))
+        assert question.sensitive or not says

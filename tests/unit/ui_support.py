@@ -1,0 +1,16 @@
+"""What the tests of the page share: the folder of measurements, and helpers to read HTML."""
+
+import re
+
+from tests import support
+
+MEASURED = support.ROOT / "assets" / "validation"
+
+
+def text(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+def last(pages) -> str:
+    *_, page = pages
+    return page
