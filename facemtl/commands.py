@@ -31,9 +31,9 @@ def download(options: argparse.Namespace) -> None:
 def describe(options: argparse.Namespace) -> None:
     from .data import summary
 
-    files, findings = read_files(utkface_folder(options.data))
-    counts = summary.counts(without_copies(files, findings))
-    wrong = summary.problems(files, findings)
+    files, report = read_files(utkface_folder(options.data))
+    counts = summary.counts(without_copies(files, report))
+    wrong = summary.problems(files, report)
     summary.save(counts, wrong, options.output)
     print(wrong.to_string(index=False))
     print(f"Wrote the counts to {options.output}")
@@ -57,8 +57,8 @@ def train(options: argparse.Namespace) -> None:
 
     augmentation = replace(config.augmentation, **given(config.augmentation))
     config = replace(config, augmentation=augmentation, **given(config))
-    images, findings = read_images(options.data, verify=True)
-    print(findings)
+    images, report = read_images(options.data, verify=True)
+    print(report)
     shared = {"cache": options.data.absolute().parent / "cache", "device": options.device}
     if options.lr_find:
         rate = find_learning_rate(config, images, **shared)

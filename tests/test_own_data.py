@@ -166,8 +166,8 @@ def test_the_app_shows_random_faces_with_and_without_labels(handlers, faces):
         {"agreement": "differ", "order": "apart"},
         {"race": 1},
     ):
-        wish = {"seed": "5", **{name: str(value) for name, value in values.items()}}
-        shown = handlers["app.on_first_sight"](None, False, SimpleNamespace(query_params=wish))
+        wanted = {"seed": "5", **{name: str(value) for name, value in values.items()}}
+        shown = handlers["app.on_first_sight"](None, False, SimpleNamespace(query_params=wanted))
         assert is_sound(shown), values
     everybody = handlers["app.on_first_sight"](
         None, False, SimpleNamespace(query_params={"seed": "5"})
@@ -180,10 +180,10 @@ def test_the_app_shows_random_faces_with_and_without_labels(handlers, faces):
 
 def test_the_app_opens_faces_without_a_label(handlers, faces):
     """Each face of the first page is opened. Its labels are those in the CSV."""
-    wish, seen = FaceFilter(5), set()
+    wanted, seen = FaceFilter(5), set()
     for i in range(12):
         _, look, view, answer, *_ = handlers["random_faces.open_face"](
-            wish, False, SimpleNamespace(choice=str(i))
+            wanted, False, SimpleNamespace(choice=str(i))
         )
         assert isinstance(look, PhotoView) and is_sound(answer) and is_sound(view)
         assert text(answer).count("no label") == 2 - len(look.labels)
@@ -269,11 +269,13 @@ def test_without_ages_the_app_answers_too(tmp_path):
             )
             file.write(f"{i}.jpg,{gender},{RACE.labels[race] if i % 4 else ''}\n")
     handlers = handlers_of(learned(tmp_path, "gender", "race"))
-    for wish in (
+    for wanted in (
         {"seed": "5", "order": "hardest"},
         {"seed": "5", "agreement": "differ", "low": "20"},
     ):
-        page = str(handlers["app.on_first_sight"](None, False, SimpleNamespace(query_params=wish)))
+        page = str(
+            handlers["app.on_first_sight"](None, False, SimpleNamespace(query_params=wanted))
+        )
         assert is_sound(page) and "age error" not in page
     for hidden in (False, True):
         _, _, answer, *_ = handlers["app.on_load"](hidden)

@@ -18,7 +18,7 @@ _LABELS = [task.column for task in TASKS]
 
 
 @dataclass
-class Findings:
+class FolderReport:
     """What was found while reading a folder of images: the number of images, and problems."""
 
     images: int = 0
@@ -68,8 +68,8 @@ class Findings:
 
 def read_images(
     folder: str | Path, *, verify: bool = False, progress: bool = True
-) -> tuple[pd.DataFrame, Findings]:
-    """Read the labelled images of a folder. Returns their table and the findings.
+) -> tuple[pd.DataFrame, FolderReport]:
+    """Read the labelled images of a folder. Returns their table and the report.
 
     `folder` is a folder of UTKFace's images, a CSV file of your own, or a folder that contains a
     labels.csv (see `labels_csv`). The table is in the order of the hashes. Columns: `file` (path),
@@ -77,19 +77,19 @@ def read_images(
     if it is missing), `split`. With `verify`, every image is decoded, which takes about half a
     minute for UTKFace.
     """
-    files, findings = read_files(Path(folder), verify=verify, progress=progress)
-    return without_copies(files, findings), findings
+    files, report = read_files(Path(folder), verify=verify, progress=progress)
+    return without_copies(files, report), report
 
 
-def without_copies(files: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    """The images of `read_files` without copies. What is left out is counted in `findings`.
+def without_copies(files: pd.DataFrame, report: FolderReport) -> pd.DataFrame:
+    """The images of `read_files` without copies. What is left out is counted in `report`.
 
     One of several identical copies is kept. If their labels differ, all are left out. The column
     `split` is added.
     """
     sizes, contradicts = _copies(files)
-    findings.copy_groups, findings.copy_files = len(sizes), int(sizes.sum())
-    findings.contradictory_groups, findings.contradictory_files = (
+    report.copy_groups, report.copy_files = len(sizes), int(sizes.sum())
+    report.contradictory_groups, report.contradictory_files = (
         int(contradicts.sum()),
         int(sizes[contradicts].sum()),
     )
@@ -98,8 +98,8 @@ def without_copies(files: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     # `first` skips missing labels: a copy may have a label that another one lacks.
     images = images.groupby("sha256", as_index=False).first()[files.columns]
     images["split"] = images["sha256"].map(split_of)
-    findings.images = len(images)
-    findings.unlabelled = {name: n for name, n in images[_LABELS].isna().sum().items() if n}
+    report.images = len(images)
+    report.unlabelled = {name: n for name, n in images[_LABELS].isna().sum().items() if n}
     return images
 
 
@@ -116,25 +116,25 @@ def contradicting_copies(folder: Path, *, progress: bool = True) -> pd.DataFrame
 
 def read_files(
     folder: Path, *, verify: bool = False, progress: bool = True
-) -> tuple[pd.DataFrame, Findings]:
-    """Read every well-named, readable file, including copies. Returns a table and the findings.
+) -> tuple[pd.DataFrame, FolderReport]:
+    """Read every well-named, readable file, including copies. Returns a table and the report.
 
-    The columns are those of `read_images`, without `split`. The findings list the other files.
+    The columns are those of `read_images`, without `split`. The report lists the other files.
     """
     own = csv_of(folder)
     listed = named_files(folder) if own is None else read_csv(own)
-    findings, rows = Findings(unused_columns=unused_columns(own) if own else []), []
+    report, rows = FolderReport(unused_columns=unused_columns(own) if own else []), []
     with ThreadPoolExecutor() as pool:
         contents = pool.map(lambda each: _read(each[0], verify), listed)
         bar = tqdm(contents, "Reading", len(listed), leave=False, disable=not progress)
         for (file, labels), content in zip(listed, bar, strict=True):
             if labels is None:
-                findings.badly_named.append(file.name)
+                report.badly_named.append(file.name)
             elif content is None:
-                findings.unreadable.append(file.name)
+                report.unreadable.append(file.name)
             else:
                 rows.append({"file": str(file), "sha256": content, **labels})
-    return pd.DataFrame(rows, columns=["file", "sha256", *_LABELS]), findings
+    return pd.DataFrame(rows, columns=["file", "sha256", *_LABELS]), report
 
 
 def _copies(images: pd.DataFrame) -> tuple[pd.Series, pd.Series]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..files import read_table, write_table
 from ..tasks import AGE, GENDER, RACE
-from .reading import Findings
+from .reading import FolderReport
 from .utkface import LABELLED
 
 COUNTS_FILE, PROBLEMS_FILE = "counts.csv", "problems.csv"
@@ -62,19 +62,19 @@ def age_quantiles(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["group", *map(str, LEVELS)])
 
 
-def problems(files: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+def problems(files: pd.DataFrame, report: FolderReport) -> pd.DataFrame:
     """Problems with the files of `data.reading.read_files`, counted: `problem, n, of`.
 
     A problem applies to `n` of `of` files. Differences, such as "gender differs", are counted over
-    pairs of byte-identical files. The numbers of copies come from `findings`, so call
+    pairs of byte-identical files. The numbers of copies come from `report`, so call
     `without_copies` first.
     """
-    n_files = len(files) + len(findings.badly_named) + len(findings.unreadable)
+    n_files = len(files) + len(report.badly_named) + len(report.unreadable)
     rows = [
-        ("badly named", len(findings.badly_named), n_files),
-        ("unreadable", len(findings.unreadable), n_files),
-        ("copies of another file", findings.copy_files - findings.copy_groups, n_files),
-        ("left out: copies with other labels", findings.contradictory_files, n_files),
+        ("badly named", len(report.badly_named), n_files),
+        ("unreadable", len(report.unreadable), n_files),
+        ("copies of another file", report.copy_files - report.copy_groups, n_files),
+        ("left out: copies with other labels", report.contradictory_files, n_files),
     ]
     labels = [task.column for task in LABELLED]
     copies = files[files.duplicated("sha256", keep=False)].groupby("sha256")[labels]

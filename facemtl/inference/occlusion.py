@@ -8,7 +8,7 @@ PATCH = 0.25  # side of the patch, as a share of the crop's side
 STEPS = 8  # positions of the patch along a side
 
 
-def where(loaded: LoadedModel, crop: np.ndarray) -> dict[str, np.ndarray]:
+def occlusion_maps(loaded: LoadedModel, crop: np.ndarray) -> dict[str, np.ndarray]:
     """The occlusion map of each task for a square uint8 crop: {task: (S, S)}.
 
     S is the model's image size. In occlusion sensitivity (Zeiler and Fergus, ECCV 2014), a square

@@ -69,7 +69,7 @@ class FaceModel(nn.Module):
         """Set the inserted normalisations to the identity for images (N, 3, S, S) in [0, 1]."""
         self.backbone.calibrate_norms((images - self.pixel_mean) / self.pixel_std)
 
-    def for_answers(self) -> "FaceModel":
+    def for_export(self) -> "FaceModel":
         """A copy for prediction, on the CPU and in evaluation mode.
 
         Inserted normalisations are folded into the convolutions. The outputs stay the same.

@@ -106,7 +106,7 @@ def write_model(file: Path, model: "FaceModel", info: ModelInfo) -> None:
     """Write a model file, as a whole or not at all."""
     import torch
 
-    plain = model.for_answers()
+    plain = model.for_export()
     example = torch.zeros(2, 3, info.size, info.size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # about torch's own code

@@ -11,7 +11,7 @@ from .style import BETWEEN, COLORS, DASHES, SYMBOLS, template
 SPREAD = 215  # px; the height of one task's panel in `spread_over_seeds`, with its axis
 
 
-def then_and_now(errors: pd.DataFrame) -> go.Figure:
+def compared_with_2018(errors: pd.DataFrame) -> go.Figure:
     """The age error of both approaches in each experiment, with the gap as a line between them.
 
     Columns of `errors`: `experiment, approach, value`.

@@ -120,7 +120,7 @@ class MixUp(mixup.MixUp):
         return self.learn.yb[0]
 
 
-class FreeLossWeights(Callback):
+class LearnableLossWeights(Callback):
     """Exclude the loss's parameters from weight decay, which would pull them towards 0."""
 
     def before_fit(self):

@@ -22,7 +22,7 @@ from ..models.face_model import FaceModel
 from ..models.model_file import load_weights
 from ..tasks import Task, task_named
 from .augment import augment
-from .callbacks import Autocast, FreeLossWeights, PrepareBatches, RunningMean, TaskMetric
+from .callbacks import Autocast, LearnableLossWeights, PrepareBatches, RunningMean, TaskMetric
 from .config import Augmentation, TrainConfig
 from .loader import FaceLoader
 from .losses import JointLoss
@@ -30,7 +30,7 @@ from .losses import JointLoss
 # Images are stored this much larger than the model sees them, so that rotating and scaling lose
 # less detail.
 STORED = 1.125
-MEASURED_ON = 1280  # number of training images to calibrate inserted normalisations on
+CALIBRATION_IMAGES = 1280  # number of training images to calibrate inserted normalisations on
 
 
 def face_learner(
@@ -67,7 +67,7 @@ def face_learner(
         loaders = _loaders(data, tasks, config, cache, _device(device))
         prepare = [PrepareBatches(config), RunningMean(config.ema)]
     if model.insert_norms() and is_new:
-        model.calibrate_norms(_some(loaders.train, config) if prepare else batch)
+        model.calibrate_norms(_calibration_images(loaders.train, config) if prepare else batch)
     where = torch.device(loaders.device)
     model.to(device=where, memory_format=torch.channels_last)
     loss = JointLoss(tasks, config.weighting).to(where)
@@ -87,7 +87,7 @@ def face_learner(
         # Freeze normalisations with the backbone: their gradients would take most of the time.
         train_bn=False,
         cbs=[
-            *prepare, Autocast(where, precision(where) == "bfloat16"), FreeLossWeights(),
+            *prepare, Autocast(where, precision(where) == "bfloat16"), LearnableLossWeights(),
             GradientClip(config.grad_clip),
         ],
         path=".",
@@ -176,7 +176,7 @@ def _rows(
     return train_rows, calibration_rows
 
 
-def _some(loader: FaceLoader, config: TrainConfig) -> torch.Tensor:
+def _calibration_images(loader: FaceLoader, config: TrainConfig) -> torch.Tensor:
     """Training images to calibrate norms on: (N, 3, size, size) in [0, 1].
 
     They are a random sample. They are flipped, moved, scaled and rotated, but light and colour stay
@@ -184,7 +184,7 @@ def _some(loader: FaceLoader, config: TrainConfig) -> torch.Tensor:
     """
     rows = loader.indices
     drawn = np.random.default_rng(config.seed).choice(
-        rows, min(MEASURED_ON, len(rows)), replace=False
+        rows, min(CALIBRATION_IMAGES, len(rows)), replace=False
     )
     only_moved = Augmentation(light=0, dark=0, tint=0, gray=0, blur=0, jpeg=0, erase=0)
     images = loader.images[torch.from_numpy(drawn)].permute(0, 3, 1, 2).float() / 255

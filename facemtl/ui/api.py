@@ -19,9 +19,9 @@ from ..faces import as_record, detect, open_image
 from ..inference.predictor import Predictor, in_words
 from ..tasks import AGE, CLASSES, Classification
 from . import events
-from .answers import Answers
 from .components import cards
 from .faces import ANY, MAX_SEED, ORDERS, FaceFilter, FacePool, ready
+from .prediction_cache import PredictionCache
 
 MOST_FACES = 24  # per call of `/sample`
 
@@ -58,36 +58,38 @@ def predict(predictor: Predictor, photo: str | Path | None) -> dict[str, Any]:
     }
 
 
-def sample(answers: Answers, pool: FacePool, n: int, wish: FaceFilter) -> dict[str, Any]:
+def sample(cache: PredictionCache, pool: FacePool, n: int, wanted: FaceFilter) -> dict[str, Any]:
     """Labelled faces that no model was trained on, with the predictions of both approaches.
 
     Raises FaceMTLError if an argument is not valid.
     """
     limits = {
         "n": (n, 1, MOST_FACES),
-        "seed": (wish.seed, 0, MAX_SEED),
-        "age_from": (wish.low, AGE.low, AGE.high),
-        "age_to": (wish.high, AGE.low, AGE.high),
+        "seed": (wanted.seed, 0, MAX_SEED),
+        "age_from": (wanted.low, AGE.low, AGE.high),
+        "age_to": (wanted.high, AGE.low, AGE.high),
     }
     for name, (value, low, high) in limits.items():
         if not (isinstance(value, int) and low <= value <= high):
             raise FaceMTLError(
                 f"{name} must be a whole number from {low} to {high}, and is {str(value)[:20]!r}."
             )
-    if wish.low > wish.high:
-        raise FaceMTLError(f"age_from must not be above age_to: {wish.low} is above {wish.high}.")
-    _place("order", wish.order, [*ORDERS])
-    if wish.needs_predictions:
-        pool.learn(answers)
-    drawn = pool.draw(n, wish)
-    answered = answers.in_words(
+    if wanted.low > wanted.high:
+        raise FaceMTLError(
+            f"age_from must not be above age_to: {wanted.low} is above {wanted.high}."
+        )
+    _place("order", wanted.order, [*ORDERS])
+    if wanted.needs_predictions:
+        pool.learn(cache)
+    drawn = pool.draw(n, wanted)
+    answered = cache.in_words(
         [each.image for each in drawn], lambda positions: [drawn[i].face.crop for i in positions]
     )
     return {
         "note": cards.NOTE,
         "origin": pool.origin,
-        "seed": wish.seed,
-        "total": len(pool.select(wish)),
+        "seed": wanted.seed,
+        "total": len(pool.select(wanted)),
         "faces": [
             {"labels": each.labels, "picture": cards.jpeg_url(each.face.crop)[0], "answers": said}
             for each, said in zip(drawn, answered, strict=True)
@@ -110,7 +112,7 @@ def metrics_of(metrics: pd.DataFrame | None, by: str) -> list[dict[str, Any]]:
     return rows.replace({np.nan: None}).to_dict("records")
 
 
-def build(answers: Answers, metrics: pd.DataFrame | None, pool: "Future[FacePool]") -> None:
+def build(cache: PredictionCache, metrics: pd.DataFrame | None, pool: "Future[FacePool]") -> None:
     """Add the endpoints `/predict`, `/sample` and `/metrics`, without visible components."""
     public = {**events.MODEL_WORK, "api_visibility": "public"}
 
@@ -122,7 +124,7 @@ def build(answers: Answers, metrics: pd.DataFrame | None, pool: "Future[FacePool
         Parameters:
             photo: an image file with one or more faces
         """
-        return predict(answers.predictor, photo)
+        return predict(cache.predictor, photo)
 
     def ask_sample(
         n: int = 12,
@@ -142,8 +144,8 @@ def build(answers: Answers, metrics: pd.DataFrame | None, pool: "Future[FacePool
         """
         *labels, order = labels_and_order
         chosen = {t.name: _index(t, label) for t, label in zip(CLASSES, labels, strict=True)}
-        wish = FaceFilter(seed, low=age_from, high=age_to, order=order, **chosen)
-        return sample(answers, ready(pool), n, wish)
+        wanted = FaceFilter(seed, low=age_from, high=age_to, order=order, **chosen)
+        return sample(cache, ready(pool), n, wanted)
 
     labels = [(t.name, Literal[("any", *t.labels)], "any") for t in CLASSES]
     _name_parameters(ask_sample, [*labels, ("order", Order, "chance")])

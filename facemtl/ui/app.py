@@ -27,11 +27,11 @@ from ..faces import prepare
 from ..inference.predictor import Predictor
 from ..tasks import AGE
 from . import api, uploads
-from .answers import Answers
 from .components import cards, error_gallery
 from .faces import FaceFilter, FacePool, wait
 from .headers import WithHeaders
 from .photo import PhotoView
+from .prediction_cache import PredictionCache
 from .tabs import about, compare, guess, random_faces, training, validation
 from .tabs import dataset as dataset_
 
@@ -72,7 +72,7 @@ def build_app(
     )
     records = None if results is None else track_records(results)
     averages = FacePool.of_composites(composites)
-    answers = Answers(predictor, results, _answers_of_composites(measured, predictor))
+    predictions = PredictionCache(predictor, results, _answers_of_composites(measured, predictor))
     ahead: list[Callable[[], object]] = [prepare]
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         with gr.Row(elem_classes="header"):
@@ -84,7 +84,7 @@ def build_app(
             with gr.Tab("Compare", id="compare"):
                 shared = compare.build(predictor, records, pool, averages, hide)
             with gr.Tab("Random faces", id="random") as random_tab:
-                drawn = random_faces.build(answers, pool, tabs, shared, hide)
+                drawn = random_faces.build(predictions, pool, tabs, shared, hide)
             with gr.Tab("Guess", id="guess", visible=AGE in predictor.tasks) as guess_tab:
                 game = guess.build(predictor, pool)
             with gr.Tab("Validation", id="validation") as validation_tab:
@@ -92,7 +92,7 @@ def build_app(
                     gr.HTML(cards.message("No results yet", MISSING))
                 else:
                     faces_of = partial(
-                        error_gallery.build, answers, pool, tabs=tabs, shared=shared, hide=hide
+                        error_gallery.build, predictions, pool, tabs=tabs, shared=shared, hide=hide
                     )
                     ahead.append(validation.build(results, metrics, hide, faces_of, validation_tab))
             with gr.Tab("Dataset", id="dataset") as dataset_tab:
@@ -105,7 +105,7 @@ def build_app(
             with gr.Tab("About", id="about"):
                 about.build(model_card)
 
-        api.build(answers, metrics, pool)
+        api.build(predictions, metrics, pool)
         unseen = gr.Plot(plots.blank(), visible=False)
         quiet, faces_quiet = (
             {**work, "show_progress": "hidden"} for work in (events.MODEL_WORK, events.SHOW_FACES)
@@ -126,9 +126,9 @@ def build_app(
         async def on_wait() -> None:
             await wait(pool)
 
-        def on_first_sight(wish: FaceFilter | None, hidden: bool, request: gr.Request) -> tuple:
+        def on_first_sight(wanted: FaceFilter | None, hidden: bool, request: gr.Request) -> tuple:
             """Show the faces that a link asks for, or random ones, unless faces are on display."""
-            if wish:
+            if wanted:
                 return (gr.skip(),) * len(drawn["outputs"])
             asked = dict(request.query_params)
             return drawn["draw"](asked if "seed" in asked else {}, hidden)
@@ -136,12 +136,12 @@ def build_app(
         def on_first_game(played: guess.Game | None) -> tuple:
             return (gr.skip(),) * len(game["outputs"]) if played else game["start"]()
 
-        def on_hide(hidden: bool, look: PhotoView) -> tuple:
+        def on_hide(hidden: bool, view: PhotoView) -> tuple:
             """Show the same face with or without sensitive tasks."""
-            return hidden, *shared["show"](look, hidden)
+            return hidden, *shared["show"](view, hidden)
 
-        def on_hide_grid(hidden: bool, wish: FaceFilter | None) -> tuple:
-            return drawn["show"](wish, hidden) if wish else (gr.skip(),) * len(drawn["outputs"])
+        def on_hide_grid(hidden: bool, wanted: FaceFilter | None) -> tuple:
+            return drawn["show"](wanted, hidden) if wanted else (gr.skip(),) * len(drawn["outputs"])
 
         def forget(request: gr.Request) -> None:
             demo.state_holder.session_data.pop(request.session_hash, None)

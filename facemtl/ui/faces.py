@@ -17,7 +17,7 @@ from ..errors import FaceMTLError
 from ..faces import Face, open_image, whole
 from ..inference.predictor import MULTI, SINGLE
 from ..tasks import AGE, CLASSES, TASKS, Task
-from .answers import Answers
+from .prediction_cache import PredictionCache
 
 MAX_SEED = 999_999
 ANY = -1  # in place of a label's index: no limit
@@ -163,46 +163,46 @@ class FacePool:
             " trained on."
         )
 
-    def learn(self, answers: Answers) -> None:
+    def learn(self, cache: PredictionCache) -> None:
         """Set `predictions` for all faces. This is slow if they are not in the cache."""
 
         def crops(positions: list[int]) -> list[np.ndarray]:
             return [whole(open_image(Path(self.table["file"][i]))).crop for i in positions]
 
         if self.predictions is None:
-            self.predictions = answers.of(self.names, crops).reset_index(drop=True)
+            self.predictions = cache.of(self.names, crops).reset_index(drop=True)
 
-    def select(self, wish: FaceFilter, tasks: Sequence[Task] = TASKS) -> np.ndarray:
+    def select(self, wanted: FaceFilter, tasks: Sequence[Task] = TASKS) -> np.ndarray:
         """Positions in `table` of the faces that pass the filter, in its order.
 
         `tasks` are the tasks on display. Only their labels and agreement are compared, but the age
         limits always apply. Call `learn` first if the filter needs predictions.
         """
-        chosen = aged(self.table["age"], wish.low, wish.high)
+        chosen = aged(self.table["age"], wanted.low, wanted.high)
         for task in CLASSES:
-            if task in tasks and getattr(wish, task.name) != ANY:
-                chosen &= self.table[task.column] == getattr(wish, task.name)
-        shuffled = np.random.default_rng(wish.seed).permutation(len(self.table))
-        if wish.agreement != "any":
+            if task in tasks and getattr(wanted, task.name) != ANY:
+                chosen &= self.table[task.column] == getattr(wanted, task.name)
+        shuffled = np.random.default_rng(wanted.seed).permutation(len(self.table))
+        if wanted.agreement != "any":
             agree = [
                 t.hits(*(self.predictions[t.name, a.name] for a in (SINGLE, MULTI))) for t in tasks
             ]
-            chosen &= np.logical_and.reduce(agree) == (wish.agreement == "agree")
+            chosen &= np.logical_and.reduce(agree) == (wanted.agreement == "agree")
         found = shuffled[chosen.to_numpy()[shuffled]]
-        if wish.order == "chance" or AGE.name not in self.predictions:
+        if wanted.order == "chance" or AGE.name not in self.predictions:
             return found
         ages = self.predictions[AGE.name]
         amount = (ages[MULTI.name] - ages[SINGLE.name]).abs()
-        if wish.order == "hardest":
+        if wanted.order == "hardest":
             amount = ages.sub(self.table["age"], axis=0).abs().mean(axis=1)
         return found[np.argsort(-amount.to_numpy()[found], kind="stable")]
 
-    def draw(self, n: int, wish: FaceFilter, tasks: Sequence[Task] = TASKS) -> list[LabelledFace]:
+    def draw(self, n: int, wanted: FaceFilter, tasks: Sequence[Task] = TASKS) -> list[LabelledFace]:
         """The `n` faces of the filter's page: fewer on the last page, none after it.
 
         Images that cannot be read are skipped. Raises FaceMTLError if none of them can be read.
         """
-        positions = self.select(wish, tasks)[wish.sheet * n :]
+        positions = self.select(wanted, tasks)[wanted.sheet * n :]
         drawn = self._read(positions, n)
         if len(positions) and not drawn:
             raise FaceMTLError("None of these faces can be read any more. Start the app again.")

@@ -58,15 +58,15 @@ class PhotoView:
         )
 
 
-def look_at_file(path: str | Path) -> PhotoView:
+def open_view(path: str | Path) -> PhotoView:
     """Find the faces in an image file. Raises FaceMTLError if it cannot be read."""
     image = open_image(Path(path))
     with ThreadPoolExecutor(1) as aside:
         reduced = aside.submit(_reduced, image, Path(path))
         faces = tuple(detect(image))
         shown, kept = reduced.result()
-    look = PhotoView(shown, shown.shape[1] / image.width, kept, faces, found=faces)
-    return look if faces else replace(look, centre=whole(image))
+    view = PhotoView(shown, shown.shape[1] / image.width, kept, faces, found=faces)
+    return view if faces else replace(view, centre=whole(image))
 
 
 def _reduced(image: Image.Image, file: Path) -> tuple[np.ndarray, bytes]:
@@ -82,42 +82,42 @@ def _reduced(image: Image.Image, file: Path) -> tuple[np.ndarray, bytes]:
     return np.asarray(shown), content.getvalue()
 
 
-def look_at_face(labelled: LabelledFace) -> PhotoView:
+def view_of_face(labelled: LabelledFace) -> PhotoView:
     """A view of a dataset face. Its image is already a crop."""
     face = replace(labelled.face, box=(0, 0, len(labelled.face.crop), len(labelled.face.crop)))
     return PhotoView(photo=face.crop, faces=(face,), found=(face,), labels=labelled.labels)
 
 
-def take_centre(look: PhotoView) -> PhotoView:
+def take_centre(view: PhotoView) -> PhotoView:
     """Use the centre square as the face, if no face was found."""
-    return replace(look, faces=(look.centre,), found=(look.centre,)) if look.centre else look
+    return replace(view, faces=(view.centre,), found=(view.centre,)) if view.centre else view
 
 
-def choose(look: PhotoView, number: int) -> PhotoView:
+def choose(view: PhotoView, number: int) -> PhotoView:
     """Choose another face of the photo. An invalid number changes nothing."""
-    return replace(look, chosen=number) if 0 <= number < len(look.faces) else look
+    return replace(view, chosen=number) if 0 <= number < len(view.faces) else view
 
 
-def correct(look: PhotoView, step: str) -> PhotoView:
+def correct(view: PhotoView, step: str) -> PhotoView:
     """Move or resize the chosen crop by one of STEPS.
 
     Nothing changes if its centre would leave the photo, or if it would become too small or too
     large.
     """
-    if look.face is None:
-        return look
+    if view.face is None:
+        return view
     right, down, larger = STEPS[step]
-    left, top, end, _ = look.face.box
+    left, top, end, _ = view.face.box
     side = end - left
     return _framed(
-        look,
+        view,
         left + side / 2 + right * STEP * side,
         top + side / 2 + down * STEP * side,
         side * (1 + GROWTH) ** larger,
     )
 
 
-def place(look: PhotoView, at: object) -> PhotoView:
+def place(view: PhotoView, at: object) -> PhotoView:
     """Move the chosen crop to where its box was dragged.
 
     `at` is the left, top and side of the box, as shares of the photo's width, height and width.
@@ -126,39 +126,39 @@ def place(look: PhotoView, at: object) -> PhotoView:
     try:
         left, top, side = (float(value) for value in at)
     except (TypeError, ValueError):
-        return look
-    if look.face is None or not np.isfinite((left, top, side)).all():
-        return look
-    height, width = (length / look.scale for length in look.photo.shape[:2])
-    return _framed(look, (left + side / 2) * width, top * height + side * width / 2, side * width)
+        return view
+    if view.face is None or not np.isfinite((left, top, side)).all():
+        return view
+    height, width = (length / view.scale for length in view.photo.shape[:2])
+    return _framed(view, (left + side / 2) * width, top * height + side * width / 2, side * width)
 
 
-def _framed(look: PhotoView, x: float, y: float, side: float) -> PhotoView:
+def _framed(view: PhotoView, x: float, y: float, side: float) -> PhotoView:
     """Replace the chosen crop by a square around (x, y), in pixels of the opened photo.
 
     Nothing changes if its centre is outside the photo, if it is smaller than 16 pixels of the kept
     photo, or if it is larger than twice the photo.
     """
     half = side / 2
-    image = open_image(io.BytesIO(look.kept)) if look.kept else Image.fromarray(look.photo)
+    image = open_image(io.BytesIO(view.kept)) if view.kept else Image.fromarray(view.photo)
     # pixels of `image` per pixel of the opened photo
-    scale = image.width / look.photo.shape[1] * look.scale
+    scale = image.width / view.photo.shape[1] * view.scale
     width, height = image.width / scale, image.height / scale
     if not (0 < x < width and 0 < y < height and half * scale >= 8 and half <= max(width, height)):
-        return look
+        return view
     face = face_at(image, tuple(scale * v for v in (x - half, y - half, x + half, y + half)))
     landmarks = None if face.landmarks is None else face.landmarks / scale
     return _replaced(
-        look, replace(face, box=(x - half, y - half, x + half, y + half), landmarks=landmarks)
+        view, replace(face, box=(x - half, y - half, x + half, y + half), landmarks=landmarks)
     )
 
 
-def reset(look: PhotoView) -> PhotoView:
+def reset(view: PhotoView) -> PhotoView:
     """Undo all corrections of the chosen crop."""
-    return _replaced(look, look.found[look.chosen]) if look.face else look
+    return _replaced(view, view.found[view.chosen]) if view.face else view
 
 
-def _replaced(look: PhotoView, face: Face) -> PhotoView:
+def _replaced(view: PhotoView, face: Face) -> PhotoView:
     return replace(
-        look, faces=tuple(face if i == look.chosen else other for i, other in enumerate(look.faces))
+        view, faces=tuple(face if i == view.chosen else other for i, other in enumerate(view.faces))
     )

@@ -11,8 +11,8 @@ from facemtl.evaluation import composites
 from facemtl.faces import open_image, whole
 from facemtl.inference.predictor import Predictor, in_words
 from facemtl.ui import answers
-from facemtl.ui.answers import Answers
 from facemtl.ui.faces import FacePool
+from facemtl.ui.prediction_cache import PredictionCache
 from tests import support
 
 MEASURED = support.ROOT / "assets" / "validation"
@@ -41,7 +41,7 @@ def test_nobody_asks_a_model_about_a_composite(predictor, monkeypatch):
     monkeypatch.setattr(
         predictor, "predict_crops", lambda *arguments, **options: pytest.fail("a model was asked")
     )
-    pool.learn(Answers(predictor, None, saved))
+    pool.learn(PredictionCache(predictor, None, saved))
     assert len(pool.predictions) == len(pool.table)
 
 
@@ -52,7 +52,7 @@ def test_other_models_do_not_take_over_what_these_said(predictor, changes):
     assert set(saved["model"]) == {loaded.name for loaded in other.models[1:]}
     name = FacePool.of_composites(support.COMPOSITES).names[0]
     asked = []
-    Answers(other, None, saved).of(
+    PredictionCache(other, None, saved).of(
         [name], lambda positions: asked.extend(positions) or [np.zeros((8, 8, 3), np.uint8)]
     )
     assert asked == [0]
@@ -63,7 +63,7 @@ def test_answers_of_wholly_other_models_are_none(predictor):
     saved = composites.load(MEASURED, other)
     assert saved.empty
     asked = []
-    Answers(other, None, saved).of(
+    PredictionCache(other, None, saved).of(
         [FacePool.of_composites(support.COMPOSITES).names[0]],
         lambda positions: asked.extend(positions) or [np.zeros((8, 8, 3), np.uint8)],
     )
@@ -88,7 +88,7 @@ def test_answers_in_words_are_remembered_and_those_of_a_fresh_look(predictor, mo
         "predict_crops",
         lambda crops, **options: asked.append(len(crops)) or predict(crops, **options),
     )
-    remembered = Answers(predictor)
+    remembered = PredictionCache(predictor)
     found = remembered.in_words(names, lambda positions: [faces[i].face.crop for i in positions])
     again = remembered.in_words(
         names[::-1], lambda positions: [faces[i].face.crop for i in positions]
@@ -103,7 +103,7 @@ def test_no_more_faces_are_remembered_than_meant(predictor, monkeypatch):
     monkeypatch.setattr(answers, "KEEP", 3)
     pool = FacePool.of_composites(support.COMPOSITES)
     faces = pool.of_images(pool.names[:5], 5)
-    remembered, asked = Answers(predictor), []
+    remembered, asked = PredictionCache(predictor), []
 
     def look(chosen):
         def crops(positions):

@@ -17,7 +17,7 @@ from facemtl.data.reading import (
     CALIBRATION,
     TRAIN,
     VALIDATION,
-    Findings,
+    FolderReport,
     contradicting_copies,
     read_images,
     split_of,
@@ -239,7 +239,7 @@ def test_a_folder_without_images_is_answered_with_the_command_that_fetches_them(
 
 
 def test_findings_give_every_count(tmp_path):
-    words = str(Findings(21_111, ["a.jpg", "b.jpg"], ["c.jpg"], 375, 765, 259, 530))
+    words = str(FolderReport(21_111, ["a.jpg", "b.jpg"], ["c.jpg"], 375, 765, 259, 530))
     for part in ("21,111", "2 (a.jpg, b.jpg)", "1 (c.jpg)", "375", "765", "259", "530"):
         assert part in words
 

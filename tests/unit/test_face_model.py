@@ -157,7 +157,7 @@ def test_the_copy_that_answers_gives_the_answers_of_the_trained_model():
         sum(out.square().mean() for out in model.train()(FACES).values()).backward()
         optimizer.step()
     expected = answers(model, FACES)
-    copy = model.for_answers()
+    copy = model.for_export()
     assert not copy.training and not any(
         isinstance(m, torch.nn.BatchNorm2d) for m in copy.modules()
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facemtl.inference.occlusion import where
+from facemtl.inference.occlusion import occlusion_maps
 from facemtl.inference.predictor import INPUT, LoadedModel
 from facemtl.models.model_file import ModelInfo
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
@@ -55,7 +55,7 @@ def ramp() -> np.ndarray:
 @pytest.mark.parametrize("rows", [slice(0, 16), slice(48, 64)], ids=["top", "bottom"])
 @pytest.mark.parametrize("columns", [slice(0, 16), slice(48, 64)], ids=["left", "right"])
 def test_the_map_is_high_where_the_model_looks_and_nowhere_else(rows, columns, ramp):
-    maps = where(loaded(LooksAtOnePlace(rows, columns), GENDER, AGE), ramp)
+    maps = occlusion_maps(loaded(LooksAtOnePlace(rows, columns), GENDER, AGE), ramp)
     assert set(maps) == {"gender", "age"}
     for found in maps.values():
         assert found.shape == (SIZE, SIZE) and (found >= 0).all()
@@ -71,13 +71,13 @@ def test_the_age_map_is_in_years(ramp):
     100 years for 1.
     """
     corner = ramp[0, :8, 0].mean() / 255
-    found = where(loaded(LooksAtOnePlace(slice(0, 8), slice(0, 8)), AGE), ramp)["age"]
+    found = occlusion_maps(loaded(LooksAtOnePlace(slice(0, 8), slice(0, 8)), AGE), ramp)["age"]
     assert found.max() == pytest.approx(100 * (0.5 - corner), abs=2)
 
 
 def test_covering_what_has_one_colour_changes_nothing(predictor):
     for each in predictor.models:
-        maps = where(each, np.full((80, 80, 3), 90, np.uint8))
+        maps = occlusion_maps(each, np.full((80, 80, 3), 90, np.uint8))
         assert set(maps) == {task.name for task in each.tasks}
         for found in maps.values():
             assert found.shape == (each.info.size,) * 2
@@ -95,7 +95,7 @@ def test_every_pixel_is_covered_by_some_patch(crop):
             self.first = image if self.first is None else self.first
             return [-((YEARS - 50 - 20 * (image != self.first).any())[None] ** 2) / 8]
 
-    found = where(loaded(Anywhere(), AGE), crop)["age"]
+    found = occlusion_maps(loaded(Anywhere(), AGE), crop)["age"]
     assert found.min() == pytest.approx(20, abs=0.1)
 
 

@@ -218,7 +218,9 @@ def test_then_and_now_shows_both_gaps():
         ("now", "single", 5.0),
         ("now", "multi", 4.9),
     ]
-    figure = plots.then_and_now(pd.DataFrame(rows, columns=["experiment", "approach", "value"]))
+    figure = plots.compared_with_2018(
+        pd.DataFrame(rows, columns=["experiment", "approach", "value"])
+    )
     drawn = {trace.name: trace for trace in figure.data if trace.name}
     for approach in APPROACHES:
         trace = drawn[approach.title]

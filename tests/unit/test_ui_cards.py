@@ -67,7 +67,7 @@ def test_the_time_of_a_face_is_the_median_of_the_last_ones(predictor, pool):
     assert "60 ms" in said and "30 ms" in said and "the last 5 answers" in said
     timings = deque(maxlen=2)
     for labelled in pool.draw(3, FaceFilter(3)):
-        html = compare.answer(predictor, photos.look_at_face(labelled), timings=timings)
+        html = compare.answer(predictor, photos.view_of_face(labelled), timings=timings)
     assert len(timings) == 2 and "the last 2 answers" in html
 
 

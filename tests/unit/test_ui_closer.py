@@ -13,9 +13,9 @@ from PIL import Image
 from facemtl.inference.predictor import APPROACHES
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from facemtl.ui import photo as photos
-from facemtl.ui.answers import Answers
 from facemtl.ui.components import cards, closer
 from facemtl.ui.faces import FaceFilter
+from facemtl.ui.prediction_cache import PredictionCache
 from facemtl.ui.tabs import compare, random_faces
 from tests.unit.ui_support import last, text
 
@@ -23,7 +23,7 @@ WORDS = [word for task in (GENDER, RACE) for word in (task.title, task.name, *ta
 
 
 def test_all_faces_of_a_photo_are_in_a_table_and_a_file(predictor, photo):
-    look = photos.look_at_file(photo)
+    look = photos.open_view(photo)
     html = last(closer.faces_card(predictor, look, TASKS))
     table = predictor.predict_crops([face.crop for face in look.faces], faces=range(2)).table
     rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", html)
@@ -53,7 +53,7 @@ def test_the_map_lies_over_the_face_and_bright_is_much(labelled):
 
 
 def test_where_it_looks_is_said_for_every_task_and_both_approaches(predictor, labelled):
-    html = last(closer.where_card(predictor, photos.look_at_face(labelled), TASKS))
+    html = last(closer.where_card(predictor, photos.view_of_face(labelled), TASKS))
     for task in predictor.tasks:
         for approach in APPROACHES:
             assert f"{task.title}, {approach.title}: " in html
@@ -66,7 +66,7 @@ def _top(html: str, task) -> str:
 
 
 def test_steadiness_is_said_in_words(predictor, labelled):
-    html = last(closer.steadiness_card(predictor, photos.look_at_face(labelled), TASKS))
+    html = last(closer.steadiness_card(predictor, photos.view_of_face(labelled), TASKS))
     assert [html.count(f'class="dot {a.name}"') for a in APPROACHES] == [
         12,
         12,
@@ -113,7 +113,7 @@ def test_the_saved_picture_shows_the_crop_and_follows_the_answers(predictor, lab
 
 
 def test_what_is_saved_stays_in_the_page(predictor, labelled):
-    html = last(closer.save_card(predictor, photos.look_at_face(labelled), TASKS))
+    html = last(closer.save_card(predictor, photos.view_of_face(labelled), TASKS))
     addresses = re.findall(r'(?:src|href)="([^"]{0,40})', html)
     assert addresses and all(address.startswith("data:") for address in addresses)
 
@@ -121,10 +121,10 @@ def test_what_is_saved_stays_in_the_page(predictor, labelled):
 def test_what_is_sensitive_is_not_said_where_it_is_hidden(predictor, labelled, pool):
     visible = cards.shown(predictor.tasks, hide=True)
     assert visible == (AGE,) and cards.shown(predictor.tasks, hide=False) == predictor.tasks
-    look, face = photos.look_at_face(labelled), (labelled.face.crop, visible, labelled.labels)
+    look, face = photos.view_of_face(labelled), (labelled.face.crop, visible, labelled.labels)
     said = [
-        compare.answer(predictor, photos.look_at_face(labelled), hide=True),
-        random_faces.grid(Answers(predictor), pool.draw(6, FaceFilter(1)), "", hide=True),
+        compare.answer(predictor, photos.view_of_face(labelled), hide=True),
+        random_faces.grid(PredictionCache(predictor), pool.draw(6, FaceFilter(1)), "", hide=True),
         last(closer.where_card(predictor, look, visible)),
         last(closer.steadiness_card(predictor, look, visible)),
         last(closer.faces_card(predictor, look, visible)),

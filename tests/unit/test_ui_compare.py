@@ -21,16 +21,16 @@ from tests.unit.ui_support import text
 
 
 def test_a_photo_with_two_faces(predictor, photo):
-    look = photos.look_at_file(photo)
+    look = photos.open_view(photo)
     assert len(look.faces) == 2
     assert look.labels == {}
-    seen = compare.view(predictor, look)
+    seen = compare.photo_card(predictor, look)
     assert seen.count('data-choice="') == 2
     assert "face 1 of 2" in text(seen)
 
 
 def test_an_answer_names_every_task_both_approaches_and_the_cost(predictor, photo):
-    said = text(compare.answer(predictor, photos.look_at_file(photo)))
+    said = text(compare.answer(predictor, photos.open_view(photo)))
     for part in (
         *(t.title for t in TASKS),
         *(a.title for a in APPROACHES),
@@ -44,7 +44,7 @@ def test_an_answer_names_every_task_both_approaches_and_the_cost(predictor, phot
 
 
 def test_the_answer_is_the_predictor_s(predictor, photo):
-    look = photos.look_at_file(photo)
+    look = photos.open_view(photo)
     html = compare.answer(predictor, look)
     for row in predictor.predict_crops([look.face.crop]).table.itertuples():
         if row.task == AGE.name:
@@ -76,7 +76,7 @@ def test_a_random_face_is_another_one(predictor, pool):
 
 def test_a_labelled_face_says_who_is_closer(predictor, pool):
     labelled = pool.draw(1, FaceFilter(3))[0]
-    html = compare.answer(predictor, photos.look_at_face(labelled))
+    html = compare.answer(predictor, photos.view_of_face(labelled))
     ages = (
         predictor.predict_crops([labelled.face.crop])
         .table.query("task == 'age'")
@@ -95,8 +95,8 @@ def test_a_labelled_face_says_who_is_closer(predictor, pool):
 
 def test_a_box_tells_where_it_lies(predictor, photo):
     """What the page drags by: to let it go where it was gives the same crop, to a pixel."""
-    look = photos.look_at_file(photo)
-    at = re.findall(r'data-at="([^"]+)"', compare.view(predictor, look))
+    look = photos.open_view(photo)
+    at = re.findall(r'data-at="([^"]+)"', compare.photo_card(predictor, look))
     for i, said in enumerate(at):
         chosen = photos.choose(look, i)
         assert photos.place(chosen, said.split()).face.box == pytest.approx(
@@ -111,16 +111,16 @@ def test_a_poor_crop_is_said_of_what_somebody_uploads(predictor, tmp_path, pool)
         canvas.paste(face.resize((300, 300)), (300, 150))
     canvas.filter(ImageFilter.GaussianBlur(8)).save(tmp_path / "blurred.jpg")
     assert "A poor crop: blurred" in text(
-        compare.view(predictor, photos.look_at_file(tmp_path / "blurred.jpg"))
+        compare.photo_card(predictor, photos.open_view(tmp_path / "blurred.jpg"))
     )
     labelled = pool.draw(1, FaceFilter(3))[0]
-    assert "poor crop" not in compare.view(predictor, photos.look_at_face(labelled))
+    assert "poor crop" not in compare.photo_card(predictor, photos.view_of_face(labelled))
 
 
 def test_an_answer_says_how_good_such_answers_were(predictor, pool, results):
     labelled = pool.draw(1, FaceFilter(3))[0]
     said = text(
-        compare.answer(predictor, photos.look_at_face(labelled), records=track_records(results))
+        compare.answer(predictor, photos.view_of_face(labelled), records=track_records(results))
     )
     table = predictor.predict_crops([labelled.face.crop]).table
     validated = results.assign(band=age_groups(results["prediction"]))
@@ -141,10 +141,10 @@ def test_an_answer_says_how_good_such_answers_were(predictor, pool, results):
 
 def test_no_face_is_said_and_the_centre_is_offered(predictor, results, tmp_path):
     Image.new("RGB", (600, 400), (90, 150, 90)).save(tmp_path / "meadow.png")
-    look = photos.look_at_file(tmp_path / "meadow.png")
+    look = photos.open_view(tmp_path / "meadow.png")
     assert look.face is None
     assert look.centre.crop.shape == (400, 400, 3)
     assert "No face found" in compare.answer(predictor, look)
     centre = photos.take_centre(look)
-    assert "no face was found in it" in compare.view(predictor, centre)
+    assert "no face was found in it" in compare.photo_card(predictor, centre)
     assert "such answers" not in compare.answer(predictor, centre, records=track_records(results))

@@ -13,9 +13,9 @@ from facemtl.evaluation.confusion import confusion
 from facemtl.faces import open_image, whole
 from facemtl.inference.predictor import APPROACHES
 from facemtl.tasks import GENDER, RACE
-from facemtl.ui.answers import Answers
 from facemtl.ui.components import error_gallery, questions
 from facemtl.ui.faces import FacePool
+from facemtl.ui.prediction_cache import PredictionCache
 from facemtl.ui.tabs import random_faces
 
 
@@ -122,7 +122,9 @@ def behind_figures(predictor, pool, mislabelled):
         def chosen(hidden, values):
             return by_race if "race" in values and not hidden else mislabelled
 
-        error_gallery.build(Answers(predictor), opened, chosen, gr.State(()), tabs, shared, hide)
+        error_gallery.build(
+            PredictionCache(predictor), opened, chosen, gr.State(()), tabs, shared, hide
+        )
     return {f.fn.__name__: f.fn for f in demo.fns.values() if callable(f.fn)}, found
 
 

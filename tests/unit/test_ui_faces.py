@@ -12,8 +12,8 @@ import pytest
 from facemtl.errors import FaceMTLError
 from facemtl.faces import open_image, whole
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
-from facemtl.ui.answers import Answers
 from facemtl.ui.faces import ANY, MAX_SEED, FaceFilter, FacePool, as_seed, ready, wait
+from facemtl.ui.prediction_cache import PredictionCache
 from tests import support
 
 
@@ -53,8 +53,8 @@ def test_a_damaged_image_is_passed_over(synthetic_faces, tmp_path):
 @pytest.mark.parametrize("gender", [ANY, 0, 1])
 @pytest.mark.parametrize("race", [ANY, 0, 4])
 def test_all_faces_that_are_as_wished_and_no_others(pool, gender, race):
-    wish = FaceFilter(3, low=20, high=50, gender=gender, race=race)
-    found = pool.table.iloc[pool.select(wish)]
+    wanted = FaceFilter(3, low=20, high=50, gender=gender, race=race)
+    found = pool.table.iloc[pool.select(wanted)]
     assert len(found) and found["age"].between(20, 50).all()
     wanted = pool.table.query("20 <= age <= 50")
     for task, value in ((GENDER, gender), (RACE, race)):
@@ -64,7 +64,7 @@ def test_all_faces_that_are_as_wished_and_no_others(pool, gender, race):
 
 
 def test_the_order_is_chance_only_where_nothing_else_is_wished(pool, predictor):
-    pool.learn(Answers(predictor))
+    pool.learn(PredictionCache(predictor))
     table = predictor.predict_crops(
         [whole(open_image(Path(f))).crop for f in pool.table["file"]], list(pool.table["sha256"])
     ).table
@@ -83,7 +83,7 @@ def test_the_order_is_chance_only_where_nothing_else_is_wished(pool, predictor):
 
 
 def test_agreeing_and_disagreeing_faces_are_all_faces(pool, predictor):
-    pool.learn(Answers(predictor))
+    pool.learn(PredictionCache(predictor))
     agree, differ = (
         set(pool.select(FaceFilter(3, agreement=agreement))) for agreement in ("agree", "differ")
     )
@@ -103,14 +103,14 @@ def test_agreeing_and_disagreeing_faces_are_all_faces(pool, predictor):
 
 
 def test_what_is_hidden_is_not_asked_for(pool):
-    wish = FaceFilter(3, gender=1, race=2)
-    assert len(pool.select(wish, tasks=(AGE,))) == len(pool.table) > len(pool.select(wish))
+    wanted = FaceFilter(3, gender=1, race=2)
+    assert len(pool.select(wanted, tasks=(AGE,))) == len(pool.table) > len(pool.select(wanted))
 
 
 def test_pages_hold_every_face_once(pool):
-    wish = FaceFilter(8, low=30, high=60)
-    total = len(pool.select(wish))
-    pages = [pool.draw(12, replace(wish, sheet=sheet)) for sheet in range(-(-total // 12) + 1)]
+    wanted = FaceFilter(8, low=30, high=60)
+    total = len(pool.select(wanted))
+    pages = [pool.draw(12, replace(wanted, sheet=sheet)) for sheet in range(-(-total // 12) + 1)]
     crops = [face.face.crop.tobytes() for page in pages for face in page]
     assert len(crops) == len(set(crops)) == total and [len(page) for page in pages[:-2]] == [12] * (
         len(pages) - 2
@@ -150,11 +150,11 @@ def test_nobody_s_models_wait_for_faces_that_are_still_read(pool):
         FaceFilter(1, agreement="differ", order="hardest"), FaceFilter(2, order="apart", sheet=1),
     ],
 )  # fmt: skip
-def test_a_wish_survives_as_a_link(wish):
-    parameters = dict(parse_qsl(urlsplit(wish.query()).query))
-    assert FaceFilter.read(parameters) == wish
+def test_a_wish_survives_as_a_link(wanted):
+    parameters = dict(parse_qsl(urlsplit(wanted.query()).query))
+    assert FaceFilter.read(parameters) == wanted
     assert set(parameters) == {"seed"} | {
-        f.name for f in fields(FaceFilter) if getattr(wish, f.name) != f.default
+        f.name for f in fields(FaceFilter) if getattr(wanted, f.name) != f.default
     }
 
 

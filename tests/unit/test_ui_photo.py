@@ -13,7 +13,7 @@ from tests.odd_files import lying
 
 
 def test_steps_move_and_resize_the_crop_and_can_be_undone(photo):
-    look = photos.choose(photos.look_at_file(photo), 1)
+    look = photos.choose(photos.open_view(photo), 1)
     left, top, right, bottom = look.face.box
     side, step = right - left, photos.STEP * (right - left)
     assert photos.correct(look, "Right").face.box == pytest.approx(
@@ -35,7 +35,7 @@ def test_steps_move_and_resize_the_crop_and_can_be_undone(photo):
 
 
 def test_a_box_that_is_dragged_becomes_the_crop(photo):
-    look = photos.choose(photos.look_at_file(photo), 1)
+    look = photos.choose(photos.open_view(photo), 1)
     moved = photos.place(look, [0.25, 0.1, 0.4])
     assert moved.face.box == pytest.approx((225, 60, 585, 420), abs=1)
     assert moved.faces[0] is look.faces[0] and photos.reset(moved).face is look.face
@@ -58,7 +58,7 @@ def test_a_box_that_is_dragged_becomes_the_crop(photo):
     ],
 )
 def test_what_no_box_can_be_dragged_to_changes_nothing(photo, at):
-    look = photos.look_at_file(photo)
+    look = photos.open_view(photo)
     assert photos.place(look, at) is look
     assert photos.place(photos.PhotoView(), [0.1, 0.1, 0.5]) == photos.PhotoView()
 
@@ -79,7 +79,7 @@ def test_a_corrected_crop_is_that_part_of_the_photo(tmp_path, monkeypatch, kept_
     )
     image, exif = lying(Image.fromarray(pixels[:500]), orientation)
     image.save(tmp_path / "ramp.png", exif=exif)
-    look = photos.take_centre(photos.look_at_file(tmp_path / "ramp.png"))
+    look = photos.take_centre(photos.open_view(tmp_path / "ramp.png"))
     assert (look.kept == (tmp_path / "ramp.png").read_bytes()) == bool(kept_bytes)
     for step in ("Tighter", "Tighter", "Tighter", "Right", "Down"):
         look = photos.correct(look, step)
@@ -93,13 +93,13 @@ def test_a_corrected_crop_is_that_part_of_the_photo(tmp_path, monkeypatch, kept_
 def test_of_a_large_photo_no_more_is_kept_than_corrections_need(tmp_path):
     """However small its file: reading it anew takes as long as it has pixels."""
     Image.new("RGB", (3000, 2400), "gray").save(tmp_path / "plain.png")
-    look = photos.look_at_file(tmp_path / "plain.png")
+    look = photos.open_view(tmp_path / "plain.png")
     assert max(open_image(io.BytesIO(look.kept)).size) == photos.KEPT_SIDE
 
 
 @pytest.mark.parametrize("step", photos.STEPS)
 def test_a_crop_never_leaves_its_photo(photo, step):
-    look = photos.look_at_file(photo)
+    look = photos.open_view(photo)
     for _ in range(80):
         look = photos.correct(look, step)
     x, y = (look.face.box[0] + look.face.box[2]) / 2, (look.face.box[1] + look.face.box[3]) / 2
@@ -111,4 +111,4 @@ def test_a_crop_never_leaves_its_photo(photo, step):
 def test_what_is_no_image_is_refused(tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
     with pytest.raises(FaceMTLError, match="not an image"):
-        photos.look_at_file(tmp_path / "text.jpg")
+        photos.open_view(tmp_path / "text.jpg")

@@ -32,7 +32,7 @@ def test_every_figure_has_its_numbers_as_a_table(view, question):
 @pytest.mark.parametrize("approach", APPROACHES, ids=lambda a: a.name)
 @pytest.mark.parametrize("question", questions.QUESTIONS, ids=lambda q: q.title)
 def test_a_figure_of_one_approach_shows_what_that_of_both_shows_of_it(view, question, approach):
-    both, one = question.draw(view), plots.only(question.draw(view), approach)
+    both, one = question.draw(view), plots.of_approach(question.draw(view), approach)
     (other,) = {a.title for a in APPROACHES} - {approach.title}
     assert other not in {trace.name for trace in one.data}
     before = [trace for trace in both.data if trace.name == approach.title]

@@ -3,15 +3,15 @@
 import re
 
 from facemtl.tasks import GENDER, RACE
-from facemtl.ui.answers import Answers
 from facemtl.ui.faces import FaceFilter
+from facemtl.ui.prediction_cache import PredictionCache
 from facemtl.ui.tabs import random_faces
 from tests.unit.ui_support import text
 
 
 def test_the_grid_shows_each_face_with_its_truth_and_both_predictions(predictor, pool):
     faces = pool.draw(6, FaceFilter(11))
-    html = random_faces.grid(Answers(predictor), faces, pool.origin)
+    html = random_faces.grid(PredictionCache(predictor), faces, pool.origin)
     assert html.count('class="tile"') == 6
     assert "omposite" in html
     table = predictor.predict_crops([f.face.crop for f in faces], faces=range(6)).table.query(
@@ -26,7 +26,7 @@ def test_the_grid_shows_each_face_with_its_truth_and_both_predictions(predictor,
 
 def test_what_is_sensitive_in_a_tile_can_be_hidden_by_the_page_itself(predictor, pool):
     """As where the server has forgotten what is on display."""
-    html = random_faces.grid(Answers(predictor), pool.draw(6, FaceFilter(1)), "")
+    html = random_faces.grid(PredictionCache(predictor), pool.draw(6, FaceFilter(1)), "")
     left = re.sub(
         r"<span"
         r' class="[^"]*sensitive[^"]*">(?:<span[^>]*>(?:<i[^>]*></i>|[^<])*</span>|[^<])*</span>',

@@ -27,7 +27,9 @@ NOTE = (
 )
 
 
-SURE = f"In brackets: how sure a model is of its answer; for age, of being {AGE.confidence_words}."
+CONFIDENCE_NOTE = (
+    f"In brackets: how sure a model is of its answer; for age, of being {AGE.confidence_words}."
+)
 
 
 def shown(tasks: Iterable[Task], hide: bool) -> tuple[Task, ...]:
@@ -41,7 +43,7 @@ def legend(with_label: bool = True) -> str:
     return f'<div class="legend">{keys}{label}</div>'
 
 
-def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, float]) -> str:
+def summary(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, float]) -> str:
     """A small table of both approaches' answers with confidences. It serves as the legend, too.
 
     `table` holds the predictions for one face, indexed by approach. `labels` is empty if they are
@@ -50,7 +52,7 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
     rows = []
     for a in APPROACHES:
         said = table.loc[[a.name]].set_index("task")
-        rows.append([named(a), *(sure(said.loc[task.name], task) for task in tasks)])
+        rows.append([named(a), *(with_confidence(said.loc[task.name], task) for task in tasks)])
     if labels:
         key = '<i class="mark label" aria-hidden="true"></i>Label'
         rows.append(
@@ -72,7 +74,7 @@ def glance(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, floa
     )
     judged = [f"{task.title}: {v.short}" for task, v in zip(tasks, verdicts, strict=True)]
     spoken += f". {asked[0]} {', '.join(judged)}"
-    table = html_table("The answers at a glance", columns, rows, SURE)
+    table = html_table("The answers at a glance", columns, rows, CONFIDENCE_NOTE)
     return f'<section class="card glance" data-spoken="{escape(spoken)}.">{table}</section>'
 
 
@@ -80,7 +82,7 @@ def label_words(task: Task, label: float | None) -> str:
     return "no label" if label is None else task.words(label)
 
 
-def sure(row: pd.Series, task: Task) -> str:
+def with_confidence(row: pd.Series, task: Task) -> str:
     """An answer with its confidence, such as 'female (98 %)'."""
     return (
         f"<b>{escape(task.words(row['prediction']))}</b> <span>({100 * row['confidence']:.0f}"

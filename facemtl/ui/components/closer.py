@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ... import plots
-from ...inference.occlusion import PATCH, where
+from ...inference.occlusion import PATCH, occlusion_maps
 from ...inference.predictor import APPROACHES, Approach, Predictor, in_words
 from ...inference.steadiness import VIEWS, steadiness, views_of
 from ...tasks import Classification, Task
@@ -46,12 +46,14 @@ def overlay(crop: np.ndarray, values: np.ndarray, top: float) -> np.ndarray:
     return np.uint8(gray * (0.75 - 0.6 * share[..., None]) + heat * (0.1 + 0.75 * share[..., None]))
 
 
-def where_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[str]:
+def where_card(predictor: Predictor, view: PhotoView, tasks: Tasks) -> Iterator[str]:
     """A pair of occlusion maps per task, on one scale, so that brightness can be compared."""
-    crop, maps, rows = look.face.crop, {}, []
+    crop, maps, rows = view.face.crop, {}, []
     for i, loaded in enumerate(predictor.models):
         yield cards.working(COVERING, i / len(predictor.models))
-        maps |= {(loaded.approach, name): found for name, found in where(loaded, crop).items()}
+        maps |= {
+            (loaded.approach, name): found for name, found in occlusion_maps(loaded, crop).items()
+        }
     for task in tasks:
         top = max(LEAST, *(float(maps[a, task.name].max()) for a in APPROACHES))
         pair = "".join(_map(crop, maps[a, task.name], top, task, a) for a in APPROACHES)
@@ -92,9 +94,9 @@ def _map(crop: np.ndarray, values: np.ndarray, top: float, task: Task, approach)
     return f"<figure>{image}<figcaption>{cards.mark(approach)}{most}</figcaption></figure>"
 
 
-def steadiness_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[str]:
+def steadiness_card(predictor: Predictor, view: PhotoView, tasks: Tasks) -> Iterator[str]:
     """How much each answer changes over shifted, mirrored and scaled views of the crop."""
-    views = views_of(look.face.crop)
+    views = views_of(view.face.crop)
     table = steadiness(predictor, views)
     by = table.groupby(["task", "approach"])["prediction"]
     values = {key: part.to_numpy() for key, part in by}
@@ -128,14 +130,14 @@ def _spread(task: Task, values: np.ndarray, approach: Approach) -> str:
     )
 
 
-def save_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[str]:
+def save_card(predictor: Predictor, view: PhotoView, tasks: Tasks) -> Iterator[str]:
     """The result as a picture and as JSON, in data URLs.
 
     The server writes no file of a visitor's face.
     """
-    picture = _data_url("image/png", as_picture(predictor, look.face.crop, tasks, look.labels))
+    picture = _data_url("image/png", as_picture(predictor, view.face.crop, tasks, view.labels))
     numbers = _data_url(
-        "application/json", as_json(predictor, look.face.crop, tasks, look.labels).encode()
+        "application/json", as_json(predictor, view.face.crop, tasks, view.labels).encode()
     )
     body = (
         f'<img class="saved" src="{picture}" alt="The result as a picture" width="{PICTURE[0]}"'
@@ -146,16 +148,17 @@ def save_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[s
     yield cards.card("The result, to save", body)
 
 
-def faces_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[str]:
+def faces_card(predictor: Predictor, view: PhotoView, tasks: Tasks) -> Iterator[str]:
     """A table of all faces of a photo with both approaches' answers, also as a CSV file."""
-    crops = [face.crop for face in look.faces]
+    crops = [face.crop for face in view.faces]
     table = predictor.predict_crops(crops, faces=range(len(crops))).table
     by = table.set_index(["face", "task", "approach"])
     rows = []
-    for i, face in enumerate(look.faces):
+    for i, face in enumerate(view.faces):
         cells = [
             "".join(
-                f'<div class="said">{cards.mark(a)}{cards.sure(by.loc[i, t.name, a.name], t)}</div>'
+                f'<div class="said">{cards.mark(a)}'
+                f"{cards.with_confidence(by.loc[i, t.name, a.name], t)}</div>"
                 for a in APPROACHES
             )
             for t in tasks
@@ -169,7 +172,9 @@ def faces_card(predictor: Predictor, look: PhotoView, tasks: Tasks) -> Iterator[
         f' href="{_data_url("text/csv", content.encode())}">Download as CSV</a></p>'
     )
     title = f"All {len(rows)} faces"
-    table = cards.html_table(title, ["Face", *(task.title for task in tasks)], rows, cards.SURE)
+    table = cards.html_table(
+        title, ["Face", *(task.title for task in tasks)], rows, cards.CONFIDENCE_NOTE
+    )
     yield cards.card(
         title, f'{cards.legend(with_label=False)}<div class="of-faces">{table}</div>{link}'
     )

@@ -12,9 +12,9 @@ from ...evaluation.ages import age_errors
 from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from ...tasks import AGE, CLASSES, Classification, Task
 from .. import events
-from ..answers import Answers
 from ..faces import FacePool, ready
-from ..photo import look_at_face
+from ..photo import view_of_face
+from ..prediction_cache import PredictionCache
 from ..tabs.random_faces import N_FACES, grid
 from . import cards
 
@@ -34,7 +34,7 @@ NONE_HERE = cards.message(
     " your own, start the app with `--data`; else move or empty the folder of UTKFace, run `python"
     " -m facemtl download`, then start the app again.",
 )
-FAR = 10  # years; the smallest age error, or gap between approaches, in `of_ages`
+FAR = 10  # years; the smallest age error, or gap between approaches, in `age_kinds`
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Drawn:
         return -(-len(self.images) // N_FACES)
 
 
-def of_ages() -> list[Kind]:
+def age_kinds() -> list[Kind]:
     """Kinds of faces by age error, or by the gap between approaches: at least FAR years.
 
     The age error is the mean of both approaches.
@@ -146,7 +146,7 @@ def of_square(approach: Approach, label: float, prediction: float) -> Kind:
     )
 
 
-def of_classes(task: Classification) -> list[Kind]:
+def class_kinds(task: Classification) -> list[Kind]:
     """All cells off the diagonal of the task's confusion matrices."""
     pairs = [(i, j) for i in range(len(task.labels)) for j in range(len(task.labels)) if i != j]
     return [of_cell(task, a, i, j) for a in APPROACHES for i, j in pairs]
@@ -169,12 +169,12 @@ def of_click(clicked: Mapping[str, object]) -> Kind | None:
     return None
 
 
-AGES, OTHERS = of_ages(), [kind for task in CLASSES for kind in of_classes(task)]
+AGES, OTHERS = age_kinds(), [kind for task in CLASSES for kind in class_kinds(task)]
 KINDS = [*AGES, *OTHERS]
 
 
 def build(
-    answers: Answers,
+    cache: PredictionCache,
     pool: "Future[FacePool]",
     chosen: Callable[[bool, tuple], pd.DataFrame],
     choice: gr.State,
@@ -203,7 +203,7 @@ def build(
             choices = [
                 (kind.title, KINDS.index(kind))
                 for kind in kinds
-                if kind.task in answers.predictor.tasks
+                if kind.task in cache.predictor.tasks
             ]
             if not choices:
                 continue
@@ -257,9 +257,7 @@ def build(
         """All outputs, with the faces of the page on display."""
         some, n = ready(pool).of_images(found.on_sheet, N_FACES), found.n_sheets
         place = f" Page {found.sheet + 1} of {n}." if n > 1 else ""
-        html = (
-            grid(answers, some, found.said + place, hidden, by_chance=False) if some else NONE_HERE
-        )
+        html = grid(cache, some, found.said + place, hidden, by_chance=False) if some else NONE_HERE
         return found, html, gr.Button(visible=n > 1)
 
     def on_more(found: Drawn, hidden: bool) -> tuple:
@@ -280,7 +278,7 @@ def build(
             raise gr.Error(
                 "This face is no longer on display. Show the faces again.", print_exception=False
             )
-        return gr.Tabs(selected="compare"), *shared["show"](look_at_face(some[number]), hidden)
+        return gr.Tabs(selected="compare"), *shared["show"](view_of_face(some[number]), hidden)
 
     outputs = [drawn, faces, more]
     quiet = {**events.SHOW_FACES, **events.waiting_at(faces)}

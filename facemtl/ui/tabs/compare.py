@@ -23,11 +23,11 @@ from ..photo import (
     PhotoView,
     choose,
     correct,
-    look_at_face,
-    look_at_file,
+    open_view,
     place,
     reset,
     take_centre,
+    view_of_face,
 )
 
 FAR_OFF = 0.3  # lowest intersection over union of a corrected crop and the detected one
@@ -45,7 +45,7 @@ FORGOTTEN = cards.message(
 
 def answer(
     predictor: Predictor,
-    look: PhotoView,
+    view: PhotoView,
     hide: bool = False,
     records: pd.DataFrame | None = None,
     timings: "deque[dict[str, float]] | None" = None,
@@ -57,8 +57,8 @@ def answer(
     not used for a poor crop. `timings` holds the times for the last faces, by approach. This face's
     times are added to it, because a single measurement is not reliable.
     """
-    if look.face is None:
-        if look.centre is None:
+    if view.face is None:
+        if view.centre is None:
             return WAITING
         return cards.message(
             "No face found",
@@ -66,24 +66,24 @@ def answer(
             " photo. Try another photo, or press “Use the centre square” and correct the crop. The"
             " models answer whatever they are shown, face or not.",
         )
-    predictions = predictor.predict_crops([look.face.crop])
+    predictions = predictor.predict_crops([view.face.crop])
     table, probabilities = (
         t.set_index("approach") for t in (predictions.table, predictions.probabilities)
     )
     tasks, parts = cards.shown(predictor.tasks, hide), {}
-    known = {} if records is None or poor(look) else track_record(records, predictions.table)
+    known = {} if records is None or poor(view) else track_record(records, predictions.table)
     for task in tasks:
         rows = table[table["task"] == task.name]
         shares = probabilities[probabilities["task"] == task.name]
         record = cards.record(task, known.get(task.name, {}))
-        parts[task] = cards.task_card(task, rows, shares, look.labels.get(task.name), record)
+        parts[task] = cards.task_card(task, rows, shares, view.labels.get(task.name), record)
     wide = [html for task, html in parts.items() if not isinstance(task, Classification)]
     halves = [html for task, html in parts.items() if isinstance(task, Classification)]
     timings = deque() if timings is None else timings
     timings.append(predictor.by_approach(predictions.seconds))
     parameters = predictor.by_approach({m.name: m.info.parameters for m in predictor.models})
     return (
-        cards.glance(tasks, table, look.labels)
+        cards.summary(tasks, table, view.labels)
         + "".join(wide)
         + (f'<div class="two">{"".join(halves)}</div>' if halves else "")
         + cards.cost_card([*timings], parameters)
@@ -91,58 +91,58 @@ def answer(
     )
 
 
-def view(predictor: Predictor, look: PhotoView) -> str:
+def photo_card(predictor: Predictor, view: PhotoView) -> str:
     """The photo with a button on each face, and the exact crop that the models see."""
-    if look.face is None:
-        if look.photo is None:  # a blank of the final size, so that nothing moves later
+    if view.face is None:
+        if view.photo is None:  # a blank of the final size, so that nothing moves later
             blank = '<div class="blank"></div>'
             return (
                 f'<section class="card looked-at"><div class="photo">{blank}</div><div'
                 f' class="seen">{blank}</div></section>'
             )
-        photo = cards.picture(look.photo, "Your photo", SHOWN_SIDE)
+        photo = cards.picture(view.photo, "Your photo", SHOWN_SIDE)
         return f'<section class="card"><div class="photo">{photo}</div></section>'
     size = max(m.info.size for m in predictor.models)
     text = f"<b>What the models see</b><br>this crop, at {size} × {size} px"
-    if not look.is_whole:
+    if not view.is_whole:
         text += "<br>drag its box to correct it"
-    if len(look.faces) > 1:
-        text += f"<br>face {look.chosen + 1} of {len(look.faces)}, largest first"
-    photo = cards.picture(look.photo, "The face", SHOWN_SIDE) if look.is_whole else _boxes(look)
-    crop = cards.picture(look.face.crop, "The crop that the models see", size=2 * size)
+    if len(view.faces) > 1:
+        text += f"<br>face {view.chosen + 1} of {len(view.faces)}, largest first"
+    photo = cards.picture(view.photo, "The face", SHOWN_SIDE) if view.is_whole else _boxes(view)
+    crop = cards.picture(view.face.crop, "The crop that the models see", size=2 * size)
     warning = ""
-    if weak := poor(look):
+    if weak := poor(view):
         so = "Answers may be far off: correct the crop, or try another photo."
         warning = f'<p class="poor" role="status"><b>A poor crop: {", ".join(weak)}.</b> {so}</p>'
     body = f'<div class="photo">{photo}</div><div class="seen">{crop}<p>{text}</p></div>{warning}'
     return (
         '<section class="card'
-        f' looked-at{" several" if len(look.faces) > 1 else ""}">{body}</section>'
+        f' looked-at{" several" if len(view.faces) > 1 else ""}">{body}</section>'
     )
 
 
-def poor(look: PhotoView) -> list[str]:
+def poor(view: PhotoView) -> list[str]:
     """Why the crop of an uploaded photo is poor, in words. An empty list if it is not poor."""
-    if look.labels:
+    if view.labels:
         return []
-    found = look.found[look.chosen].box
+    found = view.found[view.chosen].box
     return [
-        *(["no face was found in it"] if look.centre else []),
+        *(["no face was found in it"] if view.centre else []),
         *(
             ["far from the face that was found"]
-            if not look.centre and overlap(look.face.box, found) < FAR_OFF
+            if not view.centre and overlap(view.face.box, found) < FAR_OFF
             else []
         ),
-        *weaknesses(look.face),
+        *weaknesses(view.face),
     ]
 
 
-def _boxes(look: PhotoView) -> str:
+def _boxes(view: PhotoView) -> str:
     """The photo with a button over each face. `data-at` holds the argument `at` of `place`."""
-    height, width = look.photo.shape[:2]
+    height, width = view.photo.shape[:2]
     buttons = []
-    for i, face in enumerate(look.faces):
-        left, top, right, bottom = (v * look.scale for v in face.box)
+    for i, face in enumerate(view.faces):
+        left, top, right, bottom = (v * view.scale for v in face.box)
         at = f"{left / width:.5f} {top / height:.5f} {(right - left) / width:.5f}"
         # The square is turned about its centre, even if the photo's edge cuts off a part of it.
         x, y = (left + right) / 2, (top + bottom) / 2
@@ -155,13 +155,13 @@ def _boxes(look: PhotoView) -> str:
             f"transform-origin:{100 * (x - left) / (right - left):.1f}% "
             f"{100 * (y - top) / (bottom - top):.1f}%"
         )
-        number = f'<span aria-hidden="true">{i + 1}</span>' if len(look.faces) > 1 else ""
+        number = f'<span aria-hidden="true">{i + 1}</span>' if len(view.faces) > 1 else ""
         buttons.append(
             f'<button type="button" class="box" data-choice="{i}" data-at="{at}" style="{style}"'
-            f' aria-label="Face {i + 1}" aria-pressed="{str(i == look.chosen).lower()}">{number}<i'
+            f' aria-label="Face {i + 1}" aria-pressed="{str(i == view.chosen).lower()}">{number}<i'
             ' class="handle"></i></button>'
         )
-    return cards.picture(look.photo, "Your photo", SHOWN_SIDE) + "".join(buttons)
+    return cards.picture(view.photo, "Your photo", SHOWN_SIDE) + "".join(buttons)
 
 
 def build(
@@ -174,15 +174,15 @@ def build(
     """Lay out the tab and connect its events.
 
     Faces are drawn from `composites` until `pool` is ready. Returns what other tabs need: `state`,
-    `outputs`, and two functions that fill the outputs: `show(look, hidden)`, and
-    `on_random(look, hidden)` for a random face.
+    `outputs`, and two functions that fill the outputs: `show(view, hidden)`, and
+    `on_random(view, hidden)` for a random face.
     """
     state = gr.State(PhotoView(), time_to_live=KEEP_STATE)
     timings: deque[dict[str, float]] = deque(maxlen=N_TIMINGS)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=3, min_width=280, elem_classes="left"):
             shown = gr.HTML(
-                view(predictor, PhotoView()),
+                photo_card(predictor, PhotoView()),
                 elem_id="view",
                 js_on_load=f"{REPORT_CHOICES}; facemtl.moveBoxes(element, trigger)",
             )
@@ -212,41 +212,41 @@ def build(
             )
             closer_ = gr.HTML("", elem_id="closer", js_on_load=REPORT_CHOICES)
 
-    def show(look: PhotoView, hidden: bool) -> tuple:
+    def show(view: PhotoView, hidden: bool) -> tuple:
         """All outputs for a photo view."""
-        has_face = look.face is not None
+        has_face = view.face is not None
         return (
-            look, view(predictor, look), answer(predictor, look, hidden, records, timings),
-            gr.Button(visible=not has_face and look.centre is not None),
+            view, photo_card(predictor, view), answer(predictor, view, hidden, records, timings),
+            gr.Button(visible=not has_face and view.centre is not None),
             # Not False: the other outputs would wait until the browser has built it anew.
             gr.Accordion(visible=True if has_face else "hidden"),
-            gr.Row(visible=has_face), gr.Button(visible=len(look.faces) > 1), "",
+            gr.Row(visible=has_face), gr.Button(visible=len(view.faces) > 1), "",
         )  # fmt: skip
 
     def on_file(arrived: str | None, hidden: bool) -> tuple:
         _, _, path = (arrived or "").partition(" ")
         try:
-            return show(look_at_file(uploaded(path)), hidden)
+            return show(open_view(uploaded(path)), hidden)
         except FaceMTLError as error:
             shown = list(show(PhotoView(), hidden))
             shown[2] = cards.message("This file cannot be used", str(error))
             return tuple(shown)
 
-    def on_random(look: PhotoView, hidden: bool) -> tuple:
+    def on_random(view: PhotoView, hidden: bool) -> tuple:
         # Do not wait for a dataset that is still being read.
         ready = pool.result() if pool.done() else composites
-        looks = [look_at_face(face) for face in ready.draw(2, FaceFilter(new_seed()))]
+        looks = [view_of_face(face) for face in ready.draw(2, FaceFilter(new_seed()))]
         return show(
-            next((each for each in looks if not np.array_equal(each.photo, look.photo)), looks[0]),
+            next((each for each in looks if not np.array_equal(each.photo, view.photo)), looks[0]),
             hidden,
         )
 
-    def on_choice(look: PhotoView, hidden: bool, event: gr.EventData) -> tuple:
+    def on_choice(view: PhotoView, hidden: bool, event: gr.EventData) -> tuple:
         dragged = getattr(event, "crop", None)
-        return show(place(look, dragged) if dragged else choose(look, int(event.choice)), hidden)
+        return show(place(view, dragged) if dragged else choose(view, int(event.choice)), hidden)
 
     def after(change: Callable[[PhotoView], PhotoView]) -> Callable:
-        return handle_errors(lambda look, hidden: show(change(look), hidden))
+        return handle_errors(lambda view, hidden: show(change(view), hidden))
 
     outputs = [state, shown, cards_, centre, correction, tools, everybody, closer_]
     quiet = {**MODEL_WORK, **waiting_at(cards_)}
@@ -268,21 +268,21 @@ def build(
     def of_face(make: Callable, doing: str) -> Callable:
         """An event handler that shows the message `doing`, and then what `make` yields."""
 
-        def pages(look: PhotoView, hidden: bool) -> Iterator[str]:
-            if look.face is None:
+        def pages(view: PhotoView, hidden: bool) -> Iterator[str]:
+            if view.face is None:
                 yield FORGOTTEN
                 return
             try:
-                yield from make(predictor, look, cards.shown(predictor.tasks, hidden))
+                yield from make(predictor, view, cards.shown(predictor.tasks, hidden))
             except FaceMTLError as error:
                 yield cards.message("Cannot be shown", str(error))
 
-        def of_look(look: PhotoView, hidden: bool, request: gr.Request) -> Iterator[str]:
+        def of_look(view: PhotoView, hidden: bool, request: gr.Request) -> Iterator[str]:
             session, mine = request.session_hash, object()
             running[session] = mine
             try:
                 yield cards.working(doing)
-                for page in pages(look, hidden):
+                for page in pages(view, hidden):
                     if running.get(session) is not mine:
                         yield ""
                         return

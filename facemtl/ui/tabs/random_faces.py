@@ -12,7 +12,6 @@ import pandas as pd
 from ...inference.predictor import APPROACHES
 from ...tasks import AGE, CLASSES, Classification, Task
 from .. import events
-from ..answers import Answers
 from ..components import cards
 from ..faces import (
     AGREEMENTS,
@@ -25,7 +24,8 @@ from ..faces import (
     new_seed,
     ready,
 )
-from ..photo import look_at_face
+from ..photo import view_of_face
+from ..prediction_cache import PredictionCache
 
 N_FACES = 12
 LINK = "Link to these faces"
@@ -34,7 +34,7 @@ NOBODY = cards.message("No such face", "No faces match. Widen the age range, or 
 
 
 def grid(
-    answers: Answers,
+    cache: PredictionCache,
     faces: list[LabelledFace],
     origin: str,
     hide: bool = False,
@@ -45,8 +45,8 @@ def grid(
     If the faces are drawn `by_chance`, the mean age error of both approaches is given, too. With
     `hide`, sensitive tasks are left out.
     """
-    tasks = cards.shown(answers.predictor.tasks, hide)
-    table = answers.of(
+    tasks = cards.shown(cache.predictor.tasks, hide)
+    table = cache.of(
         [f.image for f in faces], lambda positions: [faces[i].face.crop for i in positions]
     )
     tiles = "".join(_tile(i, face, table.iloc[i].unstack(), tasks) for i, face in enumerate(faces))
@@ -143,13 +143,13 @@ def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:
 
 
 def build(
-    answers: Answers, pool: "Future[FacePool]", tabs: gr.Tabs, shared: dict, hide: gr.Checkbox
+    cache: PredictionCache, pool: "Future[FacePool]", tabs: gr.Tabs, shared: dict, hide: gr.Checkbox
 ) -> dict:
     """Lay out the tab and connect its events.
 
     `shared` is the result of `compare.build`. Returns `drawn`, which is the FaceFilter on display,
     `outputs`, and two functions that fill the outputs: `draw(values, hidden)` for the parameters of
-    a link, and `show(wish, hidden)` for a FaceFilter.
+    a link, and `show(wanted, hidden)` for a FaceFilter.
     """
     drawn = gr.State(None)  # the FaceFilter on display
     with gr.Row(elem_classes="toolbar"):
@@ -169,11 +169,11 @@ def build(
     choice = gr.Accordion("Choose which faces", open=False, elem_id="wish")
     with choice, gr.Row(elem_classes="toolbar"):
         ends = {"low": AGE.low, "high": AGE.high}
-        wished = {
+        filters = {
             name: gr.Number(
                 end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=92,
                 scale=0,
-                visible=AGE in answers.predictor.tasks,
+                visible=AGE in cache.predictor.tasks,
             )
             for (name, end),
             label in zip(ends.items(), (f"{AGE.title} from", f"{AGE.title} to"), strict=True)
@@ -181,16 +181,16 @@ def build(
         for task in CLASSES:
             choices = [("any", ANY), *((label, i) for i, label in enumerate(task.labels))]
             css = ["sensitive"] if task.sensitive else []
-            wished[task.name] = gr.Dropdown(
+            filters[task.name] = gr.Dropdown(
                 choices, value=ANY, label=task.title, min_width=112, scale=0, elem_classes=css,
-                visible=task in answers.predictor.tasks,
+                visible=task in cache.predictor.tasks,
             )  # fmt: skip
         for name, label, known in (
             ("agreement", "Answers", AGREEMENTS),
             ("order", "Order", ORDERS),
         ):
             choices = [(words, key) for key, words in known.items()]
-            wished[name] = gr.Dropdown(
+            filters[name] = gr.Dropdown(
                 choices, value=choices[0][1], label=label, min_width=248, scale=0
             )
         these = gr.Button("Show these", scale=0, min_width=140)
@@ -201,30 +201,31 @@ def build(
         place = gr.HTML(elem_id="page-number")
         forth = gr.Button("Next", scale=0, min_width=100)
 
-    def show(wish: FaceFilter, hidden: bool) -> tuple:
-        """All outputs for the faces that `wish` asks for."""
-        source, tasks = ready(pool), cards.shown(answers.predictor.tasks, hidden)
-        if wish.needs_predictions:
-            source.learn(answers)
-        total = len(source.select(wish, tasks))
+    def show(wanted: FaceFilter, hidden: bool) -> tuple:
+        """All outputs for the faces that `wanted` asks for."""
+        source, tasks = ready(pool), cards.shown(cache.predictor.tasks, hidden)
+        if wanted.needs_predictions:
+            source.learn(cache)
+        total = len(source.select(wanted, tasks))
         last = max(0, (total - 1) // N_FACES)
-        wish = replace(wish, sheet=min(wish.sheet, last))
-        found = source.draw(N_FACES, wish, tasks)
-        limits = f" Only {said}: {total:,}." if (said := wish.said(tasks)) else ""
-        html = grid(answers, found, source.origin + limits, hidden) if found else NOBODY
+        wanted = replace(wanted, sheet=min(wanted.sheet, last))
+        found = source.draw(N_FACES, wanted, tasks)
+        limits = f" Only {said}: {total:,}." if (said := wanted.said(tasks)) else ""
+        html = grid(cache, found, source.origin + limits, hidden) if found else NOBODY
         address = (
-            f'<a href="{escape(wish.query())}">{LINK}</a><button type="button"'
+            f'<a href="{escape(wanted.query())}">{LINK}</a><button type="button"'
             ' class="copy">Copy</button>'
         )
         counted = (
-            f"Page {wish.sheet + 1} of {last + 1}, {total:,} face{'' if total == 1 else 's'}"
+            f"Page {wanted.sheet + 1} of {last + 1}, {total:,} face{'' if total == 1 else 's'}"
             if total
             else ""
         )
-        is_any = replace(wish, seed=0, sheet=0) == FaceFilter(0)
+        is_any = replace(wanted, seed=0, sheet=0) == FaceFilter(0)
         return (
-            wish, wish.seed, *(getattr(wish, name) for name in wished), html, address, counted,
-            gr.Button(interactive=wish.sheet > 0), gr.Button(interactive=wish.sheet < last),
+            wanted, wanted.seed, *(getattr(wanted, name) for name in filters), html, address,
+            counted,
+            gr.Button(interactive=wanted.sheet > 0), gr.Button(interactive=wanted.sheet < last),
             gr.skip() if is_any else gr.Accordion(open=True),
         )  # fmt: skip
 
@@ -233,27 +234,27 @@ def build(
 
     def on_choice(number: object, hidden: bool, *chosen: object) -> tuple:
         drawn, seed, *rest = draw(
-            {"seed": number, **dict(zip(wished, chosen, strict=True))}, hidden
+            {"seed": number, **dict(zip(filters, chosen, strict=True))}, hidden
         )
         # Leave the fields alone: the visitor may be changing the next one.
-        return drawn, seed, *[gr.skip()] * len(wished), *rest[len(wished) :]
+        return drawn, seed, *[gr.skip()] * len(filters), *rest[len(filters) :]
 
     def on_new(hidden: bool, *chosen: object) -> tuple:
         return on_choice(new_seed(), hidden, *chosen)
 
     def turn(sheets: int) -> Callable:
-        def on_turn(wish: FaceFilter | None, hidden: bool) -> tuple:
-            if wish is None:  # the server has dropped the visitor's state
+        def on_turn(wanted: FaceFilter | None, hidden: bool) -> tuple:
+            if wanted is None:  # the server has dropped the visitor's state
                 return draw({}, hidden)
-            return show(replace(wish, sheet=max(0, wish.sheet + sheets)), hidden)
+            return show(replace(wanted, sheet=max(0, wanted.sheet + sheets)), hidden)
 
         return events.handle_errors(on_turn)
 
-    def open_face(wish: FaceFilter | None, hidden: bool, event: gr.EventData) -> tuple:
+    def open_face(wanted: FaceFilter | None, hidden: bool, event: gr.EventData) -> tuple:
         chosen = int(event.choice)
         found = (
-            ready(pool).draw(N_FACES, wish, cards.shown(answers.predictor.tasks, hidden))
-            if wish
+            ready(pool).draw(N_FACES, wanted, cards.shown(cache.predictor.tasks, hidden))
+            if wanted
             else []
         )
         if not 0 <= chosen < len(found):
@@ -261,11 +262,11 @@ def build(
                 "This face is no longer on display. Press “New faces” and click again.",
                 print_exception=False,
             )
-        return gr.Tabs(selected="compare"), *shared["show"](look_at_face(found[chosen]), hidden)
+        return gr.Tabs(selected="compare"), *shared["show"](view_of_face(found[chosen]), hidden)
 
-    outputs = [drawn, seed, *wished.values(), faces, link, place, back, forth, choice]
+    outputs = [drawn, seed, *filters.values(), faces, link, place, back, forth, choice]
     quiet = {**events.SHOW_FACES, **events.waiting_at(faces)}
-    numbers, dropdowns = [*wished.values()][:2], [*wished.values()][2:]
+    numbers, dropdowns = [*filters.values()][:2], [*filters.values()][2:]
     changed = [
         again.click,
         these.click,
@@ -277,12 +278,12 @@ def build(
     gr.on(
         changed,
         events.handle_errors(on_choice),
-        [seed, hide, *wished.values()],
+        [seed, hide, *filters.values()],
         outputs,
         **quiet,
         **last,
     )
-    new.click(events.handle_errors(on_new), [hide, *wished.values()], outputs, **quiet)
+    new.click(events.handle_errors(on_new), [hide, *filters.values()], outputs, **quiet)
     back.click(turn(-1), [drawn, hide], outputs, **quiet)
     forth.click(turn(1), [drawn, hide], outputs, **quiet)
     opened = faces.click(

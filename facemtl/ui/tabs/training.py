@@ -193,7 +193,9 @@ def build(
                 "Does it halve the age error, as was once claimed?",
                 partial(figures.numbers, errors, columns, 2),
             )
-            sheet.card(halved, partial(plots.then_and_now, errors), said, history_note(errors))
+            sheet.card(
+                halved, partial(plots.compared_with_2018, errors), said, history_note(errors)
+            )
         with gr.Column(elem_classes="card figure", min_width=320):
             _or_message(lambda: gr.HTML(costs_table(cost.load(measured)), elem_id="costs"))
     _or_message(lambda: _lay_out_curves(sheet, predictor, models))

@@ -89,7 +89,7 @@ def _figure(question: Question, view: View, approach: Approach | None) -> list:
     """The figure of a question, and the HTML below it. With `approach`, of that approach alone."""
     if approach is None:
         return [question.figure(view), question.below(view)]
-    return [plots.only(question.figure(view), approach), question.below(view.of(approach))]
+    return [plots.of_approach(question.figure(view), approach), question.below(view.of(approach))]
 
 
 def build(
@@ -109,7 +109,7 @@ def build(
     tasks = [task_named(name) for name in table["task"].unique()]
     questions = [question for question in QUESTIONS if question.task in tasks]
     with gr.Row(elem_classes="toolbar", elem_id="which-images"):
-        wished = {
+        filters = {
             name: gr.Number(
                 end,
                 label=label,
@@ -126,7 +126,7 @@ def build(
             choices = [("any", ANY), *((label, i) for i, label in enumerate(task.labels))]
             css = ["sensitive"] if task.sensitive else []
             label = f"Labelled {task.name}"
-            wished[task.name] = gr.Dropdown(
+            filters[task.name] = gr.Dropdown(
                 choices,
                 value=ANY,
                 label=label,
@@ -210,7 +210,7 @@ def build(
         "concurrency_limit": 1,
         **events.waiting_at(head),
     }
-    fields, seen = list(wished.values()), gr.State(False)
+    fields, seen = list(filters.values()), gr.State(False)
     # This event is not in their queue. Its figures are drawn in advance, so it need not wait for
     # choices of other visitors.
     tab.select(

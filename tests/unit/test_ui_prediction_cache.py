@@ -7,8 +7,8 @@ import pandas as pd
 from facemtl.evaluation.validation import metrics_of
 from facemtl.inference.predictor import Predictor
 from facemtl.tasks import TASKS
-from facemtl.ui.answers import Answers
 from facemtl.ui.faces import FaceFilter, FacePool
+from facemtl.ui.prediction_cache import PredictionCache
 from tests import support
 
 
@@ -38,11 +38,13 @@ def test_saved_predictions_are_used_where_they_are_of_the_same_models(synthetic_
     pool, other = (FacePool.open(synthetic_faces, support.COMPOSITES) for _ in range(2))
     saved = saved_results(pool)
     measured = as_measured(predictor, saved)
-    pool.learn(Answers(measured, saved))
+    pool.learn(PredictionCache(measured, saved))
     assert (pool.predictions["age"]["multi"] == 1).all() and (
         pool.predictions["age"]["single"] == 0
     ).all()
-    other.learn(Answers(predictor, saved))  # their files say that they were measured otherwise
+    other.learn(
+        PredictionCache(predictor, saved)
+    )  # their files say that they were measured otherwise
     assert len(other.predictions) == len(pool.predictions) and not other.predictions.equals(
         pool.predictions
     )
@@ -52,7 +54,7 @@ def test_of_a_face_without_a_label_saved_predictions_say_too_little(synthetic_fa
     pool = FacePool.open(synthetic_faces, support.COMPOSITES)
     saved = saved_results(pool)[1:]
     measured = as_measured(predictor, saved)
-    pool.learn(Answers(measured, saved))
+    pool.learn(PredictionCache(measured, saved))
     assert (pool.predictions["age"]["single"][1:] == 0).all() and pool.predictions["age"]["single"][
         0
     ] > 0
@@ -66,7 +68,7 @@ def test_a_face_is_looked_at_once_and_every_answer_is_its_own(pool, predictor, m
         "predict_crops",
         lambda crops, names: asked.extend(names) or predict(crops, names),
     )
-    answers = Answers(predictor)
+    answers = PredictionCache(predictor)
     for seed in (1, 2, 1, 3):
         faces = pool.draw(5, FaceFilter(seed))
         found = answers.of(

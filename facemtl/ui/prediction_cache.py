@@ -13,7 +13,7 @@ AT_ONCE = 16  # faces whose crops are in memory together
 KEEP = 1000  # faces whose answers are remembered with all probabilities, about 30 kB each
 
 
-class Answers:
+class PredictionCache:
     """Predictions for named faces: saved ones, and those made earlier on demand.
 
     Saved predictions are `of_composites`, and `results` if they come from these models. All

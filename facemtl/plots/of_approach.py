@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from ..inference.predictor import APPROACHES, Approach
 
 
-def only(figure: go.Figure, approach: Approach) -> go.Figure:
+def of_approach(figure: go.Figure, approach: Approach) -> go.Figure:
     """Remove the other approach from a figure. The figure is changed in place and returned.
 
     A figure of the difference between both approaches stays as it is. If each approach has its own
