@@ -37,7 +37,7 @@ _MARKED = re.compile(r"(<!-- begin: ([\w-]+) -->\n).*?(<!-- end: \2 -->)", re.DO
 
 
 def fill(text: str, folder: Path) -> str:
-    """The document with each marked table made anew from the files in `folder`.
+    """The document with each marked table made again from the files in `folder`.
 
     Raises FaceMTLError if NAME is not a key of SECTIONS.
     """

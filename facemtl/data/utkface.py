@@ -6,7 +6,7 @@ from pathlib import Path
 from ..errors import FaceMTLError
 from ..tasks import AGE, GENDER, RACE, TASKS
 
-# The tasks with labels in its file names. A task whose labels are declared anew is not one of them.
+# The tasks with labels in its file names. A task whose labels are replaced is not one of them.
 LABELLED = tuple(task for task in (GENDER, RACE, AGE) if task in TASKS)
 CHIP_SIZE = 200  # side of its images, in px
 # [age]_[gender]_[race]_[timestamp].jpg.chip.jpg. A few published names end differently, and yours

@@ -25,13 +25,13 @@ HISTORY_FILE = ASSETS / "history" / "2018.csv"
 _JUDGED = {
     MULTI.name: "One model is better.",
     SINGLE.name: "Three are better.",
-    None: "So small a difference could be chance.",
+    None: "The difference is not significant.",
 }
 _VERDICTS = {  # keys: is one model better at any task, are three better at any task
-    (True, False): "So one model in place of three gains a little here, and no loss can be shown.",
-    (False, False): "So one model does here what three do: no difference can be shown.",
-    (False, True): "So one model in place of three loses a little here.",
-    (True, True): "So one model in place of three gains on one question what it loses on another.",
+    (True, False): "One model is better at something, and not significantly worse at anything.",
+    (False, False): "One model does as well as three: no difference is significant.",
+    (False, True): "One model is worse at something, and not significantly better at anything.",
+    (True, True): "One model is better at one question and worse at another.",
 }
 
 
@@ -121,12 +121,16 @@ def sentences(found: dict[str, Any]) -> tuple[str, list[tuple[str, str]], list[s
         )
         said.append(("cost", f"{sentence.format(**share)} of the time."))
     n, seeds = {row["n"] for row in rows}, min(row["seeds"] for row in rows)
-    trained = f"Trained alike from {seeds} seeds each" if seeds > 1 else "Trained alike"
+    trained = f" with {seeds} seeds each" if seeds > 1 else ""
     most = "up to " if len(n) > 1 else ""
-    introduction = f"{trained}, on the same faces, and then asked about {most}{max(n):,} others:"
+    introduction = (
+        f"Trained with the same recipe{trained}, and measured on {most}{max(n):,} other faces:"
+    )
     conclusions = [_VERDICTS[MULTI.name in won, SINGLE.name in won]]
     if seeds == 1:
-        conclusions.append("Each model was trained once: chance in training is not counted.")
+        conclusions.append(
+            "Each model was trained once, so differences between trainings are not counted."
+        )
     return introduction, said, conclusions
 
 

@@ -184,7 +184,7 @@ def _open(journal: Path, asked: dict, images: Iterable[str], report: Callable[[d
             )
         if n_lines > 0:
             if content.get("image") != next(names, None):
-                raise FaceMTLError(f"{journal} is damaged. Delete it to start anew.")
+                raise FaceMTLError(f"{journal} is damaged. Delete it to start again.")
             report(content)
         length, n_lines = length + len(line), n_lines + 1
     if n_lines == 0:

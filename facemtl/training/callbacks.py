@@ -238,7 +238,7 @@ class KeepProgress(Callback):
             raise FaceMTLError(
                 f"There is nothing to resume: {self.file} does not exist. Start without --resume."
             )
-        damaged = f"{self.file} is damaged and cannot be resumed. Delete it to start anew."
+        damaged = f"{self.file} is damaged and cannot be resumed. Delete it to start again."
         try:
             state = torch.load(self.file, map_location=learner.dls.device, weights_only=True)
             changed = [
@@ -251,7 +251,7 @@ class KeepProgress(Callback):
         if changed:
             raise FaceMTLError(
                 f"The interrupted training had other settings ({', '.join(changed)}). "
-                f"Resume with the same ones, or delete {self.file} to start anew."
+                f"Resume with the same ones, or delete {self.file} to start again."
             )
         try:
             learner.model.load_state_dict(state["model"])

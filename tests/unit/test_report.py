@@ -88,16 +88,16 @@ def shipped(tmp_path, **better):
 @pytest.mark.parametrize(
     ("better", "says"),
     [
-        ({}, "no difference can be shown"),
-        ({"age": (0.1, 0.3)}, "gains a little here, and no loss can be shown"),
+        ({}, "no difference is significant"),
+        ({"age": (0.1, 0.3)}, "better at something, and not significantly worse"),
         (
             {"gender": (0.2, 0.4), "race": (0.1, 0.3)},
-            "gains a little here, and no loss can be shown",
+            "better at something, and not significantly worse",
         ),
-        ({"race": (-0.3, -0.1)}, "loses a little"),
+        ({"race": (-0.3, -0.1)}, "worse at something, and not significantly better"),
         (
             {"age": (0.1, 0.3), "race": (-0.3, -0.1)},
-            "gains on one question what it loses on another",
+            "better at one question and worse at another",
         ),
     ],
 )
@@ -129,8 +129,8 @@ def test_of_several_seeds_answer_and_results_tell_the_mean_and_its_interval(
     (folder / SEEDS_FILE).unlink(missing_ok=True)
     save_seeds(table := made_up_seeds(results, 3, gains), folder)
     text, rows = SECTIONS["answer"](folder), SECTIONS["results"](folder)
-    assert "from 3 seeds each" in text and "trained once" not in text
-    judged = {1: "One model is better.", -1: "Three are better.", 0: "could be chance."}
+    assert "with 3 seeds each" in text and "trained once" not in text
+    judged = {1: "One model is better.", -1: "Three are better.", 0: "not significant."}
     for row in compare_seeds(table, n_resamples=10).itertuples():
         task = task_named(row.task)
         line = next(line for line in text.splitlines() if line.startswith(f"- **{task.title}:"))

@@ -143,7 +143,7 @@ def test_nobody_s_models_wait_for_faces_that_are_still_read(pool):
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "wanted",
     [
         FaceFilter(5), FaceFilter(0, sheet=3), FaceFilter(9, low=20, high=40),
         FaceFilter(9, gender=0, race=4),

@@ -20,7 +20,7 @@ from . import cards
 
 ABSENT = cards.message(
     "UTKFace is not installed here",
-    "Its faces may not be passed on, so they are shown only where somebody has fetched them: run"
+    "UTKFace may not be passed on, so its faces are shown only where it has been downloaded: run"
     " `python -m facemtl download`, then start the app again. To see your own, start it with"
     " `--data`.",
 )

@@ -218,7 +218,7 @@ def build(
         return (
             view, photo_card(predictor, view), answer(predictor, view, hidden, records, timings),
             gr.Button(visible=not has_face and view.centre is not None),
-            # Not False: the other outputs would wait until the browser has built it anew.
+            # Not False: the other outputs would wait until the browser has built it again.
             gr.Accordion(visible=True if has_face else "hidden"),
             gr.Row(visible=has_face), gr.Button(visible=len(view.faces) > 1), "",
         )  # fmt: skip

@@ -74,7 +74,7 @@ def summary(compared: pd.DataFrame) -> str:
         f" images ({N_RESAMPLES:,} resamples, paired for differences). They do not include"
         " differences between trainings: see Training."
     )
-    question = "Trained alike, what does one model lose or gain?"
+    question = "Is one model better or worse than three?"
     sensitive = [task_named(name).sensitive for name in compared["task"]]
     return cards.card(question, cards.html_table(question, columns, rows, note, sensitive))
 
