@@ -14,8 +14,8 @@ from torch import Tensor
 class FaceLoader(DataLoader):
     """A fastai DataLoader over decoded images (N, S, S, 3).
 
-    With a seed, it shuffles the images again in each epoch, and drops an incomplete last batch. A batch
-    has the images (B, 3, S, S) in uint8, and one target (B,) for each task.
+    With a seed, it shuffles the images again in each epoch, and drops an incomplete last batch. A
+    batch has the images (B, 3, S, S) in uint8, and one target (B,) for each task.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ import stat
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -21,11 +22,12 @@ EVERY = 30  # seconds between two sweeps
 def folder() -> Path:
     """The upload folder of this user.
 
-    It is the same after a restart, so that files of a killed process are found. If another user
-    owns the path, or if it is a link, a new temporary folder is made.
+    It is the same after a restart, so that files of a killed process are found. If something else
+    is there, such as a file, a link or another user's folder, a new temporary folder is made.
     """
     path = temporary("uploads")
-    path.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
         return Path(tempfile.mkdtemp(prefix="facemtl-uploads-"))
@@ -35,14 +37,12 @@ def folder() -> Path:
 def sweep(path: Path, age: float = KEEP) -> None:
     """Delete everything in a folder that has not changed for `age` seconds.
 
-    This includes interrupted uploads and empty folders. The folder itself stays.
+    This includes interrupted uploads, links and empty folders. The folder itself stays.
     """
     oldest = time.time() - age
-    for directory, _, files in os.walk(path, topdown=False):
-        for name in files:
+    for directory, folders, files in os.walk(path, topdown=False):
+        for name in (*files, *folders):
             _delete(Path(directory, name), oldest)
-        if Path(directory) != path:
-            _delete(Path(directory), oldest)
 
 
 def _delete(path: Path, oldest: float) -> None:
