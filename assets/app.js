@@ -112,6 +112,9 @@ window.facemtl = {
     return [];
   },
 
+  // The headline leads to the findings.
+  toTraining: () => ({__type__: 'update', selected: 'training'}),
+
   // A link to faces opens the tab Random faces at once, before the faces are drawn.
   chooseTab() {
     const isLink = new URLSearchParams(window.location.search).has('seed');

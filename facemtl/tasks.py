@@ -35,6 +35,8 @@ class Metric:
     scores: Callable[[np.ndarray, np.ndarray], np.ndarray]
     lower_is_better: bool
     sentence: str  # compares both approaches; {multi} and {single} stand for their values
+    verb: str  # what stands between "both are" and a value
+    close: float  # smaller differences are not worth telling about a single kind of face
 
     def __call__(self, y_true: np.ndarray, y_pred: np.ndarray) -> float:
         return float(np.mean(self.scores(np.asarray(y_true, float), np.asarray(y_pred, float))))
@@ -50,6 +52,10 @@ class Metric:
         """The value as text, such as '94.1' or '4.54'; with `sign`, '+94.1' or '+4.54'."""
         return f"{value:{'+' if sign else ''}.{1 if self.unit == '%' else 2}f}"
 
+    def brief(self, value: float) -> str:
+        """The value with its unit and few digits, such as '94 %' or '4.5 years'."""
+        return f"{value:.{0 if self.unit == '%' else 1}f} {self.unit}"
+
     def words(self, value: float, sign: bool = False) -> str:
         """The value with its unit, such as '94.1 %' or '4.54 years'.
 
@@ -63,10 +69,12 @@ ACCURACY = Metric(
     "accuracy", "Accuracy", "%", lambda y_true, y_pred: 100.0 * (y_true == y_pred),
     lower_is_better=False,
     sentence="one model is right on {multi} of the faces, the three on {single}",
+    verb="right in", close=2.0,
 )  # fmt: skip
 MAE = Metric(
     "mae", "Mean absolute error", "years", lambda y_true, y_pred: np.abs(y_pred - y_true),
     lower_is_better=True, sentence="one model is {multi} off on average, the three {single}",
+    verb="off by", close=0.5,
 )  # fmt: skip
 
 
@@ -176,6 +184,8 @@ class Classification(Task):
 
     def words(self, value: float) -> str:
         return self.labels[int(value)]
+
+    answer = words
 
     @property
     def accepts(self) -> str:
@@ -346,6 +356,10 @@ class Regression(Task):
     def words(self, value: float) -> str:
         number = f"{value:.0f}"
         return f"{number} {self.unit.removesuffix('s') if number == '1' else self.unit}"
+
+    def answer(self, prediction: float) -> str:
+        """A prediction in words, with one digit more than a label, such as '31.4 years'."""
+        return f"{prediction:.1f} {self.unit}"
 
     def spread(self, predictions: np.ndarray) -> str:
         """Several predictions for one face in words, such as '31 to 36 years in 12 views'."""

@@ -4,6 +4,7 @@ README, model card and app show them.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ _JUDGED = {
 }
 _VERDICTS = {  # keys: is one model better at any task, are three better at any task
     (True, False): "One model is better at something, and not significantly worse at anything.",
-    (False, False): "One model does as well as three: no difference is significant.",
+    (False, False): "No difference between one model and three is significant.",
     (False, True): "One model is worse at something, and not significantly better at anything.",
     (True, True): "One model is better at one question and worse at another.",
 }
@@ -109,12 +110,11 @@ def sentences(found: dict[str, Any]) -> tuple[str, list[tuple[str, str]], list[s
 
     Each sentence comes as (subject, sentence). The subject is a task's name, or "cost".
     """
-    rows, said, won = found["tasks"], [], set()
+    rows, said = found["tasks"], []
     for row in rows:
         metric = task_named(row["task"]).metric
         words = {a.name: metric.words(row[a.name]) for a in APPROACHES}
         said.append((row["task"], f"{metric.sentence.format(**words)}. {_JUDGED[row['better']]}"))
-        won.add(row["better"])
     if share := found["cost_share"]:
         sentence = (
             "one model has {parameters:.0f} % of the parameters and takes {milliseconds:.0f} %"
@@ -126,12 +126,18 @@ def sentences(found: dict[str, Any]) -> tuple[str, list[tuple[str, str]], list[s
     introduction = (
         f"Trained with the same recipe{trained}, and measured on {most}{max(n):,} other faces:"
     )
-    conclusions = [_VERDICTS[MULTI.name in won, SINGLE.name in won]]
+    conclusions = [conclusion(rows)]
     if seeds == 1:
         conclusions.append(
             "Each model was trained once, so differences between trainings are not counted."
         )
     return introduction, said, conclusions
+
+
+def conclusion(rows: Iterable[dict[str, Any]]) -> str:
+    """The findings of some tasks in one sentence."""
+    better = {row["better"] for row in rows}
+    return _VERDICTS[MULTI.name in better, SINGLE.name in better]
 
 
 def load_history() -> pd.DataFrame:

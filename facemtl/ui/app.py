@@ -22,12 +22,14 @@ from starlette.middleware import Middleware
 from .. import plots
 from ..errors import FaceMTLError
 from ..evaluation import composites as composites_
-from ..evaluation.track_record import track_records
+from ..evaluation.findings import load_findings
+from ..evaluation.track_record import TrackRecords
 from ..faces import prepare
 from ..inference.predictor import Predictor
 from ..tasks import AGE
 from . import api, uploads
 from .components import cards, error_gallery
+from .components.headline import headline
 from .faces import FaceFilter, FacePool, wait
 from .headers import WithHeaders
 from .photo import PhotoView
@@ -36,9 +38,7 @@ from .tabs import about, compare, guess, random_faces, training, validation
 from .tabs import dataset as dataset_
 
 TITLE = "facemtl"
-QUESTION = (
-    "One face, one question: does one multi-task model see as much as three single-task models?"
-)
+QUESTION = "Does one multi-task model see as much in a face as three single-task models?"
 HIDE = "Hide gender and race"
 MISSING = "Make them with `python -m facemtl evaluate`, then start the app again."
 DRAW_AHEAD = 2.0  # seconds after the first page load
@@ -70,7 +70,7 @@ def build_app(
     pool: Future[FacePool] = ThreadPoolExecutor(1, "faces").submit(
         FacePool.open, dataset, composites
     )
-    records = None if results is None else track_records(results)
+    records = None if results is None else TrackRecords(results)
     averages = FacePool.of_composites(composites)
     predictions = PredictionCache(predictor, results, _answers_of_composites(measured, predictor))
     ahead: list[Callable[[], object]] = [prepare]
@@ -78,6 +78,7 @@ def build_app(
         with gr.Row(elem_classes="header"):
             gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
             hide = gr.Checkbox(label=HIDE, container=False, scale=0, min_width=190, elem_id="hide")
+        answer = gr.HTML(_headline(measured), js_on_load=events.REPORT_CHOICES, elem_id="headline")
         # The secret is public. It is fixed so that the value stays readable after a restart.
         kept = gr.BrowserState(False, storage_key="facemtl-hide", secret="facemtl")
         with gr.Tabs(elem_id="tabs") as tabs:
@@ -105,6 +106,7 @@ def build_app(
             with gr.Tab("About", id="about"):
                 about.build(model_card)
 
+        answer.click(None, None, tabs, js="facemtl.toTraining")
         api.build(predictions, metrics, pool)
         unseen = gr.Plot(plots.blank(), visible=False)
         quiet, faces_quiet = (
@@ -179,6 +181,14 @@ def build_app(
             seen = tab.select(on_wait, None, None, **waiting)
             seen.then(events.handle_errors(handler), inputs, outputs, **faces_quiet)
     return demo
+
+
+def _headline(measured: Path) -> str:
+    """The headline, or nothing if there are no findings."""
+    try:
+        return headline(load_findings(measured))
+    except FaceMTLError:
+        return ""
 
 
 def _answers_of_composites(measured: Path, predictor: Predictor) -> pd.DataFrame | None:

@@ -114,6 +114,7 @@ class LabelledFace:
     face: Face
     labels: dict[str, float]
     image: str  # the first 16 digits of its file's SHA-256
+    caption: str = ""  # whose face it is
 
 
 class FacePool:
@@ -162,6 +163,13 @@ class FacePool:
             f"Drawn from {len(self.table):,} validation images of {self.name}, which no model was"
             " trained on."
         )
+
+    @property
+    def caption(self) -> str:
+        """Whose faces these are, as a caption below one of them."""
+        if self.are_composites:
+            return "A composite of eight people. Nobody is real."
+        return f"A validation image of {self.name}. No model was trained on it."
 
     def learn(self, cache: PredictionCache) -> None:
         """Set `predictions` for all faces. This is slow if they are not in the cache."""
@@ -239,7 +247,7 @@ class FacePool:
             labels = {
                 task.name: float(row[task.column]) for task in TASKS if pd.notna(row[task.column])
             }
-            drawn.append(LabelledFace(face, labels, row["sha256"][:16]))
+            drawn.append(LabelledFace(face, labels, row["sha256"][:16], self.caption))
         return drawn
 
 

@@ -41,6 +41,7 @@ class PhotoView:
     found: tuple[Face, ...] = ()  # the faces before any correction
     labels: dict[str, float] = field(default_factory=dict)  # {task name: value}, if known
     centre: Face | None = None  # the centre square, offered if no face was found
+    caption: str = "Your photo. It is deleted within minutes."
 
     @property
     def face(self) -> Face | None:
@@ -85,7 +86,8 @@ def _reduced(image: Image.Image, file: Path) -> tuple[np.ndarray, bytes]:
 def view_of_face(labelled: LabelledFace) -> PhotoView:
     """A view of a dataset face. Its image is already a crop."""
     face = replace(labelled.face, box=(0, 0, len(labelled.face.crop), len(labelled.face.crop)))
-    return PhotoView(photo=face.crop, faces=(face,), found=(face,), labels=labelled.labels)
+    known = {"labels": labelled.labels, "caption": labelled.caption}
+    return PhotoView(photo=face.crop, faces=(face,), found=(face,), **known)
 
 
 def take_centre(view: PhotoView) -> PhotoView:

@@ -1,8 +1,7 @@
-"""The doors beside the browser: what programs ask the running app, and what it answers them."""
+"""The API of the running app: the client of Gradio, plain HTTP, and MCP."""
 
 import ast
 import base64
-import io
 import re
 
 import httpx
@@ -11,13 +10,23 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
-from PIL import Image
 
 from facemtl.evaluation.validation import load_metrics
 from facemtl.faces import detect, open_image
 from facemtl.tasks import TASKS
 from tests import support
 from tests.odd_files import FACE, NO_FACE, ODD_FILES, scene
+
+PARAMETERS = {
+    "predict": ["photo"],
+    "sample": ["n", "seed", "age_from", "age_to", "gender", "race", "order"],
+    "metrics": ["by"],
+}
+DESCRIPTIONS = {
+    "predict": "Find all faces in a photo",
+    "sample": "Draw labelled faces",
+    "metrics": "Accuracy and mean absolute error",
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,22 +36,24 @@ def client(app) -> Client:
 
 @pytest.fixture
 def photo(tmp_path):
-    """Two faces in a photo that is decoded at half its size."""
+    """A photo with two faces. It is so large that it is decoded at half its size."""
     file = tmp_path / "photo.jpg"
     scene((5000, 4100), (500, 900, 1500), (2800, 1200, 1800)).save(file, quality=92)
     return file
 
 
-def test_there_are_three_and_each_says_what_it_is(client):
+def test_the_three_endpoints_and_their_parameters_are_described(client):
     found = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(found) == {"/predict", "/sample", "/metrics"}
-    for endpoint in found.values():
-        assert endpoint["description"]
+    assert set(found) == {f"/{name}" for name in PARAMETERS}
+    for name, parameters in PARAMETERS.items():
+        endpoint = found[f"/{name}"]
+        assert endpoint["description"].startswith(DESCRIPTIONS[name])
+        assert [p["parameter_name"] for p in endpoint["parameters"]] == parameters
         assert all(p["python_type"]["type"] not in ("", "Any") for p in endpoint["parameters"])
 
 
 @pytest.mark.parametrize("file", ODD_FILES, ids=lambda file: file.name)
-def test_any_file_is_answered_or_refused_in_a_sentence(client, tmp_path, file):
+def test_every_file_is_predicted_or_refused_in_a_sentence(client, tmp_path, file):
     (tmp_path / file.name).write_bytes(file.content)
     if file.is_refused:
         with pytest.raises(AppError, match=file.outcome) as refusal:
@@ -54,7 +65,7 @@ def test_any_file_is_answered_or_refused_in_a_sentence(client, tmp_path, file):
         assert {FACE: len(faces) == 1, NO_FACE: faces == []}[file.outcome]
 
 
-def test_faces_come_with_their_boxes_and_the_answers_of_each_alone(client, photo, predictor):
+def test_each_face_has_its_box_and_the_predictions_for_its_crop(client, photo, predictor):
     answer = client.predict(handle_file(photo), api_name="/predict")
     assert "perceived" in answer["note"]
     faces = detect(open_image(photo))
@@ -87,7 +98,7 @@ def test_the_same_seed_draws_the_same_labelled_faces(client):
         assert {a["approach"] for a in face["answers"]} == {"single", "multi"}
 
 
-def test_a_sample_can_be_limited(client):
+def test_a_sample_can_be_filtered_and_ordered(client):
     found = client.predict(
         n=24,
         seed=1,
@@ -107,7 +118,7 @@ def test_a_sample_can_be_limited(client):
         ) == (1, 2)
         ages = [a["prediction"] for a in face["answers"] if a["task"] == "age"]
         errors.append(sum(abs(age - face["labels"]["age"]) for age in ages))
-    assert errors == sorted(errors, reverse=True)
+    assert len(errors) > 1 and errors == sorted(errors, reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +134,7 @@ def test_a_sample_can_be_limited(client):
         ({"order": "best"}, "Choose one of chance"), ({"order": {}}, "Choose one of chance"),
     ],
 )  # fmt: skip
-def test_a_sample_that_makes_no_sense_is_refused_in_a_sentence(client, asked, said):
+def test_invalid_arguments_of_sample_are_refused_in_a_sentence(client, asked, said):
     with pytest.raises(AppError, match=said) as refusal:
         client.predict(**asked, api_name="/sample")
     assert "\n" not in str(refusal.value)
@@ -131,7 +142,9 @@ def test_a_sample_that_makes_no_sense_is_refused_in_a_sentence(client, asked, sa
 
 def test_metrics_are_the_measured_ones(client):
     table = load_metrics(support.ROOT / "assets" / "validation")
-    for by in table["by"].unique():
+    groupings = list(table["by"].unique())
+    assert set(groupings) == {"all", "gender", "race", "gender x race", "age_group"}
+    for by in groupings:
         told = client.predict(by=by, api_name="/metrics")
         rows = table[table["by"] == by]
         assert [row["single"] for row in told] == list(rows["single"]) and [
@@ -141,7 +154,7 @@ def test_metrics_are_the_measured_ones(client):
         client.predict(by="nobody", api_name="/metrics")
 
 
-def test_a_language_model_finds_just_these_and_gets_the_same(app, client):
+def test_mcp_offers_the_same_endpoints_and_gives_the_same_answers(app, client):
     file = support.composites(3)[1]
     photo = f"data:image/jpeg;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
@@ -160,8 +173,13 @@ def test_a_language_model_finds_just_these_and_gets_the_same(app, client):
             return list(tools.values()), *map(ast.literal_eval, answers)
 
     tools, sampled, predicted = support.finished(ask())
-    assert sorted(tool.name.split("_")[-1] for tool in tools) == ["metrics", "predict", "sample"]
-    assert all(tool.description for tool in tools)
+    assert {tool.name.split("_")[-1] for tool in tools} == set(PARAMETERS) and len(tools) == 3
+    for tool in tools:
+        name = tool.name.split("_")[-1]
+        described = tool.inputSchema["properties"]
+        assert tool.description.startswith(DESCRIPTIONS[name])
+        assert list(described) == PARAMETERS[name]
+        assert all(parameter["description"] for parameter in described.values())
     assert sampled == client.predict(n=2, seed=7, api_name="/sample")
     assert predicted == client.predict(handle_file(file), api_name="/predict")
 
@@ -177,14 +195,7 @@ def test_the_documented_program_works(app, tmp_path, monkeypatch, capsys):
     assert "('age', 'multi', '" in said and "'group': 'female'" in said
 
 
-def test_plain_http_is_enough(app):
+def test_plain_http_requests_are_answered(app):
     asked = httpx.post(f"{app}/gradio_api/call/metrics", json={"data": ["all"]}, timeout=60).json()
     said = httpx.get(f"{app}/gradio_api/call/metrics/{asked['event_id']}", timeout=60).text
     assert "event: complete" in said and '"task": "gender"' in said
-
-
-def test_a_photo_without_a_face_is_an_empty_list(client, tmp_path):
-    content = io.BytesIO()
-    Image.new("RGB", (640, 480), "navy").save(content, "PNG")
-    (tmp_path / "blue.png").write_bytes(content.getvalue())
-    assert client.predict(handle_file(tmp_path / "blue.png"), api_name="/predict")["faces"] == []

@@ -1,4 +1,4 @@
-"""What somebody who means no good asks the running app for, and does not get."""
+"""The running app refuses hostile requests, and its refusals reveal nothing of the server."""
 
 import json
 from http import HTTPStatus
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gradio_client import Client
 
 from facemtl.ui.headers import HEADERS
 from research.load import Measured, Person
@@ -27,9 +28,7 @@ WAYS = [
 
 @pytest.fixture(scope="module")
 def http(tmp_path_factory):
-    """A client of an app of its own: what is tried here leaves its traces in the server's log,
-    which nobody else sees.
-    """
+    """A client of a separate app: these requests put tracebacks into the log of the server."""
     folder = tmp_path_factory.mktemp("outside")
     settings = {"FACEMTL_DATA": str(folder / "no-dataset"), "TMPDIR": str(folder)}
     with support.running_app(folder / "log.txt", environment=settings) as address:
@@ -38,11 +37,12 @@ def http(tmp_path_factory):
         ) as client:
             yield client
         files = [file for file in folder.rglob("*") if file.is_file() and file.name != "log.txt"]
-        assert all(file.name == "escaped.jpg" or "uploads" in str(file) for file in files), files
+        outside = [file for file in files if "-uploads" not in file.relative_to(folder).parts[0]]
+        assert files and not outside
 
 
 def call(http: httpx.Client, name: str, data: list) -> str:
-    """All that an endpoint says to `data`, whatever it is."""
+    """The full response of an endpoint to `data`, also if it is an error."""
     asked = http.post(f"/gradio_api/call/{name}", json={"data": data})
     if asked.status_code != HTTPStatus.OK:
         return asked.text
@@ -55,12 +55,12 @@ def tells_secrets(text: str) -> bool:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", [*SECRETS, "/etc/passwd"])
-def test_no_file_of_the_server_can_be_fetched(http, way, name):
+def test_files_of_the_server_cannot_be_downloaded(http, way, name):
     for path in (name, str(support.ROOT / name)):
         answer = http.get(way.format(path), follow_redirects=True)
         file = support.ROOT / name
         assert answer.status_code >= 400 or answer.content != file.read_bytes(), answer.url
-        assert not tells_secrets(answer.text.replace(path, ""))  # the question may be repeated
+        assert not tells_secrets(answer.text.replace(path, ""))  # a response may repeat the request
         assert b"root:" not in answer.content
 
 
@@ -82,7 +82,7 @@ def test_a_path_that_was_not_uploaded_is_not_read(http, path):
 @pytest.mark.parametrize(
     "path", ["/etc/passwd", str(support.composites(3)[1]), "../README.md", "", "\0", "a/" * 9999]
 )
-def test_a_page_cannot_show_a_file_that_was_not_uploaded(http, path):
+def test_the_page_does_not_show_a_file_that_was_not_uploaded(http, path):
     person = Person(http, http.get("/config").json(), 0, Measured())
     arrived = f"1 {path}" if path else None
     asked = {
@@ -96,7 +96,7 @@ def test_a_page_cannot_show_a_file_that_was_not_uploaded(http, path):
     assert not tells_secrets(said.replace(path, "") if path else said)
 
 
-def test_the_server_fetches_nothing_from_its_own_network(http, loopback):
+def test_the_server_fetches_no_internal_urls(http, loopback):
     (loopback.folder / "photo.jpg").write_bytes(support.composites(3)[1].read_bytes())
     url = f"{loopback.url}/photo.jpg"
     for photo in (
@@ -121,13 +121,13 @@ def test_the_server_fetches_nothing_from_its_own_network(http, loopback):
         "/gradio_api/call/metrics",
     ],
 )
-def test_every_answer_has_the_headers(http, path):
+def test_every_response_has_the_security_headers(http, path):
     answer = http.get(path)
     for name, value in HEADERS.items():
         assert answer.headers.get_list(name) == [value]
 
 
-def test_nobody_is_counted_or_remembered(http):
+def test_analytics_and_monitoring_are_disabled(http):
     config = http.get("/config").json()
     assert config["analytics_enabled"] is False
     for path in (
@@ -157,13 +157,16 @@ def test_nobody_is_counted_or_remembered(http):
 @pytest.mark.parametrize(
     "path", ["call/predict", "call/sample", "run/predict", "queue/join", "run/nothing", "upload"]
 )
-def test_a_request_that_makes_no_sense_is_refused_without_secrets(http, path, body):
+def test_malformed_requests_are_refused_without_secrets(http, path, body):
     answer = http.post(
         f"/gradio_api/{path}", content=body, headers={"Content-Type": "application/json"}
     )
     said = answer.text
-    if answer.status_code == HTTPStatus.OK and "event_id" in said and path.startswith("call/"):
-        said += http.get(f"/gradio_api/{path}/{json.loads(said)['event_id']}").text
+    if path.startswith("call/") and answer.status_code == HTTPStatus.OK:
+        said = http.get(f"/gradio_api/{path}/{json.loads(said)['event_id']}").text
+        assert said.startswith("event: error") and "complete" not in said
+    else:
+        assert answer.status_code >= 400
     assert not tells_secrets(said)
 
 
@@ -175,22 +178,41 @@ def test_a_request_that_makes_no_sense_is_refused_without_secrets(http, path, bo
         "..\\..\\escaped.jpg",
         "a/../../../escaped.jpg",
         "x" * 3000,
-        "",
     ],
 )
-def test_an_upload_stays_in_its_folder_whatever_it_is_called(http, name):
+def test_an_upload_stays_in_the_upload_folder(http, name):
     answer = http.post("/gradio_api/upload", files={"files": (name, b"not a face", "image/jpeg")})
-    assert not tells_secrets(answer.text)
-    if answer.status_code == HTTPStatus.OK:
-        (path,) = map(Path, answer.json())
-        assert path.resolve().parents[1].name.endswith("-uploads")
+    assert answer.status_code == HTTPStatus.OK
+    (path,) = map(Path, answer.json())
+    assert path == path.resolve() and path.parents[1].name.endswith("-uploads")
+    assert path.read_bytes() == b"not a face"
 
 
-def test_events_of_the_page_are_no_endpoints(http):
-    named = http.get("/gradio_api/info").json()
-    assert (
-        set(named["named_endpoints"]) == {"/predict", "/sample", "/metrics"}
-        and not named["unnamed_endpoints"]
-    )
-    for name in ("on_file", "on_random", "lambda", "on_load", "on_choice"):
-        assert call(http, name, []).find("complete") < 0
+def test_an_upload_without_a_name_is_refused(http):
+    answer = http.post("/gradio_api/upload", files={"files": ("", b"not a face", "image/jpeg")})
+    assert answer.status_code >= 400 and not tells_secrets(answer.text)
+
+
+def test_events_of_the_page_are_not_public_endpoints(http):
+    """Gradio's client cannot call them. Plain HTTP can, as the page does, but gets no secrets."""
+    listed = http.get("/gradio_api/info").json()
+    public = {"/predict", "/sample", "/metrics"}
+    assert set(listed["named_endpoints"]) == public and not listed["unnamed_endpoints"]
+    config = http.get("/config").json()
+    values = {c["id"]: c["props"].get("value") for c in config["components"]}
+    inputs = {
+        event["api_name"]: [values.get(i) for i in event["inputs"]]
+        for event in config["dependencies"]
+        if f"/{event['api_name']}" not in public
+    }
+    assert {"on_file", "on_random", "on_load", "on_choice", "lambda"} <= inputs.keys()
+    client = Client(str(http.base_url), verbose=False)
+    for name, data in inputs.items():
+        with pytest.raises(ValueError, match="Cannot find a function"):
+            client.predict(*data, api_name=f"/{name}")
+    for name in ("on_file", "on_choice", "js_fn"):  # no upload, no click, no Python function
+        said = call(http, name, inputs[name])
+        assert said.startswith("event: error") and "complete" not in said, name
+        assert not tells_secrets(said)
+    for name in ("on_random", "on_load"):
+        assert not tells_secrets(call(http, name, inputs[name]))

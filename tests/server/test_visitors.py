@@ -1,4 +1,4 @@
-"""Several visitors at once, who click as a browser does."""
+"""Several visitors at once. They send the same requests as a browser."""
 
 import asyncio
 
@@ -8,8 +8,8 @@ from research.load import Measured, Person
 from tests import support
 
 
-def test_who_draws_faces_does_not_wait_for_somebody_s_photo(app):
-    """Composites' answers are saved, so that nobody asks a model."""
+def test_drawing_faces_does_not_wait_for_another_visitor_s_photo(app):
+    """The predictions for composites are saved, so no model has to run."""
 
     async def drawn_while_models_work() -> bool:
         async with httpx.AsyncClient(base_url=app, timeout=120) as http:
@@ -17,7 +17,7 @@ def test_who_draws_faces_does_not_wait_for_somebody_s_photo(app):
             one, other = (Person(http, config, number, Measured()) for number in range(2))
             await one.upload()
             looking = asyncio.ensure_future(one.event("on where", [None, False]))
-            # Until it has the second place in the queue of the models, after the photo's.
+            # Wait until it is second in the queue of the models, after the upload.
             while len(one.measured.places) < 2 and not looking.done():
                 await asyncio.sleep(0.01)
             await other.draw()

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the page: a pool of faces, one face, a photo."""
+"""Fixtures for the tests of the page: a pool of faces, one face, a photo."""
 
 import pytest
 from PIL import Image
@@ -20,7 +20,7 @@ def labelled(pool):
 
 @pytest.fixture
 def photo(tmp_path):
-    """Two composites in a landscape."""
+    """Two composites in a landscape photo."""
     canvas = Image.new("RGB", (900, 600), (120, 140, 150))
     for file, size, corner in zip(
         support.composites(140)[70:72], (320, 200), ((80, 150), (560, 220)), strict=True

@@ -1,4 +1,4 @@
-"""Augmentation: what the models are shown while they train."""
+"""Augmentation of the training images."""
 
 import io
 from dataclasses import replace
@@ -45,14 +45,14 @@ def photos(n=16, size=64) -> torch.Tensor:
 
 @pytest.mark.parametrize("how", [Augmentation(), STILL, Augmentation(180, 0.5, 0.5, *[1] * 7)])
 @pytest.mark.parametrize("size", [32, 56, 64, 100])
-def test_an_augmented_image_is_still_an_image(how, size):
+def test_an_augmented_image_keeps_its_shape_and_range(how, size):
     torch.manual_seed(0)
     found = augment(photos(), size, how)
     assert found.shape == (16, 3, size, size)
     assert torch.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
 
 
-def test_each_image_is_changed_in_its_own_way():
+def test_each_image_gets_its_own_random_changes():
     torch.manual_seed(0)
     found = augment(photos(1).repeat(12, 1, 1, 1), 64, replace(STILL, rotation=15))
     distances = (found[:, None] - found[None]).abs().mean(dim=(2, 3, 4))
@@ -69,17 +69,17 @@ def test_each_amount_changes_images_by_itself(change):
     assert changes.median() > 0.005
 
 
-def test_without_any_amount_only_the_flip_is_left():
+def test_zero_amounts_leave_only_the_flip():
     torch.manual_seed(0)
     images = photos(64)
     found = augment(images, 64, STILL)
     same = (found - images).abs().amax(dim=(1, 2, 3)) < 1e-3
     mirrored = (found - images.flip(3)).abs().amax(dim=(1, 2, 3)) < 1e-3
     assert (same ^ mirrored).all()
-    assert 16 < same.sum() < 48  # half of them; this far off has odds of 1 in 30,000
+    assert 16 < same.sum() < 48  # half of them; the chance of a larger deviation is 1 in 30,000
 
 
-def test_without_any_amount_resizing_is_what_validation_sees():
+def test_zero_amounts_resize_like_validation():
     torch.manual_seed(0)
     images = photos(16, 96)
     found, plain = augment(images, 40, STILL), resize(images, 40)
@@ -89,7 +89,7 @@ def test_without_any_amount_resizing_is_what_validation_sees():
     assert (off < 0.02).all()
 
 
-def test_gray_takes_the_colour_of_its_share_of_images():
+def test_gray_removes_colour_from_its_share_of_images():
     torch.manual_seed(0)
     colourful = lambda x: (x.amax(dim=1) - x.amin(dim=1)).amax(dim=(1, 2)) > 0.02  # noqa: E731
     images = photos(10).repeat(40, 1, 1, 1)
@@ -110,7 +110,7 @@ def test_tint_changes_the_balance_of_colours_alone():
     assert (factors.amax(dim=1) - factors.amin(dim=1) > 0.02).all()
 
 
-def test_darkness_leaves_a_quarter_of_the_light_at_least_and_comes_to_its_share_of_images():
+def test_dark_keeps_a_quarter_of_the_light_and_affects_its_share_of_images():
     torch.manual_seed(0)
     found = (
         augment(torch.full((400, 3, 32, 32), 0.8), 32, replace(STILL, dark=0.3)).mean(dim=(1, 2, 3))
@@ -120,9 +120,9 @@ def test_darkness_leaves_a_quarter_of_the_light_at_least_and_comes_to_its_share_
     assert 0.2 < (found < 0.98).float().mean() < 0.4
 
 
-def test_gamma_moves_the_middle_and_leaves_black_and_white():
-    """Of an image that is black, gray and white; without contrast and brightness, which `light`
-    changes too.
+def test_gamma_changes_gray_and_keeps_black_and_white():
+    """On an image with black, gray and white, without the contrast and brightness changes of
+    `light`.
     """
     torch.manual_seed(0)
     levels = torch.tensor([0.0, 0.5, 1.0]).repeat_interleave(32).expand(64, 3, 96, 96)
@@ -133,7 +133,7 @@ def test_gamma_moves_the_middle_and_leaves_black_and_white():
     assert middle.min() < 0.42 and middle.max() > 0.58
 
 
-def test_recompression_is_that_of_pillow_and_comes_to_its_share_of_images():
+def test_recompression_matches_pillow_and_affects_its_share_of_images():
     torch.manual_seed(0)
     noise = torch.rand(300, 3, 32, 32)
     found = augment(noise, 32, replace(STILL, jpeg=0.3))
@@ -153,7 +153,7 @@ def test_recompression_is_that_of_pillow_and_comes_to_its_share_of_images():
         np.testing.assert_allclose(255 * pixels.permute(1, 2, 0).numpy(), expected, atol=0.01)
 
 
-def test_blur_is_that_of_pillow(monkeypatch):
+def test_blur_matches_pillow(monkeypatch):
     monkeypatch.setattr(module, "MAX_BLUR", 0.02)
     image = support.picture(60, 1, 2, np.random.default_rng(0), 100)
     found = module._blur(
@@ -163,14 +163,14 @@ def test_blur_is_that_of_pillow(monkeypatch):
     assert np.abs(found[0].permute(1, 2, 0).numpy() - expected).mean() < 1
 
 
-def test_a_batch_of_which_no_image_is_blurred_stays_sharp():
-    """As happens to the last, small batch of an epoch."""
+def test_a_batch_without_blurred_images_stays_unchanged():
+    """This can happen in the last, small batch of an epoch."""
     noise = torch.rand(1, 3, 32, 32)
     found = augment(noise, 32, replace(STILL, blur=1e-9))
     assert torch.minimum((found - noise).abs().max(), (found - noise.flip(3)).abs().max()) < 1e-3
 
 
-def test_blur_takes_the_detail_of_its_share_of_images():
+def test_blur_removes_detail_from_its_share_of_images():
     torch.manual_seed(0)
     noise = torch.rand(400, 3, 32, 32)
     found = augment(noise, 32, replace(STILL, blur=0.3))
@@ -185,7 +185,7 @@ def test_blur_takes_the_detail_of_its_share_of_images():
     assert found[changed].mean() == pytest.approx(0.5, abs=0.01)
 
 
-def test_erasing_makes_one_patch_flat():
+def test_erasing_fills_one_patch_with_one_value():
     torch.manual_seed(0)
     noise = torch.rand(20, 3, 64, 64)
     found = augment(noise, 64, replace(STILL, erase=1.0))
@@ -212,7 +212,7 @@ def test_the_same_seed_augments_in_the_same_way():
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
 
-def test_resizing_keeps_what_pillow_would_show():
+def test_resizing_matches_pillow():
     image = support.picture(60, 1, 2, np.random.default_rng(0), 96)
     found = resize(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255, 40)[
         0

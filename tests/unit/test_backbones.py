@@ -1,6 +1,4 @@
-"""Backbones by name: what they leave of a network, where their weights come from, and what is said
-without them.
-"""
+"""Backbones by name: the kept layers, the source of the weights, and errors for missing weights."""
 
 import hashlib
 
@@ -19,7 +17,7 @@ from facemtl.models.vision import torchvision
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from tests import support
 
-# By name, the features that it leaves: what torchvision's last linear layer takes in.
+# Name -> number of features: the inputs of torchvision's last linear layer.
 OF_TORCHVISION = {"resnet18": 512, "regnet_x_400mf": 400, "mobilenet_v3_small": 1024}
 IMAGES = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -38,7 +36,7 @@ def test_every_backbone_carries_our_heads(name, n_features):
 
 
 @pytest.mark.parametrize("name", OF_TORCHVISION)
-def test_a_backbone_loses_its_last_linear_layer_and_nothing_else(name):
+def test_only_the_last_linear_layer_of_a_backbone_is_removed(name):
     whole = torchvision.models.get_model(name)
     last = [
         layer for layer, module in whole.named_modules() if isinstance(module, torch.nn.Linear)
@@ -50,7 +48,7 @@ def test_a_backbone_loses_its_last_linear_layer_and_nothing_else(name):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
-def test_a_backbone_of_torchvision_answers_from_its_file_as_in_torch(name, tmp_path):
+def test_a_torchvision_backbone_gives_the_same_outputs_from_its_file(name, tmp_path):
     torch.manual_seed(1)
     model = FaceModel((GENDER, RACE, AGE), name)
     with torch.no_grad():
@@ -78,7 +76,7 @@ def test_a_backbone_of_torchvision_answers_from_its_file_as_in_torch(name, tmp_p
         ("squeezenet1_0", "squeezenet1_0 does not end in a linear layer"),
     ],
 )
-def test_what_is_no_backbone_is_one_message_that_names_some(name, says):
+def test_an_unknown_backbone_gives_one_message_with_valid_names(name, says):
     with pytest.raises(FaceMTLError, match=FACE_RESNET) as error:
         FaceModel(TASKS, name)
     assert says in str(error.value)
@@ -113,7 +111,7 @@ def of_another_network(content: bytes) -> bytes:
     [damaged, emptied, of_another_network, None],
     ids=lambda f: f.__name__ if f else "missing",
 )
-def test_without_whole_weights_it_says_how_to_get_them(change, tmp_path, monkeypatch):
+def test_missing_or_damaged_weights_give_instructions(change, tmp_path, monkeypatch):
     file = tmp_path / "face_resnet.safetensors"
     if change:
         file.write_bytes(change(FACE_RESNET_FILE.read_bytes()))
@@ -128,7 +126,7 @@ def test_without_whole_weights_it_says_how_to_get_them(change, tmp_path, monkeyp
 
 @pytest.fixture
 def imagenet(loopback, monkeypatch, tmp_path):
-    """A server with weights for resnet18, where torchvision will look for them. Gives server and
+    """A server with weights for resnet18 at the URL that torchvision uses. Returns server and
     weights.
     """
     torch.manual_seed(7)
@@ -148,12 +146,12 @@ def test_pretrained_weights_are_fetched_and_used(imagenet):
     server, weights = imagenet
     backbone = FaceModel(TASKS, "resnet18", pretrained=True).backbone.state_dict()
     assert [method for method, *_ in server.requests] == ["GET"]
-    assert len(backbone) == len(weights) - 2  # all but the last layer's weight and bias
+    assert len(backbone) == len(weights) - 2  # all except the last layer's weight and bias
     for name, value in backbone.items():
         torch.testing.assert_close(value, weights[name], rtol=0, atol=0)
 
 
-def test_nothing_is_fetched_where_no_pretrained_weights_are_asked_for(imagenet):
+def test_nothing_is_fetched_without_pretrained_weights(imagenet):
     server, weights = imagenet
     model = FaceModel(TASKS, "resnet18")
     assert server.requests == []
@@ -168,17 +166,19 @@ def unreachable(server, monkeypatch):
     )
 
 
-def gone(server, monkeypatch):
+def deleted(server, monkeypatch):
     for file in server.folder.iterdir():
         file.unlink()
 
 
-def breaks_off(server, monkeypatch):
+def cuts_connection(server, monkeypatch):
     server.cuts = 100
 
 
-@pytest.mark.parametrize("trouble", [unreachable, gone, breaks_off], ids=lambda f: f.__name__)
-def test_without_the_weights_it_says_how_to_go_on(imagenet, monkeypatch, trouble):
+@pytest.mark.parametrize(
+    "trouble", [unreachable, deleted, cuts_connection], ids=lambda f: f.__name__
+)
+def test_a_failed_download_of_weights_gives_instructions(imagenet, monkeypatch, trouble):
     trouble(imagenet[0], monkeypatch)
     with pytest.raises(FaceMTLError, match="--no-pretrained"):
         FaceModel(TASKS, "resnet18", pretrained=True)

@@ -1,5 +1,5 @@
-"""Many images: what is found and how it is named, all digits of the answers, runs that are killed,
-continued and joined.
+"""Many images: finding and naming them, exact predictions, and runs that are killed, resumed and
+distributed.
 """
 
 import csv
@@ -26,7 +26,7 @@ N_IMAGES = 21  # six rounds, the last of one image
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Pictures in folders of folders, of which one is damaged."""
+    """Pictures in nested folders, one of them damaged."""
     images = tmp_path_factory.mktemp("batch") / "images"
     for i, file in enumerate(support.composites(140)[:N_IMAGES]):
         parent = images / ("" if i % 3 else "deep") / ("er" if i % 2 else "")
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """One model is enough, and faster."""
+    """One model is enough and faster."""
     folder = tmp_path_factory.mktemp("models")
     shutil.copy(support.ROOT / "assets" / "models" / "age.onnx", folder)
     return folder
@@ -57,7 +57,7 @@ def predict(folder, models):
 
 @pytest.fixture(scope="module")
 def single(predict, tmp_path_factory):
-    """The tables of one run over all images."""
+    """The tables of one complete run."""
     target = tmp_path_factory.mktemp("single") / "out.csv"
     assert predict("--csv", target, "--json", target.with_suffix(".json")) == 0
     assert sorted(f.name for f in target.parent.iterdir()) == ["out.csv", "out.json"]
@@ -68,10 +68,10 @@ def journal_of(target):
     return target.with_name(f".{target.name}.journal")
 
 
-# ------------------------------------------------------------------------------------------ images
+# ------------------------------------------------------------------------------------------- images
 
 
-def test_images_are_found_below_folders_and_named_from_there(tmp_path):
+def test_images_in_subfolders_are_found_and_named_by_relative_path(tmp_path):
     for name in ("b/x.jpg", "a/y.PNG", "a/c/x.jpg", ".hidden/x.jpg", "a/.x.jpg", "a/notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -79,19 +79,19 @@ def test_images_are_found_below_folders_and_named_from_there(tmp_path):
     assert list(batch.find_images([tmp_path / "a" / "c"])) == ["x.jpg"]
     several = batch.find_images(
         [tmp_path / "b", tmp_path / "a" / "c", tmp_path / "b" / "x.jpg"]
-    )  # one of them twice
+    )  # one of them is given twice
     assert several == {
         "b/x.jpg": tmp_path / "b" / "x.jpg",
         "a/c/x.jpg": tmp_path / "a" / "c" / "x.jpg",
     }
 
 
-def test_any_file_is_answered_or_refused_in_a_sentence_and_none_stops_the_others(models, tmp_path):
+def test_every_file_gets_a_prediction_or_a_one_line_error(models, tmp_path):
     for file in ODD_FILES:
         (tmp_path / file.name).write_bytes(file.content)
-    given, told = [str(tmp_path / file.name) for file in ODD_FILES], tmp_path / "told.json"
-    assert cli.main(["predict", *given, "--models", str(models), "--json", str(told)]) == 0
-    records = {record["image"]: record for record in json.loads(told.read_text())}
+    given, json_file = [str(tmp_path / file.name) for file in ODD_FILES], tmp_path / "out.json"
+    assert cli.main(["predict", *given, "--models", str(models), "--json", str(json_file)]) == 0
+    records = {record["image"]: record for record in json.loads(json_file.read_text())}
     assert list(records) == [file.name for file in ODD_FILES]
     for file in ODD_FILES:
         record = records[file.name]
@@ -102,9 +102,7 @@ def test_any_file_is_answered_or_refused_in_a_sentence_and_none_stops_the_others
             assert re.search(refusal, record["error"]) and "\n" not in record["error"], record
 
 
-def test_json_holds_the_same_numbers_as_csv_with_all_their_digits_and_the_errors(
-    single, folder, models
-):
+def test_json_holds_the_exact_numbers_of_the_csv_and_the_errors(single, folder, models):
     records = json.loads(single.with_suffix(".json").read_text())
     assert [record["image"] for record in records] == list(batch.find_images([folder]))
     failed = [record for record in records if "error" in record]
@@ -118,18 +116,23 @@ def test_json_holds_the_same_numbers_as_csv_with_all_their_digits_and_the_errors
             continue
         (face,) = record["faces"]
         (answer,) = face["answers"]
-        said = predictor.predict_crops([whole(open_image(folder / record["image"])).crop])
+        predictions = predictor.predict_crops([whole(open_image(folder / record["image"])).crop])
         for name in ("prediction", "confidence", "low", "high"):
             assert (
-                float(rows[record["image"]][name]) == answer[name] == said.table[name].iloc[0]
+                float(rows[record["image"]][name])
+                == answer[name]
+                == predictions.table[name].iloc[0]
             )  # nothing is rounded
         assert rows[record["image"]]["approach"] == answer["approach"] == "single"
         assert answer["answer"] == task_named("age").words(answer["prediction"])
-        assert list(answer["probabilities"].values()) == said.probabilities["probability"].tolist()
+        assert (
+            list(answer["probabilities"].values())
+            == predictions.probabilities["probability"].tolist()
+        )
 
 
-def test_every_face_has_its_box_and_the_answers_that_it_has_alone(tmp_path, predictor):
-    """Seven faces, to the last digit."""
+def test_every_face_has_its_box_and_the_predictions_it_gets_alone(tmp_path, predictor):
+    """The values of seven faces are exactly equal."""
     canvas = Image.new("RGB", (1000, 600), (120, 140, 150))
     for i, file in enumerate(support.composites(140)[70:77]):
         with Image.open(file) as face:
@@ -146,24 +149,22 @@ def test_every_face_has_its_box_and_the_answers_that_it_has_alone(tmp_path, pred
     assert record["faces"] == api.predict(predictor, tmp_path / "group.png")["faces"]
     faces = detect(canvas)
     assert len(faces) == len(record["faces"]) == 7
-    for face, said in zip(faces, record["faces"], strict=True):
-        assert said["box"] == list(face.box) and said["score"] == face.score
+    for face, entry in zip(faces, record["faces"], strict=True):
+        assert entry["box"] == list(face.box) and entry["score"] == face.score
         alone = predictor.predict_crops([face.crop]).table
-        assert [(a["model"], a["task"]) for a in said["answers"]] == list(
+        assert [(a["model"], a["task"]) for a in entry["answers"]] == list(
             zip(alone["model"], alone["task"], strict=True)
         )
-        assert [a["prediction"] for a in said["answers"]] == alone["prediction"].tolist()
-        assert [a["confidence"] for a in said["answers"]] == alone["confidence"].tolist()
-        assert said["poor"] == weaknesses(face)
-        assert {a["task"] for a in said["answers"] if a["low"] is not None} == {"age"}
-        for answer in said["answers"]:
+        assert [a["prediction"] for a in entry["answers"]] == alone["prediction"].tolist()
+        assert [a["confidence"] for a in entry["answers"]] == alone["confidence"].tolist()
+        assert entry["poor"] == weaknesses(face)
+        assert {a["task"] for a in entry["answers"] if a["low"] is not None} == {"age"}
+        for answer in entry["answers"]:
             assert [*answer["probabilities"]] == [str(b) for b in task_named(answer["task"]).bins]
     assert {a["task"] for a in record["faces"][0]["answers"]} == {task.name for task in TASKS}
 
 
-def test_an_image_that_breaks_what_reads_it_is_an_error_of_its_own(
-    predict, tmp_path, monkeypatch, single
-):
+def test_an_unexpected_error_is_recorded_for_its_image_only(predict, tmp_path, monkeypatch, single):
     expected = json.loads(single.with_suffix(".json").read_text())
     monkeypatch.setattr(
         batch, "open_image", lambda file: 1 / 0 if file.name == victim else open_image(file)
@@ -179,11 +180,11 @@ def test_an_image_that_breaks_what_reads_it_is_an_error_of_its_own(
     ]
 
 
-# ------------------------------------------------------------------------------- killed and joined
+# ---------------------------------------------------------------------- killed and distributed runs
 
 
 def kill_midway(folder, models, target) -> bytes:
-    """Run and kill `predict` when two of its rounds are done; what its journal holds then."""
+    """Run `predict`, kill it after two rounds, and return its journal."""
     journal = journal_of(target)
     arguments = (folder, "--no-detect", "--models", models, "--csv", target)
     process = support.facemtl("predict", *arguments, cwd=target.parent, OMP_NUM_THREADS="1")
@@ -193,7 +194,7 @@ def kill_midway(folder, models, target) -> bytes:
 
 
 def count_predicted(monkeypatch) -> list[int]:
-    """How many crops models are asked about from now on, call by call."""
+    """Record the number of crops in each later call of a model."""
     asked, predict = [], Predictor.predict_crops
     monkeypatch.setattr(
         Predictor,
@@ -206,7 +207,7 @@ def count_predicted(monkeypatch) -> list[int]:
 @pytest.mark.parametrize(
     "rest", [b"", b'{"image": "deep/1'], ids=["between lines", "within a line"]
 )
-def test_a_killed_run_goes_on_where_it_stopped(
+def test_a_killed_run_resumes_where_it_stopped(
     folder, models, predict, single, tmp_path, monkeypatch, rest
 ):
     target = tmp_path / "out.csv"
@@ -251,7 +252,7 @@ def test_another_run_is_not_continued(folder, models, predict, tmp_path, capsys)
     assert journal_of(target).read_bytes() == kept and not target.exists()
 
 
-def test_two_processes_of_accelerate_write_what_one_writes(folder, models, single, tmp_path):
+def test_two_processes_write_the_same_tables_as_one(folder, models, single, tmp_path):
     target = tmp_path / "out.csv"
     arguments = [folder, "--no-detect", "--models", models, "--csv", target]
     command = [
@@ -275,7 +276,7 @@ def test_two_processes_of_accelerate_write_what_one_writes(folder, models, singl
 
 @pytest.mark.parametrize("rank", [0, 1, 2])
 def test_each_process_predicts_its_part_of_each_round(models, tmp_path, rank):
-    """A team whose other processes are played by the test."""
+    """The test simulates the other processes of the team."""
     predictor = Predictor.load(models)
     images = batch.find_images([support.COMPOSITES])
     images = dict(list(images.items())[:N_IMAGES])
@@ -308,7 +309,9 @@ def test_only_one_process_writes_a_table(predict, tmp_path, capsys):
     assert "Another process" in capsys.readouterr().err and not target.exists()
 
 
-def test_a_journal_of_other_order_is_damaged(folder, models, predict, tmp_path, capsys):
+def test_a_journal_in_another_order_is_refused_as_damaged(
+    folder, models, predict, tmp_path, capsys
+):
     target = tmp_path / "out.csv"
     head, *records = kill_midway(folder, models, target).splitlines(keepends=True)
     journal_of(target).write_bytes(head + b"".join(records[::-1]))
@@ -316,7 +319,7 @@ def test_a_journal_of_other_order_is_damaged(folder, models, predict, tmp_path, 
     assert "damaged. Delete it" in capsys.readouterr().err
 
 
-def test_a_run_without_any_prediction_leaves_nothing(models, tmp_path, capsys):
+def test_a_run_without_predictions_leaves_no_files(models, tmp_path, capsys):
     Image.new("RGB", (300, 200), (90, 150, 90)).save(tmp_path / "meadow.png")
     arguments = ["predict", str(tmp_path / "meadow.png"), "--models", str(models)]
     assert cli.main([*arguments, "--csv", str(tmp_path / "out.csv")]) == 1

@@ -1,6 +1,6 @@
-"""The benchmark measures what it says, and its tables say what was measured.
+"""The benchmark measures all its parts, and its tables show the measurements.
 
-How fast things are is no test's matter.
+The tests do not check how fast anything is.
 """
 
 import json
@@ -49,12 +49,12 @@ def test_models_and_photos_are_measured(models, tmp_path, monkeypatch):
     single, multi = (median[f"one face, {a.short}"] for a in APPROACHES)
     assert found == {"one model over three, one face": multi / single}
     bench.save(table, tmp_path / speed.PERFORMANCE_FILE)
-    said = speed.performance(tmp_path)
+    text = speed.performance(tmp_path)
     saved = json.loads((tmp_path / speed.PERFORMANCE_FILE).read_text())
-    assert all(what in said for what in table["what"])
-    assert all(f"{ratio:.2f}" in said for ratio in saved["ratios"].values())
+    assert all(what in text for what in table["what"])
+    assert all(f"{ratio:.2f}" in text for ratio in saved["ratios"].values())
     assert saved["ratios"] == pytest.approx(found, abs=1e-3)
-    assert saved["machine"]["runtime"] in said
+    assert saved["machine"]["runtime"] in text
 
 
 def test_requests_are_answered_while_they_are_measured(models, tmp_path):
@@ -71,7 +71,7 @@ def test_a_start_is_measured(models, monkeypatch):
     assert all(len(values) == 1 and values[0] > 0 for _, values in measured.values())
 
 
-def test_an_app_that_does_not_start_is_said(tmp_path):
+def test_an_app_that_does_not_start_is_reported(tmp_path):
     with pytest.raises(FaceMTLError, match="no models"), bench.running_app(tmp_path):
         pass
 
@@ -86,12 +86,12 @@ def test_both_pipelines_learn_from_the_same_files(synthetic_faces, backbone, siz
     assert all(len(values) == 3 and (values > 0).all() for values in found.values())
 
 
-def test_training_is_left_out_where_nothing_trains(models, synthetic_faces, monkeypatch):
+def test_training_is_skipped_without_training_libraries(models, synthetic_faces, monkeypatch):
     monkeypatch.setattr(bench, "find_spec", lambda name: None)
     assert list(bench._training(models, synthetic_faces)) == []
 
 
-def test_what_was_not_measured_is_named_with_its_command(tmp_path):
+def test_missing_measurements_name_their_command(tmp_path):
     (tmp_path / speed.LOAD_FILE).write_text("{")
     for section, command in (
         (speed.performance, "research.bench"),
@@ -102,7 +102,7 @@ def test_what_was_not_measured_is_named_with_its_command(tmp_path):
             section(tmp_path)
 
 
-def test_the_load_says_what_failed(tmp_path):
+def test_the_load_test_reports_failed_requests(tmp_path):
     found = json.loads((support.ROOT / "assets" / "validation" / speed.LOAD_FILE).read_text())
     (tmp_path / speed.LOAD_FILE).write_text(json.dumps({**found, "failed": 7}))
     assert "7 of them failed" in speed.load(tmp_path)

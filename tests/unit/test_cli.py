@@ -1,5 +1,5 @@
-"""The commands predict and evaluate, as they are typed; download and train are tested with their
-modules.
+"""The commands predict and evaluate from the command line. The tests of download and train are with
+their modules.
 """
 
 import shutil
@@ -34,7 +34,7 @@ def predict(*arguments) -> int:
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two composites, a file that is no image, and one that is not even called an image."""
+    """Two composites, a damaged image file, and a text file."""
     images = tmp_path / "images"
     images.mkdir()
     for file in support.composites(140)[70:72]:
@@ -47,9 +47,9 @@ def folder(tmp_path):
 def test_a_folder_with_a_broken_file(folder, tmp_path, predictor, capsys):
     out = tmp_path / "new" / "out.csv"
     assert predict(folder, "--no-detect", "--csv", out) == 0
-    said = capsys.readouterr()
-    assert "broken.jpg" in said.err and "Traceback" not in said.err
-    assert "notes.txt" not in said.err
+    output = capsys.readouterr()
+    assert "broken.jpg" in output.err and "Traceback" not in output.err
+    assert "notes.txt" not in output.err
     table = pd.read_csv(out)
     assert list(table.columns) == COLUMNS
     files = sorted(folder.glob("*composite*"))
@@ -66,7 +66,7 @@ def test_a_folder_with_a_broken_file(folder, tmp_path, predictor, capsys):
     assert table.loc[~classes, ["low", "high"]].notna().all(axis=None)
 
 
-def test_files_of_the_same_name_are_told_apart(tmp_path, predictor, capsys):
+def test_files_of_the_same_name_are_distinguished(tmp_path, predictor, capsys):
     files = support.composites(140)[20:120:50]
     for folder, file in zip("ab", files, strict=False):
         (tmp_path / folder).mkdir()
@@ -85,7 +85,7 @@ def test_files_of_the_same_name_are_told_apart(tmp_path, predictor, capsys):
         assert all(value.isdigit() for value in rows.loc[rows["task"] != "age", "prediction"])
 
 
-def test_no_empty_table_is_left_where_nothing_can_be_read(tmp_path):
+def test_unreadable_images_leave_no_empty_table(tmp_path):
     (tmp_path / "broken.jpg").write_text("hello")
     assert predict(tmp_path / "broken.jpg", "--csv", tmp_path / "out.csv") == 1
     assert not (tmp_path / "out.csv").exists()
@@ -105,7 +105,7 @@ def test_every_face_of_a_photo_has_its_rows(tmp_path, capsys):
     assert len(lines) == 1 + n_faces * ROWS_PER_FACE
 
 
-def test_an_image_without_a_face_is_reported_and_can_be_taken_whole(tmp_path, capsys):
+def test_an_image_without_a_face_is_reported_and_can_be_used_whole(tmp_path, capsys):
     Image.new("RGB", (300, 200), (90, 150, 90)).save(tmp_path / "meadow.png")
     assert predict(tmp_path / "meadow.png") == 1
     assert "no face found" in capsys.readouterr().err
@@ -113,22 +113,22 @@ def test_an_image_without_a_face_is_reported_and_can_be_taken_whole(tmp_path, ca
 
 
 @pytest.mark.parametrize("what", ["missing.jpg", "empty"])
-def test_nothing_to_predict_is_one_line(tmp_path, capsys, what):
+def test_nothing_to_predict_gives_a_one_line_error(tmp_path, capsys, what):
     (tmp_path / "empty").mkdir()
     assert predict(tmp_path / what) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("facemtl: ")
 
 
-def test_a_target_that_cannot_be_written_is_refused_before_the_work(folder, tmp_path, capsys):
+def test_an_unwritable_target_is_refused_before_the_predictions(folder, tmp_path, capsys):
     (tmp_path / "taken").mkdir()
     assert predict(folder, "--no-detect", "--csv", tmp_path / "taken") == 1
-    said = capsys.readouterr().err
-    assert "Predicting" not in said and "Traceback" not in said
-    assert "taken" in said.splitlines()[-1]
+    error = capsys.readouterr().err
+    assert "Predicting" not in error and "Traceback" not in error
+    assert "taken" in error.splitlines()[-1]
 
 
-def test_a_library_that_is_left_out_is_named():
-    """In a process of its own, where no other test has loaded it."""
+def test_a_missing_library_is_named():
+    """Runs in its own process, where no other test has loaded the library."""
     left_out = (
         "import sys; sys.modules['fastai'] = None; from facemtl.cli import main;"
         " sys.exit(main(sys.argv[1:]))"
@@ -148,10 +148,10 @@ def test_evaluate_writes_what_the_app_reads(utkface, tmp_path, capsys):
     shutil.copytree(MODELS, models)
     arguments = ["--data", few, "--models", models, "--output", out]
     assert cli.main(["evaluate", *map(str, arguments)]) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for task in TASKS:
         assert any(
-            line.startswith(task.name) and "difference" in line for line in said.splitlines()
+            line.startswith(task.name) and "difference" in line for line in output.splitlines()
         )
     images, _ = read_images(few, progress=False)
     validated = images[images["split"] == VALIDATION]["sha256"].str[:16]
@@ -159,11 +159,11 @@ def test_evaluate_writes_what_the_app_reads(utkface, tmp_path, capsys):
     assert (out / METRICS_FILE).is_file()
 
 
-def test_evaluate_says_how_good_models_are_on_the_calibration_images_and_writes_nothing(
+def test_evaluate_on_calibration_images_prints_metrics_and_writes_nothing(
     utkface, predictor, tmp_path, capsys
 ):
-    """What experiments.md tells of them is what this says; the images that are reported on stay
-    unseen.
+    """experiments.md reports these metrics of the calibration images. Validation images are not
+    read.
     """
     few, out = tmp_path / "few", tmp_path / "out"
     few.mkdir()
@@ -176,8 +176,8 @@ def test_evaluate_says_how_good_models_are_on_the_calibration_images_and_writes_
         cli.main(["evaluate", "--split", "calibration", "--data", str(few), "--output", str(out)])
         == 0
     )
-    said = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in said] == [task.name for task in TASKS]
+    output = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in output] == [task.name for task in TASKS]
     assert not out.exists() and before == {
         file.name: file.read_bytes() for file in MODELS.iterdir()
     }
@@ -187,12 +187,12 @@ def test_evaluate_says_how_good_models_are_on_the_calibration_images_and_writes_
     errors = (answers["prediction"] - answers["target"]).abs()[answers["task"] == AGE.name]
     means = errors.groupby(answers["model"]).mean()
     assert all(
-        f"{model} {AGE.metric.words(means[model])}" in said[-1] for model in ("age", "multitask")
+        f"{model} {AGE.metric.words(means[model])}" in output[-1] for model in ("age", "multitask")
     )
     (tmp_path / "one").mkdir()
     shutil.copy(MODELS / "multitask.onnx", tmp_path / "one")
     arguments = ["--split", "calibration", "--data", few, "--models", tmp_path / "one"]
-    assert cli.main(["evaluate", *map(str, arguments)]) == 0  # also of one model
+    assert cli.main(["evaluate", *map(str, arguments)]) == 0  # also with one model
     assert (
         capsys.readouterr()
         .out.splitlines()[-1]
@@ -200,7 +200,7 @@ def test_evaluate_says_how_good_models_are_on_the_calibration_images_and_writes_
     )
 
 
-def test_evaluate_without_a_pair_of_models_is_refused_before_the_work(tmp_path, capsys):
+def test_evaluate_refuses_a_missing_model_before_the_predictions(tmp_path, capsys):
     models = tmp_path / "models"
     shutil.copytree(MODELS, models)
     (models / "age.onnx").unlink()
@@ -219,7 +219,7 @@ def test_costs_are_measured_and_written(tmp_path, capsys):
     ]
 
 
-def test_a_report_writes_the_measured_tables_and_leaves_the_rest(tmp_path):
+def test_a_report_updates_only_the_measured_tables(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# Größe\n<!-- begin: results -->\n<!-- end: results -->\nrest\n", "utf-8")
     report.main([str(page)])

@@ -1,4 +1,4 @@
-"""What is saved of the composites is what these models say of them."""
+"""The saved predictions for the composites match the shipped models."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from facemtl.errors import FaceMTLError
 from facemtl.evaluation import composites
 from facemtl.faces import open_image, whole
 from facemtl.inference.predictor import Predictor, in_words
-from facemtl.ui import answers
+from facemtl.ui import prediction_cache
 from facemtl.ui.faces import FacePool
 from facemtl.ui.prediction_cache import PredictionCache
 from tests import support
@@ -19,12 +19,12 @@ MEASURED = support.ROOT / "assets" / "validation"
 
 
 def with_info(predictor: Predictor, **changes) -> Predictor:
-    """The same models, of which one has other metadata."""
+    """The same models, one of them with other metadata."""
     first, *others = predictor.models
     return Predictor([replace(first, info=replace(first.info, **changes)), *others])
 
 
-def test_the_shipped_answers_are_of_the_shipped_models_and_of_all_composites(predictor):
+def test_saved_predictions_match_the_shipped_models_and_cover_all_composites(predictor):
     table, pool = composites.load(MEASURED, predictor), FacePool.of_composites(support.COMPOSITES)
     assert set(table["image"]) == set(pool.names)
     assert (table.groupby("image").size() == 6).all()
@@ -36,7 +36,7 @@ def test_the_shipped_answers_are_of_the_shipped_models_and_of_all_composites(pre
     assert np.abs(both["prediction"] - both["prediction_saved"]).max() < 0.02
 
 
-def test_nobody_asks_a_model_about_a_composite(predictor, monkeypatch):
+def test_composites_need_no_new_predictions(predictor, monkeypatch):
     pool, saved = FacePool.of_composites(support.COMPOSITES), composites.load(MEASURED, predictor)
     monkeypatch.setattr(
         predictor, "predict_crops", lambda *arguments, **options: pytest.fail("a model was asked")
@@ -46,7 +46,7 @@ def test_nobody_asks_a_model_about_a_composite(predictor, monkeypatch):
 
 
 @pytest.mark.parametrize("changes", [{"weights": "0" * 32}, {"calibration": {}}])
-def test_other_models_do_not_take_over_what_these_said(predictor, changes):
+def test_a_changed_model_does_not_use_saved_predictions(predictor, changes):
     other = with_info(predictor, **changes)
     saved = composites.load(MEASURED, other)
     assert set(saved["model"]) == {loaded.name for loaded in other.models[1:]}
@@ -58,7 +58,7 @@ def test_other_models_do_not_take_over_what_these_said(predictor, changes):
     assert asked == [0]
 
 
-def test_answers_of_wholly_other_models_are_none(predictor):
+def test_no_saved_predictions_match_other_models(predictor):
     other = Predictor(replace(m, info=replace(m.info, weights="0" * 32)) for m in predictor.models)
     saved = composites.load(MEASURED, other)
     assert saved.empty
@@ -70,7 +70,7 @@ def test_answers_of_wholly_other_models_are_none(predictor):
     assert asked == [0]
 
 
-def test_what_is_saved_comes_back_and_damage_is_named(predictor, tmp_path):
+def test_saved_predictions_are_loaded_and_damage_is_reported(predictor, tmp_path):
     table = composites.load(MEASURED, predictor)
     composites.save(table, tmp_path)
     assert composites.load(tmp_path, predictor).equals(table)
@@ -79,7 +79,7 @@ def test_what_is_saved_comes_back_and_damage_is_named(predictor, tmp_path):
         composites.load(tmp_path, predictor)
 
 
-def test_answers_in_words_are_remembered_and_those_of_a_fresh_look(predictor, monkeypatch):
+def test_cached_predictions_in_words_equal_fresh_ones(predictor, monkeypatch):
     pool = FacePool.of_composites(support.COMPOSITES)
     faces = pool.of_images(pool.names[:6], 6)
     names, asked, predict = [face.image for face in faces], [], predictor.predict_crops
@@ -88,30 +88,28 @@ def test_answers_in_words_are_remembered_and_those_of_a_fresh_look(predictor, mo
         "predict_crops",
         lambda crops, **options: asked.append(len(crops)) or predict(crops, **options),
     )
-    remembered = PredictionCache(predictor)
-    found = remembered.in_words(names, lambda positions: [faces[i].face.crop for i in positions])
-    again = remembered.in_words(
-        names[::-1], lambda positions: [faces[i].face.crop for i in positions]
-    )
+    cache = PredictionCache(predictor)
+    found = cache.in_words(names, lambda positions: [faces[i].face.crop for i in positions])
+    again = cache.in_words(names[::-1], lambda positions: [faces[i].face.crop for i in positions])
     assert asked == [6, 0] and again == found[::-1]
-    for face, said in zip(faces, found, strict=True):
+    for face, words in zip(faces, found, strict=True):
         fresh = in_words(predict([face.face.crop]))[0]
-        assert said == fresh
+        assert words == fresh
 
 
-def test_no_more_faces_are_remembered_than_meant(predictor, monkeypatch):
-    monkeypatch.setattr(answers, "KEEP", 3)
+def test_the_cache_is_limited_in_size(predictor, monkeypatch):
+    monkeypatch.setattr(prediction_cache, "KEEP", 3)
     pool = FacePool.of_composites(support.COMPOSITES)
     faces = pool.of_images(pool.names[:5], 5)
-    remembered, asked = PredictionCache(predictor), []
+    cache, asked = PredictionCache(predictor), []
 
-    def look(chosen):
+    def words_of(chosen):
         def crops(positions):
             asked.append(len(positions))
             return [chosen[i].face.crop for i in positions]
 
-        return remembered.in_words([face.image for face in chosen], crops)
+        return cache.in_words([face.image for face in chosen], crops)
 
-    found = look(faces)
-    assert look(faces[2:]) == found[2:] and look(faces[:2]) == found[:2]
+    found = words_of(faces)
+    assert words_of(faces[2:]) == found[2:] and words_of(faces[:2]) == found[:2]
     assert asked == [5, 0, 2]

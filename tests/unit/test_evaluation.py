@@ -1,4 +1,4 @@
-"""Metric tables: against numbers worked out another way, and against the shipped results."""
+"""Metric tables, compared with separately computed numbers and with the shipped results."""
 
 import shutil
 from dataclasses import replace
@@ -13,7 +13,6 @@ from facemtl.evaluation.ages import age_error_by_group, age_errors
 from facemtl.evaluation.calibration import calibrate, calibration_error, trust
 from facemtl.evaluation.compare import FEW, compare, delta_m, metric_tables, worst_groups
 from facemtl.evaluation.groups import AGE_GROUPS, age_groups
-from facemtl.evaluation.track_record import NO_LABEL, track_record, track_records
 from facemtl.evaluation.validation import (
     METRICS_FILE,
     PREDICTIONS_FILE,
@@ -34,8 +33,8 @@ N = 400
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    """Made-up predictions of 400 images: the multi-task ages are off by 3 on average, the
-    single-task ones by more.
+    """Synthetic predictions for 400 images: the mean age error of the multi-task model is 3, that
+    of the single-task model is larger.
     """
     rng = np.random.default_rng(0)
     images = [f"{i:016x}" for i in range(N)]
@@ -98,9 +97,9 @@ def test_metrics_and_their_difference(table, task):
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
-def test_intervals_are_those_of_a_mean(table, task):
-    """For 400 images the bootstrap must agree with the normal approximation of the paired
-    difference's mean.
+def test_bootstrap_intervals_match_the_normal_approximation(table, task):
+    """For 400 images the bootstrap must agree with the normal approximation for the mean paired
+    difference.
     """
     row = compare(table).set_index("task").loc[task.name]
     difference = by_hand(table, task, "multi") - by_hand(table, task, "single")
@@ -109,7 +108,7 @@ def test_intervals_are_those_of_a_mean(table, task):
     assert row["difference_high"] == pytest.approx(difference.mean() + half, abs=0.15 * half)
 
 
-def test_equal_approaches_differ_by_nothing(table):
+def test_equal_approaches_have_a_difference_of_zero(table):
     twin = table[table["approach"] == SINGLE.name]
     compared = compare(pd.concat([twin, twin.assign(model="multitask", approach="multi")]))
     assert (compared[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
@@ -120,7 +119,7 @@ def test_the_order_of_rows_is_irrelevant(table):
     pd.testing.assert_frame_equal(compare(table), compare(table.iloc[::-1]))
 
 
-def test_a_missing_approach_is_said(table):
+def test_a_missing_approach_is_reported(table):
     with pytest.raises(FaceMTLError, match="one multi-task model"):
         compare(table[table["model"] != "multitask"])
 
@@ -136,7 +135,7 @@ def test_groups_add_up(table):
                 assert weighted == pytest.approx(everything.at[task, approach])
 
 
-def test_a_group_is_compared_as_if_there_were_no_other(table):
+def test_each_group_is_compared_independently(table):
     tables = metric_tables(table)
     for by, task in ((GENDER.name, GENDER), (RACE.name, RACE)):
         alone = compare(table[table[task.name] == 1])
@@ -150,8 +149,8 @@ def test_groups_of_few_images_are_marked(table):
     assert (tables["few"] == (tables["n"] < 30)).all()
 
 
-def test_the_worst_group_is_the_one_where_the_errors_were_put(table):
-    """Spoil the answers of one group: it must be named, for the approach whose answers they are."""
+def test_the_worst_group_is_the_one_with_added_errors(table):
+    """Add errors to one group of one approach: this group must be named for this approach."""
     spoiled = table.copy()
     where = (spoiled["gender"] == 1) & (spoiled["race"] == 2) & (spoiled["model"] == "multitask")
     ages = spoiled["task"] == AGE.name
@@ -180,12 +179,12 @@ def test_delta_m_is_the_mean_of_the_relative_gains(table):
     assert low > 0, "single-task ages were made twice as wrong"
 
 
-def test_delta_m_changes_sides_with_the_approaches(table):
+def test_delta_m_changes_sign_if_the_approaches_are_swapped(table):
     swapped = table.assign(approach=table["approach"].map({"single": "multi", "multi": "single"}))
     assert delta_m(swapped)[0] < 0 < delta_m(table)[0]
 
 
-def test_confidences_that_come_true_have_no_calibration_error():
+def test_calibrated_confidences_have_no_calibration_error():
     rng = np.random.default_rng(0)
     confidence = rng.random(100_000)
     assert calibration_error(confidence, rng.random(100_000) < confidence) < 0.01
@@ -198,12 +197,12 @@ def test_confidences_that_come_true_have_no_calibration_error():
     ("confidence", "right", "expected"),
     [(1.0, 1.0, 0.0), (1.0, 0.0, 1.0), (0.9, 0.6, 0.3), (0.5, 0.9, 0.4)],
 )
-def test_one_confidence_is_off_by_its_gap(confidence, right, expected):
+def test_the_calibration_error_is_the_gap_of_a_single_confidence(confidence, right, expected):
     hits = np.arange(100) < 100 * right
     assert calibration_error(np.full(100, confidence), hits) == pytest.approx(expected)
 
 
-def test_trust_of_known_answers(table):
+def test_trust_values_of_known_predictions(table):
     rows = trust(table).set_index(["by", "group", "task", "approach"])
     for task in TASKS:
         for approach in (SINGLE.name, MULTI.name):
@@ -265,7 +264,7 @@ def test_results_survive_being_saved(table, tmp_path):
     assert {f.name for f in tmp_path.iterdir()} == {PREDICTIONS_FILE, METRICS_FILE, TRUST_FILE}
 
 
-def test_missing_and_damaged_results_are_said(table, tmp_path):
+def test_missing_and_damaged_results_are_reported(table, tmp_path):
     with pytest.raises(FaceMTLError, match="facemtl evaluate"):
         load_validation(tmp_path)
     save_validation(table, tmp_path)
@@ -286,7 +285,7 @@ def test_shipped_results_hold_every_image_once_per_model_and_task(results):
     assert results["image"].str.fullmatch("[0-9a-f]{16}").all()
 
 
-def test_shipped_metrics_are_those_of_the_shipped_predictions(results):
+def test_shipped_metrics_match_the_shipped_predictions(results):
     shipped = pd.read_csv(support.ROOT / "assets" / "validation" / METRICS_FILE)
     assert len(shipped) == len(metric_tables(results))
     overall = shipped[shipped["by"] == "all"].set_index("task")
@@ -296,15 +295,15 @@ def test_shipped_metrics_are_those_of_the_shipped_predictions(results):
 
 
 @pytest.mark.parametrize("approach", [SINGLE.name, MULTI.name])
-def test_shipped_models_are_worth_shipping(results, approach):
-    """Floors under what was measured, so that a worse set of weights does not slip in."""
+def test_shipped_models_reach_minimum_metrics(results, approach):
+    """Minimum values below the measured ones, to detect worse weights."""
     measured = compare(results).set_index("task")[approach]
     assert measured[GENDER.name] >= 93.0
     assert measured[RACE.name] >= 85.5
     assert measured[AGE.name] <= 4.7
 
 
-def test_descriptions_of_models_hold_their_measured_metrics(predictor, results):
+def test_model_files_hold_their_measured_metrics(predictor, results):
     measured = compare(results).set_index("task")
     for loaded in predictor.models:
         for task in loaded.tasks:
@@ -312,15 +311,15 @@ def test_descriptions_of_models_hold_their_measured_metrics(predictor, results):
             assert noted == pytest.approx(measured.at[task.name, loaded.approach.name], abs=0.02)
 
 
-def test_shipped_intervals_cover_what_they_claim(results):
-    """Calibrated on other images, 90 % intervals cover 90 % of these, give or take their number."""
+def test_shipped_intervals_have_their_nominal_coverage(results):
+    """90 % intervals, calibrated on other images, cover about 90 % of these images."""
     ages = results[results["task"] == AGE.name]
     covered = (ages["low"] <= ages["target"]) & (ages["target"] <= ages["high"])
     for _, share in covered.groupby(ages["model"]).mean().items():
         assert share == pytest.approx(INTERVAL, abs=0.025)
 
 
-def test_shipped_results_are_what_the_shipped_models_say(predictor, results, utkface_images):
+def test_shipped_results_match_the_shipped_models(predictor, results, utkface_images):
     """On about 120 of the real validation images."""
     some = utkface_images[utkface_images["split"] == VALIDATION].iloc[::25]
     again = validate(predictor, some)
@@ -336,7 +335,7 @@ def test_shipped_results_are_what_the_shipped_models_say(predictor, results, utk
     assert np.allclose(both["confidence"], both["confidence_shipped"], atol=0.01)
 
 
-def test_no_shipped_result_is_of_a_calibration_image(results, utkface_images):
+def test_shipped_results_contain_no_calibration_images(results, utkface_images):
     by_hash = utkface_images.set_index(utkface_images["sha256"].str[:16])["split"]
     known = results["image"].drop_duplicates().map(by_hash).dropna()
     assert len(known) and (known == VALIDATION).all()
@@ -344,7 +343,7 @@ def test_no_shipped_result_is_of_a_calibration_image(results, utkface_images):
 
 
 def test_evaluation_from_start_to_end(predictor, utkface_images, tmp_path):
-    """Calibration and validation on a few hundred real images write what the app reads."""
+    """Calibration and validation on a few hundred real images write the files of the app."""
     parts = ((VALIDATION, 80), (CALIBRATION, 60))
     few = pd.concat(
         [utkface_images[utkface_images["split"] == split].head(n) for split, n in parts]
@@ -372,32 +371,7 @@ def test_evaluation_from_start_to_end(predictor, utkface_images, tmp_path):
         validate(Predictor(predictor.models), few[few["split"] == CALIBRATION])
 
 
-# ------------------------------------------------------------------------------------- such answers
-
-
-@pytest.mark.parametrize("approach", APPROACHES, ids=lambda a: a.name)
-def test_track_records_are_the_metrics_of_such_answers(results, approach):
-    """Counted by hand for faces that are read as women in their thirties."""
-    rows = results[results["approach"] == approach.name]
-    ages = rows[rows["task"] == "age"].set_index("image")["prediction"]
-    thirties = set(ages[(ages >= 30) & (ages < 40)].index)
-    women = rows[
-        (rows["task"] == "gender") & (rows["prediction"] == 1) & rows["image"].isin(thirties)
-    ]
-    found = track_records(results).loc[("gender", approach.name, "30-39", 1.0)]
-    assert found["n"] == len(women)
-    assert found["value"] == pytest.approx(100 * (women["target"] == 1).mean())
-    aged = rows[(rows["task"] == "age") & rows["image"].isin(thirties)]
-    found = track_records(results).loc[("age", approach.name, "30-39", NO_LABEL)]
-    assert found["value"] == pytest.approx((aged["prediction"] - aged["target"]).abs().mean())
-
-
-def test_rare_answers_have_no_record(results):
-    one = results[results["image"] == results["image"].iloc[0]]
-    records = track_records(results)
-    assert set(track_record(records, one)[AGE.name]) == {"single", "multi"}
-    assert track_record(records.assign(n=FEW - 1), one)[AGE.name] == {}
-    assert track_record(records.iloc[:0], one)[AGE.name] == {}
+# ------------------------------------------------------------------------------------ track records
 
 
 # ----------------------------------------------------------------------------------- missing labels
@@ -405,8 +379,8 @@ def test_rare_answers_have_no_record(results):
 
 @pytest.fixture
 def gaps(table) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The same predictions of images of which many lack a label; and those of labelled images, as
-    they are.
+    """The same predictions with many missing labels, and the complete predictions of the labelled
+    images.
     """
     labels = (
         table[["image", "gender", "race"]]
@@ -435,7 +409,7 @@ def test_metrics_are_over_the_labelled_images(gaps):
             assert compared.at[task.name, a.name] == pytest.approx(scores.mean())
 
 
-def test_groups_are_of_images_whose_group_is_known(gaps):
+def test_groups_contain_only_images_with_a_known_group(gaps):
     found, kept = gaps
     metrics = metric_tables(found, n_resamples=20)
     assert set(metrics["by"]) == {"all", "gender", "age_group"}
@@ -458,23 +432,7 @@ def test_results_with_gaps_survive_being_saved(gaps, tmp_path):
     pd.testing.assert_frame_equal(loaded[found.columns], found, check_exact=False, atol=1e-2)
 
 
-def test_models_without_ages_have_track_records(table):
-    classes = table[table["task"] != "age"].assign(low=np.nan)
-    records = track_records(classes)
-    one = classes[classes["image"] == classes["image"].iloc[0]]
-    for task in (GENDER, RACE):
-        found = track_record(records, one).get(task.name, {})
-        for a in APPROACHES:
-            answer = one[(one["approach"] == a.name) & (one["task"] == task.name)][
-                "prediction"
-            ].item()
-            alike = classes[(classes["approach"] == a.name) & (classes["task"] == task.name)].query(
-                "prediction == @answer"
-            )
-            assert found[a.name] == pytest.approx(100 * (alike["target"] == answer).mean())
-
-
-def test_calibration_is_over_the_labelled_images(predictor, synthetic_faces):
+def test_calibration_uses_only_the_labelled_images(predictor, synthetic_faces):
     images = read_images(synthetic_faces, progress=False)[0].astype(
         {"age": float, "gender": float, "race": float}
     )
@@ -492,7 +450,7 @@ def test_calibration_is_over_the_labelled_images(predictor, synthetic_faces):
                 assert fitted == other.info.calibration[task.name]
 
 
-def test_no_label_of_what_the_models_answer_is_one_message(predictor, synthetic_faces):
+def test_missing_labels_for_the_tasks_give_one_message(predictor, synthetic_faces):
     images = read_images(synthetic_faces, progress=False)[0].assign(gender=np.nan, race=np.nan)
     with pytest.raises(FaceMTLError, match="label of gender"):
         validate(Predictor(m for m in predictor.models if m.name == "gender"), images)

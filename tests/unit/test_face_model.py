@@ -1,6 +1,4 @@
-"""FaceModel: one backbone, one head per task; its start from other models, and its copy that
-answers.
-"""
+"""FaceModel: one backbone and one head per task, other models as starts, and the export copy."""
 
 from itertools import combinations
 
@@ -32,8 +30,8 @@ def small_backbone():
         yield
 
 
-def seen_data(model: FaceModel, images: torch.Tensor = IMAGES) -> FaceModel:
-    """Give batch norms statistics that are not their initial ones, as training does."""
+def with_statistics(model: FaceModel, images: torch.Tensor = IMAGES) -> FaceModel:
+    """Give batch norms statistics that differ from their initial values, as training does."""
     torch.manual_seed(1)
     with torch.no_grad():
         for _ in range(3):
@@ -41,17 +39,17 @@ def seen_data(model: FaceModel, images: torch.Tensor = IMAGES) -> FaceModel:
     return model.eval()
 
 
-def answers(model: FaceModel, images: torch.Tensor = IMAGES) -> torch.Tensor:
-    """(B, outputs of all heads)."""
+def outputs(model: FaceModel, images: torch.Tensor = IMAGES) -> torch.Tensor:
+    """The outputs of all heads, with shape (B, number of outputs)."""
     with torch.no_grad():
         return torch.cat([*model.eval()(images).values()], dim=1)
 
 
-# ------------------------------------------------------------------------------------------ answers
+# ------------------------------------------------------------------------------------------ outputs
 
 
 @subsets
-def test_a_model_answers_its_tasks_and_no_other(tasks):
+def test_a_model_has_outputs_for_exactly_its_tasks(tasks):
     model = FaceModel(tasks, "small").eval()
     with torch.no_grad():
         logits = model(IMAGES)
@@ -61,7 +59,7 @@ def test_a_model_answers_its_tasks_and_no_other(tasks):
 
 
 def test_a_single_task_model_is_a_multi_task_model_with_one_head():
-    multi = seen_data(FaceModel(TASKS, "small"))
+    multi = with_statistics(FaceModel(TASKS, "small"))
     for task in TASKS:
         single = FaceModel((task,), "small").eval()
         single.load_state_dict(
@@ -71,7 +69,7 @@ def test_a_single_task_model_is_a_multi_task_model_with_one_head():
             torch.testing.assert_close(single(IMAGES)[task.name], multi(IMAGES)[task.name])
 
 
-def test_a_further_task_costs_one_head():
+def test_an_additional_task_adds_one_head():
     one, two = FaceModel((GENDER,), "small"), FaceModel((GENDER, AGE), "small")
     assert (
         two.n_parameters - one.n_parameters == 2 * 128 + 128 * 117 + 117
@@ -79,7 +77,7 @@ def test_a_further_task_costs_one_head():
 
 
 def test_images_are_normalised_inside_the_model():
-    model = seen_data(FaceModel((GENDER,), "small"))
+    model = with_statistics(FaceModel((GENDER,), "small"))
     mean, std = torch.tensor(backbones.IMAGENET_MEAN), torch.tensor(backbones.IMAGENET_STD)
     by_hand = torch.stack([(IMAGES[:, i] - mean[i]) / std[i] for i in range(3)], dim=1)
     with torch.no_grad():
@@ -89,11 +87,11 @@ def test_images_are_normalised_inside_the_model():
 
 
 def test_images_of_one_batch_do_not_influence_each_other():
-    model = seen_data(FaceModel(TASKS, "small"))
-    together = answers(model)
+    model = with_statistics(FaceModel(TASKS, "small"))
+    together = outputs(model)
     for i in range(len(IMAGES)):
         torch.testing.assert_close(
-            answers(model, IMAGES[i : i + 1])[0], together[i], rtol=1e-3, atol=1e-5
+            outputs(model, IMAGES[i : i + 1])[0], together[i], rtol=1e-3, atol=1e-5
         )
 
 
@@ -102,17 +100,20 @@ def test_a_model_without_tasks_is_refused():
         FaceModel(())
 
 
-# ------------------------------------------------------------------------------------ its own start
+# ------------------------------------------------------------------------- starts from other models
 
 
-def test_a_model_starts_with_the_answers_of_a_trained_one():
-    trained, model = seen_data(FaceModel(TASKS, "small")), FaceModel(TASKS, "small")
+def test_a_model_can_start_with_the_outputs_of_a_trained_model():
+    trained, model = with_statistics(FaceModel(TASKS, "small")), FaceModel(TASKS, "small")
     model.start_from(trained.state_dict())
-    assert torch.equal(answers(model), answers(trained))
+    assert torch.equal(outputs(model), outputs(trained))
 
 
-def test_a_model_starts_with_the_heads_of_the_tasks_that_both_have():
-    trained, model = seen_data(FaceModel((GENDER, AGE), "small")), FaceModel((RACE, AGE), "small")
+def test_a_model_can_start_with_the_heads_of_shared_tasks():
+    trained, model = (
+        with_statistics(FaceModel((GENDER, AGE), "small")),
+        FaceModel((RACE, AGE), "small"),
+    )
     own = model.heads["race"][-1].weight.clone()
     model.start_from(trained.state_dict())
     assert torch.equal(model.heads["age"][-1].weight, trained.heads["age"][-1].weight)
@@ -129,25 +130,25 @@ def test_a_model_does_not_start_from_another_backbone(backbone, of):
         FaceModel(TASKS, backbone).start_from(FaceModel(TASKS, of).state_dict())
 
 
-# ----------------------------------------------------------------- the normalisations of a training
+# ---------------------------------------------------------------------- normalisations for training
 
 
-def test_only_a_backbone_without_normalisations_is_given_some():
+def test_normalisations_are_inserted_only_in_a_backbone_without_them():
     assert FaceModel((GENDER,), FACE_RESNET).insert_norms()
     assert not FaceModel((GENDER,), "small").insert_norms()
 
 
-def test_inserted_normalisations_change_no_answer():
-    plain = seen_data(FaceModel(TASKS, FACE_RESNET, pretrained=True), FACES)
+def test_inserted_normalisations_do_not_change_the_outputs():
+    plain = with_statistics(FaceModel(TASKS, FACE_RESNET, pretrained=True), FACES)
     model = FaceModel(TASKS, FACE_RESNET)
     model.load_state_dict(plain.state_dict())
     model.insert_norms()
     model.calibrate_norms(FACES)
-    torch.testing.assert_close(answers(model, FACES), answers(plain, FACES), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(outputs(model, FACES), outputs(plain, FACES), rtol=1e-3, atol=1e-3)
 
 
-def test_the_copy_that_answers_gives_the_answers_of_the_trained_model():
-    """Also after a training, which leaves normalisations that are no identity."""
+def test_the_export_copy_gives_the_outputs_of_the_trained_model():
+    """Also after training, when normalisations differ from the identity."""
     model = FaceModel(TASKS, FACE_RESNET, pretrained=True)
     model.insert_norms()
     model.calibrate_norms(FACES)
@@ -156,13 +157,13 @@ def test_the_copy_that_answers_gives_the_answers_of_the_trained_model():
         optimizer.zero_grad()
         sum(out.square().mean() for out in model.train()(FACES).values()).backward()
         optimizer.step()
-    expected = answers(model, FACES)
+    expected = outputs(model, FACES)
     copy = model.for_export()
     assert not copy.training and not any(
         isinstance(m, torch.nn.BatchNorm2d) for m in copy.modules()
     )
-    torch.testing.assert_close(answers(copy, FACES), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(outputs(copy, FACES), expected, rtol=1e-3, atol=1e-3)
     assert any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules()), (
         "the model itself stays as it was"
     )
-    assert torch.equal(answers(model, FACES), expected)
+    assert torch.equal(outputs(model, FACES), expected)

@@ -1,5 +1,5 @@
-"""dlib's network: its layers by hand, its weights on faces, and the normalisations that come and
-go.
+"""dlib's network: hand-computed layers, weights tested on faces, and inserted and folded
+normalisations.
 """
 
 import numpy as np
@@ -39,7 +39,7 @@ def test_it_has_29_convolutions_from_the_input_to_the_features(network):
     assert len(shapes) == 29 and shapes[0] == (32, 3, 7, 7) and shapes[-1] == (256, 256, 3, 3)
 
 
-def test_the_shortcut_of_a_halving_block_is_a_mean_of_four_padded_with_zeros():
+def test_the_shortcut_of_a_halving_block_is_average_pooling_padded_with_zeros():
     block = Block(2, 5, halves=True)
     for each in (block.conv1, block.conv2):
         nn.init.zeros_(each.conv.weight)
@@ -58,7 +58,7 @@ def test_the_shortcut_of_a_halving_block_is_a_mean_of_four_padded_with_zeros():
                 assert found[0, channel, row, column].item() == pytest.approx(square.mean().item())
 
 
-def test_a_block_adds_its_convolutions_to_what_it_sees():
+def test_a_block_adds_its_convolutions_to_its_input():
     block = Block(4, 4, halves=False)
     x = torch.randn(2, 4, 7, 7)
     by_hand = torch.relu(x + block.conv2.conv(torch.relu(block.conv1.conv(x))))
@@ -72,8 +72,8 @@ def test_the_shipped_weights_are_stored_as_float16_and_loaded_as_float32(network
     assert {value.dtype for value in network.state_dict().values()} == {torch.float32}
 
 
-def test_a_face_is_recognised_when_it_is_moved_or_darkened(network):
-    """What the weights were trained for: of 24 faces, the nearest to a changed one is itself."""
+def test_a_shifted_or_darkened_face_is_recognised(network):
+    """The weights recognise faces: the nearest of 24 faces to a changed face is the original."""
 
     def seen(crops: list[np.ndarray]) -> torch.Tensor:
         resized = [np.array(Image.fromarray(crop).resize((150, 150))) for crop in crops]
@@ -97,7 +97,7 @@ def test_a_face_is_recognised_when_it_is_moved_or_darkened(network):
 # ----------------------------------------------------------------------------------- normalisations
 
 
-def test_calibrated_normalisations_are_the_identity_in_training_too(network):
+def test_calibrated_normalisations_are_the_identity_in_training_mode(network):
     expected = features(network)
     network.insert_norms()
     network.calibrate_norms(IMAGES)
@@ -107,8 +107,8 @@ def test_calibrated_normalisations_are_the_identity_in_training_too(network):
     )  # the batch's own statistics
 
 
-def test_statistics_are_those_of_all_images_whatever_their_number(network):
-    """More than one batch of 64, the last one smaller, against statistics worked out at once."""
+def test_statistics_cover_all_images_across_batches(network):
+    """Statistics of two batches (64 and 6 images) match those of all images at once."""
     images = torch.rand(70, 3, 104, 104, generator=torch.Generator().manual_seed(2))
     network.insert_norms()
     network.calibrate_norms(images)
@@ -121,12 +121,12 @@ def test_statistics_are_those_of_all_images_whatever_their_number(network):
     )
 
 
-def test_folded_normalisations_are_gone_and_the_features_stay(network):
+def test_folding_removes_normalisations_and_keeps_the_features(network):
     network.insert_norms()
     network.calibrate_norms(IMAGES)
     torch.manual_seed(0)
     with torch.no_grad():
-        for each in network.convolutions():  # as a training leaves them
+        for each in network.convolutions():  # as after training
             each.norm.weight *= 1 + 0.2 * torch.rand_like(each.norm.weight)
             each.norm.bias += 0.01 * torch.randn_like(each.norm.bias)
     expected = features(network.eval())

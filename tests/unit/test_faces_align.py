@@ -1,4 +1,4 @@
-"""Landmarks -> squares, and the crops cut from them, against pixels computed one by one."""
+"""Squares from landmarks, and crops compared with pixels computed one by one."""
 
 import math
 
@@ -17,7 +17,7 @@ squares = st.builds(
 
 
 def placed(square: Square) -> np.ndarray:
-    """POSITIONS in a square, with complex numbers: turning is a product."""
+    """POSITIONS in a square, with complex numbers: a rotation is a product."""
     turn = square.side * np.exp(1j * math.radians(square.angle))
     points = (POSITIONS[:, 0] - 0.5 + 1j * (POSITIONS[:, 1] - 0.5)) * turn
     return np.stack([points.real + square.x, points.imag + square.y], axis=1)
@@ -25,7 +25,7 @@ def placed(square: Square) -> np.ndarray:
 
 @given(squares)
 @settings(deadline=None)
-def test_landmarks_in_their_positions_tell_their_square(square):
+def test_the_square_is_recovered_from_its_landmarks(square):
     found, off = fit(placed(square))
     assert off < 1e-6
     assert (found.x, found.y, found.side) == pytest.approx((square.x, square.y, square.side))
@@ -34,12 +34,12 @@ def test_landmarks_in_their_positions_tell_their_square(square):
 
 @given(squares)
 @settings(deadline=None)
-def test_shares_of_a_square_become_pixels_and_back(square):
+def test_square_coordinates_convert_to_pixels_and_back(square):
     np.testing.assert_allclose(square.to_image(POSITIONS), placed(square), atol=1e-6)
     np.testing.assert_allclose(square.from_image(placed(square)), POSITIONS, atol=1e-9)
 
 
-def test_a_similarity_has_the_least_error_and_never_mirrors():
+def test_a_similarity_minimises_the_error_and_never_mirrors():
     rng = np.random.default_rng(0)
     for _ in range(5):
         source, target = rng.normal(size=(2, 5, 2))
@@ -57,7 +57,7 @@ def test_a_similarity_has_the_least_error_and_never_mirrors():
 
 
 def reflected(n: int, length: int) -> int:
-    """Walk from 0 to position n, turning round at the ends of the image."""
+    """Move from 0 to position n and reverse at the ends of the image."""
     position, step = 0, 1 if n > 0 else -1
     for _ in range(abs(n)):
         if not 0 <= position + step < length:
@@ -72,7 +72,7 @@ BOXES = [
 
 
 @pytest.mark.parametrize("box", BOXES)
-def test_a_level_crop_is_the_image_itself_reflected_beyond_its_edges(box):
+def test_an_axis_aligned_crop_is_the_image_reflected_beyond_its_edges(box):
     pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     crop = cut(Image.fromarray(pixels), Square.of_box(box))
     across, down = range(box[0], box[2]), range(box[1], box[3])
@@ -82,7 +82,7 @@ def test_a_level_crop_is_the_image_itself_reflected_beyond_its_edges(box):
 
 @pytest.mark.parametrize("quarter", [90, 180, -90])
 @pytest.mark.parametrize("middle", [(60, 50), (20, 10), (115, 95)])
-def test_a_crop_of_a_quarter_turn_is_the_turned_crop(quarter, middle):
+def test_a_crop_at_a_right_angle_is_the_rotated_crop(quarter, middle):
     noise = np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8)
     image = Image.fromarray(noise).resize((120, 100), Image.Resampling.BICUBIC)
     level = cut(image, Square(*middle, 40))

@@ -1,4 +1,4 @@
-"""The shipped detector file: where it comes from, and what a missing or damaged one leads to."""
+"""The shipped detector file: its source, and errors for a missing or damaged file."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ def a_wheel(network: bytes) -> bytes:
 
 
 def published(sides: int = 32) -> bytes:
-    """A network of one layer, written as CenterFace is: fixed sides, weights as inputs."""
+    """A network of one layer in the format of CenterFace: fixed sides, weights as inputs."""
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
@@ -42,7 +42,7 @@ def published(sides: int = 32) -> bytes:
     )
 
 
-def test_the_shipped_file_is_the_one_that_its_hash_names():
+def test_the_shipped_file_matches_its_hash():
     assert hashlib.sha256(detector.NETWORK.read_bytes()).hexdigest() == detector.SHA256
     session = detector.open_session()
     (image,) = session.get_inputs()
@@ -60,7 +60,7 @@ def test_the_source_and_the_licence_lie_beside_it():
     assert detector.SHA256 in source and "Face as Point" in source
 
 
-def test_a_converted_network_takes_images_of_any_size_and_gives_the_same():
+def test_a_converted_network_takes_any_size_and_keeps_its_outputs():
     before, after = (
         onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         for content in (published(), convert.with_free_sides(published()))
@@ -107,7 +107,7 @@ def test_a_changed_network_in_the_package_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut off", "another file"])
-def test_a_missing_or_damaged_detector_says_what_to_do(tmp_path, monkeypatch, damage):
+def test_a_missing_or_damaged_detector_gives_instructions(tmp_path, monkeypatch, damage):
     file = tmp_path / "centerface.onnx"
     if damage != "missing":
         content = detector.NETWORK.read_bytes()

@@ -1,4 +1,4 @@
-"""Faces in pictures: composites pasted where we know them to be, upright and turned."""
+"""Face detection: composites pasted at known positions, upright and turned."""
 
 import math
 from dataclasses import FrozenInstanceError
@@ -30,13 +30,13 @@ def square(place: tuple[int, int, int]) -> tuple[int, int, int, int]:
     return left, top, left + side, top + side
 
 
-def between(a: float, b: float) -> float:
+def angle_between(a: float, b: float) -> float:
     """The angle between two directions, in degrees."""
     return abs((a - b + 180) % 360 - 180)
 
 
-def off_position(face: Face) -> float:
-    """How far a crop's landmarks are from UTKFace's, at most, in shares of its side."""
+def landmark_error(face: Face) -> float:
+    """Largest distance of a crop's landmarks from UTKFace's, in shares of its side."""
     return float(np.abs(face.square.from_image(face.landmarks) - POSITIONS).max())
 
 
@@ -50,12 +50,12 @@ def wall(size: tuple[int, int]) -> Image.Image:
 
 
 @pytest.mark.parametrize("file", support.composites(14), ids=lambda f: f.stem)
-def test_a_face_in_a_photo_is_framed_as_utkface_frames_it(file):
+def test_a_face_in_a_photo_is_framed_like_utkface(file):
     canvas, place = Image.new("RGB", (800, 600), GRAY), (290, 150, 240)
     canvas.paste(Image.open(file).resize((240, 240)), place[:2])
     (face,) = detect(canvas)
     assert overlap(face.box, square(place)) > 0.75
-    assert face.score > 0.6 and abs(face.angle) < 8 and off_position(face) < 0.06
+    assert face.score > 0.6 and abs(face.angle) < 8 and landmark_error(face) < 0.06
 
 
 @pytest.mark.parametrize("width", [500, 1000, 2000, 4000])
@@ -67,7 +67,7 @@ def test_the_frame_does_not_depend_on_the_size_of_the_photo(width):
 
 
 @pytest.mark.parametrize("background", ["gray", "wall"])
-def test_small_faces_in_a_large_photo_are_found_and_nothing_else(background):
+def test_exactly_the_small_faces_in_a_large_photo_are_found(background):
     """24 faces of 120 px in 4000 x 3000: 19 px in the coarse search."""
     size = (4000, 3000)
     canvas = Image.new("RGB", size, GRAY) if background == "gray" else wall(size)
@@ -80,7 +80,7 @@ def test_small_faces_in_a_large_photo_are_found_and_nothing_else(background):
     assert np.any(hits, axis=0).sum() >= 22
 
 
-def test_two_faces_are_two_the_largest_first():
+def test_two_faces_are_sorted_largest_first():
     small, large = (60, 60, 160), (420, 180, 300)
     faces = detect(scene((800, 560), small, large))
     assert len(faces) == 2
@@ -88,7 +88,7 @@ def test_two_faces_are_two_the_largest_first():
     assert overlap(faces[1].box, square(small)) > 0.7
 
 
-def test_two_faces_in_a_square_photo_are_two():
+def test_two_faces_in_a_square_photo_are_both_found():
     assert len(detect(scene((800, 800), (60, 60, 200), (420, 420, 300)))) == 2
 
 
@@ -105,7 +105,7 @@ def test_two_faces_in_a_square_photo_are_two():
     ],
     ids=["gray", "black", "white", "noise", "square noise", "wall", "gradient"],
 )
-def test_where_there_is_no_face_the_list_is_empty(image):
+def test_an_image_without_a_face_gives_an_empty_list(image):
     assert detect(image) == []
 
 
@@ -113,7 +113,7 @@ def test_where_there_is_no_face_the_list_is_empty(image):
     ("scores", "taken"),
     [([0.9, 0.4], [0.9]), ([0.35, 0.4], [0.4]), ([], []), ([0.6, 0.7], [0.6, 0.7])],
 )
-def test_a_doubtful_face_is_taken_where_none_is_sure_and_told(monkeypatch, scores, taken):
+def test_an_uncertain_face_is_used_and_flagged_if_no_face_is_certain(monkeypatch, scores, taken):
     squares = [Square(70 + 150 * i, 70, 100 - i) for i in range(len(scores))]
     found = [
         search.Found(each.to_image(POSITIONS), each, score, 0.0)
@@ -130,7 +130,7 @@ def test_a_doubtful_face_is_taken_where_none_is_sure_and_told(monkeypatch, score
 
 @pytest.mark.parametrize("angle", [30, 45, 90, 135, 180, 225, 270, 315])
 def test_turned_faces_are_found_and_their_crops_are_upright(angle):
-    """95 of 100, and never a crop that is not upright where the face is found."""
+    """95 % of faces are found, and every crop of a found face is upright."""
     files, found = support.composites(10), []
     for file in files:
         canvas = Image.new("RGB", (800, 700), GRAY)
@@ -139,12 +139,12 @@ def test_turned_faces_are_found_and_their_crops_are_upright(angle):
         turned = canvas.rotate(-angle, Image.Resampling.BICUBIC, fillcolor=GRAY)  # clockwise
         for face in detect(turned):
             found.append(file)
-            assert between(face.angle, upright.angle + angle) < 8
-            assert off_position(face) < 0.07
+            assert angle_between(face.angle, upright.angle + angle) < 8
+            assert landmark_error(face) < 0.07
             sides = [
                 np.asarray(Image.fromarray(f.crop).resize((64, 64)), float) for f in (face, upright)
             ]
-            inner = slice(12, 52)  # what lies beside the pasted square differs
+            inner = slice(12, 52)  # the area outside the pasted square differs
             assert (
                 np.corrcoef(sides[0][inner, inner].ravel(), sides[1][inner, inner].ravel())[0, 1]
                 > 0.9
@@ -152,20 +152,20 @@ def test_turned_faces_are_found_and_their_crops_are_upright(angle):
     assert len(found) == len(set(found)) >= math.floor(0.95 * len(files))
 
 
-def test_a_face_that_lies_beside_upright_ones_is_turned_alone():
+def test_only_the_sideways_face_beside_upright_faces_is_turned():
     canvas = scene((1200, 500), (100, 100, 280), (460, 100, 280))
     canvas.paste(composite(5).resize((280, 280)).rotate(-90), (820, 100))
     upright = sorted((face.box[0], face.angle) for face in detect(canvas))
     assert [round(angle / 90) for _, angle in upright] == [0, 0, 1]
 
 
-def test_a_record_tells_the_angle_and_is_made_of_plain_numbers():
+def test_a_record_holds_the_angle_and_plain_floats():
     image = scene((640, 480), (180, 90, 280)).rotate(-90, expand=True)
     (face,) = detect(image)
-    told = as_record(face, image)
-    assert between(told["angle"], 90) < 8
-    assert set(told) == {"box", "angle", "score", "poor"}
-    assert all(type(v) is float for v in (*told["box"], told["angle"], told["score"]))
+    record = as_record(face, image)
+    assert angle_between(record["angle"], 90) < 8
+    assert set(record) == {"box", "angle", "score", "poor"}
+    assert all(type(v) is float for v in (*record["box"], record["angle"], record["score"]))
 
 
 # ----------------------------------------------------------------------------------------- cropping
@@ -173,11 +173,11 @@ def test_a_record_tells_the_angle_and_is_made_of_plain_numbers():
 
 @pytest.mark.parametrize("file", support.composites(14), ids=lambda f: f.stem)
 @pytest.mark.parametrize("side", [100, 200, 700])
-def test_an_image_framed_like_utkface_is_taken_whole(file, side):
+def test_an_image_framed_like_utkface_is_used_whole(file, side):
     image = Image.open(file).convert("RGB").resize((side, side))
     (face,) = detect(image)
     assert face.box == (0, 0, side, side) and face.score is None and face.angle == 0
-    assert off_position(face) < 0.09 and face.pose == ""
+    assert landmark_error(face) < 0.09 and face.pose == ""
     if side <= LARGEST_CROP:
         np.testing.assert_array_equal(face.crop, np.asarray(image))
 
@@ -199,14 +199,14 @@ def test_a_face_cut_by_the_edge_is_found_and_reflected(dx, dy):
     (face,) = detect(scene((width, height), (left, top, side)))
     assert overlap(face.box, square((left, top, side))) > 0.65
     assert min(face.box[:2]) < 0 or face.box[2] > width or face.box[3] > height
-    assert (face.crop != GRAY).any(axis=2).mean() > 0.5  # filled with the face, not with nothing
+    assert (face.crop != GRAY).any(axis=2).mean() > 0.5  # filled with the face, not with background
 
 
 @pytest.mark.parametrize(
     ("size", "box"),
     [((60, 40), (10, 0, 50, 40)), ((40, 60), (0, 10, 40, 50)), ((40, 40), (0, 0, 40, 40))],
 )
-def test_the_whole_of_an_image_is_its_centre_square(size, box):
+def test_whole_crops_the_centre_square(size, box):
     pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
     face = whole(image)
@@ -214,21 +214,21 @@ def test_the_whole_of_an_image_is_its_centre_square(size, box):
     np.testing.assert_array_equal(face.crop, np.asarray(image.crop(box)))
 
 
-# ------------------------------------------------------------------------------------ drawn by hand
+# ------------------------------------------------------------------------------------- manual boxes
 
 
 @pytest.mark.parametrize("angle", [-90, -25, 0, 20, 180])
-def test_a_box_drawn_by_hand_keeps_its_place_and_is_turned(angle):
+def test_a_manual_box_keeps_its_position_and_is_turned(angle):
     turned = scene((700, 700), (200, 200, 300)).rotate(
         -angle, Image.Resampling.BICUBIC, fillcolor=GRAY
     )
     box = (170, 190, 510, 530)
     face = face_at(turned, box)
-    assert face.box == box and between(face.angle, angle) < 8 and len(face.crop) == 340
+    assert face.box == box and angle_between(face.angle, angle) < 8 and len(face.crop) == 340
     np.testing.assert_allclose(face.square.from_image(face.landmarks), POSITIONS, atol=0.15)
 
 
-def test_a_box_without_a_face_is_cut_as_it_is():
+def test_a_box_without_a_face_is_cropped_unchanged():
     image = wall((400, 300))
     face = face_at(image, (50, 60, 150, 160))
     assert face.box == (50, 60, 150, 160) and face.angle == 0
@@ -236,16 +236,16 @@ def test_a_box_without_a_face_is_cut_as_it_is():
     np.testing.assert_array_equal(face.crop, np.asarray(image.crop((50, 60, 150, 160))))
 
 
-def test_the_box_that_was_found_gives_the_crop_again():
+def test_a_detected_box_reproduces_the_crop():
     image = scene((640, 480), (180, 90, 280)).rotate(15, Image.Resampling.BICUBIC, fillcolor=GRAY)
     (face,) = detect(image)
     again = face_at(image, face.box)
-    assert between(again.angle, face.angle) < 1.5 and overlap(again.box, face.box) > 0.98
+    assert angle_between(again.angle, face.angle) < 1.5 and overlap(again.box, face.box) > 0.98
     side = min(len(again.crop), len(face.crop))
     assert np.abs(again.crop[:side, :side].astype(float) - face.crop[:side, :side]).mean() < 6
 
 
-def test_a_face_is_a_constant():
+def test_a_face_is_immutable():
     face = whole(Image.new("RGB", (10, 10)))
     with pytest.raises(FrozenInstanceError):
         face.box = (0, 0, 1, 1)

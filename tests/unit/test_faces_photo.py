@@ -1,4 +1,4 @@
-"""Image files of every kind: understood, or refused in one sentence."""
+"""Image files of every kind are read, or refused in one sentence."""
 
 import io
 import subprocess
@@ -33,7 +33,7 @@ SQUARE = (LEFT, TOP, LEFT + SIDE, TOP + SIDE)
 
 
 @pytest.mark.parametrize("file", [f for f in ODD_FILES if not f.is_refused], ids=lambda f: f.name)
-def test_every_kind_of_image_is_understood(file):
+def test_every_kind_of_image_is_read(file):
     image = open_image(io.BytesIO(file.content))
     assert image.mode == "RGB"
     faces = detect(image)
@@ -46,7 +46,7 @@ def test_every_kind_of_image_is_understood(file):
 
 
 @pytest.mark.parametrize("file", [f for f in ODD_FILES if f.is_refused], ids=lambda f: f.name)
-def test_what_cannot_be_read_is_refused_in_one_sentence_whatever_it_is_called(file, tmp_path):
+def test_unreadable_files_are_refused_in_one_sentence(file, tmp_path):
     (tmp_path / file.name).write_bytes(file.content)
     for source in (tmp_path / file.name, io.BytesIO(file.content)):
         with pytest.raises(FaceMTLError, match=file.outcome) as error:
@@ -59,7 +59,7 @@ import io, resource, sys
 from facemtl.errors import FaceMTLError
 from facemtl.faces import detect, open_image, prepare
 from tests.odd_files import ODD_FILES
-contents = [file.content for file in ODD_FILES]  # makes them all, at its own cost
+contents = [file.content for file in ODD_FILES]  # creates all files before the limit is set
 prepare()
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv[1])
@@ -73,15 +73,17 @@ for content in contents:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit to a process's memory")
-def test_no_file_takes_much_memory():
-    """400 MB more than a process that has them all ready: 25 million RGB pixels are 75 MB."""
+def test_reading_a_file_has_a_memory_limit():
+    """The limit is 400 MB above a process with all files ready: 25 million RGB pixels are 75 MB."""
     command = [sys.executable, "-c", MEMORY, str(400 * 2**20)]
     done = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def understood(content: bytes, search: bool = True) -> bool:
-    """Whether it is an image; anything but an image or one sentence fails."""
+def is_readable(content: bytes, search: bool = True) -> bool:
+    """Return whether the content is an image. Any error except a one-sentence refusal fails the
+    test.
+    """
     try:
         image = open_image(io.BytesIO(content))
     except FaceMTLError as error:
@@ -93,17 +95,17 @@ def understood(content: bytes, search: bool = True) -> bool:
     return True
 
 
-def test_damaged_images_are_understood_or_refused():
-    """Every tenth of them is also searched for faces."""
+def test_damaged_images_are_read_or_refused():
+    """Every tenth image is also searched for faces."""
     damaged = mutated(40)
-    outcomes = [understood(content, search=i % 10 == 0) for i, (_, content) in enumerate(damaged)]
-    assert len(set(outcomes)) == 2  # some damages can be borne
+    outcomes = [is_readable(content, search=i % 10 == 0) for i, (_, content) in enumerate(damaged)]
+    assert len(set(outcomes)) == 2  # some damaged files are readable
 
 
 @given(st.binary(max_size=300))
 @settings(deadline=None)
 def test_any_bytes_are_refused(content):
-    assert not understood(content)
+    assert not is_readable(content)
 
 
 MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"]
@@ -111,7 +113,7 @@ MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"]
 
 @given(st.integers(1, 60), st.integers(1, 60), st.sampled_from(MODES), st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
-def test_any_small_image_comes_back_with_its_size_and_each_face_inside(width, height, mode, seed):
+def test_small_images_keep_their_size_and_faces_lie_inside(width, height, mode, seed):
     content = np.random.default_rng(seed).bytes(width * height * 4)
     each = {"1": 1, "L": 1, "P": 1, "LA": 2, "I;16": 2, "RGB": 3}.get(mode, 4)
     size = -(-width // 8) * height if mode == "1" else each * width * height
@@ -127,9 +129,9 @@ def test_a_large_jpeg_is_reduced_and_says_by_how_much():
     opened = open_image(io.BytesIO(saved(scene((8000, 6000), (2000, 1000, 3000)), "JPEG")))
     assert opened.size == (2000, 1500)
     (face,) = detect(opened)
-    told = as_record(face, opened)
-    assert told["box"] == [4 * v for v in face.box]
-    assert overlap(told["box"], (2000, 1000, 5000, 4000)) > 0.7
+    record = as_record(face, opened)
+    assert record["box"] == [4 * v for v in face.box]
+    assert overlap(record["box"], (2000, 1000, 5000, 4000)) > 0.7
 
 
 def test_a_large_jpeg_that_is_thin_is_opened():
@@ -139,17 +141,17 @@ def test_a_large_jpeg_that_is_thin_is_opened():
 
 def test_postscript_starts_no_other_program(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
-    assert not understood(POSTSCRIPT)
+    assert not is_readable(POSTSCRIPT)
 
 
-def test_a_heic_photo_names_what_reads_it(monkeypatch):
+def test_a_heic_photo_without_support_names_the_library(monkeypatch):
     monkeypatch.setattr(photo, "_formats", lambda: ("JPEG", "PNG"))
     (heic,) = [file for file in ODD_FILES if file.name == "phone.heic"]
     with pytest.raises(FaceMTLError, match=r"HEIC.*pillow-heif"):
         open_image(io.BytesIO(heic.content))
 
 
-def test_what_is_transparent_becomes_white():
+def test_transparent_pixels_become_white():
     image = scene((640, 480), (180, 90, 280)).convert("RGBA")
     image.putpixel((0, 0), (0, 0, 0, 0))
     image.putpixel((1, 0), (0, 0, 0, 128))
@@ -158,7 +160,7 @@ def test_what_is_transparent_becomes_white():
     assert all(abs(v - 127) <= 1 for v in upright.getpixel((1, 0)))
 
 
-def test_16_bits_keep_their_contrast():
+def test_16_bit_images_keep_their_contrast():
     ramp = np.linspace(1000, 60_000, 100 * 50).astype(np.uint16).reshape(50, 100)
     found = np.asarray(as_rgb(Image.fromarray(ramp)))[:, :, 0].astype(int)
     assert found.min() == 0 and found.max() == 255
@@ -166,14 +168,14 @@ def test_16_bits_keep_their_contrast():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 300), (300, 1), (3000, 3), (10_000, 20)])
-def test_tiny_and_thin_images_do_no_harm(size):
+def test_tiny_and_narrow_images_are_handled(size):
     image = Image.new("RGB", size, "red")
     assert detect(image) == []
     assert (whole(image).crop == (255, 0, 0)).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_with_an_exif_orientation_gives_the_faces_of_the_upright_one(orientation):
+def test_exif_orientation_is_applied_before_detection(orientation):
     upright = scene((640, 480), (60, 40, 200), (330, 150, 280))
     image, exif = lying(upright, orientation)
     turned = Image.open(io.BytesIO(saved(image, "PNG", exif=exif)))
@@ -198,7 +200,7 @@ def test_a_file_is_opened_upright_and_in_rgb(tmp_path):
     [(Path.mkdir, r"cannot be read \(Is a directory\)"), (lambda file: None, "no such file")],
     ids=["a folder", "nothing"],
 )
-def test_what_is_no_file_is_one_message(tmp_path, make, says):
+def test_a_folder_or_missing_file_gives_a_one_line_error(tmp_path, make, says):
     make(tmp_path / "photo.jpg")
     with pytest.raises(FaceMTLError, match=says) as error:
         open_image(tmp_path / "photo.jpg")

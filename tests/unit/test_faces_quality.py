@@ -1,4 +1,4 @@
-"""What is said of poor crops, and of faces that are turned away."""
+"""Warnings about poor crops and about faces turned to the side."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from tests.odd_files import GRAY, composite
 
 
 def noisy(side: int = 200, light: float = 1.0) -> Image.Image:
-    """A composite with the detail that averaging took away, as a crisp photo has it."""
+    """A composite with added noise, to imitate the detail of a sharp photo."""
     pixels = np.asarray(composite().resize((side, side)), float)
     grain = np.random.default_rng(0).normal(0, 12, (side, side, 1))
     return Image.fromarray((light * (pixels + grain)).clip(0, 255).astype(np.uint8))
@@ -34,12 +34,12 @@ def test_a_good_crop_has_no_weakness():
         (noisy(light=2.5), "too bright"),
     ],
 )
-def test_a_poor_crop_says_why(image, says):
+def test_a_poor_crop_names_its_weakness(image, says):
     assert says in weaknesses(whole(image))
 
 
-def test_a_crop_taken_from_a_reduced_copy_is_as_small_as_it_is():
-    """Its box counts the pixels of the original photo, of which the crop has fewer."""
+def test_a_small_crop_of_a_reduced_copy_is_called_small():
+    """The box is in pixels of the original photo; the crop has fewer pixels."""
     face = replace(whole(noisy(48)), box=(0, 0, 200, 200))
     assert "small (48 px)" in weaknesses(face)
 
@@ -55,7 +55,7 @@ def test_a_tilted_face_is_turned_upright_and_no_longer_called_tilted():
 
 
 def shown(degrees: float) -> np.ndarray:
-    """POSITIONS as a head shows them that turns to its side; the nose stands out."""
+    """POSITIONS of a head turned to the side; the nose protrudes."""
     depth = np.array((0, 0, 0.16, 0.04, 0.04))
     turn = np.radians(degrees)
     across = (POSITIONS[:, 0] - 0.5) * np.cos(turn) + depth * np.sin(turn) + 0.5
@@ -63,7 +63,7 @@ def shown(degrees: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("angle", [0, 40, 180])
-def test_a_head_that_turns_to_its_side_is_told(angle):
+def test_a_head_turned_to_the_side_is_detected(angle):
     square = Square(0.5, 0.5, 1.0, angle)
     yaws = [yaw(square.to_image(shown(degrees))) for degrees in (-60, -30, 0, 30, 60)]
     assert (
@@ -73,10 +73,10 @@ def test_a_head_that_turns_to_its_side_is_told(angle):
     assert pose_of(shown(0)) == pose_of(shown(10)) == ""
 
 
-def test_a_tilt_that_remains_in_a_crop_is_told():
+def test_a_remaining_tilt_is_detected():
     for angle, says in ((0, ""), (TILTED - 1, ""), (TILTED + 1, "tilted"), (-30, "tilted")):
         assert pose_of(Square(0.5, 0.5, 1.0, angle).to_image(POSITIONS)) == says
 
 
-def test_what_no_detector_has_seen_has_no_pose():
+def test_a_crop_without_detection_has_no_pose():
     assert whole(noisy()).pose == ""

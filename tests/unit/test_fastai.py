@@ -1,4 +1,4 @@
-"""fastai's own idioms around `face_learner`: a DataBlock with several targets, fine_tune, MixUp."""
+"""fastai functions with `face_learner`: a DataBlock with several targets, fine_tune, MixUp."""
 
 from dataclasses import replace
 
@@ -53,7 +53,7 @@ def loaders(table):
 
 
 class Mixed(Callback):
-    """Keep the loss of each mixed batch, and the mixture of the losses of its two labels."""
+    """Record the loss of each mixed batch and the mixture of the losses of its two labels."""
 
     order = 1  # after MixUp
 
@@ -109,7 +109,7 @@ def test_fine_tune_freezes_the_backbone_first(learner):
     assert moved == {0: False, 1: True}
 
 
-def test_the_learning_rate_finder_suggests_a_rate_that_it_tried_and_restores_the_weights(learner):
+def test_the_learning_rate_finder_suggests_a_tried_rate_and_restores_the_weights(learner):
     before = {name: value.clone() for name, value in learner.model.state_dict().items()}
     with learner.no_bar(), learner.no_logging():
         rate = learner.lr_find(show_plot=False, num_it=12).valley
@@ -130,7 +130,7 @@ def test_show_batch_draws_images_with_their_labels(loaders):
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["our own loader", "a data block"])
-def test_mixup_mixes_the_losses_of_two_labels_and_not_the_labels(own, learner):
+def test_mixup_mixes_the_losses_and_not_the_labels(own, learner):
     if own:
         images, _ = read_images(support.COMPOSITES, progress=False)
         learner = face_learner(images, replace(TINY, size=32), device="cpu")

@@ -1,6 +1,4 @@
-"""Disputed labels and contradicting copies: hand-worked cases, and a made-up table read row by
-row.
-"""
+"""Disputed labels and contradicting copies: hand-computed cases and a synthetic table."""
 
 import shutil
 from pathlib import Path
@@ -23,9 +21,9 @@ NAN = float("nan")
 N = 150
 
 
-def answers(image: str, task, target: float, single: tuple, multi: tuple) -> list[dict]:
-    """Both approaches' rows; an answer is (prediction, confidence) or (prediction, confidence, low,
-    high).
+def rows_of(image: str, task, target: float, single: tuple, multi: tuple) -> list[dict]:
+    """The rows of both approaches. A prediction is (prediction, confidence) or (prediction,
+    confidence, low, high).
     """
     rows = []
     for model, approach, answer in ((task.name, SINGLE, single), ("multitask", MULTI, multi)):
@@ -39,12 +37,12 @@ def answers(image: str, task, target: float, single: tuple, multi: tuple) -> lis
 
 
 def is_disputed(*case) -> bool:
-    return len(disputed(pd.DataFrame(answers("0" * 16, *case)))) == 1
+    return len(disputed(pd.DataFrame(rows_of("0" * 16, *case)))) == 1
 
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    """Made-up answers to 150 images, often wrong and rarely sure."""
+    """Synthetic predictions for 150 images, often wrong and with low confidence."""
     rng = np.random.default_rng(0)
     rows = []
     for i in range(N):
@@ -58,18 +56,20 @@ def table() -> pd.DataFrame:
             else:
                 target = float(rng.integers(task.n_outputs))
                 both = [(float(rng.integers(task.n_outputs)), rng.random()) for _ in range(2)]
-            rows += answers(f"{i:016x}", task, target, *both)
+            rows += rows_of(f"{i:016x}", task, target, *both)
     return pd.DataFrame(rows).sample(frac=1, random_state=1, ignore_index=True)
 
 
-# -------------------------------------------------------------------------------- disputed labels
+# ---------------------------------------------------------------------------------- disputed labels
 
 
 @pytest.mark.parametrize(
     ("single", "multi", "expected"),
     [(0, 0, False), (1, 1, True), (1, 0, False), (0, 1, False), (3, 3, True), (1, 3, False)],
 )
-def test_a_label_is_disputed_where_both_see_the_same_other_one(single, multi, expected):
+def test_a_label_is_disputed_if_both_approaches_predict_the_same_other_label(
+    single, multi, expected
+):
     assert is_disputed(RACE, 0, (single, 0.9), (multi, 0.8)) is expected
 
 
@@ -78,13 +78,13 @@ def test_a_label_is_disputed_where_both_see_the_same_other_one(single, multi, ex
     [
         ((30, 0.5, 25, 35), (31, 0.5, 22, 38), True),  # both intervals below 40
         ((60, 0.5, 50, 70), (55, 0.5, 41, 69), True),  # both above
-        ((30, 0.5, 25, 35), (35, 0.5, 28, 41), False),  # one holds it
-        ((30, 0.5, 25, 40), (31, 0.5, 22, 38), False),  # ends belong to an interval
-        ((30, 0.5, 25, 35), (50, 0.5, 45, 55), False),  # one says younger, the other older
-        ((20, 0.1, 0, 60), (21, 0.1, 0, 60), False),  # far off, but unsure
+        ((30, 0.5, 25, 35), (35, 0.5, 28, 41), False),  # one interval contains 40
+        ((30, 0.5, 25, 40), (31, 0.5, 22, 38), False),  # an interval includes its ends
+        ((30, 0.5, 25, 35), (50, 0.5, 45, 55), False),  # one below, one above
+        ((20, 0.1, 0, 60), (21, 0.1, 0, 60), False),  # a large error, but low confidence
     ],
 )
-def test_an_age_is_disputed_where_both_intervals_lie_on_the_same_side(single, multi, expected):
+def test_an_age_is_disputed_if_both_intervals_lie_on_the_same_side(single, multi, expected):
     assert is_disputed(AGE, 40, single, multi) is expected
 
 
@@ -134,17 +134,15 @@ def test_counts_of_contradictions(table, task):
     assert counts["disputed"] == (disputed(table)["task"] == task.name).sum()
 
 
-def test_results_of_one_approach_dispute_nothing_and_say_why(table):
+def test_results_of_only_one_approach_are_refused(table):
     for some in (table[table["model"] != "multitask"], table[table["model"] != GENDER.name]):
         for of in (disputed, disputed_counts):
             with pytest.raises(FaceMTLError, match="facemtl evaluate"):
                 of(some)
 
 
-def test_shipped_results(results):
-    """Both approaches dispute fewer labels than either, and nearly all intervals that miss a label
-    miss it alone.
-    """
+def test_shipped_results_dispute_few_labels(results):
+    """Both approaches together dispute some labels, but no more than the errors of each alone."""
     counts = disputed_counts(results).set_index("task")
     assert (counts["disputed"] <= counts[["single", "multi"]].min(axis=1)).all()
     assert (counts["disputed"] > 0).all()
@@ -158,15 +156,15 @@ def test_shipped_results(results):
         )
 
 
-# --------------------------------------------------------------------------- contradicting copies
+# ----------------------------------------------------------------------------- contradicting copies
 
 
 class Known(Predictor):
-    """Gives the answers it was told, by a picture's number, and remembers what it was asked."""
+    """Returns the given predictions by picture number and records its calls."""
 
-    def __init__(self, told: dict, names: dict[int, str]):
+    def __init__(self, answers: dict, names: dict[int, str]):
         self.models, self.tasks, self.asked = (), TASKS, []
-        self.told, self.names = told, names
+        self.answers, self.names = answers, names
 
     def predict_crops(self, crops, images=None, faces=None, progress=lambda n: None) -> Predictions:
         assert all(crop.shape == (200, 200, 3) for crop in crops)
@@ -174,8 +172,8 @@ class Known(Predictor):
         rows = []
         for number, image in self.names.items():
             for task in TASKS:
-                single, multi = self.told.get((number, task.name), (0, 0))
-                rows += answers(image, task, NAN, (single, 0.6), (multi, 0.8))
+                single, multi = self.answers.get((number, task.name), (0, 0))
+                rows += rows_of(image, task, NAN, (single, 0.6), (multi, 0.8))
         progress(len(crops))
         return Predictions(pd.DataFrame(rows).drop(columns="target"), pd.DataFrame(), {})
 
@@ -189,14 +187,14 @@ COPIES = {
     4: {"gender": (0, 1)},
     5: {"age": (50, 50)},  # no contradiction
 }
-# What the single-task and the multi-task model answer.
-TOLD = {
+# The predictions of the single-task and the multi-task model.
+ANSWERS = {
     (0, "age"): (22, 42), (1, "age"): (50, 44),
     (2, "race"): (4, 4), (3, "race"): (0, 2),
     (4, "gender"): (1, 1),
 }  # fmt: skip
 COLUMNS = ["images", "hits", "hits_by_chance", "nearest", "mean", "farthest", "same"]
-# Worked out by hand.
+# Computed by hand.
 EXPECTED = {
     ("age", "single"): (2, 50, 0, 5.5, 43 / 6, 9, 50),
     ("age", "multi"): (2, 50, 50, 7.5, 61 / 6, 13, 50),
@@ -208,7 +206,7 @@ EXPECTED = {
 
 @pytest.fixture
 def copies(tmp_path) -> pd.DataFrame:
-    """Pictures of COPIES as files whose names carry the labels, read as UTKFace is."""
+    """Pictures of COPIES as files with the labels in their names, read like UTKFace."""
     rng, stamp = np.random.default_rng(0), 20990101000000000
     for number, labels in COPIES.items():
         content = support.jpeg(support.picture(30, 0, 0, rng))
@@ -223,13 +221,13 @@ def copies(tmp_path) -> pd.DataFrame:
 
 
 def numbered(copies: pd.DataFrame) -> dict[int, str]:
-    """Each picture's number -> its key, by the file names."""
+    """Map each picture's number to its key, from the file names."""
     stamps = copies["file"].map(lambda file: int(Path(file).name.split("_")[3].split(".")[0]))
     return dict(zip(stamps % 1000 // 10, copies["sha256"].str[:16], strict=True))
 
 
-def test_which_sides_are_taken(copies):
-    known, seen = Known(TOLD, numbered(copies)), []
+def test_predictions_side_with_one_of_two_contradicting_labels(copies):
+    known, seen = Known(ANSWERS, numbered(copies)), []
     table = sides(known, copies, seen.append).set_index(["task", "approach"])
     assert list(table.loc["age"].index) == list(table.loc["race"].index) == ["single", "multi"]
     for key, expected in EXPECTED.items():
@@ -239,22 +237,22 @@ def test_which_sides_are_taken(copies):
     assert table.xs("multi", level="approach")["confidence"].to_numpy() == pytest.approx(80)
     assert len(known.asked) == len(set(known.asked)) == 5 and seen == [
         5
-    ]  # each image once, however many copies
+    ]  # each image once for all its copies
 
 
 def test_a_task_without_contradictions_has_no_row(copies):
     some = copies[copies["gender"].groupby(copies["sha256"]).transform("nunique") == 1]
-    assert set(sides(Known(TOLD, numbered(some)), some)["task"]) == {"race", "age"}
+    assert set(sides(Known(ANSWERS, numbered(some)), some)["task"]) == {"race", "age"}
 
 
-def test_no_copies_are_said(copies, predictor):
+def test_missing_copies_are_reported(copies, predictor):
     with pytest.raises(FaceMTLError, match="copies"):
         sides(predictor, copies.head(0))
 
 
 def test_the_shipped_models_on_copies_of_composites(predictor, tmp_path):
-    """Each composite once with its labels and once with the other gender: either answer is one of
-    them.
+    """Each composite once with its labels and once with the other gender: each prediction matches
+    one of the two.
     """
     for file in support.composites(6)[:6]:
         age, gender, race, rest = file.name.split("_")
@@ -274,15 +272,15 @@ def test_the_shipped_models_on_copies_of_composites(predictor, tmp_path):
     assert table["confidence"].between(50, 100).all()
 
 
-# ------------------------------------------------------------------------------------------ files
+# -------------------------------------------------------------------------------------------- files
 
 
-def test_tables_are_written_whole(table, copies, tmp_path):
+def test_all_tables_are_written(table, copies, tmp_path):
     folder = tmp_path / "made" / "labels"
     label_noise.save_disputed(disputed(table), folder)
     label_noise.save_summary(
         disputed_counts(table),
-        sides(Known(TOLD, numbered(copies)), copies),
+        sides(Known(ANSWERS, numbered(copies)), copies),
         without(table, table["image"].head(2)),
         folder,
     )
@@ -298,16 +296,16 @@ def test_tables_are_written_whole(table, copies, tmp_path):
         label_noise.COUNTS_FILE,
         label_noise.SIDES_FILE,
         label_noise.NEAR_FILE,
-    ):  # they name no image
+    ):  # they contain no image keys
         assert "image" not in pd.read_csv(folder / name).columns
 
 
-# ------------------------------------------------------------------------------------ near-copies
+# -------------------------------------------------------------------------------------- near-copies
 
 
-def test_pictures_saved_anew_are_found_on_the_other_side_of_the_split(tmp_path):
-    """Recompressed, mirrored and made smaller ones are; others, and copies within one side, are
-    not.
+def test_near_copies_across_the_split_are_found(tmp_path):
+    """Recompressed, mirrored and reduced copies are found. Other images and copies on the same side
+    are not.
     """
     rows = []
 

@@ -1,4 +1,4 @@
-"""Labels declared beside the data: how they are read, chosen, checked and used."""
+"""Labels declared beside the data: reading, choosing, checking and using them."""
 
 import math
 import subprocess
@@ -35,7 +35,7 @@ def test_a_known_name_replaces_labels_and_a_new_one_adds_a_task(tmp_path):
     )  # fmt: skip
 
 
-def test_loss_scales_of_declared_labels_are_like_those_of_the_built_in_ones():
+def test_declared_labels_get_loss_scales_close_to_the_built_in_ones():
     same = {task.name: task.labels for task in (GENDER, RACE)}
     for task in with_labels((GENDER, RACE), same):
         built_in = {"gender": GENDER, "race": RACE}[task.name]
@@ -59,13 +59,13 @@ def test_loss_scales_of_declared_labels_are_like_those_of_the_built_in_ones():
         ('class = ["a", "b"]', "'class'"),
     ],
 )
-def test_a_wrong_file_is_refused_in_words(tmp_path, text, said):
+def test_an_invalid_file_is_refused_with_a_message(tmp_path, text, said):
     with pytest.raises(FaceMTLError, match=said) as error:
         read_labels(declared(tmp_path, text))
     assert str(tmp_path / NAME) in str(error.value)
 
 
-def test_a_file_that_is_no_text_or_not_there_is_refused_in_words(tmp_path):
+def test_a_binary_or_missing_file_is_refused_with_a_message(tmp_path):
     (tmp_path / NAME).write_bytes(b"\xff\xfe")
     with pytest.raises(FaceMTLError, match="UTF-8"):
         read_labels(tmp_path / NAME)
@@ -78,7 +78,7 @@ def test_a_regression_has_no_labels():
         with_labels((AGE,), {"age": ("young", "old")})
 
 
-def test_the_first_place_decides_and_a_given_file_more_so(tmp_path, monkeypatch):
+def test_the_first_folder_wins_unless_the_variable_is_set(tmp_path, monkeypatch):
     data, models = tmp_path / "data", tmp_path / "models"
     for folder in (data, models):
         declared(folder, f"race = {SEVEN}")
@@ -95,13 +95,13 @@ def test_the_first_place_decides_and_a_given_file_more_so(tmp_path, monkeypatch)
     assert label_sets.os.environ[VARIABLE] == str(models / NAME)
 
 
-def test_nothing_is_used_once_tasks_are_made(tmp_path):
+def test_labels_are_not_used_after_tasks_are_created(tmp_path):
     declared(tmp_path, f"race = {SEVEN}")
     label_sets.use_labels_beside(tmp_path)
     assert VARIABLE not in label_sets.os.environ
 
 
-def test_labels_that_are_not_used_are_refused_where_data_or_models_are_read(tmp_path):
+def test_reading_data_or_models_with_unused_labels_is_refused(tmp_path):
     declared(tmp_path, f"race = {SEVEN}")
     (tmp_path / "labels.csv").write_text("file,race\na.jpg,Latino\n", "utf-8")
     for read in (

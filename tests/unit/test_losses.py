@@ -1,4 +1,4 @@
-"""The joint loss, worked out from the losses of its parts."""
+"""The joint loss, compared with the losses of its parts."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -32,17 +32,17 @@ def batch():
     }
 
 
-def of(tasks, targets) -> list[torch.Tensor]:
+def targets_of(tasks, targets) -> list[torch.Tensor]:
     """The targets of these tasks, in their order."""
     return [targets[task.name] for task in tasks]
 
 
 @subsets
-def test_a_model_whose_losses_are_the_scales_has_a_loss_of_1(tasks, batch):
+def test_losses_equal_to_their_scales_give_a_joint_loss_of_1(tasks, batch):
     logits, targets = batch
     losses = [t.loss(logits[t.name], targets[t.name]).mean().item() for t in tasks]
     scaled = tuple(replace(t, loss_scale=x) for t, x in zip(tasks, losses, strict=True))
-    found = JointLoss(scaled)(logits, *of(tasks, targets))
+    found = JointLoss(scaled)(logits, *targets_of(tasks, targets))
     assert found.item() == pytest.approx(1, rel=1e-6)
 
 
@@ -51,20 +51,22 @@ def test_equal_weights_are_scales_of_1(tasks, batch):
     logits, targets = batch
     unscaled = tuple(replace(t, loss_scale=1.0) for t in tasks)
     equal, fixed = (
-        loss(logits, *of(tasks, targets)).item()
+        loss(logits, *targets_of(tasks, targets)).item()
         for loss in (JointLoss(tasks, "equal"), JointLoss(unscaled, "fixed"))
     )
     assert equal == pytest.approx(fixed, rel=1e-6)
 
 
-def test_uncertainty_finds_weights_by_which_all_losses_count_the_same(batch):
-    """With logits that stand still, the best log variance of a loss of L is log(2 L)."""
+def test_uncertainty_weighting_balances_all_losses(batch):
+    """For fixed logits, the optimal log variance of a loss L is log(2 L)."""
     logits, targets = batch
     loss = JointLoss(TASKS, "uncertainty")
     optimizer = torch.optim.Adam(loss.parameters(), lr=0.1)
     for _ in range(500):
         optimizer.zero_grad()
-        loss({name: o.detach() for name, o in logits.items()}, *of(TASKS, targets)).backward()
+        loss(
+            {name: o.detach() for name, o in logits.items()}, *targets_of(TASKS, targets)
+        ).backward()
         optimizer.step()
     losses = torch.stack([t.loss(logits[t.name], targets[t.name]).mean() for t in TASKS]).detach()
     assert losses.max() > 5 * losses.min()
@@ -81,32 +83,32 @@ def test_uncertainty_finds_weights_by_which_all_losses_count_the_same(batch):
 
 @weightings
 @subsets
-def test_every_head_of_the_model_learns_and_no_other(tasks, weighting, batch):
+def test_exactly_the_heads_of_the_model_get_gradients(tasks, weighting, batch):
     logits, targets = batch
-    JointLoss(tasks, weighting)(logits, *of(tasks, targets)).backward()
+    JointLoss(tasks, weighting)(logits, *targets_of(tasks, targets)).backward()
     for task in TASKS:
         gradient = logits[task.name].grad
         assert (gradient is not None and gradient.abs().sum() > 0) == (task in tasks)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
-def test_doubling_a_scale_halves_the_task_s_say(task, batch):
+def test_doubling_a_loss_scale_halves_the_gradient_of_its_task(task, batch):
     logits, targets = batch
     tasks = tuple(replace(t, loss_scale=2 * t.loss_scale) if t == task else t for t in TASKS)
     gradients = []
     for loss in (JointLoss(TASKS), JointLoss(tasks)):
         gradients.append(
-            torch.autograd.grad(loss(logits, *of(TASKS, targets)), list(logits.values()))
+            torch.autograd.grad(loss(logits, *targets_of(TASKS, targets)), list(logits.values()))
         )
     for t, before, after in zip(TASKS, *gradients, strict=True):
         torch.testing.assert_close(after, before / 2 if t == task else before)
 
 
 @weightings
-def test_the_loss_is_the_same_whichever_order_tasks_come_in(weighting, batch):
+def test_the_loss_does_not_depend_on_the_order_of_tasks(weighting, batch):
     logits, targets = batch
     one, other = (
-        JointLoss(tasks, weighting)(logits, *of(tasks, targets)).item()
+        JointLoss(tasks, weighting)(logits, *targets_of(tasks, targets)).item()
         for tasks in (TASKS, TASKS[::-1])
     )
     assert one == pytest.approx(other)
@@ -115,16 +117,14 @@ def test_the_loss_is_the_same_whichever_order_tasks_come_in(weighting, batch):
 def test_as_many_targets_as_tasks_are_needed(batch):
     logits, targets = batch
     with pytest.raises(ValueError, match="argument 2 is shorter"):
-        JointLoss(TASKS)(logits, *of(TASKS[:2], targets))
+        JointLoss(TASKS)(logits, *targets_of(TASKS[:2], targets))
 
 
-# ---------------------------------------------------------------------------------- missing labels
+# ----------------------------------------------------------------------------------- missing labels
 
 
-def halves(batch):
-    """The batch in which each task lacks the labels of other images, and what is left of it
-    alone.
-    """
+def half_labelled(batch):
+    """The batch with different missing labels for each task, and its labelled part alone."""
     logits, targets = batch
     known = {t.name: torch.arange(8) % 2 == i % 2 for i, t in enumerate(TASKS)}
     gaps = {name: values.where(known[name], torch.nan) for name, values in targets.items()}
@@ -137,11 +137,11 @@ def halves(batch):
 
 @weightings
 @subsets
-def test_the_loss_is_that_of_the_labelled_images_alone(tasks, weighting, batch):
+def test_the_loss_uses_only_the_labelled_images(tasks, weighting, batch):
     logits, _ = batch
-    known, gaps, (some, labels) = halves(batch)
-    found = JointLoss(tasks, weighting)(logits, *of(tasks, gaps))
-    expected = JointLoss(tasks, weighting)(some, *of(tasks, labels))
+    known, gaps, (some, labels) = half_labelled(batch)
+    found = JointLoss(tasks, weighting)(logits, *targets_of(tasks, gaps))
+    expected = JointLoss(tasks, weighting)(some, *targets_of(tasks, labels))
     assert found.item() == pytest.approx(expected.item(), rel=1e-6)
     found.backward()
     expected.backward()
@@ -158,8 +158,8 @@ def test_a_task_without_a_label_contributes_nothing(task, weighting, batch):
     others = tuple(t for t in TASKS if t != task)
     loss = JointLoss(TASKS, weighting)
     found, alone = (
-        loss(logits, *of(TASKS, gaps)),
-        JointLoss(others, weighting)(logits, *of(others, targets)),
+        loss(logits, *targets_of(TASKS, gaps)),
+        JointLoss(others, weighting)(logits, *targets_of(others, targets)),
     )
     assert found.item() == pytest.approx(alone.item() * len(others) / len(TASKS), rel=1e-6)
     found.backward()
@@ -172,7 +172,7 @@ def test_a_task_without_a_label_contributes_nothing(task, weighting, batch):
 
 @weightings
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
-def test_a_batch_without_any_label_teaches_nothing(task, weighting, batch):
+def test_a_batch_without_labels_gives_no_gradient(task, weighting, batch):
     logits, _ = batch
     found = JointLoss((task,), weighting)(logits, torch.full((8,), torch.nan))
     found.backward()
@@ -181,15 +181,17 @@ def test_a_batch_without_any_label_teaches_nothing(task, weighting, batch):
 
 @weightings
 def test_mixup_gets_the_loss_of_each_image(batch, weighting):
-    """fastai's MixUp asks for reduction "none": the mean of that is the loss, without gaps."""
+    """fastai's MixUp uses the reduction "none". The mean of these losses is the joint loss if no
+    label is missing.
+    """
     logits, targets = batch
     loss = JointLoss(TASKS, weighting)
-    mean = loss(logits, *of(TASKS, targets))
+    mean = loss(logits, *targets_of(TASKS, targets))
     with NoneReduce(loss) as of_images:
-        each = of_images(logits, *of(TASKS, targets))
+        each = of_images(logits, *targets_of(TASKS, targets))
         for i in range(8):
             one = {name: values[i : i + 1] for name, values in logits.items()}
-            alone = loss(one, *(y[i : i + 1] for y in of(TASKS, targets)))
+            alone = loss(one, *(y[i : i + 1] for y in targets_of(TASKS, targets)))
             torch.testing.assert_close(each[i : i + 1], alone)
     assert each.shape == (8,) and loss.reduction == "mean"
     torch.testing.assert_close(each.mean(), mean)

@@ -1,4 +1,4 @@
-"""Model files: what is kept, that it answers as torch does, and what is refused."""
+"""Model files: stored content, outputs equal to torch, and refused files."""
 
 import hashlib
 import json
@@ -38,8 +38,8 @@ def small_backbone():
 
 
 def trained(tasks=TASKS, backbone: str = "small", size: int = SIZE, **options) -> FaceModel:
-    """A model whose normalisations have seen data, as after a training: fresh ones would hide a
-    wrong statistic.
+    """A model with normalisation statistics from data, as after training: initial statistics would
+    hide errors.
     """
     torch.manual_seed(1)
     model = FaceModel(tasks, backbone, **options)
@@ -65,7 +65,7 @@ def model() -> FaceModel:
 
 @pytest.fixture(scope="module")
 def written(model, tmp_path_factory) -> Path:
-    """The file of `model`. Copy it to change it."""
+    """The file of `model`. Copy it before changing it."""
     file = tmp_path_factory.mktemp("written") / "subject.onnx"
     write_model(file, model, INFO)
     return file
@@ -77,18 +77,18 @@ def file(written, tmp_path) -> Path:
     return tmp_path / "subject.onnx"
 
 
-# ------------------------------------------------------------------------------------- what is kept
+# ----------------------------------------------------------------------------------- stored content
 
 
-def test_all_that_describes_a_model_comes_back(written, model):
+def test_the_model_description_is_read_back(written, model):
     info = LoadedModel.load(written).info
     assert replace(info, weights="", parameters=0) == INFO
     assert info.tasks == TASKS and len(info.weights) == 32
     assert info.parameters == sum(p.numel() for p in model.parameters())
-    assert [f.name for f in written.parent.iterdir()] == [written.name]  # and nothing half written
+    assert [f.name for f in written.parent.iterdir()] == [written.name]  # and no partial file
 
 
-def test_writing_does_not_change_the_model_and_gives_the_same_bytes_again(written, tmp_path):
+def test_writing_is_deterministic_and_keeps_the_model(written, tmp_path):
     model = trained()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     write_model(tmp_path / "subject.onnx", model, INFO)
@@ -112,7 +112,7 @@ def test_weights_are_stored_as_float16_and_computed_in_float32(written, model):
         assert casts[name].attribute[0].i == onnx.TensorProto.FLOAT
         assert [node.op_type for node in graph.node if name in node.input] == [
             "Cast"
-        ]  # nothing else computes with it
+        ]  # no other node uses it
     for value in (*graph.input, *graph.output):
         assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     assert (
@@ -120,7 +120,7 @@ def test_weights_are_stored_as_float16_and_computed_in_float32(written, model):
     )
 
 
-def test_no_file_tells_where_it_was_made(written):
+def test_files_do_not_contain_local_paths(written):
     content = written.read_bytes()
     assert str(support.ROOT).encode() not in content and b"site-packages" not in content
 
@@ -130,7 +130,7 @@ def test_no_file_tells_where_it_was_made(written):
     [s for n in (1, 2, 3) for s in combinations(TASKS, n)],
     ids=lambda tasks: "+".join(t.name for t in tasks),
 )
-def test_the_runtime_answers_as_torch_does(tasks, tmp_path):
+def test_onnx_runtime_outputs_match_torch(tasks, tmp_path):
     model = trained(tasks)
     write_model(tmp_path / "subject.onnx", model, replace(INFO, tasks=tasks))
     found, expected = from_runtime(tmp_path / "subject.onnx", IMAGES), logits_of(model, IMAGES)
@@ -141,7 +141,7 @@ def test_the_runtime_answers_as_torch_does(tasks, tmp_path):
         )
 
 
-def test_the_file_can_be_loaded_into_torch_again_to_the_digits_of_its_weights(written, model):
+def test_a_file_can_be_loaded_into_torch_with_float16_precision(written, model):
     again = load_model(written, LoadedModel.load(written).info)
     assert not again.training
     for name, value in model.state_dict().items():
@@ -155,14 +155,14 @@ def test_the_file_can_be_loaded_into_torch_again_to_the_digits_of_its_weights(wr
         )  # float16's rounding
 
 
-def test_what_is_loaded_into_torch_and_written_again_is_the_same(written, tmp_path):
+def test_loading_into_torch_and_writing_gives_the_same_file(written, tmp_path):
     write_model(
         tmp_path / "subject.onnx", load_model(written, LoadedModel.load(written).info), INFO
     )
     assert LoadedModel.load(tmp_path / "subject.onnx").info == LoadedModel.load(written).info
 
 
-def test_what_float16_cannot_hold_stays_finite(tmp_path):
+def test_values_beyond_float16_stay_finite(tmp_path):
     model = trained((AGE,))
     model.heads["age"][0].running_var[0] = 1e6
     write_model(tmp_path / "subject.onnx", model, replace(INFO, tasks=(AGE,)))
@@ -172,9 +172,9 @@ def test_what_float16_cannot_hold_stays_finite(tmp_path):
     assert np.isfinite(from_runtime(tmp_path / "subject.onnx", IMAGES)["age"]).all()
 
 
-def test_a_shipped_backbone_makes_a_file_that_can_be_shipped(tmp_path):
-    """The whole way of a model: pretrained weights, normalisations that training needs, folded, in
-    a small file.
+def test_the_shipped_backbone_gives_a_small_valid_file(tmp_path):
+    """The full path of a model: pretrained weights, inserted normalisations, folding, and a small
+    file.
     """
     model = trained((GENDER,), FACE_RESNET, size=150, pretrained=True)
     assert model.insert_norms()
@@ -210,7 +210,7 @@ def test_shipped_files_are_small_and_can_be_trained_on(loaded, predictor):
 # ----------------------------------------------------------------------------------- other metadata
 
 
-def test_other_metadata_leave_the_graph_as_it_is(file):
+def test_new_metadata_do_not_change_the_graph(file):
     before = LoadedModel.load(file)
     changed = replace(
         before.info, calibration={"age": {"temperature": 2.0}}, metrics={"age_mae": 4.5}
@@ -225,7 +225,7 @@ def test_other_metadata_leave_the_graph_as_it_is(file):
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
-def test_a_fingerprint_is_of_weights_and_calibration(written, tmp_path):
+def test_a_fingerprint_depends_on_weights_and_calibration(written, tmp_path):
     info = LoadedModel.load(written).info
     same = (replace(info, metrics={}), replace(info, training={}))
     other = (
@@ -243,8 +243,8 @@ def test_a_fingerprint_is_of_weights_and_calibration(written, tmp_path):
 # ------------------------------------------------------------------------------------ damaged files
 
 
-def refused(file: Path, words: str = "") -> None:
-    """Refused in one sentence that names the file, by who answers and by who trains."""
+def assert_refused(file: Path, words: str = "") -> None:
+    """Inference and training refuse the file in one sentence that names it."""
     for read in (LoadedModel.load, load_weights):
         with pytest.raises(FaceMTLError, match=rf"subject\.onnx.*{words}") as error:
             read(file)
@@ -255,16 +255,16 @@ def refused(file: Path, words: str = "") -> None:
 def test_a_file_that_is_cut_off_is_refused(file, share):
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
-    refused(file)
+    assert_refused(file)
 
 
-def test_wherever_a_bit_is_flipped_the_file_is_refused(file):
+def test_a_flipped_bit_anywhere_is_refused(file):
     content = file.read_bytes()
     for place in np.linspace(0, len(content) - 1, 60).astype(int):
         damaged = bytearray(content)
         damaged[place] ^= 1
         file.write_bytes(damaged)
-        refused(file)
+        assert_refused(file)
 
 
 @pytest.mark.parametrize(
@@ -277,19 +277,19 @@ def test_wherever_a_bit_is_flipped_the_file_is_refused(file):
     ],
     ids=["temperature", "metric", "margin", "name"],
 )
-def test_a_digit_of_the_metadata_that_is_changed_by_hand_is_refused(file, before, after):
+def test_a_changed_digit_in_the_metadata_is_refused(file, before, after):
     content = file.read_bytes()
     assert content.count(before) == 1
     file.write_bytes(content.replace(before, after))
-    refused(file, "damaged")
+    assert_refused(file, "damaged")
 
 
 def test_bytes_that_are_added_are_refused(file):
     file.write_bytes(file.read_bytes() + b"\0")
-    refused(file)
+    assert_refused(file)
 
 
-def test_no_file_is_said(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     for read in (LoadedModel.load, load_weights):
         with pytest.raises(FaceMTLError, match=r"subject\.onnx cannot be read"):
             read(tmp_path / "subject.onnx")
@@ -300,27 +300,27 @@ def test_no_file_is_said(tmp_path):
     [b"hello", b"\x80\x02}q\x00.", b"\0" * 1000, b"{}"],
     ids=["text", "pickle", "zeros", "json"],
 )
-def test_what_is_no_model_is_refused(content, tmp_path):
+def test_a_file_that_is_not_a_model_is_refused(content, tmp_path):
     (tmp_path / "subject.onnx").write_bytes(content)
-    refused(tmp_path / "subject.onnx")
+    assert_refused(tmp_path / "subject.onnx")
 
 
-def test_a_model_of_somebody_else_is_refused(file):
+def test_a_foreign_onnx_model_is_refused(file):
     proto = onnx.load(file)
     del proto.metadata_props[:]
     onnx.save(proto, file)
-    refused(file, "not a model of facemtl")
+    assert_refused(file, "not a model of facemtl")
 
 
-def test_a_model_of_another_name_is_not_taken_for_this_one(file):
+def test_a_file_with_the_wrong_model_name_is_refused(file):
     file.rename(file.with_name("age.onnx"))
     with pytest.raises(FaceMTLError, match=r"age\.onnx holds the model subject"):
         Predictor.load(file.parent)
 
 
-def describe(file: Path, **changes) -> None:
-    """Change the metadata and hash them anew, as another version of facemtl would; a value of ...
-    removes one.
+def rewrite_metadata(file: Path, **changes) -> None:
+    """Change the metadata and compute a new hash, as another version of facemtl would. The value
+    ... removes a field.
     """
     proto = onnx.load(file)
     props = {each.key: each for each in proto.metadata_props}
@@ -331,9 +331,9 @@ def describe(file: Path, **changes) -> None:
     file.write_bytes(content.replace(b"0" * 64, hashlib.sha256(content).hexdigest().encode(), 1))
 
 
-def test_the_hash_is_that_of_the_file_with_zeros_in_its_place(file):
+def test_the_hash_is_computed_with_zeros_in_its_place(file):
     content = file.read_bytes()
-    describe(file)
+    rewrite_metadata(file)
     assert file.read_bytes() == content
 
 
@@ -361,13 +361,13 @@ OUTPUTS = {task.name: [str(each) for each in task.bins] for task in TASKS}
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_file_of_other_fields_tasks_or_labels_is_refused_in_words(file, changes, words):
-    describe(file, **changes)
-    refused(file, words)
+def test_a_file_with_other_fields_tasks_or_labels_is_refused_with_a_message(file, changes, words):
+    rewrite_metadata(file, **changes)
+    assert_refused(file, words)
 
 
-def test_the_runtime_sees_what_the_metadata_promise(written):
-    """The input and the outputs of the graph are named and shaped as the tasks say."""
+def test_the_graph_matches_the_metadata(written):
+    """The graph's input and outputs have the names and shapes of the tasks."""
     session = LoadedModel.load(written).session
     assert [(each.name, each.shape[1:]) for each in session.get_inputs()] == [
         (INPUT, [3, SIZE, SIZE])

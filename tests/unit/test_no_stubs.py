@@ -1,5 +1,5 @@
-"""Gradio's stub files: they are left alone, and it is said when gradio leaves them alone by
-itself.
+"""Gradio's stub files: the app does not open them. A test fails when gradio itself stops opening
+them.
 """
 
 import inspect
@@ -31,13 +31,11 @@ def test_the_app_opens_no_stub_file():
 
 
 def test_gradio_by_itself_opens_stub_files():
-    """Where this fails, delete facemtl/ui/no_stubs.py, and this file: gradio no longer writes
-    stubs.
-    """
+    """If this fails, gradio no longer writes stubs: delete facemtl/ui/no_stubs.py and this file."""
     assert stubs_opened_by("gradio") > 20
 
 
-def test_python_finds_the_files_of_gradios_classes_again():
+def test_inspect_finds_the_files_of_gradio_classes_again():
     import gradio
 
     from facemtl.ui import no_stubs

@@ -1,4 +1,4 @@
-"""Occlusion maps of models that are known to look at one place."""
+"""Occlusion maps of models that look at one known place."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ YEARS = np.arange(AGE.low, AGE.high + 1)
 
 
 class LooksAtOnePlace:
-    """A session that answers by the brightness of one place alone: gender, and an age that grows
-    with it.
+    """A session that predicts from the brightness of one place only: gender, and an age that
+    increases with it.
     """
 
     def __init__(self, rows: slice, columns: slice):
@@ -54,7 +54,7 @@ def ramp() -> np.ndarray:
 
 @pytest.mark.parametrize("rows", [slice(0, 16), slice(48, 64)], ids=["top", "bottom"])
 @pytest.mark.parametrize("columns", [slice(0, 16), slice(48, 64)], ids=["left", "right"])
-def test_the_map_is_high_where_the_model_looks_and_nowhere_else(rows, columns, ramp):
+def test_the_map_is_high_only_where_the_model_looks(rows, columns, ramp):
     maps = occlusion_maps(loaded(LooksAtOnePlace(rows, columns), GENDER, AGE), ramp)
     assert set(maps) == {"gender", "age"}
     for found in maps.values():
@@ -67,15 +67,15 @@ def test_the_map_is_high_where_the_model_looks_and_nowhere_else(rows, columns, r
 
 
 def test_the_age_map_is_in_years(ramp):
-    """The corner's brightness, about 0.12, becomes the mean of all, 0.5: by that the answer moves,
-    100 years for 1.
+    """Covering changes the corner's brightness from about 0.12 to the overall mean, 0.5. The age
+    changes by 100 years times this difference.
     """
     corner = ramp[0, :8, 0].mean() / 255
     found = occlusion_maps(loaded(LooksAtOnePlace(slice(0, 8), slice(0, 8)), AGE), ramp)["age"]
     assert found.max() == pytest.approx(100 * (0.5 - corner), abs=2)
 
 
-def test_covering_what_has_one_colour_changes_nothing(predictor):
+def test_covering_a_uniform_image_changes_nothing(predictor):
     for each in predictor.models:
         maps = occlusion_maps(each, np.full((80, 80, 3), 90, np.uint8))
         assert set(maps) == {task.name for task in each.tasks}
@@ -86,7 +86,7 @@ def test_covering_what_has_one_colour_changes_nothing(predictor):
 
 def test_every_pixel_is_covered_by_some_patch(crop):
     class Anywhere:
-        """Answers 20 years more where anything is covered."""
+        """Predicts 20 years more if any place is covered."""
 
         first = None
 
@@ -100,7 +100,7 @@ def test_every_pixel_is_covered_by_some_patch(crop):
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
-def test_an_answer_that_stays_has_not_changed(task):
+def test_an_unchanged_distribution_has_a_change_of_zero(task):
     before = random_distributions(task, 1, seed=0)
     changes = task.change(before, np.vstack([before, random_distributions(task, 3, seed=1)]))
     assert (
@@ -110,10 +110,10 @@ def test_an_answer_that_stays_has_not_changed(task):
     )
 
 
-def test_changes_worked_out_by_hand():
+def test_changes_match_hand_computed_values():
     before, after = np.array([[0.7, 0.1, 0.1, 0.1, 0.0]]), np.array([[0.2, 0.8, 0.0, 0.0, 0.0]])
     assert RACE.change(before, after).item() == pytest.approx(
         50
-    )  # the answered label's probability fell from 70 to 20 %
+    )  # the probability of the predicted label decreased from 70 to 20 %
     years = np.eye(117)
     assert AGE.change(years[30:31], years[[41, 25]]).tolist() == pytest.approx([11, 5])

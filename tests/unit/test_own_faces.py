@@ -1,4 +1,4 @@
-"""A CSV file of one's own faces: what is taken, and how what is wrong is named."""
+"""A CSV file of the user's own faces: valid input and error messages."""
 
 import math
 from pathlib import Path
@@ -19,7 +19,7 @@ NONE = {"age": math.nan, "gender": math.nan, "race": math.nan}
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Eight images, a.jpg to h.jpg, of which two lie deeper."""
+    """Eight images, a.jpg to h.jpg, two of them in a subfolder."""
     (tmp_path / "faces" / "more").mkdir(parents=True)
     for i, name in enumerate(("a", "b", "c", "d", "e", "f", "more/g", "more/h")):
         content = jpeg(picture(30, 0, 0, np.random.default_rng(i)))
@@ -34,7 +34,7 @@ def written(folder: Path, content: str | bytes, name: str = "labels.csv") -> Pat
 
 
 def read(folder: Path, content: str | bytes) -> list[tuple[str, dict[str, float]]]:
-    """What is read, with paths as they go on from the folder."""
+    """The rows of a CSV file, with paths relative to the folder."""
     return [
         (file.relative_to(folder).as_posix(), labels)
         for file, labels in read_csv(written(folder, content))
@@ -88,10 +88,10 @@ def test_one_face_written_in_many_ways(folder, content):
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
-def test_a_task_reads_what_it_says(task):
+def test_a_task_reads_its_own_words(task):
     for value in range(task.n_outputs):
-        said = task.words(value).removesuffix(" years").removesuffix(" year")
-        assert task.value(said) == task.value(said.upper()) == task.value(str(value)) == value
+        words = task.words(value).removesuffix(" years").removesuffix(" year")
+        assert task.value(words) == task.value(words.upper()) == task.value(str(value)) == value
     for text in ("-1", str(task.n_outputs), "nan", "inf", "x", "", "1;2"):
         with pytest.raises(ValueError):
             task.value(text)
@@ -104,7 +104,7 @@ def test_only_whole_indices_are_labels():
     assert AGE.value("0.5") == 0.5
 
 
-def test_paths_may_lead_out_of_the_folder(folder, tmp_path):
+def test_paths_may_point_outside_the_folder(folder, tmp_path):
     file = written(
         tmp_path, f"file,age\n{folder / 'a.jpg'},31\nfaces/../faces/b.jpg,32\n", "elsewhere.csv"
     )
@@ -113,14 +113,14 @@ def test_paths_may_lead_out_of_the_folder(folder, tmp_path):
     ]
 
 
-def test_a_csv_is_found_by_its_name_or_in_its_folder(folder):
+def test_a_csv_is_found_by_its_path_or_its_folder(folder):
     assert csv_of(folder) is None
     file = written(folder, "file,age\na.jpg,31\n")
     assert csv_of(folder) == csv_of(file) == file
     assert csv_of(other := folder / "other.CSV") == other
 
 
-def test_tasks_are_those_that_have_labels(folder, synthetic_faces):
+def test_tasks_are_the_ones_with_labels(folder, synthetic_faces):
     assert labelled_tasks(synthetic_faces) == TASKS
     written(folder, "file,age,race,gender\na.jpg,31,,\nb.jpg,,,male\n")
     assert labelled_tasks(folder) == (GENDER, AGE)
@@ -151,7 +151,7 @@ def test_tasks_are_those_that_have_labels(folder, synthetic_faces):
         ("a.jpg,31,male,White,more", ["line 3", "5 cells, expected 4"]),
     ],
 )
-def test_what_is_wrong_is_named_by_its_line(folder, line, says):
+def test_an_error_names_its_line(folder, line, says):
     with pytest.raises(FaceMTLError) as error:
         read(folder, f"file,age,gender,race\nb.jpg,20,,\n{line}\nc.jpg,20,,\n")
     assert all(part in str(error.value) for part in says)
@@ -185,13 +185,13 @@ def test_many_wrong_lines_are_counted(folder):
     ],
     ids=["no file", "no label", "twice", "empty", "no line", "UTF-16", "Latin-1"],
 )
-def test_a_csv_that_cannot_be_used_is_one_message(folder, content, says):
+def test_an_unusable_csv_gives_a_one_line_error(folder, content, says):
     with pytest.raises(FaceMTLError, match=says) as error:
         read(folder, content)
     assert "labels.csv" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_csv_that_is_not_there_is_one_message(tmp_path):
+def test_a_missing_csv_gives_a_one_line_error(tmp_path):
     with pytest.raises(FaceMTLError, match=r"none\.csv"):
         read_images(tmp_path / "none.csv")
 
@@ -199,7 +199,7 @@ def test_a_csv_that_is_not_there_is_one_message(tmp_path):
 # ---------------------------------------------------------------------------------------- the table
 
 
-def test_the_table_is_that_of_utkface_with_gaps(folder):
+def test_the_table_has_the_utkface_columns_with_missing_labels(folder):
     written(folder, "file,gender,age\na.jpg,female,31.5\nmore/h.jpg,,7\nb.jpg,0,\n")
     images, findings = read_images(folder, verify=True)
     assert list(images["sha256"]) == sorted(images["sha256"]) and list(images["split"]) == [
@@ -214,7 +214,7 @@ def test_the_table_is_that_of_utkface_with_gaps(folder):
     assert "1 of gender and 3 of race and 1 of age" in str(findings)
 
 
-def test_copies_complete_each_other_and_only_different_labels_contradict(folder):
+def test_copies_are_merged_unless_their_labels_contradict(folder):
     for name, original in (("a2", "a"), ("b2", "b"), ("c2", "c")):
         (folder / f"{name}.jpg").write_bytes((folder / f"{original}.jpg").read_bytes())
     written(
@@ -235,11 +235,11 @@ def test_an_unreadable_image_is_reported_and_left_out(folder):
     assert findings.unreadable == ["a.jpg"] and [Path(f).name for f in images["file"]] == ["b.jpg"]
 
 
-def test_of_a_rectangle_the_centre_square_is_seen_upright(tmp_path):
+def test_a_rectangular_image_is_cropped_to_its_upright_centre_square(tmp_path):
     image = picture(30, 1, 3, np.random.default_rng(0), size=60)
     wide = np.zeros((60, 100, 3), np.uint8)
     wide[:, 20:80] = np.asarray(image)
     exif = Image.Exif()
-    exif[0x112] = 6  # lies on its side: to be turned by 90 degrees clockwise
+    exif[0x112] = 6  # rotate by 90 degrees clockwise
     Image.fromarray(wide).rotate(90, expand=True).save(tmp_path / "turned.png", exif=exif)
     assert np.array_equal(load_image(tmp_path / "turned.png", 60), np.asarray(image))

@@ -1,4 +1,4 @@
-"""Perturbed crops are what they are called."""
+"""Perturbations change crops as their names say."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @every_amount
-def test_a_perturbed_crop_is_another_crop_of_the_same_kind(crop, perturbation, amount):
+def test_a_perturbed_crop_differs_and_keeps_shape_and_type(crop, perturbation, amount):
     before = crop.copy()
     for side in (CHIP_SIZE, 97):
         small = np.asarray(Image.fromarray(crop).resize((side, side)))
@@ -68,7 +68,7 @@ def test_a_perturbed_crop_is_another_crop_of_the_same_kind(crop, perturbation, a
 
 
 @every_perturbation
-def test_no_perturbation_leaves_a_crop_as_it_is(crop, perturbation):
+def test_the_neutral_amount_leaves_a_crop_unchanged(crop, perturbation):
     perturbed = perturbation.apply(crop, perturbation.none, 5)
     if perturbation is JPEG:  # no quality is lossless
         assert difference(perturbed, crop) < 1
@@ -77,7 +77,7 @@ def test_no_perturbation_leaves_a_crop_as_it_is(crop, perturbation):
 
 
 @every_perturbation
-def test_more_changes_a_crop_more(crop, perturbation):
+def test_a_larger_amount_changes_a_crop_more(crop, perturbation):
     for side in (-1, 1):
         amounts = sorted(
             (a for a in perturbation.amounts if side * (a - perturbation.none) > 0),
@@ -102,7 +102,7 @@ def test_an_image_is_perturbed_in_the_same_way_each_time(crop, perturbation):
     [(p, {"shift": N_TURNS, "rotation": 2}.get(p.name, 1)) for p in PERTURBATIONS],
     ids=lambda v: getattr(v, "name", str(v)),
 )
-def test_images_are_perturbed_in_as_many_ways_as_there_are(crop, perturbation, n_ways):
+def test_each_perturbation_has_its_number_of_variants(crop, perturbation, n_ways):
     ways = {
         perturbation.apply(crop, perturbation.amounts[0], turn).tobytes() for turn in range(N_TURNS)
     }
@@ -110,7 +110,7 @@ def test_images_are_perturbed_in_as_many_ways_as_there_are(crop, perturbation, n
 
 
 def test_all_turns_occur_about_equally_often(results):
-    """On the keys of the shipped validation images: within five standard deviations of equal
+    """On the keys of the shipped validation images, within five standard deviations of equal
     shares.
     """
     keys = results["image"].unique()
@@ -120,7 +120,7 @@ def test_all_turns_occur_about_equally_often(results):
 
 
 @pytest.mark.parametrize("amount", SHIFT.amounts)
-def test_a_shift_moves_a_spot_by_its_share_of_a_side(amount):
+def test_a_shift_moves_a_spot_by_a_share_of_the_side(amount):
     moves = np.array(
         [centre(SHIFT.apply(dot(100, 100), amount, turn)) - 100 for turn in range(N_TURNS)]
     )
@@ -133,7 +133,7 @@ def test_a_shift_moves_a_spot_by_its_share_of_a_side(amount):
     }
 
 
-def test_what_a_shift_uncovers_is_the_mirror_image(crop):
+def test_a_shift_fills_the_border_with_the_mirror_image(crop):
     shifted = SHIFT.apply(crop, 10, 0)  # to the right
     assert np.array_equal(shifted[:, 20:], crop[:, :-20])
     assert np.array_equal(shifted[:, :20], crop[:, 20:0:-1])
@@ -147,7 +147,7 @@ def test_a_scaled_crop_keeps_its_centre_and_moves_the_rest_in_proportion(amount)
         assert np.allclose(centre(SCALE.apply(dot(x, y), amount, 0)), expected, atol=0.8)
 
 
-def test_a_larger_face_is_the_middle_of_the_crop_and_a_smaller_one_is_undone_by_it(crop):
+def test_scaling_up_crops_the_middle_and_undoes_scaling_down(crop):
     middle = Image.fromarray(crop).resize(
         (200, 200), Image.Resampling.BICUBIC, box=(13, 13, 187, 187)
     )  # 200 / 174 = 1.15
@@ -174,7 +174,7 @@ def test_a_rotated_crop_has_no_empty_corners():
 
 
 @pytest.mark.parametrize("amount", BLUR.amounts)
-def test_a_blur_spreads_a_spot_by_its_width_and_keeps_its_light(amount):
+def test_a_blur_spreads_a_spot_by_its_width_and_keeps_its_brightness(amount):
     spot = dot(100, 100)
     blurred = BLUR.apply(spot, amount, 0).astype(float).mean(axis=2)
     columns = np.arange(200) + 0.5
@@ -195,6 +195,6 @@ def test_gray_has_equal_channels_and_the_same_brightness(crop):
 
 
 @pytest.mark.parametrize("amount", LIGHT.amounts)
-def test_light_multiplies_what_does_not_become_white(crop, amount):
+def test_light_multiplies_brightness_up_to_white(crop, amount):
     expected = np.minimum(crop * (1 + amount / 100), 255)
     assert np.abs(LIGHT.apply(crop, amount, 0) - expected).max() <= 1

@@ -1,4 +1,4 @@
-"""Figures show the numbers of their tables, with titled axes, units and one look for each
+"""Figures show the numbers of their tables, with titled axes, units and a consistent style for each
 approach.
 """
 
@@ -34,7 +34,7 @@ def groups(results):
 
 @pytest.fixture(scope="module")
 def perturbed() -> pd.DataFrame:
-    """Made-up robustness results, no two rows of the same value."""
+    """Synthetic robustness results, where all rows have different values."""
     rows = [
         (p.name, float(amount), model, approach, task.name, task.metric.name, 600)
         for p in PERTURBATIONS
@@ -93,7 +93,7 @@ def test_every_figure_names_its_axes_with_units_and_both_approaches(figures, nam
     )
 
 
-def test_every_image_is_in_a_square(figures, errors):
+def test_every_image_is_counted_in_the_heat_map(figures, errors):
     for trace, approach in zip(figures["predicted_against_true"].data, APPROACHES, strict=True):
         rows = errors[errors["approach"] == approach.name]
         counts = np.asarray(trace.customdata)
@@ -114,7 +114,7 @@ def test_the_distribution_counts_every_error(figures, errors):
 
 
 @pytest.mark.parametrize(("name", "column"), [("error_by_age", "mae"), ("bias_by_age", "bias")])
-def test_markers_and_their_intervals_are_the_table(figures, groups, name, column):
+def test_markers_and_intervals_match_the_table(figures, groups, name, column):
     for trace, approach in zip(figures[name].data, APPROACHES, strict=True):
         rows = groups[groups["approach"] == approach.name]
         assert np.allclose(trace.y, rows[column])
@@ -164,9 +164,7 @@ def test_panels_of_perturbations_share_one_scale(perturbed):
     assert len(leaders) == 1
 
 
-def test_figures_of_nothing_show_no_number_and_still_name_both_approaches(
-    errors, groups, perturbed
-):
+def test_empty_figures_show_no_numbers_and_name_both_approaches(errors, groups, perturbed):
     for figure in (
         plots.predicted_against_true(errors[:0]),
         plots.error_distribution(errors[:0]),
@@ -181,7 +179,7 @@ def test_figures_of_nothing_show_no_number_and_still_name_both_approaches(
 
 
 @pytest.mark.parametrize(("names", "by"), [({"seeds": ""}, "approach"), (WEIGHTINGS, "weighting")])
-def test_every_training_is_a_mark_and_their_mean_a_stroke(names, by):
+def test_every_training_is_a_marker_and_their_mean_a_line(names, by):
     studies = made_up_studies()
     if by == "weighting":
         studies = studies[studies["approach"] == "multi"]
@@ -211,7 +209,7 @@ def test_every_training_is_a_mark_and_their_mean_a_stroke(names, by):
             assert set(dots.y) == {stroke.y[0]}, "trainings and their mean stand in one line"
 
 
-def test_then_and_now_shows_both_gaps():
+def test_the_comparison_with_2018_shows_both_gaps():
     rows = [
         ("2018", "single", 10.63),
         ("2018", "multi", 5.47),
@@ -238,7 +236,7 @@ def test_the_cumulative_score_is_the_share_within_so_many_years(figures, errors)
         assert (np.diff(trace.y) >= 0).all()
 
 
-def test_the_difference_by_age_is_that_of_the_metric_tables(metrics):
+def test_the_difference_by_age_matches_the_metric_tables(metrics):
     (trace,) = plots.difference_by_age(metrics).data
     rows = metrics.query("by == 'age_group' and task == 'age'")
     assert np.allclose(trace.y, rows["multi"] - rows["single"])
@@ -277,7 +275,7 @@ def test_confusions_are_counted(results, task):
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
-def test_reliability_is_how_often_confidences_came_true(results, task):
+def test_reliability_is_the_accuracy_per_confidence(results, task):
     table = reliability(results, task)
     figure = plots.reliability_diagram(table, task)
     for trace, approach in zip(figure.data, APPROACHES, strict=True):
@@ -299,7 +297,7 @@ def test_reliability_is_how_often_confidences_came_true(results, task):
         assert found["confidence"].item() == pytest.approx(100 * bin_["confidence"].mean())
 
 
-def test_coverage_is_held_against_what_intervals_claim(figures, groups):
+def test_coverage_is_compared_with_the_nominal_level(figures, groups):
     figure = figures["coverage_by_age"]
     assert figure.layout.shapes[0].y0 == 100 * INTERVAL
     for trace, approach in zip(figure.data, APPROACHES, strict=True):
@@ -338,10 +336,8 @@ def test_every_image_of_the_dataset_is_in_a_bar(counts):
             assert n == counts.loc[of_them, "n"].sum()
 
 
-def test_ages_that_are_labelled_too_often_are_marked(counts):
-    """UTKFace's are the first year, 26 and many multiples of five; in even counts there are
-    none.
-    """
+def test_overrepresented_ages_are_marked(counts):
+    """In UTKFace these are the first year, 26 and many multiples of five. Even counts have none."""
     usual, heaped = plots.ages(counts).data
     assert {1, 26, 35, 45} <= set(heaped.x) and all(
         age in (1, 26) or age % 5 == 0 for age in heaped.x
@@ -370,7 +366,7 @@ def test_boxes_hold_the_quantiles_of_ages(counts):
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
-def test_learning_curves_are_the_histories(predictor, task):
+def test_learning_curves_match_the_histories(predictor, task):
     models = ROOT / "assets" / "models"
     figure = plots.learning_curves(learning(predictor, models), task)
     assert (

@@ -1,6 +1,4 @@
-"""The shipped models on the composites, the two tables that predictions come in, and what answering
-may not import.
-"""
+"""The shipped models on the composites, the tables of predictions, and the imports of inference."""
 
 import subprocess
 import sys
@@ -54,7 +52,7 @@ def test_four_models_are_shipped(predictor):
     assert len({(m.info.backbone, m.info.size) for m in predictor.models}) == 1
 
 
-def test_all_four_come_from_one_recipe(predictor):
+def test_all_four_models_share_one_recipe(predictor):
     differs = ("tasks", "seconds", "loss_scales")
     recipes = [
         {k: v for k, v in loaded.info.training.items() if k not in differs}
@@ -71,16 +69,16 @@ def test_table_has_a_row_for_each_image_model_and_task(predictions, labels):
     assert (table["approach"].value_counts() == len(labels) * len(TASKS)).all()
 
 
-def test_the_approach_is_that_of_the_model(predictor, predictions):
+def test_the_approach_matches_the_model(predictor, predictions):
     for table in (predictions.table, predictions.probabilities):
-        said = table.groupby("model")["approach"].agg(set)
-        assert said.to_dict() == {
+        approaches = table.groupby("model")["approach"].agg(set)
+        assert approaches.to_dict() == {
             m.name: {"single" if len(m.tasks) == 1 else "multi"} for m in predictor.models
         }
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
-def test_probabilities_are_distributions_that_the_predictions_follow(predictions, task):
+def test_predictions_follow_from_the_probabilities(predictions, task):
     long = predictions.probabilities[predictions.probabilities["task"] == task.name]
     wide = long.pivot(index=["image", "face", "model"], columns="label", values="probability")[
         [str(b) for b in task.bins]
@@ -107,7 +105,7 @@ def test_probabilities_are_distributions_that_the_predictions_follow(predictions
         ]
         assert (
             max(below) < 0.501 and max(above) < 0.501
-        )  # a median: no more than half lies to either side of its year
+        )  # a median: at most half of the probability is on each side
         assert (rows["low"] <= rows["prediction"]).all()
         assert (rows["prediction"] <= rows["high"]).all()
         assert rows["low"].min() >= task.low
@@ -115,7 +113,7 @@ def test_probabilities_are_distributions_that_the_predictions_follow(predictions
         assert rows["confidence"].between(0, 1).all()
 
 
-def test_a_face_gets_the_same_digits_alone_and_among_others(predictor, predictions, labels, crops):
+def test_a_face_gets_identical_values_alone_and_in_a_batch(predictor, predictions, labels, crops):
     for i in (0, 77, len(crops) - 1):
         name = labels["image"][i]
         alone = predictor.predict_crops([crops[i]], [name])
@@ -133,12 +131,12 @@ def test_a_face_and_its_mirror_image_get_the_same_answer(predictor, crops):
     assert np.allclose(a, b, atol=1e-2)
 
 
-def test_crops_of_several_sizes_in_one_call_are_answered_as_each_alone(predictor, crops):
+def test_crops_of_several_sizes_get_the_same_predictions_as_each_alone(predictor, crops):
     sizes = [np.ascontiguousarray(crops[0][:n, :n]) for n in (1, 7, 64, 200)]
     together = predictor.predict_crops(sizes, faces=range(4)).table
     alone = [predictor.predict_crops([crop], faces=[i]).table for i, crop in enumerate(sizes)]
     pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True), check_exact=True)
-    assert together["prediction"].nunique() > 6  # not one answer for all
+    assert together["prediction"].nunique() > 6  # the predictions differ
     batch = to_batch(sizes, 32)
     assert all(np.array_equal(batch[i], to_batch([crop], 32)[0]) for i, crop in enumerate(sizes))
 
@@ -164,9 +162,9 @@ def test_no_faces_give_an_empty_table(predictor):
     assert predictions.table.empty
 
 
-def test_shipped_models_read_the_composites(predictions, labels):
-    """Composites are easy (eight faces agree), apart from the ages of the old, whom averaging makes
-    younger.
+def test_shipped_models_are_accurate_on_the_composites(predictions, labels):
+    """Composites are easy (averages of eight faces), except old ages, because averaging makes faces
+    look younger.
     """
     measured = compare(with_targets(predictions.table, labels)).set_index("task")
     for approach in (SINGLE.name, MULTI.name):
@@ -175,13 +173,13 @@ def test_shipped_models_read_the_composites(predictions, labels):
         assert measured.at[AGE.name, approach] < 7
 
 
-def test_no_models_is_said_plainly(tmp_path):
+def test_missing_models_are_reported(tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(FaceMTLError, match="no models in"):
             Predictor.load(folder)
 
 
-def test_a_model_that_cannot_be_read_is_said(tmp_path):
+def test_an_unreadable_model_is_reported(tmp_path):
     with pytest.raises(FaceMTLError, match=r"age\.onnx cannot be read"):
         LoadedModel.load(tmp_path / "age.onnx")
     (tmp_path / "race.onnx").mkdir()
@@ -199,7 +197,7 @@ def test_a_model_that_cannot_be_read_is_said(tmp_path):
     ],
     ids=["no single-task", "no multi-task", "no age", "two multi-task"],
 )
-def test_what_cannot_be_compared_is_said(tmp_path, chosen):
+def test_models_that_cannot_be_compared_are_refused(tmp_path, chosen):
     for tasks in chosen:
         support.write_model(tmp_path, tasks)
     with pytest.raises(FaceMTLError, match="takes one single-task and one multi-task model"):
@@ -228,14 +226,14 @@ def test_the_number_of_threads_can_be_set(given, expected, monkeypatch):
 
 
 @pytest.mark.parametrize("given", ["", "0", "many", "-1"])
-def test_what_is_no_number_of_threads_is_ignored(given, monkeypatch):
+def test_an_invalid_number_of_threads_is_ignored(given, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", given)
     found = threads()
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert found == threads() and 1 <= found <= 4
 
 
-# ------------------------------------------------------------------------ what it imports and tells
+# ---------------------------------------------------------------------------- imports and telemetry
 
 IMAGE = support.composites(1)[0]
 PREDICT = (
@@ -252,9 +250,9 @@ APP = (
 )
 
 
-def test_who_answers_leaves_no_trace_and_reports_nothing(tmp_path):
-    """ONNX Runtime's telemetry begins with files: a session, an identifier of the machine, events
-    that wait to be sent.
+def test_predicting_writes_no_telemetry_files(tmp_path):
+    """ONNX Runtime's telemetry would write files: a session, a machine identifier and queued
+    events.
     """
     support.write_model(tmp_path / "models", (AGE,))
     folders = {
@@ -263,10 +261,10 @@ def test_who_answers_leaves_no_trace_and_reports_nothing(tmp_path):
     for folder in folders.values():
         folder.mkdir()
     arguments = ("predict", IMAGE, "--no-detect", "--models", tmp_path / "models")
-    status, said, _ = support.finish(
+    status, output, _ = support.finish(
         support.facemtl(*arguments, cwd=tmp_path, **{k: str(v) for k, v in folders.items()})
     )
-    assert status == 0 and "age" in said
+    assert status == 0 and "age" in output
     assert not [file for folder in folders.values() for file in folder.rglob("*")]
 
 
@@ -275,7 +273,7 @@ def test_who_answers_leaves_no_trace_and_reports_nothing(tmp_path):
     ["import facemtl.inference.predictor", "import facemtl.cli", PREDICT, EVALUATE, APP],
     ids=["the predictor", "the command line", "predict", "evaluate", "the app"],
 )
-def test_who_answers_imports_neither_torch_nor_fastai(work, tmp_path):
+def test_inference_imports_neither_torch_nor_fastai(work, tmp_path):
     for tasks in (*((task,) for task in TASKS), TASKS):
         support.write_model(tmp_path / "models", tasks)
     code = (

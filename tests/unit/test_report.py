@@ -1,4 +1,4 @@
-"""Reports: each number in a document is one of the measured tables."""
+"""Reports: each number in a document comes from the measured tables."""
 
 import re
 
@@ -17,7 +17,7 @@ from research.report import DOCUMENTS, SECTIONS, fill
 from tests.support import ROOT, made_up_seeds, made_up_studies
 
 SHIPPED = ROOT / "assets" / "validation"
-# Studies that are not measured yet are in no document.
+# No document contains studies that are not measured yet.
 STUDIED = {"shares": "share-10", "starts": "from-face", "weightings": "equal-weights"}
 MEASURED = {*SECTIONS} - {
     name for name, study in STUDIED.items() if study not in set(load_studies(SHIPPED)["study"])
@@ -25,7 +25,7 @@ MEASURED = {*SECTIONS} - {
 
 
 @pytest.mark.parametrize("name", sorted(MEASURED - {"answer"}))
-def test_a_section_is_one_table_without_gaps(name):
+def test_a_section_is_one_table_without_missing_values(name):
     lines = SECTIONS[name](SHIPPED).split("\n\n")[0].splitlines()
     assert len(lines) > 2
     assert len({line.count(" | ") for line in lines}) == 1
@@ -34,7 +34,7 @@ def test_a_section_is_one_table_without_gaps(name):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
 def test_documents_hold_the_measured_tables(document):
-    """Where this fails, run `python -m research.report`."""
+    """If this fails, run `python -m research.report`."""
     text = document.read_text("utf-8")
     assert "<!-- begin: " in text
     assert fill(text, SHIPPED) == text
@@ -45,7 +45,7 @@ def test_every_section_is_in_a_document():
     assert set(re.findall(r"<!-- begin: ([\w-]+) -->", text)) == MEASURED
 
 
-def test_studies_are_told_as_means_over_seeds(tmp_path):
+def test_studies_are_reported_as_means_over_seeds(tmp_path):
     table = made_up_studies()
     write_table(table, tmp_path / STUDIES_FILE)
     means = table.groupby(["study", "approach", "task"])["value"].mean()
@@ -59,11 +59,11 @@ def test_studies_are_told_as_means_over_seeds(tmp_path):
     )
     assert " / " in SECTIONS["starts"](tmp_path) and "ImageNet" not in SECTIONS["starts"](
         tmp_path
-    )  # nothing made up of it
+    )  # no text without measurements
 
 
 def shipped(tmp_path, **better):
-    """The shipped tables, but for the overall differences: by task the interval's ends, in favour
+    """The shipped tables with other overall differences: by task, the ends of an interval in favour
     of one model.
     """
     for file in SHIPPED.iterdir():
@@ -88,20 +88,17 @@ def shipped(tmp_path, **better):
 @pytest.mark.parametrize(
     ("better", "says"),
     [
-        ({}, "no difference is significant"),
+        ({}, "No difference between one model and three"),
         ({"age": (0.1, 0.3)}, "better at something, and not significantly worse"),
         (
             {"gender": (0.2, 0.4), "race": (0.1, 0.3)},
             "better at something, and not significantly worse",
         ),
         ({"race": (-0.3, -0.1)}, "worse at something, and not significantly better"),
-        (
-            {"age": (0.1, 0.3), "race": (-0.3, -0.1)},
-            "better at one question and worse at another",
-        ),
+        ({"age": (0.1, 0.3), "race": (-0.3, -0.1)}, "better at one question and worse at another"),
     ],
 )
-def test_the_answer_follows_the_intervals(better, says, tmp_path):
+def test_the_conclusion_follows_the_intervals(better, says, tmp_path):
     text = SECTIONS["answer"](shipped(tmp_path, **better))
     (verdict,) = (line for line in text.splitlines() if line.startswith("**"))
     assert says in verdict
@@ -121,10 +118,8 @@ def test_the_answer_follows_the_intervals(better, says, tmp_path):
     ],
     ids=str,
 )
-def test_of_several_seeds_answer_and_results_tell_the_mean_and_its_interval(
-    gains, results, tmp_path
-):
-    """Seeds differ by 0.1; a gain of 1 is far beyond that, one of 0 is not."""
+def test_several_seeds_are_reported_as_mean_and_interval(gains, results, tmp_path):
+    """Seeds differ by 0.1, so a gain of 1 is significant and a gain of 0 is not."""
     folder = shipped(tmp_path)
     (folder / SEEDS_FILE).unlink(missing_ok=True)
     save_seeds(table := made_up_seeds(results, 3, gains), folder)
@@ -139,12 +134,12 @@ def test_of_several_seeds_answer_and_results_tell_the_mean_and_its_interval(
         assert f"{task.metric.words(row.multi)} ± {task.metric.number(row.multi_sd)}" in of_task
 
 
-def test_the_shipped_findings_are_those_of_the_shipped_tables():
+def test_the_shipped_findings_match_the_shipped_tables():
     """If this fails, run `python -m research.report`."""
     assert load_findings(SHIPPED) == findings(SHIPPED)
 
 
-def test_the_answer_s_numbers_are_the_measured_ones():
+def test_the_numbers_in_the_conclusion_are_measured():
     text = SECTIONS["answer"](SHIPPED)
     for row in overall(SHIPPED).itertuples():
         for value in (row.single, row.multi):
@@ -157,19 +152,19 @@ def test_the_answer_s_numbers_are_the_measured_ones():
     assert f"{100 * share:.0f} % of the parameters" in text
 
 
-def test_history_is_as_it_was_published():
+def test_the_2018_numbers_are_the_published_ones():
     text = SECTIONS["history"](SHIPPED)
     assert "10.63 years" in text and "5.47 years" in text and "0.01" in text
 
 
-def test_the_first_edition_stands_beside_the_models_of_now():
+def test_the_first_edition_is_shown_beside_the_current_models():
     first, now = SECTIONS["editions"](SHIPPED).splitlines()[2:]
     assert "93.1 % / 94.0 %" in first and "4.52 years / 4.54 years" in first
     for row in overall(SHIPPED).itertuples():
         assert task_named(row.task).metric.words(row.multi) in now
 
 
-def test_what_is_not_marked_is_left_alone():
+def test_unmarked_text_is_unchanged():
     text = "# Title\n\n| a | b |\n\n<!-- begin: costs -->\nold\n<!-- end: costs -->\nafter\n"
     filled = fill(text, SHIPPED)
     assert filled.startswith(
@@ -179,7 +174,7 @@ def test_what_is_not_marked_is_left_alone():
     assert fill(filled, SHIPPED) == filled
 
 
-def test_unknown_tables_and_missing_measurements_are_said(tmp_path):
+def test_unknown_tables_and_missing_measurements_are_reported(tmp_path):
     with pytest.raises(FaceMTLError, match=r"'alchemy'.*results, groups"):
         fill("<!-- begin: alchemy -->\n<!-- end: alchemy -->", SHIPPED)
     with pytest.raises(FaceMTLError, match="facemtl evaluate"):

@@ -1,4 +1,4 @@
-"""Perturbed crops are what they are called, and the table holds what the models say of them."""
+"""Robustness: the table holds the predictions for perturbed crops."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def table(predictor, composites) -> pd.DataFrame:
 
 
 class Brightness:
-    """A session that answers with an age in proportion to an image's mean brightness."""
+    """A session that predicts an age proportional to the mean brightness."""
 
     def run(self, names, inputs):
         assert names == [AGE.name]
@@ -67,7 +67,7 @@ def test_table_has_a_row_for_each_amount_model_and_task(table, predictor):
     assert (table["approach"].value_counts() == len(table) / 2).all()
 
 
-def test_crops_as_they_are_have_the_validated_metrics(table, predictor, composites):
+def test_unperturbed_crops_have_the_validation_metrics(table, predictor, composites):
     first = composites[composites["split"] == VALIDATION].sort_values("sha256")[:3]
     validated = validate(predictor, first)
     for p in PERTURBATIONS:
@@ -81,7 +81,7 @@ def test_crops_as_they_are_have_the_validated_metrics(table, predictor, composit
             assert row.change == 0
 
 
-def test_changes_are_measured_from_the_crops_as_they_are(table):
+def test_changes_are_relative_to_the_unperturbed_crops(table):
     for _, rows in table.groupby(["perturbation", "model", "task"]):
         undisturbed = rows["value"].iloc[0]
         for row in rows.itertuples():
@@ -92,7 +92,7 @@ def test_changes_are_measured_from_the_crops_as_they_are(table):
 
 
 def test_only_the_first_validation_images_are_used(brightness, composites):
-    """The files of all others are not there: reading one would be an error."""
+    """The files of all other images are missing, so that reading one fails."""
     chosen = set(composites.loc[composites["split"] == VALIDATION, "sha256"].sort_values()[:5])
     missing = composites["file"].where(composites["sha256"].isin(chosen), "missing.jpg")
     seen = []
@@ -104,13 +104,13 @@ def test_only_the_first_validation_images_are_used(brightness, composites):
     assert sum(seen) == 5 * passes()
 
 
-def test_without_validation_images_it_says_so(brightness, composites):
+def test_missing_validation_images_are_reported(brightness, composites):
     for split in (TRAIN, CALIBRATION):
         with pytest.raises(FaceMTLError, match="no validation images"):
             robustness(brightness, composites[composites["split"] == split])
 
 
-def test_a_model_that_sees_only_brightness_minds_only_light(brightness, synthetic_faces):
+def test_a_model_of_brightness_is_sensitive_to_light_only(brightness, synthetic_faces):
     images, _ = read_images(synthetic_faces, progress=False)
     measured = robustness(brightness, images, perturbations=(SHIFT, ROTATION, BLUR, JPEG, LIGHT))
     assert (measured["n"] == (images["split"] == VALIDATION).sum()).all()
@@ -120,8 +120,8 @@ def test_a_model_that_sees_only_brightness_minds_only_light(brightness, syntheti
     assert change["blur"] < 1
 
 
-def test_a_model_that_never_errs_but_when_perturbed(brightness, synthetic_faces):
-    """Where a crop's own brightness is its label, half the light puts the age off by half of it."""
+def test_halved_light_halves_the_age_of_a_brightness_model(brightness, synthetic_faces):
+    """The label is the brightness of the crop, so half the light gives an error of half the age."""
     images, _ = read_images(synthetic_faces, progress=False)
     images = images[images["split"] == VALIDATION].head(6)
     brightness_of = [load_image(file, CHIP_SIZE).mean() / 255 for file in images["file"]]
@@ -146,7 +146,7 @@ def test_results_survive_being_saved(table, tmp_path):
     assert (tmp_path / ROBUSTNESS_FILE).read_bytes() == content
 
 
-def test_missing_and_damaged_results_are_said(table, tmp_path):
+def test_missing_and_damaged_results_are_reported(table, tmp_path):
     with pytest.raises(FaceMTLError, match="facemtl robustness"):
         load_robustness(tmp_path)
     save_robustness(table, tmp_path)
@@ -167,10 +167,8 @@ def test_missing_and_damaged_results_are_said(table, tmp_path):
 # ------------------------------------------------------------------------------- the shipped models
 
 
-def test_shipped_ages_bend_and_do_not_break(predictor, utkface_images):
-    """On 300 real validation images, a crop that is a little off raises the age error by less than
-    15 %.
-    """
+def test_shipped_ages_are_robust_to_small_perturbations(predictor, utkface_images):
+    """On 300 real validation images, small perturbations raise the age error by less than 15 %."""
     of_age = Predictor(m for m in predictor.models if AGE in m.tasks)
     little = (replace(SHIFT, amounts=(10,)), replace(SCALE, amounts=(-15, 15)))
     measured = robustness(of_age, utkface_images, 300, perturbations=little)

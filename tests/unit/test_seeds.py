@@ -1,4 +1,4 @@
-"""The comparison over seeds, of scores whose spread over seeds and images is known."""
+"""The comparison over seeds, on scores with known variation over seeds and images."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from facemtl.inference.predictor import MULTI, SINGLE
 from facemtl.tasks import AGE, GENDER
 
 
-def made_up(
+def synthetic_scores(
     k: int,
     n: int = 400,
     of_seed: float = 0.0,
@@ -19,8 +19,8 @@ def made_up(
     gap: float = 0.5,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Ages of `k` seeds: errors of images are shared by all seeds, and each training is off by a
-    constant of its own.
+    """Ages of `k` seeds: all seeds share the errors of images, and each training has a constant
+    error of its own.
     """
     rng = np.random.default_rng(seed)
     hard, rows = np.abs(rng.normal(0, of_image, n)), []
@@ -35,7 +35,7 @@ def made_up(
 
 
 def test_values_are_means_over_seeds():
-    table = made_up(3, of_seed=1.0)
+    table = synthetic_scores(3, of_seed=1.0)
     (row,) = seeds.compare_seeds(table, n_resamples=50).itertuples()
     errors = (table["prediction"] - table["target"]).abs()
     by_seed = errors.groupby([table["seed"], table["approach"]]).mean().unstack()
@@ -50,7 +50,7 @@ def test_values_are_means_over_seeds():
 
 
 def test_one_seed_has_the_interval_of_the_images():
-    table = made_up(1)
+    table = synthetic_scores(1)
     (row,) = seeds.compare_seeds(table).itertuples()
     (plain,) = compare(table).itertuples()
     assert np.isnan(row.single_sd) and row.single == pytest.approx(plain.single)
@@ -59,30 +59,32 @@ def test_one_seed_has_the_interval_of_the_images():
     )
 
 
-def test_seeds_that_differ_widen_the_interval_and_images_alone_would_not_show_it():
-    """The variance is that of the mean over images plus that of the mean over seeds, here the
-    larger part.
+def test_variation_over_seeds_widens_the_interval():
+    """The variance is that of the mean over images plus that of the mean over seeds. Here the seeds
+    contribute more.
     """
     width = lambda table: (lambda r: r.difference_high - r.difference_low)(  # noqa: E731
         next(seeds.compare_seeds(table).itertuples())
     )
-    assert width(made_up(3)) < 0.01  # paired: what is hard is hard for both
-    assert width(made_up(8, of_seed=1.0)) == pytest.approx(2 * 1.96 * (2 * 1.0 / 8) ** 0.5, rel=0.5)
+    assert width(synthetic_scores(3)) < 0.01  # paired: difficult images are difficult for both
+    assert width(synthetic_scores(8, of_seed=1.0)) == pytest.approx(
+        2 * 1.96 * (2 * 1.0 / 8) ** 0.5, rel=0.5
+    )
 
 
 def test_intervals_cover_the_truth():
-    """Of 40 tables with a true difference of half a year, nearly all intervals hold it."""
+    """Of 40 tables with a true difference of half a year, nearly all intervals contain it."""
     held = []
     for i in range(40):
         (row,) = seeds.compare_seeds(
-            made_up(8, 100, of_seed=0.5, seed=i), n_resamples=300
+            synthetic_scores(8, 100, of_seed=0.5, seed=i), n_resamples=300
         ).itertuples()
         held.append(row.difference_low <= -0.5 <= row.difference_high)
-    assert np.mean(held) > 0.8  # eight seeds are few: a bootstrap over them is a little narrow
+    assert np.mean(held) > 0.8  # with only eight seeds, a bootstrap interval is a little narrow
 
 
 def test_delta_m_is_the_mean_gain_over_tasks():
-    ages = made_up(2)
+    ages = synthetic_scores(2)
     genders = ages.assign(
         task=GENDER.name, target=1.0, prediction=(np.arange(len(ages)) % 10 > 0).astype(float)
     )
@@ -93,18 +95,18 @@ def test_delta_m_is_the_mean_gain_over_tasks():
 
 
 def test_seeds_of_different_images_are_refused():
-    table = made_up(2)
+    table = synthetic_scores(2)
     with pytest.raises(FaceMTLError, match="different images"):
         seeds.compare_seeds(table[~((table["seed"] == 1) & (table["image"] == "0003"))])
 
 
-def test_what_is_saved_is_what_is_loaded(tmp_path):
-    table = made_up(2, n=20)
+def test_saved_seeds_are_loaded_unchanged(tmp_path):
+    table = synthetic_scores(2, n=20)
     seeds.save_seeds(table, tmp_path)
     found = seeds.load_seeds(tmp_path)
     pd.testing.assert_frame_equal(found, table[seeds.COLUMNS].round(3), check_dtype=False)
 
 
-def test_what_is_missing_names_its_command(tmp_path):
+def test_a_missing_file_names_the_command_that_makes_it(tmp_path):
     with pytest.raises(FaceMTLError, match=r"research\.studies"):
         seeds.load_seeds(tmp_path)

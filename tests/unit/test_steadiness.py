@@ -1,4 +1,4 @@
-"""Steadiness: views of a face, and the answers to each of them."""
+"""Steadiness: views of a face and the predictions for each view."""
 
 from dataclasses import replace
 
@@ -17,8 +17,8 @@ def crop() -> np.ndarray:
     return np.asarray(Image.open(support.composites(1)[0]).convert("RGB"))
 
 
-def test_views_are_the_face_a_little_changed(crop):
-    """Each is nearer to the face than another face is."""
+def test_views_are_small_variations_of_the_face(crop):
+    """Each view is closer to the face than another face is."""
     other = np.asarray(Image.open(support.composites(2)[1]).convert("RGB"))
 
     def distance(pixels):
@@ -32,7 +32,7 @@ def test_views_are_the_face_a_little_changed(crop):
     assert np.array_equal(VIEWS["mirrored"](crop)[:, ::-1], crop)
 
 
-def test_steadiness_is_the_predictor_s_own_answer_to_each_view(predictor, crop):
+def test_steadiness_is_the_prediction_for_each_view(predictor, crop):
     table = steadiness(predictor, views_of(crop))
     assert len(table) == len(VIEWS) * 2 * len(TASKS)
     one_view = Predictor(replace(loaded, mirrored=False) for loaded in predictor.models)

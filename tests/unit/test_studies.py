@@ -1,4 +1,6 @@
-"""The tables of the studies: they grow training by training, and tell which trainings are done."""
+"""The tables of the studies: each training adds its rows, and the rows show which trainings are
+done.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +17,8 @@ from research import studies
 
 
 def predictions(config: TrainConfig) -> pd.DataFrame:
-    """Four images, on which the models of a seed err by that many years, and the last one errs in
-    every label.
+    """Four images: the models of a seed have an age error of that many years, and every label of
+    the last image is predicted wrongly.
     """
     rows = []
     for task in config.tasks:
@@ -43,7 +45,7 @@ def record(study: studies.Study, output: Path, **changes) -> None:
             studies.record(study, config, info, predictions(config), output)
 
 
-def test_a_training_that_is_recorded_is_done_and_no_other(tmp_path):
+def test_only_recorded_trainings_are_done(tmp_path):
     study = studies.study_named(SEEDS)
     record(study, tmp_path, seed=1, tasks=("age",))
     done = [config for config in study.configs() if studies.is_measured(study, config, tmp_path)]
@@ -52,7 +54,7 @@ def test_a_training_that_is_recorded_is_done_and_no_other(tmp_path):
     assert not any(studies.is_measured(other, config, tmp_path) for config in other.configs())
 
 
-def test_only_seeds_of_which_all_models_are_measured_count(tmp_path):
+def test_only_seeds_with_all_models_measured_are_loaded(tmp_path):
     study = studies.study_named(SEEDS)
     record(study, tmp_path, seed=0, tasks=("age",))
     record(study, tmp_path, seed=0, tasks=studies.ALL)
@@ -74,7 +76,7 @@ def test_values_are_the_metrics_of_the_predictions(tmp_path):
     assert (gaps(named(load_studies(tmp_path), {SEEDS: 100}, "share"), "share")["gain"] == 0).all()
 
 
-def test_trainings_differ_from_the_recipe_in_what_their_study_says():
+def test_trainings_differ_from_the_recipe_only_by_their_study():
     for study in studies.STUDIES:
         configs = list(study.configs())
         assert len({(config.seed, config.tasks) for config in configs}) == len(configs)
@@ -84,6 +86,6 @@ def test_trainings_differ_from_the_recipe_in_what_their_study_says():
             assert study.changes == {k: v for k, v in values.items() if v != recipe[k]}
 
 
-def test_an_unknown_study_is_named_with_those_there_are():
+def test_an_unknown_study_gives_an_error_with_valid_names():
     with pytest.raises(FaceMTLError, match="share-10"):
         studies.study_named("share-11")

@@ -1,4 +1,4 @@
-"""Tables on disk: the same bytes each time, whole, and damage said in plain words."""
+"""Tables on disk: identical bytes each time, complete writes, clear errors for damaged files."""
 
 import pandas as pd
 import pytest
@@ -23,7 +23,7 @@ def test_a_table_survives_being_written(tmp_path, name):
     assert [f.name for f in file.parent.iterdir()] == [name]
 
 
-def test_a_missing_file_is_said_with_the_command_that_makes_it(tmp_path):
+def test_a_missing_table_names_the_command_that_makes_it(tmp_path):
     with pytest.raises(FaceMTLError, match=r"no table.csv .* `make it`"):
         read_table(tmp_path / "table.csv", TYPES, "make it")
 
@@ -43,7 +43,7 @@ def test_a_missing_file_is_said_with_the_command_that_makes_it(tmp_path):
         "not text", "half a gzip"],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["table.csv", "table.csv.gz"])
-def test_a_damaged_file_is_said(tmp_path, content, name):
+def test_a_damaged_file_is_reported(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(FaceMTLError, match=r"damaged.*`make it`"):
         read_table(tmp_path / name, TYPES, "make it")

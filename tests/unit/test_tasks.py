@@ -1,4 +1,4 @@
-"""Properties of every task, with expectations worked out another way."""
+"""Properties of every task, compared with separately computed values."""
 
 import json
 import math
@@ -49,17 +49,17 @@ def gaussian(mean: float, sd: float) -> np.ndarray:
 
 
 def numpy_quantile(p: np.ndarray, level: float) -> float:
-    """Each year's mass spread evenly over the unit around it, integrated on a fine grid."""
+    """Spread the probability of each year evenly over one year, integrated on a fine grid."""
     edges = np.arange(-0.5, 117.5)
     grid = np.linspace(-0.5, 116.5, 117_001)
     cdf = np.interp(grid, edges, np.concatenate([[0], np.cumsum(p)]))
     return float(np.clip(grid[np.searchsorted(cdf, level)], 0, 116))
 
 
-# ------------------------------------------------------------------------------------ what they are
+# -------------------------------------------------------------------------------------- definitions
 
 
-def test_the_tasks_are_those_of_the_dataset():
+def test_the_tasks_match_the_dataset():
     assert [task.name for task in TASKS] == ["gender", "race", "age"]
     assert GENDER.labels == ("male", "female")  # 0 and 1 in UTKFace's file names
     assert RACE.labels == ("White", "Black", "Asian", "Indian", "Others")
@@ -67,14 +67,14 @@ def test_the_tasks_are_those_of_the_dataset():
 
 
 @each_task
-def test_a_task_is_a_constant(task):
+def test_a_task_is_immutable_and_hashable(task):
     with pytest.raises(FrozenInstanceError):
         task.name = "other"
     assert task == replace(task) and hash(task) == hash(replace(task))
 
 
 @each_task
-def test_every_output_stands_for_something(task):
+def test_every_output_has_its_own_bin(task):
     assert len(task.bins) == task.n_outputs == len(set(task.bins))
 
 
@@ -83,14 +83,14 @@ def test_a_task_is_found_by_its_name(task):
     assert task_named(task.name) is task
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones():
+def test_an_unknown_name_gives_an_error_with_the_known_names():
     with pytest.raises(FaceMTLError) as error:
         task_named("glasses")
     for word in ("glasses", "gender", "race", "age"):
         assert word in str(error.value)
 
 
-def test_a_fourth_task_is_one_line():
+def test_a_new_task_needs_only_one_definition():
     glasses = Classification("glasses", loss_scale=0.3, labels=("none", "reading", "sun"))
     weight = Regression("weight", loss_scale=4.0, unit="kg", low=30, high=150)
     for task, words, label, output in (
@@ -137,14 +137,14 @@ def test_extreme_logits_stay_probabilities(task):
 
 
 @each_task
-def test_certainty_decodes_to_itself(task):
+def test_a_one_hot_distribution_decodes_to_its_label(task):
     decoded = task.decode(np.eye(task.n_outputs))
     np.testing.assert_allclose(decoded["prediction"], np.arange(task.n_outputs))
     np.testing.assert_allclose(decoded["confidence"], 1, atol=1e-6)
 
 
 @each_task
-def test_decoding_keeps_the_batch(task):
+def test_decoding_is_the_same_per_batch_and_per_image(task):
     probabilities = task.probabilities(random_logits(task, n=7))
     whole = task.decode(probabilities)
     assert {name: value.shape for name, value in whole.items()} == dict.fromkeys(
@@ -165,18 +165,20 @@ def test_the_most_probable_label_wins_and_has_no_interval(task):
 
 
 @pytest.mark.parametrize(("mean", "sd"), [(30, 4), (58.3, 6.5), (90, 2.5)])
-def test_a_gaussian_decodes_to_its_middle_and_quantiles(mean, sd):
+def test_a_gaussian_decodes_to_its_mean_and_quantiles(mean, sd):
     decoded = AGE.decode(gaussian(mean, sd))
     assert decoded["prediction"].item() == pytest.approx(mean, abs=0.01)
-    # 5 % lies below mean - 1.645 sd; spreading mass over whole years widens the distribution a
-    # little.
+    # 5 % is below mean - 1.645 sd; spreading probability over whole years makes the distribution
+    # slightly wider.
     wide = math.hypot(sd, math.sqrt(1 / 12))
     assert decoded["low"].item() == pytest.approx(mean - 1.6449 * wide, abs=0.1)
     assert decoded["high"].item() == pytest.approx(mean + 1.6449 * wide, abs=0.1)
 
 
 def test_no_other_age_has_a_smaller_expected_error_than_the_prediction():
-    """The median's property, on skewed distributions: mass is spread over each year's width."""
+    """The median has this property; tested on skewed distributions, with probability spread over
+    each year.
+    """
     probabilities = AGE.probabilities(random_logits(AGE, n=50, spread=3))
     fine = np.linspace(-0.45, 0.45, 10)
     years = (YEARS[:, None] + fine).ravel()
@@ -224,7 +226,7 @@ def test_the_interval_holds_the_prediction_and_stays_in_range(spread, margin):
     assert (decoded["low"] >= AGE.low).all() and (decoded["high"] <= AGE.high).all()
 
 
-def test_a_margin_below_0_leaves_an_interval_that_starts_at_the_end_of_the_range():
+def test_a_negative_margin_keeps_an_interval_at_the_end_of_the_range():
     logits = np.full((1, AGE.n_outputs), -20.0)
     logits[0, :2] = [2.0, 3.0]
     assert AGE.decode(AGE.probabilities(logits), margin=-0.1)["low"].item() == AGE.low
@@ -243,7 +245,7 @@ def test_a_margin_widens_the_interval_at_both_ends():
 
 @classifications
 @pytest.mark.parametrize("smoothing", [0.0, 0.08, 0.5])
-def test_the_loss_is_torch_s_own_and_so_is_its_gradient(task, smoothing):
+def test_loss_and_gradient_match_torch(task, smoothing):
     logits, target = random_tensor(task, n=50).requires_grad_(), torch.arange(50) % task.n_outputs
     found = replace(task, label_smoothing=smoothing).loss(logits, target).mean()
     expected = F.cross_entropy(logits, target, label_smoothing=smoothing)
@@ -254,8 +256,10 @@ def test_the_loss_is_torch_s_own_and_so_is_its_gradient(task, smoothing):
 
 
 @pytest.mark.parametrize("spread", [0.5, 5.0], ids=["near", "far"])
-def test_the_loss_of_age_is_of_torch_s_own_parts_and_so_is_its_gradient(spread):
-    """Peaks within a year of the label, and scattered ones: both halves of the smooth distance."""
+def test_age_loss_and_gradient_match_torch(spread):
+    """With peaks within a year of the label and far from it, to test both parts of the smooth
+    distance.
+    """
     target = torch.linspace(0, 116, 40).round()
     peaks = target + spread * torch.sin(torch.arange(40.0))
     logits = (-((torch.arange(117) - peaks[:, None]) ** 2) / 8).requires_grad_()
@@ -273,7 +277,7 @@ def test_the_loss_of_age_is_of_torch_s_own_parts_and_so_is_its_gradient(spread):
 
 @each_task
 def test_the_loss_is_lowest_at_the_label(task):
-    """Logits that point at value v are punished least where the label is v."""
+    """Logits with their peak at value v have the lowest loss if the label is v."""
     step = max(1, task.n_outputs // 12)
     for value in range(0, task.n_outputs, step):
         logits = -(torch.arange(task.n_outputs)[None] - value).abs().float()
@@ -294,8 +298,7 @@ def test_descending_the_loss_finds_the_label(task):
         task.loss(logits, target).mean().backward()
         optimizer.step()
     found = task.decode(task.probabilities(logits.detach().numpy()))["prediction"]
-    # At the ends of the range half of the Gaussian is cut off, so that its middle is pulled
-    # inwards.
+    # At the ends of the range, half of the Gaussian is cut off, which moves its mean inwards.
     np.testing.assert_allclose(found, target, atol=0 if isinstance(task, Classification) else 2.0)
 
 
@@ -328,7 +331,7 @@ def test_the_temperature_undoes_a_scaling_of_the_logits(task):
     drawn = np.random.default_rng(1).random((4000, 1))
     target = (
         (softmax(logits).cumsum(axis=1) < drawn).sum(axis=1).clip(max=task.n_outputs - 1)
-    )  # so that 1 is right
+    )  # so that a temperature of 1 is correct
     for factor in (0.5, 1.0, 3.0):
         assert task.calibrate(logits * factor, target)["temperature"] == pytest.approx(
             factor, rel=0.08
@@ -336,7 +339,7 @@ def test_the_temperature_undoes_a_scaling_of_the_logits(task):
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 3.0], ids=["too narrow", "about right", "too wide"])
-def test_the_margin_makes_intervals_cover_what_they_promise(scale):
+def test_the_margin_gives_intervals_their_nominal_coverage(scale):
     rng = np.random.default_rng(3)
     truth = rng.uniform(15, 90, 3000)
     centre = truth + rng.normal(0, 6, 3000)
@@ -349,7 +352,7 @@ def test_the_margin_makes_intervals_cover_what_they_promise(scale):
 
 
 @each_task
-def test_what_calibration_finds_can_be_stored_as_json(task):
+def test_calibration_results_can_be_stored_as_json(task):
     found = task.calibrate(random_logits(task, n=50), np.arange(50) % task.n_outputs)
     assert found and json.loads(json.dumps(found, allow_nan=False)) == found
 
@@ -376,7 +379,7 @@ def test_a_metric_is_the_mean_of_its_scores(task):
 
 
 @each_task
-def test_no_prediction_beats_the_truth(task):
+def test_the_metric_is_best_for_perfect_predictions(task):
     y = np.arange(task.n_outputs)
     perfect, wrong = task.metric(y, y), task.metric(y, np.roll(y, 1))
     assert perfect < wrong if task.metric.lower_is_better else perfect > wrong
@@ -386,7 +389,7 @@ def test_metrics_of_unsigned_labels_do_not_wrap_around():
     assert MAE(np.array([3], np.uint8), np.array([5], np.uint8)) == 2
 
 
-def test_values_read_as_words():
+def test_values_are_formatted_as_words():
     assert GENDER.words(1.0) == "female" and RACE.words(3) == "Indian"
     assert (
         AGE.words(34.4) == "34 years" and AGE.words(1.2) == "1 year" and AGE.axis == "Age (years)"

@@ -1,4 +1,4 @@
-"""Training: what the model is shown, and that an interrupted run ends as if it never was."""
+"""Training: batches, settings, learning, and resuming an interrupted run to the same result."""
 
 import json
 import re
@@ -44,8 +44,8 @@ TINY = TrainConfig(
     seed=5,
 )
 SHORT = replace(TINY, epochs=1)
-# The same for the command line, with both phases, time enough to be interrupted, and all that a
-# resumed run must restore.
+# The same for the command line, with both phases, long enough to interrupt, and with everything
+# that a resumed run must restore.
 ARGUMENTS = [
     *(
         "--backbone",
@@ -73,13 +73,13 @@ def small_backbone():
 
 
 @pytest.fixture(autouse=True)
-def no_autocast_is_left():
-    """A training that fails must not leave autocast on: what follows in the process would compute
-    with old weights.
+def no_autocast_leaks():
+    """A failed training must not leave autocast on: later computations in the process would use old
+    weights.
     """
     yield
     left_on = torch.is_autocast_enabled("cpu")
-    if left_on:  # so that the other tests do not suffer
+    if left_on:  # so that other tests are not affected
         torch.set_autocast_enabled("cpu", False)
         torch.autocast_decrement_nesting()
         torch.clear_autocast_cache()
@@ -93,7 +93,7 @@ def images(synthetic_faces) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def uninterrupted(synthetic_faces, tmp_path_factory) -> Path:
-    """The output of a whole training."""
+    """The output of a complete training."""
     output = tmp_path_factory.mktemp("uninterrupted")
     assert main(["train", "--data", str(synthetic_faces), "--output", str(output), *ARGUMENTS]) == 0
     return output
@@ -101,11 +101,9 @@ def uninterrupted(synthetic_faces, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def killed(synthetic_faces, tmp_path_factory) -> Path:
-    """The output of the same training, as a killed process left it after its first epochs. Copy
-    it.
-    """
+    """The output of the same training, killed after its first epochs. Copy it before use."""
     output = tmp_path_factory.mktemp("killed")
-    threads = str(torch.get_num_threads())  # sums depend on it
+    threads = str(torch.get_num_threads())  # sums depend on the number of threads
     process = support.facemtl(
         "train",
         "--data",
@@ -122,7 +120,7 @@ def killed(synthetic_faces, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def left_over(killed, tmp_path) -> Path:
+def interrupted_output(killed, tmp_path) -> Path:
     return shutil.copytree(killed, tmp_path / "runs")
 
 
@@ -163,7 +161,7 @@ def info(output: Path, name: str = MODEL) -> ModelInfo:
         ("seed", -1),
     ],
 )  # fmt: skip
-def test_contradictory_settings_are_refused_at_birth(field, value):
+def test_contradictory_settings_are_refused_on_construction(field, value):
     with pytest.raises(FaceMTLError, match=field if value != ("glasses",) else "glasses"):
         TrainConfig(**{field: value})
 
@@ -197,7 +195,7 @@ def test_every_setting_is_an_option_of_the_command_line(capsys):
     [["--size"], ["--epochs", "two"], ["--tasks", "glasses"], ["--batch-size", "many"]],
     ids=" ".join,
 )
-def test_arguments_that_make_no_sense_are_refused_with_the_usage(arguments, capsys):
+def test_invalid_arguments_are_refused_with_the_usage(arguments, capsys):
     with pytest.raises(SystemExit) as status:
         main(["train", *arguments])
     assert status.value.code == 2 and "usage" in capsys.readouterr().err
@@ -213,7 +211,7 @@ def test_arguments_that_make_no_sense_are_refused_with_the_usage(arguments, caps
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_settings_that_cannot_work_are_one_line(arguments, synthetic_faces, tmp_path, capsys):
+def test_impossible_settings_give_a_one_line_error(arguments, synthetic_faces, tmp_path, capsys):
     assert (
         main(
             [
@@ -238,7 +236,7 @@ def test_settings_that_cannot_work_are_one_line(arguments, synthetic_faces, tmp_
 
 
 def loader(n=50, batch_size=8, seed=3, chosen=None) -> FaceLoader:
-    """Images whose first pixel is their row, so that a batch tells where it comes from."""
+    """Images whose first pixel holds their row number, to identify the images of a batch."""
     pixels = torch.arange(n, dtype=torch.uint8)[:, None, None, None].repeat(1, 6, 6, 3)
     indices = np.arange(n) if chosen is None else np.asarray(chosen)
     return FaceLoader(
@@ -265,7 +263,7 @@ def test_an_epoch_shows_each_training_image_at_most_once():
     found = order(loader(chosen=chosen, batch_size=7))
     assert (
         len(found) == len(set(found)) == 35
-    )  # 5 batches of 7; the rest waits for the next shuffle
+    )  # 5 batches of 7; the rest is left for the next shuffle
     assert set(found) <= set(chosen)
 
 
@@ -273,7 +271,7 @@ def test_validation_shows_every_image_once_and_in_order():
     assert order(loader(seed=None, chosen=range(4, 25))) == list(range(4, 25))
 
 
-def test_the_order_follows_from_seed_and_epoch_alone():
+def test_the_order_depends_only_on_seed_and_epoch():
     first = order(loader(seed=3), epoch=2)
     np.random.seed(99)
     torch.manual_seed(99)
@@ -295,7 +293,7 @@ def loss_of(model: FaceModel, images: pd.DataFrame, size: int, split: str) -> fl
         return float(JointLoss(model.tasks)(model.eval()(batch), *targets))
 
 
-def test_training_learns(uninterrupted, images):
+def test_training_reduces_the_loss(uninterrupted, images):
     model = load_model(uninterrupted / f"{MODEL}.onnx", info(uninterrupted))
     torch.manual_seed(5)
     fresh = FaceModel(TASKS, BACKBONE)
@@ -305,9 +303,9 @@ def test_training_learns(uninterrupted, images):
     assert losses.iloc[-1] < losses.iloc[0]
 
 
-def test_training_never_looks_at_what_is_reported_on(images, tmp_path):
-    """Other labels on validation images change neither weights nor history; those on calibration
-    images change the history.
+def test_training_never_uses_validation_labels(images, tmp_path):
+    """Other labels on validation images change neither weights nor history. Other labels on
+    calibration images change only the history.
     """
     found = {}
     for split in ("none", VALIDATION, CALIBRATION):
@@ -321,7 +319,7 @@ def test_training_never_looks_at_what_is_reported_on(images, tmp_path):
     assert rows.equals(rows_v) and not rows.equals(rows_c)
 
 
-def test_training_leaves_checkpoint_and_history_and_nothing_else(uninterrupted, images):
+def test_training_writes_only_a_checkpoint_and_a_history(uninterrupted, images):
     assert {f.name for f in uninterrupted.iterdir()} == {
         f"{MODEL}.{end}" for end in ("onnx", "history.csv")
     }
@@ -346,17 +344,17 @@ def test_every_single_task_model_comes_from_the_same_recipe(task, images, tmp_pa
     assert TrainConfig.of_plain(settings) == replace(SHORT, tasks=(task.name,))
 
 
-def test_too_few_images_are_one_message(images, tmp_path):
+def test_too_few_images_give_one_message(images, tmp_path):
     with pytest.raises(FaceMTLError, match="batch"):
         train(TINY, images.head(20), tmp_path, progress=False)
 
 
-def test_without_calibration_images_it_is_one_message(images, tmp_path):
+def test_missing_calibration_images_give_one_message(images, tmp_path):
     with pytest.raises(FaceMTLError, match="no calibration images"):
         train(TINY, images[images["split"] == TRAIN], tmp_path, progress=False)
 
 
-def test_an_error_in_the_model_does_no_harm_to_the_next_training(images, tmp_path, monkeypatch):
+def test_an_error_in_the_model_does_not_affect_the_next_training(images, tmp_path, monkeypatch):
     config = replace(SHORT, tasks=("age",))
 
     def breaks(*_):
@@ -369,29 +367,29 @@ def test_an_error_in_the_model_does_no_harm_to_the_next_training(images, tmp_pat
     assert (tmp_path / "age.onnx").is_file()
 
 
-def test_a_backbone_that_takes_only_one_size_is_refused_before_the_training(images, tmp_path):
+def test_an_image_size_that_does_not_fit_the_backbone_is_refused_before_training(images, tmp_path):
     with pytest.raises(FaceMTLError, match="vit_b_16 cannot take images of 32 px"):
         train(replace(TINY, backbone="vit_b_16"), images, tmp_path, progress=False)
 
 
-def test_the_finder_suggests_a_rate_that_can_be_used(images, tmp_path, monkeypatch):
+def test_the_learning_rate_finder_suggests_a_valid_rate(images, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rate = find_learning_rate(TINY, images)
     assert replace(TINY, lr=rate).lr == rate  # TrainConfig refuses rates that are out of range
-    assert list(tmp_path.iterdir()) == []  # it leaves nothing where it was started
+    assert list(tmp_path.iterdir()) == []  # it writes no files
 
 
-# ----------------------------------------------------------------------------- interrupted, resumed
+# --------------------------------------------------------------------------- interrupting, resuming
 
 
 @pytest.fixture(scope="module")
 def resumed(killed, synthetic_faces, tmp_path_factory) -> Path:
-    """The output of the killed training, after a second process finished it."""
+    """The output of the killed training after a second process finished it."""
     output = shutil.copytree(killed, tmp_path_factory.mktemp("resumed") / "runs")
     assert (
         1 <= len(history(output)) < 11 and not (output / f"{MODEL}.onnx").exists()
-    )  # it was stopped midway
-    # What was set is known, and need not be said again.
+    )  # it was stopped before the end
+    # The stored settings are used; they are not given again.
     assert main(["train", "--data", str(synthetic_faces), "--output", str(output), "--resume"]) == 0
     return output
 
@@ -410,8 +408,8 @@ def test_a_killed_training_resumes_to_the_same_history(resumed, uninterrupted):
         np.testing.assert_allclose(found[column], expected[column], rtol=2e-4, err_msg=column)
 
 
-def test_another_seed_would_have_ended_elsewhere(images, tmp_path):
-    """So the comparison above can fail."""
+def test_another_seed_gives_other_weights(images, tmp_path):
+    """This shows that the comparison above can fail."""
     for seed in (5, 6):
         train(replace(SHORT, seed=seed), images, tmp_path / str(seed), progress=False)
     one, other = (weights(tmp_path / str(seed)) for seed in (5, 6))
@@ -433,17 +431,17 @@ def test_another_seed_would_have_ended_elsewhere(images, tmp_path):
     ids=lambda v: v if isinstance(v, str) else "",
 )  # fmt: skip
 def test_resuming_with_other_settings_is_refused_by_their_name(
-    left_over, synthetic_faces, capsys, setting, arguments
+    interrupted_output, synthetic_faces, capsys, setting, arguments
 ):
-    before = support.contents(left_over)
-    assert resume(left_over, synthetic_faces, *arguments) == 1
+    before = support.contents(interrupted_output)
+    assert resume(interrupted_output, synthetic_faces, *arguments) == 1
     assert f"({setting})" in capsys.readouterr().err.splitlines()[-1]
-    assert support.contents(left_over) == before
+    assert support.contents(interrupted_output) == before
 
 
 def test_a_training_starts_from_a_trained_model(uninterrupted, images, tmp_path):
     start = uninterrupted / f"{MODEL}.onnx"
-    # Rates too small to learn or forget.
+    # Rates too small to change the weights.
     config = replace(SHORT, start=str(start), backbone=BACKBONE, size=40, lr=1e-7, head_lr=1e-7)
     made = train(config, images, tmp_path, progress=False)
     assert made.training["start"] == str(start)
@@ -455,7 +453,7 @@ def test_a_training_starts_from_a_trained_model(uninterrupted, images, tmp_path)
     )
 
 
-def test_a_model_of_one_task_starts_from_the_backbone_of_another(uninterrupted, images, tmp_path):
+def test_a_single_task_model_can_start_from_a_multi_task_backbone(uninterrupted, images, tmp_path):
     start = str(uninterrupted / f"{MODEL}.onnx")
     config = replace(SHORT, tasks=("age",), start=start, backbone=BACKBONE, size=40, lr=1e-7)
     train(config, images, tmp_path, progress=False)
@@ -474,7 +472,7 @@ def test_a_start_with_another_backbone_is_refused(uninterrupted, images, tmp_pat
         )
 
 
-def test_a_start_that_is_no_model_is_refused(images, tmp_path):
+def test_a_start_file_that_is_not_a_model_is_refused(images, tmp_path):
     with pytest.raises(FaceMTLError, match="cannot be read"):
         train(
             replace(TINY, start=str(tmp_path / "none.onnx")),
@@ -492,9 +490,7 @@ def test_a_start_that_is_no_model_is_refused(images, tmp_path):
         )
 
 
-def test_a_resumed_training_fetches_no_weights_that_it_would_overwrite(
-    images, tmp_path, monkeypatch
-):
+def test_a_resumed_training_loads_no_pretrained_weights(images, tmp_path, monkeypatch):
     asked = []
 
     class Asked(Exception):
@@ -511,7 +507,7 @@ def test_a_resumed_training_fetches_no_weights_that_it_would_overwrite(
     assert asked == [True, False]
 
 
-def test_there_may_be_nothing_to_resume(synthetic_faces, tmp_path, capsys):
+def test_resuming_without_an_interrupted_training_is_refused(synthetic_faces, tmp_path, capsys):
     assert resume(tmp_path / "runs", synthetic_faces) == 1
     assert "nothing to resume" in capsys.readouterr().err.splitlines()[-1]
 
@@ -533,10 +529,12 @@ def write(content: bytes):
     ],
     ids=["empty", "garbage", "cut", "no settings", "a list", "no optimizer", "no weights"],
 )
-def test_a_damaged_resume_file_is_refused_by_its_name(left_over, synthetic_faces, capsys, damage):
-    file = left_over / f"{MODEL}.resume.pt"
+def test_a_damaged_resume_file_is_refused_by_its_name(
+    interrupted_output, synthetic_faces, capsys, damage
+):
+    file = interrupted_output / f"{MODEL}.resume.pt"
     damage(file)
-    assert resume(left_over, synthetic_faces) == 1
+    assert resume(interrupted_output, synthetic_faces) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("facemtl: ") and file.name in last
 
@@ -546,11 +544,13 @@ class Harmful:
         return (Path.touch, (Path("harm-was-done"),))
 
 
-def test_a_resume_file_is_not_executed(left_over, synthetic_faces, tmp_path, monkeypatch):
+def test_code_in_a_resume_file_is_not_executed(
+    interrupted_output, synthetic_faces, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    file = left_over / f"{MODEL}.resume.pt"
+    file = interrupted_output / f"{MODEL}.resume.pt"
     torch.save(torch.load(file) | {"rows": Harmful()}, file)
-    assert resume(left_over, synthetic_faces) == 1
+    assert resume(interrupted_output, synthetic_faces) == 1
     assert not (tmp_path / "harm-was-done").exists()
 
 
@@ -571,24 +571,27 @@ def test_a_training_stopped_after_its_last_epoch_resumes_too(images, tmp_path, m
 
 
 def test_an_interrupted_training_is_not_overwritten_by_a_new_one(
-    left_over, synthetic_faces, capsys
+    interrupted_output, synthetic_faces, capsys
 ):
     arguments = [
         "--data",
         str(synthetic_faces),
         "--output",
-        str(left_over),
+        str(interrupted_output),
         *ARGUMENTS,
         "--epochs",
         "1",
     ]
-    before = support.contents(left_over)
+    before = support.contents(interrupted_output)
     assert main(["train", *arguments]) == 1
     assert "--resume, or delete it" in capsys.readouterr().err.splitlines()[-1]
-    assert support.contents(left_over) == before
-    (left_over / f"{MODEL}.resume.pt").unlink()
+    assert support.contents(interrupted_output) == before
+    (interrupted_output / f"{MODEL}.resume.pt").unlink()
     assert main(["train", *arguments]) == 0
-    assert len(history(left_over)) == 2 and not (left_over / f"{MODEL}.resume.pt").exists()
+    assert (
+        len(history(interrupted_output)) == 2
+        and not (interrupted_output / f"{MODEL}.resume.pt").exists()
+    )
 
 
 # -------------------------------------------------------------------------------------- real images
@@ -607,14 +610,14 @@ def test_training_on_real_images_learns_and_survives_an_interruption(
     )
     calls = []
 
-    def stops_before_the_third(keeper):
+    def stop_before_the_third(keeper):
         calls.append(keeper)
         if len(calls) == 3:
             raise KeyboardInterrupt
         keeper.started = time.perf_counter()
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(KeepProgress, "before_epoch", stops_before_the_third)
+        patch.setattr(KeepProgress, "before_epoch", stop_before_the_third)
         train(config, few, tmp_path, cache=tmp_path / "cache", progress=False)
     assert len(torch.load(tmp_path / f"{MODEL}.resume.pt", weights_only=True)["rows"]) == 2
     train(config, few, tmp_path, cache=tmp_path / "cache", resume=True, progress=False)
@@ -624,25 +627,25 @@ def test_training_on_real_images_learns_and_survives_an_interruption(
     assert rows["valid_loss"].iloc[-1] < 0.98 * rows["valid_loss"].iloc[0]
 
 
-# -------------------------------------------------------------------------- what the recipe may add
+# ---------------------------------------------------------------------------- options of the recipe
 
 
-def test_the_running_mean_is_what_is_kept():
-    """Of weights that went 0, 1, 2, 3. The decays are 1/11 and 2/12, and then not 3/13 but 1/5, the
-    most that is set. So the means are 10/11, 20/11 and 4/11 + 12/5.
+def test_the_running_mean_of_the_weights_is_kept():
+    """The weights are 0, 1, 2, 3. The decays are 1/11, 2/12 and 1/5 (the set maximum, instead of
+    3/13). So the means are 10/11, 20/11 and 4/11 + 12/5.
     """
     model = torch.nn.Linear(1, 1, bias=False)
     mean = RunningMean(0.2)
     mean.learn = SimpleNamespace(model=model)
 
-    def put(value: float) -> None:
+    def set_weight(value: float) -> None:
         with torch.no_grad():
             model.weight.fill_(value)
 
-    put(0)
+    set_weight(0)
     mean.before_fit()
     for value in (1.0, 2.0, 3.0):
-        put(value)
+        set_weight(value)
         mean.after_step()
     mean.before_validate()
     assert model.weight.item() == pytest.approx(4 / 11 + 12 / 5)
@@ -653,7 +656,7 @@ def test_the_running_mean_is_what_is_kept():
 
 
 def test_without_a_decay_the_last_weights_are_kept():
-    """Through two phases, with the events that fastai sends."""
+    """Through two phases, with the events of fastai."""
     model = torch.nn.Linear(1, 1, bias=False)
     mean = RunningMean(0.0)
     mean.learn = SimpleNamespace(model=model)
@@ -678,7 +681,7 @@ def test_without_a_decay_the_last_weights_are_kept():
         {"share": 0.5},
     ],
 )
-def test_each_setting_changes_what_is_learned(change, images, tmp_path):
+def test_each_setting_changes_the_weights(change, images, tmp_path):
     for name, config in (("plain", TINY), ("changed", replace(TINY, **change))):
         train(replace(config, epochs=1), images, tmp_path / name, progress=False)
     plain, changed = (weights(tmp_path / name) for name in ("plain", "changed"))
@@ -686,7 +689,7 @@ def test_each_setting_changes_what_is_learned(change, images, tmp_path):
     assert all(torch.isfinite(value).all() for value in changed.values())
 
 
-def test_learned_weights_of_losses_are_learned_and_not_decayed(synthetic_faces, images):
+def test_loss_weights_are_learned_without_weight_decay(synthetic_faces, images):
     config = replace(TINY, weighting="uncertainty", weight_decay=1.0, lr=1e-2)
     learner = face_learner(images, config, device="cpu")
     with learner.no_bar(), learner.no_logging():
@@ -699,7 +702,7 @@ def test_learned_weights_of_losses_are_learned_and_not_decayed(synthetic_faces, 
 # -------------------------------------------------------------------------------- from face weights
 
 
-def test_frozen_epochs_train_the_heads_alone_and_then_all_is_trained(images):
+def test_frozen_epochs_train_only_the_heads(images):
     learner = face_learner(images, replace(TINY, frozen_epochs=1), device="cpu")
     start = {name: value.clone() for name, value in learner.model.named_parameters()}
 
@@ -716,9 +719,7 @@ def test_frozen_epochs_train_the_heads_alone_and_then_all_is_trained(images):
         assert changed() == {"heads", "backbone"}
 
 
-def test_a_training_from_face_weights_is_written_without_the_normalisations_that_it_had(
-    images, tmp_path
-):
+def test_training_from_face_weights_writes_no_normalisations(images, tmp_path):
     config = replace(
         SHORT, backbone="face-resnet", pretrained=True, size=112, batch_size=64, share=0.8
     )
@@ -730,7 +731,7 @@ def test_a_training_from_face_weights_is_written_without_the_normalisations_that
     shipped = FaceModel(TASKS, pretrained=True).state_dict()
     backbone = [name for name in shipped if name.startswith("backbone.")]
     assert {*backbone} == {name for name in found if name.startswith("backbone.")}
-    # A few steps: near the weights that it started from, and not at them.
+    # After a few steps, the weights are close to the initial weights, but not equal.
     off = [
         float((found[name] - shipped[name]).norm() / shipped[name].norm())
         for name in backbone
@@ -739,7 +740,7 @@ def test_a_training_from_face_weights_is_written_without_the_normalisations_that
     assert 0 < np.median(off) < 0.5
 
 
-def test_a_share_of_the_images_is_the_same_for_every_model(images):
+def test_every_model_gets_the_same_share_of_the_images(images):
     rows = {}
     for tasks in (("age",), ("gender", "race", "age")):
         learner = face_learner(images, replace(TINY, tasks=tasks, share=0.3), device="cpu")
@@ -753,13 +754,13 @@ def test_a_share_of_the_images_is_the_same_for_every_model(images):
 
 @pytest.fixture
 def gaps(images) -> pd.DataFrame:
-    """The images without the age of every other one, and without the gender of every third."""
+    """The images without every second age and every third gender."""
     found = images.astype({"age": float, "gender": float})
     found.loc[::2, "age"], found.loc[::3, "gender"] = np.nan, np.nan
     return found
 
 
-def test_one_task_is_learned_from_the_images_that_have_its_label(gaps, tmp_path):
+def test_a_single_task_is_learned_from_its_labelled_images(gaps, tmp_path):
     config = replace(SHORT, tasks=("age",))
     for name, table in (("gaps", gaps), ("labelled", gaps.dropna(subset="age", ignore_index=True))):
         train(config, table, tmp_path / name, progress=False)
@@ -771,7 +772,7 @@ def test_one_task_is_learned_from_the_images_that_have_its_label(gaps, tmp_path)
 
 
 @pytest.mark.parametrize("weighting", ["fixed", "equal", "uncertainty"])
-def test_several_tasks_are_learned_from_what_labels_there_are(weighting, gaps, tmp_path):
+def test_several_tasks_are_learned_from_the_available_labels(weighting, gaps, tmp_path):
     config = replace(TINY, weighting=weighting)
     train(config, gaps, tmp_path, progress=False)
     rows = history(tmp_path)
@@ -782,7 +783,7 @@ def test_several_tasks_are_learned_from_what_labels_there_are(weighting, gaps, t
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
 def test_a_task_metric_is_the_metric_over_all_labelled_images(task):
-    """Of batches that have many labels, few, or none."""
+    """On batches with many labels, few labels or none."""
     generator, metric, labels, answers = (
         torch.Generator().manual_seed(0),
         TaskMetric(task, 1),
@@ -805,7 +806,7 @@ def test_a_task_metric_is_the_metric_over_all_labelled_images(task):
 
 @pytest.mark.parametrize("split", [TRAIN, CALIBRATION])
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
-def test_a_task_without_labels_is_refused_by_its_column(task, split, images, tmp_path):
+def test_a_task_without_labels_is_refused_by_column_name(task, split, images, tmp_path):
     none = images.astype({task.column: float})
     none.loc[none["split"] == split, task.column] = np.nan
     with pytest.raises(

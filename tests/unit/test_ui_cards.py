@@ -1,4 +1,4 @@
-"""The cards of an answer: badges, verdicts, the cost and messages."""
+"""The cards of an answer: badges, verdicts, cost and messages."""
 
 import re
 from collections import deque
@@ -32,7 +32,7 @@ def badge(task, single: float, multi: float, label: float | None) -> str:
     ("single", "multi", "label", "says"),
     [
         (1, 1, None, "Agree"),
-        (1, 0, None, "Disagree"),
+        (1, 0, None, "Disagree: female / male"),
         (1, 1, 1, "Both right"),
         (1, 0, 1, "Three models are right, one is not"),
         (0, 1, 1, "One model is right, three are not"),
@@ -43,7 +43,7 @@ def test_badges_of_a_classification(single, multi, label, says):
     assert badge(GENDER, single, multi, label) == says
 
 
-def test_both_wrong_in_different_ways():
+def test_two_different_wrong_predictions_are_marked():
     assert badge(RACE, 0, 1, 2) == "Both differ from the label"
 
 
@@ -61,10 +61,10 @@ def test_badges_of_a_regression(single, multi, label, says):
     assert badge(AGE, single, multi, label) == says
 
 
-def test_the_time_of_a_face_is_the_median_of_the_last_ones(predictor, pool):
+def test_the_time_per_face_is_the_median_of_the_latest_faces(predictor, pool):
     seconds = [{"single": s, "multi": s / 2} for s in (0.5, 0.04, 0.06, 0.04, 0.5)]
-    said = text(cards.cost_card(seconds, {"single": 3_000_000, "multi": 1_000_000}))
-    assert "60 ms" in said and "30 ms" in said and "the last 5 answers" in said
+    words = text(cards.cost_card(seconds, {"single": 3_000_000, "multi": 1_000_000}))
+    assert "60 ms" in words and "30 ms" in words and "the last 5 answers" in words
     timings = deque(maxlen=2)
     for labelled in pool.draw(3, FaceFilter(3)):
         html = compare.answer(predictor, photos.view_of_face(labelled), timings=timings)

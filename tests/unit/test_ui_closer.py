@@ -23,15 +23,15 @@ WORDS = [word for task in (GENDER, RACE) for word in (task.title, task.name, *ta
 
 
 def test_all_faces_of_a_photo_are_in_a_table_and_a_file(predictor, photo):
-    look = photos.open_view(photo)
-    html = last(closer.faces_card(predictor, look, TASKS))
-    table = predictor.predict_crops([face.crop for face in look.faces], faces=range(2)).table
+    view = photos.open_view(photo)
+    html = last(closer.faces_card(predictor, view, TASKS))
+    table = predictor.predict_crops([face.crop for face in view.faces], faces=range(2)).table
     rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", html)
     assert len(rows) == 2
     for row in table.itertuples():
         task = next(task for task in TASKS if task.name == row.task)
         assert (
-            f"<b>{task.words(row.prediction)}</b> <span>({100 * row.confidence:.0f} %)"
+            f"<b>{task.answer(row.prediction)}</b> <span>({100 * row.confidence:.0f} %)"
             in rows[row.face]
         )
     content = base64.b64decode(re.search(r'href="data:text/csv;base64,([^"]+)"', html).group(1))
@@ -40,7 +40,7 @@ def test_all_faces_of_a_photo_are_in_a_table_and_a_file(predictor, photo):
     assert np.allclose(saved["prediction"], table["prediction"], rtol=1e-4)
 
 
-def test_the_map_lies_over_the_face_and_bright_is_much(labelled):
+def test_the_heat_map_overlays_the_face_and_brightens_high_values(labelled):
     values = np.zeros((112, 112))
     values[40:60, 40:60] = 5.0
     image = closer.overlay(labelled.face.crop, values, top=5.0)
@@ -52,7 +52,7 @@ def test_the_map_lies_over_the_face_and_bright_is_much(labelled):
     )
 
 
-def test_where_it_looks_is_said_for_every_task_and_both_approaches(predictor, labelled):
+def test_heat_maps_are_shown_for_every_task_and_approach(predictor, labelled):
     html = last(closer.where_card(predictor, photos.view_of_face(labelled), TASKS))
     for task in predictor.tasks:
         for approach in APPROACHES:
@@ -65,23 +65,23 @@ def _top(html: str, task) -> str:
     return re.search(rf"<h3>{task.title}</h3>.*?0 to (\d+) ", html, re.DOTALL).group(1)
 
 
-def test_steadiness_is_said_in_words(predictor, labelled):
+def test_steadiness_is_described_in_words(predictor, labelled):
     html = last(closer.steadiness_card(predictor, photos.view_of_face(labelled), TASKS))
     assert [html.count(f'class="dot {a.name}"') for a in APPROACHES] == [
         12,
         12,
-    ]  # a mark for each view, on the ruler of ages
-    said = text(html)
-    assert said.count("of 12 views") == 4 and said.count("years in 12 views") == 2
+    ]  # a mark for each view on the age axis
+    words = text(html)
+    assert words.count("of 12 views") == 4 and words.count("years in 12 views") == 2
 
 
-def test_spreads_worked_out_by_hand():
+def test_spreads_match_hand_computed_values():
     assert GENDER.spread(np.array([1, 1, 0, 1])) == "female in 3, male in 1 of 4 views"
     assert RACE.spread(np.zeros(3)) == "White in 3 of 3 views"
     assert AGE.spread(np.array([31.2, 35.8, 33.0])) == "31 to 36 years in 3 views"
 
 
-def test_the_saved_numbers_are_the_predictor_s(predictor, labelled):
+def test_the_saved_numbers_match_the_predictor(predictor, labelled):
     content = json.loads(closer.as_json(predictor, labelled.face.crop, TASKS, labelled.labels))
     table = predictor.predict_crops([labelled.face.crop]).table.set_index(["model", "task"])
     assert len(content["answers"]) == len(table) == 6
@@ -96,8 +96,8 @@ def test_the_saved_numbers_are_the_predictor_s(predictor, labelled):
     assert content["note"] == cards.NOTE
 
 
-def test_the_saved_picture_shows_the_crop_and_follows_the_answers(predictor, labelled, pool):
-    """Two faces give two pictures; where the crop stands, there is the crop."""
+def test_the_saved_picture_shows_the_crop_and_its_predictions(predictor, labelled, pool):
+    """The picture contains the crop, and labels change the picture."""
     image = Image.open(io.BytesIO(closer.as_picture(predictor, labelled.face.crop, TASKS, {})))
     assert image.size == closer.PICTURE
     expected = Image.fromarray(labelled.face.crop).resize((380, 380), Image.Resampling.LANCZOS)
@@ -112,25 +112,25 @@ def test_the_saved_picture_shows_the_crop_and_follows_the_answers(predictor, lab
     )
 
 
-def test_what_is_saved_stays_in_the_page(predictor, labelled):
+def test_saved_files_are_embedded_in_the_page(predictor, labelled):
     html = last(closer.save_card(predictor, photos.view_of_face(labelled), TASKS))
     addresses = re.findall(r'(?:src|href)="([^"]{0,40})', html)
     assert addresses and all(address.startswith("data:") for address in addresses)
 
 
-def test_what_is_sensitive_is_not_said_where_it_is_hidden(predictor, labelled, pool):
+def test_hidden_tasks_are_not_mentioned(predictor, labelled, pool):
     visible = cards.shown(predictor.tasks, hide=True)
     assert visible == (AGE,) and cards.shown(predictor.tasks, hide=False) == predictor.tasks
-    look, face = photos.view_of_face(labelled), (labelled.face.crop, visible, labelled.labels)
-    said = [
+    view, face = photos.view_of_face(labelled), (labelled.face.crop, visible, labelled.labels)
+    pages = [
         compare.answer(predictor, photos.view_of_face(labelled), hide=True),
         random_faces.grid(PredictionCache(predictor), pool.draw(6, FaceFilter(1)), "", hide=True),
-        last(closer.where_card(predictor, look, visible)),
-        last(closer.steadiness_card(predictor, look, visible)),
-        last(closer.faces_card(predictor, look, visible)),
+        last(closer.where_card(predictor, view, visible)),
+        last(closer.steadiness_card(predictor, view, visible)),
+        last(closer.faces_card(predictor, view, visible)),
         closer.as_json(predictor, *face),
     ]
-    for html in said:
+    for html in pages:
         assert not [
             word for word in WORDS if re.search(rf"\b{word}\b", re.sub(r'data:[^"]+', "", html))
         ]

@@ -1,4 +1,4 @@
-"""The gallery of faces behind the figures: which faces it finds, shows and hides."""
+"""The gallery of faces behind the figures: finding, showing and hiding faces."""
 
 import re
 from concurrent.futures import Future
@@ -20,7 +20,7 @@ from facemtl.ui.tabs import random_faces
 
 
 @pytest.mark.parametrize("kind", error_gallery.OTHERS, ids=lambda kind: kind.title)
-def test_faces_taken_for_others_are_those_of_the_confusion_matrix(results, kind):
+def test_misclassified_faces_match_the_confusion_matrix(results, kind):
     labelled, answered, approach = re.fullmatch(
         r"labelled (\w+), answered (\w+) by (three models|one model)", kind.title
     ).groups()
@@ -37,7 +37,7 @@ def test_faces_taken_for_others_are_those_of_the_confusion_matrix(results, kind)
     assert (rows["target"] == task.labels.index(labelled)).all()
 
 
-def test_faces_read_too_old_come_first_where_they_are_so_most(results):
+def test_faces_with_the_largest_age_error_come_first(results):
     old, young, apart = (kind.find(results) for kind in error_gallery.AGES)
     ages = results[results["task"] == "age"]
     error = (ages["prediction"] - ages["target"]).groupby(ages["image"]).mean()
@@ -49,10 +49,10 @@ def test_faces_read_too_old_come_first_where_they_are_so_most(results):
 
 
 def test_a_click_on_a_cell_finds_its_faces(results):
-    """All cells together hold every image, and so do all squares; each face where the figure counts
-    it.
+    """All cells together hold every image, and so do all squares of the heat map. Each cell finds
+    as many faces as the figure counts.
     """
-    everybody = results["image"].nunique()
+    n_images = results["image"].nunique()
     for task in (GENDER, RACE):
         clicks = [
             {"task": task.name, "approach": "multi", "x": answer, "y": label}
@@ -60,7 +60,7 @@ def test_a_click_on_a_cell_finds_its_faces(results):
             for label in task.labels
         ]
         kinds = [error_gallery.of_click(click) for click in clicks]
-        assert sum(len(kind.find(results)) for kind in kinds) == everybody and all(
+        assert sum(len(kind.find(results)) for kind in kinds) == n_images and all(
             kind.sensitive for kind in kinds
         )
         n = (
@@ -93,14 +93,14 @@ def test_a_click_on_a_cell_finds_its_faces(results):
         {"task": "height", "approach": "multi", "x": 1, "y": 2},
     ],
 )
-def test_a_click_on_nothing_finds_nobody(clicked):
+def test_an_invalid_click_finds_no_faces(clicked):
     assert error_gallery.of_click(clicked) is None
 
 
 @pytest.fixture(scope="module")
 def mislabelled(predictor, pool):
-    """Predictions for the composites, with labels that make many of them taken for something else,
-    and far too old.
+    """Predictions for the composites, with labels that make many of them misclassified and far too
+    old.
     """
     crops = [whole(open_image(Path(file))).crop for file in pool.table["file"]]
     table = predictor.predict_crops(crops, list(pool.table["sha256"].str[:16])).table
@@ -110,13 +110,13 @@ def mislabelled(predictor, pool):
 
 
 @pytest.fixture
-def behind_figures(predictor, pool, mislabelled):
-    """The handlers of the card, by name, where composites stand for an installed dataset."""
+def gallery_handlers(predictor, pool, mislabelled):
+    """The handlers of the card by name. Composites stand in for an installed dataset."""
     found, opened = FacePool(pool.table, are_composites=False), Future()
     opened.set_result(found)
     with gr.Blocks() as demo:
         hide, tabs = gr.Checkbox(), gr.Tabs()
-        shared = {"outputs": [], "show": lambda look, hidden: (look,)}
+        shared = {"outputs": [], "show": lambda view, hidden: (view,)}
         by_race = mislabelled[mislabelled["image"].isin(mislabelled["image"].unique()[::2])]
 
         def chosen(hidden, values):
@@ -128,8 +128,8 @@ def behind_figures(predictor, pool, mislabelled):
     return {f.fn.__name__: f.fn for f in demo.fns.values() if callable(f.fn)}, found
 
 
-def test_faces_on_display_say_no_more_than_may_be_said(behind_figures):
-    handlers, _ = behind_figures
+def test_hiding_removes_sensitive_text_from_displayed_faces(gallery_handlers):
+    handlers, _ = gallery_handlers
     number = next(
         i
         for i, kind in enumerate(error_gallery.KINDS)
@@ -146,16 +146,16 @@ def test_faces_on_display_say_no_more_than_may_be_said(behind_figures):
     assert handlers["on_hide"](again, False)[1] == html
 
 
-def test_faces_that_were_chosen_by_race_go_when_it_is_hidden(behind_figures):
-    handlers, _ = behind_figures
+def test_faces_selected_by_race_disappear_when_race_is_hidden(gallery_handlers):
+    handlers, _ = gallery_handlers
     drawn, _, _ = handlers["on_show"](0, False, ("race",))
     assert drawn.images and handlers["on_hide"](drawn, True)[:2] == (error_gallery.Drawn(), "")
-    everybody, _, _ = handlers["on_show"](0, True, ("race",))
-    assert len(everybody.images) > len(drawn.images)
+    all_faces, _, _ = handlers["on_show"](0, True, ("race",))
+    assert len(all_faces.images) > len(drawn.images)
 
 
-def test_all_faces_can_be_paged_through(behind_figures):
-    handlers, _ = behind_figures
+def test_all_faces_can_be_paged_through(gallery_handlers):
+    handlers, _ = gallery_handlers
     drawn, html, _ = handlers["on_show"](0, False, ())
     first, n_tiles = html, 0
     assert len(drawn.images) > random_faces.N_FACES and "Mean age error" not in html
@@ -166,11 +166,11 @@ def test_all_faces_can_be_paged_through(behind_figures):
     assert handlers["on_more"](error_gallery.Drawn(), False)[:2] == (error_gallery.Drawn(), "")
 
 
-def test_faces_that_are_not_here_are_passed_over(behind_figures):
-    """Of a dataset that is there in part the others are shown; of one without them, that they are
-    missing.
+def test_missing_faces_are_skipped(gallery_handlers):
+    """With a partial dataset, the remaining faces are shown. Without any of the faces, the card
+    says that they are missing.
     """
-    handlers, found = behind_figures
+    handlers, found = gallery_handlers
     whole_table = found.table
     drawn, _, _ = handlers["on_show"](0, False, ())
     gone = whole_table["sha256"].str[:16].isin(drawn.images[: random_faces.N_FACES])

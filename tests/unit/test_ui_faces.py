@@ -17,7 +17,7 @@ from facemtl.ui.prediction_cache import PredictionCache
 from tests import support
 
 
-def test_without_a_dataset_faces_are_composites_and_called_so(pool):
+def test_without_a_dataset_the_pool_holds_composites(pool):
     assert pool.are_composites
     assert "omposite" in pool.origin
 
@@ -29,7 +29,7 @@ def test_with_a_dataset_faces_are_validation_images(synthetic_faces):
     assert "UTKFace" in pool.origin
 
 
-def test_a_seed_is_a_draw(pool):
+def test_the_same_seed_draws_the_same_faces(pool):
     a, b, other = (pool.draw(12, FaceFilter(seed)) for seed in (5, 5, 6))
     same = [np.array_equal(x.face.crop, y.face.crop) for x, y in zip(a, b, strict=True)]
     assert all(same)
@@ -38,7 +38,7 @@ def test_a_seed_is_a_draw(pool):
     assert all(set(x.labels) == {t.name for t in TASKS} for x in a)
 
 
-def test_a_damaged_image_is_passed_over(synthetic_faces, tmp_path):
+def test_damaged_images_are_skipped(synthetic_faces, tmp_path):
     for i, file in enumerate(sorted(synthetic_faces.iterdir())):
         (tmp_path / file.name).write_bytes(b"damaged" + bytes([i]) if i % 2 else file.read_bytes())
     pool = FacePool.open(tmp_path, support.COMPOSITES)
@@ -52,18 +52,18 @@ def test_a_damaged_image_is_passed_over(synthetic_faces, tmp_path):
 
 @pytest.mark.parametrize("gender", [ANY, 0, 1])
 @pytest.mark.parametrize("race", [ANY, 0, 4])
-def test_all_faces_that_are_as_wished_and_no_others(pool, gender, race):
-    wanted = FaceFilter(3, low=20, high=50, gender=gender, race=race)
-    found = pool.table.iloc[pool.select(wanted)]
+def test_select_returns_exactly_the_matching_faces(pool, gender, race):
+    face_filter = FaceFilter(3, low=20, high=50, gender=gender, race=race)
+    found = pool.table.iloc[pool.select(face_filter)]
     assert len(found) and found["age"].between(20, 50).all()
-    wanted = pool.table.query("20 <= age <= 50")
+    expected = pool.table.query("20 <= age <= 50")
     for task, value in ((GENDER, gender), (RACE, race)):
         if value != ANY:
-            wanted = wanted[wanted[task.name] == value]
-    assert sorted(found.index) == sorted(wanted.index)
+            expected = expected[expected[task.name] == value]
+    assert sorted(found.index) == sorted(expected.index)
 
 
-def test_the_order_is_chance_only_where_nothing_else_is_wished(pool, predictor):
+def test_the_order_is_random_unless_the_filter_sets_one(pool, predictor):
     pool.learn(PredictionCache(predictor))
     table = predictor.predict_crops(
         [whole(open_image(Path(f))).crop for f in pool.table["file"]], list(pool.table["sha256"])
@@ -82,7 +82,7 @@ def test_the_order_is_chance_only_where_nothing_else_is_wished(pool, predictor):
     assert sorted(chance) == list(range(len(pool.table))) and (np.diff(errors[chance]) > 0).any()
 
 
-def test_agreeing_and_disagreeing_faces_are_all_faces(pool, predictor):
+def test_agreeing_and_disagreeing_faces_together_are_all_faces(pool, predictor):
     pool.learn(PredictionCache(predictor))
     agree, differ = (
         set(pool.select(FaceFilter(3, agreement=agreement))) for agreement in ("agree", "differ")
@@ -102,15 +102,21 @@ def test_agreeing_and_disagreeing_faces_are_all_faces(pool, predictor):
     assert only_age == set(np.flatnonzero((ages["single"] - ages["multi"]).abs() > AGE.near))
 
 
-def test_what_is_hidden_is_not_asked_for(pool):
-    wanted = FaceFilter(3, gender=1, race=2)
-    assert len(pool.select(wanted, tasks=(AGE,))) == len(pool.table) > len(pool.select(wanted))
+def test_hidden_tasks_do_not_filter(pool):
+    face_filter = FaceFilter(3, gender=1, race=2)
+    assert (
+        len(pool.select(face_filter, tasks=(AGE,)))
+        == len(pool.table)
+        > len(pool.select(face_filter))
+    )
 
 
 def test_pages_hold_every_face_once(pool):
-    wanted = FaceFilter(8, low=30, high=60)
-    total = len(pool.select(wanted))
-    pages = [pool.draw(12, replace(wanted, sheet=sheet)) for sheet in range(-(-total // 12) + 1)]
+    face_filter = FaceFilter(8, low=30, high=60)
+    total = len(pool.select(face_filter))
+    pages = [
+        pool.draw(12, replace(face_filter, sheet=sheet)) for sheet in range(-(-total // 12) + 1)
+    ]
     crops = [face.face.crop.tobytes() for page in pages for face in page]
     assert len(crops) == len(set(crops)) == total and [len(page) for page in pages[:-2]] == [12] * (
         len(pages) - 2
@@ -125,7 +131,7 @@ def test_a_pool_finds_the_faces_of_images(pool):
     assert pool.of_images([], 12) == []
 
 
-def test_nobody_s_models_wait_for_faces_that_are_still_read(pool):
+def test_ready_fails_and_wait_waits_while_faces_are_read(pool):
     reading = Future()
     with pytest.raises(FaceMTLError, match="still being read"):
         ready(reading)
@@ -150,7 +156,7 @@ def test_nobody_s_models_wait_for_faces_that_are_still_read(pool):
         FaceFilter(1, agreement="differ", order="hardest"), FaceFilter(2, order="apart", sheet=1),
     ],
 )  # fmt: skip
-def test_a_wish_survives_as_a_link(wanted):
+def test_a_filter_survives_as_a_link(wanted):
     parameters = dict(parse_qsl(urlsplit(wanted.query()).query))
     assert FaceFilter.read(parameters) == wanted
     assert set(parameters) == {"seed"} | {
@@ -168,7 +174,7 @@ def test_a_wish_survives_as_a_link(wanted):
         ({"gender": 1.0, "race": "2", "sheet": "4"}, {"gender": 1, "race": 2, "sheet": 4}),
     ],
 )
-def test_what_makes_no_sense_in_a_link_is_not_said(values, expected):
+def test_invalid_values_in_a_link_are_ignored(values, expected):
     found = FaceFilter.read({"seed": "1", **values})
     assert found == replace(FaceFilter(1), **expected)
 
@@ -179,5 +185,5 @@ def test_a_seed_can_be_typed(typed):
 
 
 @pytest.mark.parametrize("typed", [None, "", "x", "-1", MAX_SEED + 1, "1e99", "nan", "inf"])
-def test_what_is_no_seed_becomes_a_new_one(typed):
+def test_an_invalid_seed_is_replaced_by_a_new_one(typed):
     assert 0 < as_seed(typed) <= MAX_SEED

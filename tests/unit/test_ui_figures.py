@@ -1,4 +1,4 @@
-"""Figures in cards: drawn once, when first seen, and errors in one of them."""
+"""Figures in cards: drawn once when first shown, and isolated errors."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +10,7 @@ from facemtl.errors import FaceMTLError
 from facemtl.ui.components import figures
 
 
-def test_figures_are_drawn_once_and_not_before_they_are_seen():
+def test_figures_are_drawn_once_when_first_shown():
     drawings = []
 
     def draw():
@@ -37,7 +37,7 @@ def test_figures_are_drawn_once_and_not_before_they_are_seen():
     ("error", "said"),
     [(FaceMTLError("It is gone."), "It is gone."), (KeyError("x"), "log of the server")],
 )
-def test_a_figure_that_cannot_be_drawn_costs_no_other(error, said, capsys):
+def test_an_error_in_one_figure_does_not_affect_the_others(error, said, capsys):
     def fail():
         raise error
 
@@ -50,4 +50,4 @@ def test_a_figure_that_cannot_be_drawn_costs_no_other(error, said, capsys):
     assert other.type == "plotly" and "42" in other_below
     assert ("KeyError" in capsys.readouterr().err) == isinstance(
         error, KeyError
-    )  # whoever runs the server can find out
+    )  # the server log shows the error

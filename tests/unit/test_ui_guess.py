@@ -7,14 +7,14 @@ from tests.unit.ui_support import text
 
 
 def a_game(*turns: tuple[float, float, float, float], is_open: bool = True) -> guess.Game:
-    """A game of (label, you, single, multi)."""
-    said = [
+    """A game with turns of (label, you, single, multi)."""
+    all_turns = [
         guess.Turn(label, dict(zip(guess.NAMES, values, strict=True))) for label, *values in turns
     ]
-    return guess.Game(1, tuple(said), is_open)
+    return guess.Game(1, tuple(all_turns), is_open)
 
 
-def test_the_models_answers_are_the_predictor_s_and_the_guess_is_the_visitor_s(predictor, labelled):
+def test_a_turn_holds_the_predictions_and_the_guess(predictor, labelled):
     game = guess.uncover(predictor, guess.Game(5), labelled, 33)
     (turn,) = game.turns
     ages = (
@@ -31,7 +31,7 @@ def test_the_models_answers_are_the_predictor_s_and_the_guess_is_the_visitor_s(p
     assert guess.uncover(predictor, guess.Game(5), labelled, -4).turns[0].said["you"] == 0
 
 
-def test_nothing_is_told_before_the_guess(labelled):
+def test_nothing_is_revealed_before_the_guess(labelled):
     html = text(guess.picture(guess.Game(5), labelled, "origin"))
     assert "Face 1 of 10" in html and str(int(labelled.labels["age"])) not in html
     assert guess.score(guess.Game(5)) == ""
@@ -59,23 +59,23 @@ def test_a_game_counts_its_faces():
     ],
 )
 def test_the_score_is_the_mean_error_best_first(turns, says, order):
-    said = text(guess.score(a_game(*turns)))
-    assert says in said
-    positions = [said.index(f" {name} ") for name in order]
+    words = text(guess.score(a_game(*turns)))
+    assert says in words
+    positions = [words.index(f" {name} ") for name in order]
     assert positions == sorted(positions)
     for column in (1, 2, 3):
         mean = sum(abs(turn[column] - turn[0]) for turn in turns) / len(turns)
-        assert f"{mean:.1f} years" in said
+        assert f"{mean:.1f} years" in words
 
 
-def test_after_the_last_face_all_are_told():
+def test_all_faces_are_summarised_after_the_last_one():
     ten = [(30.0 + i, 31.0 + i, 60.0, 70.0) for i in range(guess.ROUNDS)]
     assert "at a glance" not in guess.score(a_game(*ten[1:]))
-    said = guess.score(a_game(*ten))
-    assert said.count("(closest)") == guess.ROUNDS
-    assert all(f"<td>{turn[0]:.0f}</td><td><b>{turn[1]:.0f} ✓<" in said for turn in ten[:5])
+    words = guess.score(a_game(*ten))
+    assert words.count("(closest)") == guess.ROUNDS
+    assert all(f"<td>{turn[0]:.0f}</td><td><b>{turn[1]:.0f} ✓<" in words for turn in ten[:5])
 
 
-def test_the_closest_is_named_and_so_are_all_that_tie():
+def test_the_closest_guess_and_ties_are_named():
     assert text(guess.result(a_game((30, 35, 25, 20)).turns[0])).count("closest") == 2
     assert "10.0 off" in text(guess.result(a_game((30, 35, 25, 20)).turns[0]))

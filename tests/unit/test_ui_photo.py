@@ -13,32 +13,32 @@ from tests.odd_files import lying
 
 
 def test_steps_move_and_resize_the_crop_and_can_be_undone(photo):
-    look = photos.choose(photos.open_view(photo), 1)
-    left, top, right, bottom = look.face.box
+    view = photos.choose(photos.open_view(photo), 1)
+    left, top, right, bottom = view.face.box
     side, step = right - left, photos.STEP * (right - left)
-    assert photos.correct(look, "Right").face.box == pytest.approx(
+    assert photos.correct(view, "Right").face.box == pytest.approx(
         (left + step, top, right + step, bottom + 0)
     )
-    assert photos.correct(look, "Up").face.box == pytest.approx(
+    assert photos.correct(view, "Up").face.box == pytest.approx(
         (left, top - step, right, bottom - step)
     )
-    closer_ = photos.correct(look, "Tighter").face.box
+    closer_ = photos.correct(view, "Tighter").face.box
     assert closer_[2] - closer_[0] == pytest.approx(side / (1 + photos.GROWTH))
     assert (closer_[0] + closer_[2]) / 2 == pytest.approx((left + right) / 2)
-    there_and_back = photos.correct(photos.correct(look, "Left"), "Right")
-    assert there_and_back.face.box == pytest.approx(look.face.box)
-    assert there_and_back.faces[0] is look.faces[0], "other faces stay"
-    assert photos.reset(photos.correct(look, "Wider")).face is look.face
-    wider = photos.correct(look, "Wider").face
-    assert wider.angle == pytest.approx(look.face.angle, abs=3) and wider.pose == look.face.pose
-    assert np.abs(wider.landmarks - look.face.landmarks).max() < 0.05 * side
+    there_and_back = photos.correct(photos.correct(view, "Left"), "Right")
+    assert there_and_back.face.box == pytest.approx(view.face.box)
+    assert there_and_back.faces[0] is view.faces[0], "other faces stay"
+    assert photos.reset(photos.correct(view, "Wider")).face is view.face
+    wider = photos.correct(view, "Wider").face
+    assert wider.angle == pytest.approx(view.face.angle, abs=3) and wider.pose == view.face.pose
+    assert np.abs(wider.landmarks - view.face.landmarks).max() < 0.05 * side
 
 
 def test_a_box_that_is_dragged_becomes_the_crop(photo):
-    look = photos.choose(photos.open_view(photo), 1)
-    moved = photos.place(look, [0.25, 0.1, 0.4])
+    view = photos.choose(photos.open_view(photo), 1)
+    moved = photos.place(view, [0.25, 0.1, 0.4])
     assert moved.face.box == pytest.approx((225, 60, 585, 420), abs=1)
-    assert moved.faces[0] is look.faces[0] and photos.reset(moved).face is look.face
+    assert moved.faces[0] is view.faces[0] and photos.reset(moved).face is view.face
     assert photos.place(moved, [0.25, 0.1, 0.4]).face.box == moved.face.box
 
 
@@ -57,16 +57,18 @@ def test_a_box_that_is_dragged_becomes_the_crop(photo):
         [0, 0, 1e9],
     ],
 )
-def test_what_no_box_can_be_dragged_to_changes_nothing(photo, at):
-    look = photos.open_view(photo)
-    assert photos.place(look, at) is look
+def test_an_invalid_dragged_box_changes_nothing(photo, at):
+    view = photos.open_view(photo)
+    assert photos.place(view, at) is view
     assert photos.place(photos.PhotoView(), [0.1, 0.1, 0.5]) == photos.PhotoView()
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("kept_bytes", [photos.KEPT_BYTES, 0])
-def test_a_corrected_crop_is_that_part_of_the_photo(tmp_path, monkeypatch, kept_bytes, orientation):
-    """Colours tell where a pixel comes from: red grows to the right, green downwards."""
+def test_a_corrected_crop_shows_its_part_of_the_photo(
+    tmp_path, monkeypatch, kept_bytes, orientation
+):
+    """Colours encode the position of a pixel: red increases to the right, green downwards."""
     monkeypatch.setattr(photos, "KEPT_BYTES", kept_bytes)
     ramp = np.linspace(0, 255, 800).astype(np.uint8)
     pixels = np.stack(
@@ -79,36 +81,36 @@ def test_a_corrected_crop_is_that_part_of_the_photo(tmp_path, monkeypatch, kept_
     )
     image, exif = lying(Image.fromarray(pixels[:500]), orientation)
     image.save(tmp_path / "ramp.png", exif=exif)
-    look = photos.take_centre(photos.open_view(tmp_path / "ramp.png"))
-    assert (look.kept == (tmp_path / "ramp.png").read_bytes()) == bool(kept_bytes)
+    view = photos.take_centre(photos.open_view(tmp_path / "ramp.png"))
+    assert (view.kept == (tmp_path / "ramp.png").read_bytes()) == bool(kept_bytes)
     for step in ("Tighter", "Tighter", "Tighter", "Right", "Down"):
-        look = photos.correct(look, step)
-    left, top, right, bottom = look.face.box
+        view = photos.correct(view, step)
+    left, top, right, bottom = view.face.box
     for value, expected in zip(
-        look.face.crop.mean(axis=(0, 1)), ((left + right) / 2, (top + bottom) / 2), strict=False
+        view.face.crop.mean(axis=(0, 1)), ((left + right) / 2, (top + bottom) / 2), strict=False
     ):
         assert value == pytest.approx(255 * expected / 800, abs=2)
 
 
-def test_of_a_large_photo_no_more_is_kept_than_corrections_need(tmp_path):
-    """However small its file: reading it anew takes as long as it has pixels."""
+def test_a_large_photo_is_stored_only_as_large_as_corrections_need(tmp_path):
+    """This also holds for small files, because the time to read a file depends on its pixels."""
     Image.new("RGB", (3000, 2400), "gray").save(tmp_path / "plain.png")
-    look = photos.open_view(tmp_path / "plain.png")
-    assert max(open_image(io.BytesIO(look.kept)).size) == photos.KEPT_SIDE
+    view = photos.open_view(tmp_path / "plain.png")
+    assert max(open_image(io.BytesIO(view.kept)).size) == photos.KEPT_SIDE
 
 
 @pytest.mark.parametrize("step", photos.STEPS)
 def test_a_crop_never_leaves_its_photo(photo, step):
-    look = photos.open_view(photo)
+    view = photos.open_view(photo)
     for _ in range(80):
-        look = photos.correct(look, step)
-    x, y = (look.face.box[0] + look.face.box[2]) / 2, (look.face.box[1] + look.face.box[3]) / 2
+        view = photos.correct(view, step)
+    x, y = (view.face.box[0] + view.face.box[2]) / 2, (view.face.box[1] + view.face.box[3]) / 2
     assert 0 < x < 900 and 0 < y < 600
-    assert 8 <= look.face.box[2] - look.face.box[0] <= 2 * 900
-    assert len(look.face.crop) >= 8
+    assert 8 <= view.face.box[2] - view.face.box[0] <= 2 * 900
+    assert len(view.face.crop) >= 8
 
 
-def test_what_is_no_image_is_refused(tmp_path):
+def test_a_file_that_is_not_an_image_is_refused(tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
     with pytest.raises(FaceMTLError, match="not an image"):
         photos.open_view(tmp_path / "text.jpg")

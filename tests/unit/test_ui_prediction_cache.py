@@ -13,9 +13,7 @@ from tests import support
 
 
 def saved_results(pool) -> pd.DataFrame:
-    """What some evaluation saved of these faces: the multi-task model always said 1, the others
-    0.
-    """
+    """Saved predictions: always 1 by the multi-task model, always 0 by the others."""
     rows = [
         (key[:16], model, approach, task.name, 1.0 if approach == "multi" else 0.0, 1.0)
         for key in pool.table["sha256"]
@@ -28,13 +26,13 @@ def saved_results(pool) -> pd.DataFrame:
 
 
 def as_measured(predictor: Predictor, saved: pd.DataFrame) -> Predictor:
-    """The models, as if an evaluation of them had come to these results."""
+    """The models with the metrics of these results in their metadata."""
     return Predictor(
         replace(m, info=replace(m.info, metrics=metrics_of(m, saved))) for m in predictor.models
     )
 
 
-def test_saved_predictions_are_used_where_they_are_of_the_same_models(synthetic_faces, predictor):
+def test_saved_predictions_are_used_only_for_the_same_models(synthetic_faces, predictor):
     pool, other = (FacePool.open(synthetic_faces, support.COMPOSITES) for _ in range(2))
     saved = saved_results(pool)
     measured = as_measured(predictor, saved)
@@ -42,15 +40,13 @@ def test_saved_predictions_are_used_where_they_are_of_the_same_models(synthetic_
     assert (pool.predictions["age"]["multi"] == 1).all() and (
         pool.predictions["age"]["single"] == 0
     ).all()
-    other.learn(
-        PredictionCache(predictor, saved)
-    )  # their files say that they were measured otherwise
+    other.learn(PredictionCache(predictor, saved))  # their files contain other metrics
     assert len(other.predictions) == len(pool.predictions) and not other.predictions.equals(
         pool.predictions
     )
 
 
-def test_of_a_face_without_a_label_saved_predictions_say_too_little(synthetic_faces, predictor):
+def test_a_face_with_incomplete_saved_predictions_is_predicted_again(synthetic_faces, predictor):
     pool = FacePool.open(synthetic_faces, support.COMPOSITES)
     saved = saved_results(pool)[1:]
     measured = as_measured(predictor, saved)
@@ -61,7 +57,7 @@ def test_of_a_face_without_a_label_saved_predictions_say_too_little(synthetic_fa
     assert pool.predictions.notna().all(axis=None)
 
 
-def test_a_face_is_looked_at_once_and_every_answer_is_its_own(pool, predictor, monkeypatch):
+def test_each_face_is_predicted_once_and_gets_its_own_values(pool, predictor, monkeypatch):
     asked, predict = [], predictor.predict_crops
     monkeypatch.setattr(
         predictor,

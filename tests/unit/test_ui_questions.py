@@ -31,12 +31,12 @@ def test_every_figure_has_its_numbers_as_a_table(view, question):
 
 @pytest.mark.parametrize("approach", APPROACHES, ids=lambda a: a.name)
 @pytest.mark.parametrize("question", questions.QUESTIONS, ids=lambda q: q.title)
-def test_a_figure_of_one_approach_shows_what_that_of_both_shows_of_it(view, question, approach):
+def test_a_figure_of_one_approach_matches_its_part_of_the_full_figure(view, question, approach):
     both, one = question.draw(view), plots.of_approach(question.draw(view), approach)
     (other,) = {a.title for a in APPROACHES} - {approach.title}
     assert other not in {trace.name for trace in one.data}
     before = [trace for trace in both.data if trace.name == approach.title]
-    if not before:  # the difference of both
+    if not before:  # a figure of the difference
         assert len(one.data) == len(both.data)
         return
     after = [trace for trace in one.data if trace.name == approach.title]
@@ -58,7 +58,7 @@ def test_figures_of_few_images_can_be_drawn(results):
     assert f"{chosen['image'].nunique()} validation images" in text(validation.summary(few.overall))
 
 
-def test_what_is_sensitive_can_be_hidden_whole():
+def test_sensitive_questions_can_be_hidden():
     for question in questions.QUESTIONS:
         says = any(word in question.title for word in ("Gender", "Race"))
         assert question.sensitive or not says

@@ -1,4 +1,4 @@
-"""The grid of random faces: labels and predictions, and what can be hidden."""
+"""The grid of random faces: labels, predictions and hidden text."""
 
 import re
 
@@ -24,8 +24,8 @@ def test_the_grid_shows_each_face_with_its_truth_and_both_predictions(predictor,
             assert f"<b>{age:.0f}</b>" in tile
 
 
-def test_what_is_sensitive_in_a_tile_can_be_hidden_by_the_page_itself(predictor, pool):
-    """As where the server has forgotten what is on display."""
+def test_the_page_itself_can_hide_sensitive_text_in_a_tile(predictor, pool):
+    """The page can do this without the server's state."""
     html = random_faces.grid(PredictionCache(predictor), pool.draw(6, FaceFilter(1)), "")
     left = re.sub(
         r"<span"

@@ -14,7 +14,7 @@ from tests import support
 from tests.unit.ui_support import MEASURED, text
 
 
-def test_history_stands_beside_what_is_measured_here(results):
+def test_the_2018_errors_are_shown_beside_the_current_errors(results):
     metrics = load_metrics(MEASURED)
     errors = training.age_then_and_now(metrics).set_index(["experiment", "approach"])["value"]
     assert errors["2018"].to_dict() == {"single": 10.63, "multi": 5.47}
@@ -26,7 +26,7 @@ def test_history_stands_beside_what_is_measured_here(results):
     assert "10.63 years for the single-task" in note and "5.47 years for the multi-task" in note
 
 
-def test_the_findings_mark_what_can_be_hidden(tmp_path):
+def test_findings_mark_sensitive_text(tmp_path):
     for file in (MEASURED).iterdir():
         (tmp_path / file.name).symlink_to(file)
     for line in training.findings(tmp_path).splitlines():
@@ -36,27 +36,27 @@ def test_the_findings_mark_what_can_be_hidden(tmp_path):
         assert line.endswith("</span>") is ('class="sensitive"' in line)
 
 
-def test_a_damaged_history_costs_only_its_curves(predictor, tmp_path):
+def test_a_damaged_history_removes_only_its_curves(predictor, tmp_path):
     for loaded in predictor.models:
         (tmp_path / f"{loaded.name}.history.csv").write_text("epoch,train_loss\n")
     with gr.Blocks() as demo, gr.Tab() as tab:
         training.build(predictor, tmp_path, load_metrics(MEASURED), MEASURED, tab)
-    said = [block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)]
-    assert any("Cannot be shown" in html and "history.csv" in html for html in said)
-    assert any("What is multi-task learning?" in html for html in said)
+    blocks = [block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)]
+    assert any("Cannot be shown" in html and "history.csv" in html for html in blocks)
+    assert any("What is multi-task learning?" in html for html in blocks)
 
 
 @pytest.mark.parametrize("content", ["study,seed\nseeds,", "", "\x00\x01"])
-def test_damaged_trainings_are_named_and_stop_nothing(predictor, tmp_path, content):
+def test_a_damaged_studies_file_is_named_and_the_rest_is_shown(predictor, tmp_path, content):
     for file in MEASURED.iterdir():
         (tmp_path / file.name).symlink_to(file)
     (tmp_path / STUDIES_FILE).unlink(missing_ok=True)
     (tmp_path / STUDIES_FILE).write_text(content)
     with gr.Blocks() as demo, gr.Tab() as tab:
         training.build(predictor, tmp_path, load_metrics(MEASURED), tmp_path, tab)
-    said = [block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)]
-    assert any("Cannot be shown" in html and STUDIES_FILE in html for html in said)
-    assert any("What is multi-task learning?" in html for html in said)
+    blocks = [block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)]
+    assert any("Cannot be shown" in html and STUDIES_FILE in html for html in blocks)
+    assert any("What is multi-task learning?" in html for html in blocks)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_damaged_trainings_are_named_and_stop_nothing(predictor, tmp_path, conte
         ("study == 'seeds'", "seed of a training", "how losses are weighed"),
     ],
 )
-def test_studies_tell_what_they_ask_and_nothing_else(predictor, tmp_path, left, told, not_told):
+def test_only_the_measured_studies_are_shown(predictor, tmp_path, left, told, not_told):
     write_table(support.made_up_studies().query(left), tmp_path / STUDIES_FILE)
     with gr.Blocks() as demo, gr.Tab() as tab:
         training.build(predictor, tmp_path, load_metrics(MEASURED), tmp_path, tab)
-    said = " ".join(block.value for block in demo.blocks.values() if isinstance(block, gr.HTML))
-    assert told in said and not_told not in said
+    words = " ".join(block.value for block in demo.blocks.values() if isinstance(block, gr.HTML))
+    assert told in words and not_told not in words

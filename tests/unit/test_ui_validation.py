@@ -13,11 +13,11 @@ from tests.unit.ui_support import text
 
 
 def test_the_summary_shows_the_measured_numbers(results):
-    said = text(validation.summary(compare_approaches(results)))
+    words = text(validation.summary(compare_approaches(results)))
     for row in compare_approaches(results).itertuples():
         digits = 2 if row.task == AGE.name else 1
-        assert f"{row.single:.{digits}f}" in said
-        assert f"{row.difference:+.{digits}f}" in said
+        assert f"{row.single:.{digits}f}" in words
+        assert f"{row.difference:+.{digits}f}" in words
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_verdicts_follow_the_interval(task, low, high, says):
     assert validation.verdict(row).startswith(says)
 
 
-def test_tables_mark_the_rows_that_can_be_hidden(results):
+def test_tables_mark_sensitive_rows(results):
     rows = re.findall(
         r"<tr( class=\"sensitive\")?><th scope=\"row\">(\w+)",
         validation.summary(compare_approaches(results)),
@@ -59,6 +59,6 @@ def test_images_are_selected_by_their_labels(results):
     assert (
         set(ages["image"]) == set(wanted["image"]) and len(chosen) == 6 * wanted["image"].nunique()
     )
-    everybody = {"gender": ANY, "race": ANY}
-    assert validation.select(results, 116, 0, everybody).equals(results)
+    no_filter = {"gender": ANY, "race": ANY}
+    assert validation.select(results, 116, 0, no_filter).equals(results)
     assert validation.select(results, 115, 115, {"gender": 0, "race": 4}).empty

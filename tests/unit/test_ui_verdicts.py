@@ -1,7 +1,11 @@
-"""The verdict on two answers for one face, short and long."""
+"""The verdict on the two predictions for a face, short and long."""
+
+from decimal import Decimal
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from facemtl.inference.predictor import MULTI, SINGLE
 from facemtl.tasks import AGE, RACE
@@ -9,21 +13,34 @@ from facemtl.ui.components.verdicts import verdict
 
 
 @pytest.mark.parametrize(
-    ("task", "single", "multi", "label", "short", "ahead", "tone"),
+    ("task", "single", "multi", "label", "words", "ahead", "tone"),
     [
         (AGE, 30, 34, None, "4.0 years apart", None, ""),
-        (AGE, 30, 30.3, None, "agree", None, "good"),
-        (AGE, 30, 34, 33, "One, by 2.0 years", MULTI, "multi"),
-        (AGE, 30, 34, 30, "Three, by 4.0 years", SINGLE, "single"),
-        (AGE, 30, 34, 32.1, "equally close", None, ""),
-        (RACE, 1, 1, None, "agree", None, "good"),
-        (RACE, 1, 2, None, "disagree", None, ""),
-        (RACE, 1, 1, 1, "both right", None, "good"),
-        (RACE, 1, 2, 1, "Three right", SINGLE, "single"),
-        (RACE, 1, 2, 2, "One right", MULTI, "multi"),
-        (RACE, 1, 2, 0, "both wrong", None, ""),
+        (AGE, 30, 30.9, None, "Agree", None, "good"),
+        (AGE, 30, 34, 33, "One model is closer, by 2.0 years", MULTI, "multi"),
+        (AGE, 30, 34, 30, "Three models are closer, by 4.0 years", SINGLE, "single"),
+        (AGE, 30, 34, 32.1, "Equally close", None, ""),
+        (AGE, 30, 31, 31, "One model is closer, by 1.0 years", MULTI, "multi"),
+        (AGE, 30, 30.9, 31, "Equally close", None, ""),
+        (RACE, 1, 1, None, "Agree", None, "good"),
+        (RACE, 1, 2, None, "Disagree: Black / Asian", None, ""),
+        (RACE, 1, 1, 1, "Both right", None, "good"),
+        (RACE, 1, 2, 1, "Three models are right, one is not", SINGLE, "single"),
+        (RACE, 1, 2, 2, "One model is right, three are not", MULTI, "multi"),
+        (RACE, 1, 1, 0, "Agree, against the label", None, ""),
+        (RACE, 1, 2, 0, "Both differ from the label", None, ""),
     ],
 )
-def test_short_verdicts(task, single, multi, label, short, ahead, tone):
+def test_verdicts(task, single, multi, label, words, ahead, tone):
     found = verdict(task, pd.Series({"single": single, "multi": multi}), label)
-    assert (found.short, found.ahead, found.tone) == (short, ahead, tone)
+    assert (found.text, found.ahead, found.tone) == (words, ahead, tone)
+
+
+@given(*[st.floats(0, 100)] * 2, st.integers(0, 100))
+def test_a_verdict_fits_the_ages_that_are_shown(single, multi, label):
+    """Both are shown with one decimal. The verdict can be computed from what is shown."""
+    found = verdict(AGE, pd.Series({"single": single, "multi": multi}), label)
+    shown = [Decimal(AGE.answer(age).split()[0]) for age in (single, multi)]
+    lead = abs(shown[0] - label) - abs(shown[1] - label)
+    assert found.ahead == (None if abs(lead) < 1 else MULTI if lead > 0 else SINGLE)
+    assert found.ahead is None or f"by {abs(lead)} years" in found.text

@@ -1,4 +1,4 @@
-"""What the tests of the page share: the folder of measurements, and helpers to read HTML."""
+"""Shared by the tests of the page: the folder of measurements and helpers to read HTML."""
 
 import re
 

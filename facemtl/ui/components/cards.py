@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ...inference.predictor import APPROACHES, Approach
+from ...evaluation.track_record import TrackRecord
+from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from ...tasks import AGE, INTERVAL, Classification, Regression, Task
 from .verdicts import verdict
 
@@ -43,39 +44,37 @@ def legend(with_label: bool = True) -> str:
     return f'<div class="legend">{keys}{label}</div>'
 
 
-def summary(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, float]) -> str:
-    """A small table of both approaches' answers with confidences. It serves as the legend, too.
+def spoken(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, float]) -> str:
+    """All answers and verdicts as one text for screen readers, which the page announces.
 
     `table` holds the predictions for one face, indexed by approach. `labels` is empty if they are
     not known.
     """
-    rows = []
-    for a in APPROACHES:
-        said = table.loc[[a.name]].set_index("task")
-        rows.append([named(a), *(with_confidence(said.loc[task.name], task) for task in tasks)])
-    if labels:
-        key = '<i class="mark label" aria-hidden="true"></i>Label'
-        rows.append(
-            [key, *(f"<b>{label_words(task, labels.get(task.name))}</b>" for task in tasks)]
-        )
-    by = {task: table[table["task"] == task.name]["prediction"] for task in tasks}
-    verdicts = [verdict(task, by[task], labels.get(task.name)) for task in tasks]
-    asked = ("Who is closer?", "Closer?") if labels else ("Do they agree?", "Agree?")
-    rows.append(
-        [
-            f'<span class="wide-only">{asked[0]}</span><span class="narrow-only">{asked[1]}</span>',
-            *(f"{mark(v.ahead) if v.ahead else ''}{v.short}" for v in verdicts),
-        ]
-    )
-    columns = ['<span class="sr-only">Who says so</span>', *(task.title for task in tasks)]
-    spoken = ". ".join(
-        f"{a.title}: {', '.join(task.words(by[task][a.name]) for task in tasks)}"
-        for a in APPROACHES
-    )
-    judged = [f"{task.title}: {v.short}" for task, v in zip(tasks, verdicts, strict=True)]
-    spoken += f". {asked[0]} {', '.join(judged)}"
-    table = html_table("The answers at a glance", columns, rows, CONFIDENCE_NOTE)
-    return f'<section class="card glance" data-spoken="{escape(spoken)}.">{table}</section>'
+    sentences = []
+    for task in tasks:
+        by = table[table["task"] == task.name]["prediction"]
+        said = " ".join(f"{a.title}: {task.answer(by[a.name])}." for a in APPROACHES)
+        judged = verdict(task, by, labels.get(task.name)).text
+        label = f" Label: {task.words(labels[task.name])}." if task.name in labels else ""
+        sentences.append(f"{task.title}. {said}{label} {judged}.")
+    return f'<span hidden data-spoken="{escape(" ".join(sentences))}"></span>'
+
+
+def in_columns(tasks: Sequence[Task], parts: Sequence[str], last: str) -> str:
+    """The tasks' cards, and a last card, in two columns of about the same height.
+
+    A narrow page has one column.
+    """
+    is_class = [isinstance(task, Classification) for task in tasks]
+    heights = [len(t.labels) + 2 if c else 5 for t, c in zip(tasks, is_class, strict=True)]
+    columns, filled = ["", ""], [0, 0]
+    for i in sorted(range(len(tasks)), key=lambda i: (is_class[i], -heights[i])):
+        column = filled.index(min(filled))
+        columns[column] += parts[i]
+        filled[column] += heights[i]
+    columns[filled.index(min(filled))] += last
+    html = "".join(f"<div>{column}</div>" for column in columns)
+    return f'<div class="answers">{html}</div>'
 
 
 def label_words(task: Task, label: float | None) -> str:
@@ -85,23 +84,31 @@ def label_words(task: Task, label: float | None) -> str:
 def with_confidence(row: pd.Series, task: Task) -> str:
     """An answer with its confidence, such as 'female (98 %)'."""
     return (
-        f"<b>{escape(task.words(row['prediction']))}</b> <span>({100 * row['confidence']:.0f}"
+        f"<b>{escape(task.answer(row['prediction']))}</b> <span>({100 * row['confidence']:.0f}"
         " %)</span>"
     )
 
 
-def record(task: Task, values: Mapping[str, float]) -> str:
-    """A note: how good each approach's answers of this kind were on validation faces.
-
-    `values` is the metric by approach. The note is empty unless both are there.
-    """
-    if len(values) < len(APPROACHES):
+def record(found: TrackRecord | None) -> str:
+    """A note: how good both approaches were on similar validation faces. Empty without a record."""
+    if found is None:
         return ""
-    said = " and ".join(f"{task.metric.words(values[a.name])} ({a.short})" for a in APPROACHES)
-    how = (
-        f"are right in {said}" if isinstance(task, Classification) else f"are {said} off on average"
-    )
-    return f'<p class="note">On validation faces, such answers {how}.</p>'
+    metric, values = found.task.metric, {SINGLE: found.single, MULTI: found.multi}
+    words = {approach: metric.brief(value) for approach, value in values.items()}
+    if abs(found.single - found.multi) < metric.close:
+        said = f"both are {metric.verb} about {metric.brief((found.single + found.multi) / 2)}"
+    else:
+        said = ", ".join(
+            f"{a.short} {'is' if a is MULTI else 'are'} {metric.verb} about {words[a]}"
+            for a in APPROACHES
+        )
+    if found.age is None:
+        like = "with this answer"
+    else:
+        low, high = max(AGE.low, found.age - AGE.near), min(AGE.high, found.age + AGE.near)
+        like = f"read as {low:.0f} to {high:.0f}"
+        like += "" if found.task == AGE else " and with this answer"
+    return f'<p class="note">On {found.n} validation faces {like}, about as sure, {said}.</p>'
 
 
 def mark(approach: Approach) -> str:
@@ -203,7 +210,7 @@ def _(
         width = f"calc({at(row.high)} - {at(row.low)})"
         tracks.append(
             '<div class="ruler-row"><div class="ruler-value'
-            f' {approach.name}-text">{mark(approach)}<b>{row.prediction:.0f}</b>'
+            f' {approach.name}-text">{mark(approach)}<b>{row.prediction:.1f}</b>'
             f' <small>{row.low:.0f} to {row.high:.0f}</small></div><div class="track"><i'
             f' class="interval {approach.name}" style="left:{at(row.low)};width:{width}"></i><i'
             f' class="dot {approach.name}" style="left:{at(row.prediction)}"></i></div></div>'
@@ -226,7 +233,7 @@ def _(
 def _badge(task: Task, predictions: pd.Series, label: float | None) -> tuple[str, str]:
     """The badge of a card, and its CSS class."""
     judged = verdict(task, predictions, label)
-    return judged.long, judged.tone
+    return escape(judged.text), judged.tone
 
 
 def axis() -> str:

@@ -210,7 +210,7 @@ def as_picture(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Lab
     for i, task in enumerate(tasks):
         y = 126 + 104 * i
         label = labels.get(task.name)
-        judged = verdict(task, table.loc[task.name]["prediction"], label).long
+        judged = verdict(task, table.loc[task.name]["prediction"], label).text
         label = judged if label is None else f"label: {task.words(label)}. {judged}"
         draw.text((440, y), task.title, _INK, _font(18))
         draw.text((950, y + 2), label, _SOFT, _font(15), anchor="ra")

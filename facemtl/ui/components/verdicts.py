@@ -8,16 +8,15 @@ import pandas as pd
 from ...inference.predictor import MULTI, SINGLE, Approach
 from ...tasks import Classification, Regression, Task
 
-EQUAL = 0.5  # years; smaller differences count as none
+EQUAL = 1.0  # years; smaller differences count as none
 GOOD = "good"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What two answers for one face come to."""
+    """What two answers for one face come to, such as 'One model is closer, by 2.1 years'."""
 
-    short: str  # for a cell of a table, such as 'One, by 2.1 years'
-    long: str  # for the badge of a card, such as 'One model is closer, by 2.1 years'
+    text: str
     ahead: Approach | None = None  # the approach that is closer to the label
     is_good: bool = False  # both agree, or both are right
 
@@ -38,36 +37,31 @@ def verdict(task: Task, predictions: pd.Series, label: float | None) -> Verdict:
 
 @verdict.register
 def _(task: Regression, predictions: pd.Series, label: float | None) -> Verdict:
-    single, multi = predictions[SINGLE.name], predictions[MULTI.name]
+    # Rounded as they are shown, so that the verdict fits the numbers on the page.
+    single, multi = (round(float(predictions[a.name]), 1) for a in (SINGLE, MULTI))
     if label is None:
-        if abs(single - multi) < EQUAL:
-            return Verdict("agree", "Agree", is_good=True)
-        apart = f"{abs(single - multi):.1f} {task.unit} apart"
-        return Verdict(apart, apart)
-    lead = abs(single - label) - abs(multi - label)  # of the multi-task model
+        apart = round(abs(single - multi), 1)
+        if apart < EQUAL:
+            return Verdict("Agree", is_good=True)
+        return Verdict(f"{apart:.1f} {task.unit} apart")
+    lead = round(abs(single - label) - abs(multi - label), 1)  # of the multi-task model
     if abs(lead) < EQUAL:
-        return Verdict("equally close", "Equally close")
-    ahead, verb = (MULTI, "is") if lead > 0 else (SINGLE, "are")
-    by = f"by {abs(lead):.1f} {task.unit}"
-    return Verdict(f"{ahead.count}, {by}", f"{ahead.short.capitalize()} {verb} closer, {by}", ahead)
+        return Verdict("Equally close")
+    who = "One model is" if lead > 0 else "Three models are"
+    return Verdict(f"{who} closer, by {abs(lead):.1f} {task.unit}", MULTI if lead > 0 else SINGLE)
 
 
 @verdict.register
 def _(task: Classification, predictions: pd.Series, label: float | None) -> Verdict:
-    agree = predictions[SINGLE.name] == predictions[MULTI.name]
+    single, multi = (predictions[a.name] for a in (SINGLE, MULTI))
     if label is None:
-        return Verdict("agree", "Agree", is_good=True) if agree else Verdict("disagree", "Disagree")
-    right = [a for a in (SINGLE, MULTI) if predictions[a.name] == label]
-    if len(right) == 2:
-        return Verdict("both right", "Both right", is_good=True)
-    if not right:
-        return Verdict(
-            "both wrong", "Agree, against the label" if agree else "Both differ from the label"
-        )
-    (ahead,) = right
-    words = (
-        "One model is right, three are not"
-        if ahead is MULTI
-        else "Three models are right, one is not"
-    )
-    return Verdict(f"{ahead.count} right", words, ahead)
+        if single == multi:
+            return Verdict("Agree", is_good=True)
+        return Verdict(f"Disagree: {task.words(single)} / {task.words(multi)}")
+    if single == multi == label:
+        return Verdict("Both right", is_good=True)
+    if single == label:
+        return Verdict("Three models are right, one is not", SINGLE)
+    if multi == label:
+        return Verdict("One model is right, three are not", MULTI)
+    return Verdict("Agree, against the label" if single == multi else "Both differ from the label")

@@ -4,16 +4,15 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
+from html import escape
 
 import gradio as gr
 import numpy as np
-import pandas as pd
 
 from ...errors import FaceMTLError
-from ...evaluation.track_record import track_record
+from ...evaluation.track_record import TrackRecords
 from ...faces import overlap, weaknesses
 from ...inference.predictor import Predictor
-from ...tasks import Classification
 from ..components import cards, closer
 from ..events import KEEP_STATE, MODEL_WORK, REPORT_CHOICES, handle_errors, uploaded, waiting_at
 from ..faces import FaceFilter, FacePool, new_seed
@@ -47,15 +46,14 @@ def answer(
     predictor: Predictor,
     view: PhotoView,
     hide: bool = False,
-    records: pd.DataFrame | None = None,
+    records: TrackRecords | None = None,
     timings: "deque[dict[str, float]] | None" = None,
 ) -> str:
-    """The cards for a face: all answers at a glance, a card per task, and the cost.
+    """The cards for a face: a legend, a card per task, and the cost.
 
-    With `hide`, sensitive tasks are left out. `records` is the result of
-    `evaluation.track_record.track_records`: how good such answers were on validation images. It is
-    not used for a poor crop. `timings` holds the times for the last faces, by approach. This face's
-    times are added to it, because a single measurement is not reliable.
+    With `hide`, sensitive tasks are left out. `records` are of validation images. They are not used
+    for a poor crop. `timings` holds the times for the last faces, by approach. This face's times
+    are added to it, because a single measurement is not reliable.
     """
     if view.face is None:
         if view.centre is None:
@@ -70,23 +68,20 @@ def answer(
     table, probabilities = (
         t.set_index("approach") for t in (predictions.table, predictions.probabilities)
     )
-    tasks, parts = cards.shown(predictor.tasks, hide), {}
-    known = {} if records is None or poor(view) else track_record(records, predictions.table)
+    tasks, parts = cards.shown(predictor.tasks, hide), []
+    known = {} if records is None or poor(view) else records.of(predictions.table)
     for task in tasks:
         rows = table[table["task"] == task.name]
         shares = probabilities[probabilities["task"] == task.name]
-        record = cards.record(task, known.get(task.name, {}))
-        parts[task] = cards.task_card(task, rows, shares, view.labels.get(task.name), record)
-    wide = [html for task, html in parts.items() if not isinstance(task, Classification)]
-    halves = [html for task, html in parts.items() if isinstance(task, Classification)]
+        record = cards.record(known.get(task.name))
+        parts.append(cards.task_card(task, rows, shares, view.labels.get(task.name), record))
     timings = deque() if timings is None else timings
     timings.append(predictor.by_approach(predictions.seconds))
     parameters = predictor.by_approach({m.name: m.info.parameters for m in predictor.models})
     return (
-        cards.summary(tasks, table, view.labels)
-        + "".join(wide)
-        + (f'<div class="two">{"".join(halves)}</div>' if halves else "")
-        + cards.cost_card([*timings], parameters)
+        cards.spoken(tasks, table, view.labels)
+        + cards.legend(bool(view.labels))
+        + cards.in_columns(tasks, parts, cards.cost_card([*timings], parameters))
         + f'<p class="note">{cards.NOTE}</p>'
     )
 
@@ -114,7 +109,8 @@ def photo_card(predictor: Predictor, view: PhotoView) -> str:
     if weak := poor(view):
         so = "Answers may be far off: correct the crop, or try another photo."
         warning = f'<p class="poor" role="status"><b>A poor crop: {", ".join(weak)}.</b> {so}</p>'
-    body = f'<div class="photo">{photo}</div><div class="seen">{crop}<p>{text}</p></div>{warning}'
+    body = f'<div class="photo">{photo}</div><p class="note caption">{escape(view.caption)}</p>'
+    body += f'<div class="seen">{crop}<p>{text}</p></div>{warning}'
     return (
         '<section class="card'
         f' looked-at{" several" if len(view.faces) > 1 else ""}">{body}</section>'
@@ -166,7 +162,7 @@ def _boxes(view: PhotoView) -> str:
 
 def build(
     predictor: Predictor,
-    records: pd.DataFrame | None,
+    records: TrackRecords | None,
     pool: "Future[FacePool]",
     composites: FacePool,
     hide: gr.Checkbox,
