@@ -1,4 +1,4 @@
-"""A real browser that looks at the running app."""
+"""Fixtures for tests in a real browser: the browser, and a page of the running app."""
 
 import shutil
 import subprocess
@@ -48,8 +48,8 @@ def look(request) -> dict:
 
 @pytest.fixture
 def page(browser, app, look) -> Iterator[Page]:
-    """A page of the app; the test fails on any console error or request to another host, also in
-    others of its context.
+    """A page of the app. The test fails on a console error or a request to another host, in this
+    page or in any other page of its context.
     """
     context = browser.new_context(
         viewport={"width": look["width"], "height": 900}, color_scheme=look["scheme"]

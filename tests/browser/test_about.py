@@ -9,7 +9,7 @@ from tests import support
 CARD = (support.ROOT / "MODEL_CARD.md").read_text("utf-8")
 
 
-def test_the_model_card_is_there_in_full(page):
+def test_the_whole_model_card_is_shown(page):
     support.choose_tab(page, "About")
     card = page.locator("#model-card")
     for heading in re.findall(r"^#+ (.+)$", CARD.replace("```", "\0").split("\0")[0], re.MULTILINE):
@@ -21,7 +21,7 @@ def test_the_model_card_is_there_in_full(page):
     expect(card).not_to_contain_text("<!--")
 
 
-def test_its_contents_lead_to_each_part(page):
+def test_the_table_of_contents_leads_to_its_sections(page):
     support.choose_tab(page, "About")
     contents = page.get_by_role("navigation", name="What is in the model card")
     for heading in re.findall(r"^## (.+)$", CARD, re.MULTILINE)[::4]:
@@ -30,7 +30,7 @@ def test_its_contents_lead_to_each_part(page):
         expect(page.locator("#model-card").get_by_role("heading", name=heading)).to_be_focused()
 
 
-def test_no_link_leads_nowhere(page):
+def test_all_links_are_https(page):
     support.choose_tab(page, "About")
     expect(page.locator("#model-card")).to_be_visible()
     expect(page.locator("#model-card a").first).to_be_attached()
@@ -40,15 +40,13 @@ def test_no_link_leads_nowhere(page):
     assert links and all(link.startswith("https://") for link in links)
 
 
-def test_privacy_is_said_and_tables_can_be_reached_by_the_keyboard(page):
+def test_privacy_is_explained_and_tables_can_have_the_focus(page):
     support.choose_tab(page, "About")
     expect(page.get_by_role("heading", name="What becomes of what I upload?")).to_be_visible()
     expect(page.locator("#model-card table").first).to_have_attribute("tabindex", "0")
 
 
-def test_who_hides_gender_and_race_reads_nothing_of_them_but_what_the_models_must_not_be_used_for(
-    page,
-):
+def test_hiding_gender_and_race_hides_them_except_in_the_forbidden_uses(page):
     support.choose_tab(page, "About")
     card, contents = (
         page.locator("#model-card"),

@@ -16,7 +16,7 @@ def open_tab(page: Page) -> None:
     expect(page.get_by_role("heading", name="What is UTKFace?")).to_be_visible()
 
 
-def test_it_says_how_many_faces_there_are_and_what_is_wrong(page):
+def test_the_number_of_faces_and_the_problems_are_shown(page):
     open_tab(page)
     expect(page.get_by_text(f"{COUNTS['n'].sum():,} different images of faces")).to_be_visible()
     for row in PROBLEMS.itertuples():
@@ -31,7 +31,7 @@ def test_figures_are_drawn(page):
     expect(page.locator(".js-plotly-plot").filter(visible=True)).to_have_count(3)
 
 
-def test_the_averages_are_shown_and_said(page):
+def test_composites_are_shown_with_text_alternatives(page):
     open_tab(page)
     pictures = page.locator("#atlas img")
     expect(pictures).to_have_count(len(support.composites()))
@@ -41,7 +41,7 @@ def test_the_averages_are_shown_and_said(page):
     )
 
 
-def test_what_is_sensitive_can_be_hidden(page):
+def test_gender_and_race_can_be_hidden(page):
     open_tab(page)
     page.get_by_label("Hide gender and race").check()
     expect(page.get_by_role("heading", name="Who is in it, and who is not?")).to_be_hidden()
@@ -53,7 +53,7 @@ def test_what_is_sensitive_can_be_hidden(page):
 @pytest.mark.parametrize(
     "look", [{"width": 390, "scheme": "dark"}], ids=["390-dark"], indirect=True
 )
-def test_nothing_sticks_out_of_a_phone(page):
+def test_nothing_is_wider_than_a_phone(page):
     open_tab(page)
     expect(page.locator("#atlas img").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,6 +1,4 @@
-"""One core behind all doors: the page, the endpoint and the command line give the same answers to
-the same photo.
-"""
+"""The page, the endpoint and the command line give the same predictions for the same photo."""
 
 import base64
 import json
@@ -12,9 +10,7 @@ from facemtl import cli
 from tests.odd_files import scene
 
 
-def test_the_page_the_endpoint_and_the_command_line_say_the_same_to_the_last_digit(
-    page, app, tmp_path
-):
+def test_page_endpoint_and_command_line_give_identical_predictions(page, app, tmp_path):
     photo = tmp_path / "photo.jpg"
     scene((5000, 3600), (400, 900, 1700), (2800, 1300, 1500)).save(photo, quality=92)
 

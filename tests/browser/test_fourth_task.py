@@ -1,4 +1,4 @@
-"""A fourth task is one line in TASKS and one column in the data; labels are declared beside it."""
+"""A fourth task needs one line in TASKS and one column in the data."""
 
 import csv
 import json
@@ -58,7 +58,7 @@ def run(checkout, *arguments):
     return out
 
 
-def test_it_is_trained_evaluated_predicted_and_shown(checkout, faces, browser, tmp_path):
+def test_a_new_task_is_trained_evaluated_predicted_and_shown(checkout, faces, browser, tmp_path):
     models, results = tmp_path / "models", tmp_path / "results"
     for task in ("gender", "race", "age", "glasses", "all"):
         options = ("--tasks", task, "--data", faces, "--output", models, *TINY.split())

@@ -17,7 +17,7 @@ def play(page: Page, age: int) -> None:
     page.get_by_role("button", name="That is my guess").click()
 
 
-def test_the_models_answer_after_the_visitor_and_are_scored_alike(page):
+def test_models_answer_after_the_visitor_and_are_scored_by_the_same_rule(page):
     support.choose_tab(page, "Guess")
     expect(page.get_by_alt_text("The face whose age is to be guessed")).to_be_visible()
     result, score = page.locator("#guess-result"), page.locator("#guess-score")
@@ -43,7 +43,7 @@ def test_the_models_answer_after_the_visitor_and_are_scored_alike(page):
     assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("0", "100")
 
 
-def test_ten_faces_are_a_game(page):
+def test_a_game_has_ten_faces(page):
     support.choose_tab(page, "Guess")
     for number in range(1, 11):
         expect(page.locator("#guess-face")).to_contain_text(f"Face {number} of 10")

@@ -1,4 +1,4 @@
-"""Hiding gender and race, as a visitor does who does not want to see them."""
+"""A visitor hides gender and race."""
 
 import re
 
@@ -15,7 +15,7 @@ def hide(page: Page):
 
 
 def check(page: Page, anything: bool) -> None:
-    """Whether gender or race is said anywhere: of faces, to the eye and to a screen reader."""
+    """Check whether gender or race is shown, or announced to a screen reader, in any tab."""
     expect(page.locator("#answer")).to_contain_text("Age")
     support.choose_tab(page, "Random faces")
     expect(page.locator(".tile")).to_have_count(12)
@@ -35,7 +35,7 @@ def check(page: Page, anything: bool) -> None:
         assert bool(SENSITIVE.search(page.locator(place).inner_text())) is anything, tab
 
 
-def test_hidden_everywhere_and_after_the_page_is_loaded_again(page):
+def test_gender_and_race_are_hidden_in_every_tab_and_after_a_reload(page):
     expect(page.locator("#answer")).to_contain_text("What it cost")
     check(page, anything=True)
     support.choose_tab(page, "Compare")
@@ -52,8 +52,8 @@ def test_hidden_everywhere_and_after_the_page_is_loaded_again(page):
     check(page, anything=True)
 
 
-def test_a_click_before_the_first_answer_holds(page):
-    """The random face that a page starts with must not bring back what was hidden meanwhile."""
+def test_hiding_works_before_the_first_answer(page):
+    """The first random face, which arrives later, must not show them again."""
     hide(page).check()
     expect(page.locator("#answer")).to_contain_text("What it cost")
     expect(page.locator("#answer")).not_to_contain_text("Race")

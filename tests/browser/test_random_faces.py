@@ -20,7 +20,7 @@ def spoken(page: Page) -> list[str]:
     return [face.locator(".sr-only").text_content() for face in faces(page).all()]
 
 
-def test_twelve_faces_with_truth_and_both_predictions(page):
+def test_twelve_faces_are_shown_with_label_and_both_predictions(page):
     open_tab(page)
     for name in spoken(page):
         assert re.search(
@@ -34,7 +34,7 @@ def test_twelve_faces_with_truth_and_both_predictions(page):
     )
 
 
-def test_new_faces_are_others(page):
+def test_new_faces_draws_other_faces(page):
     open_tab(page)
     before = page.get_by_label("Seed").input_value()
     old = spoken(page)
@@ -57,7 +57,7 @@ def test_a_seed_can_be_typed_and_its_link_shared(page, app):
 
 
 def copy(page: Page) -> None:
-    """What the button says then, it says for three seconds."""
+    """Click Copy, and record what the button then says for three seconds."""
     button = page.get_by_role("button", name="Copy", exact=True)
     expect(button).to_be_visible()
     support.listen(page, ".copy")
@@ -73,7 +73,7 @@ def test_the_link_can_be_copied(page, app):
     assert page.evaluate("navigator.clipboard.readText()") == f"{app}/?seed={seed}"
 
 
-def test_where_a_page_may_not_write_to_the_clipboard_the_address_bar_has_the_link(page, app):
+def test_without_clipboard_access_the_address_bar_has_the_link(page, app):
     open_tab(page)
     page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(); }")
     copy(page)
@@ -117,7 +117,7 @@ def choose(page: Page, label: str, option: str) -> None:
     page.get_by_role("option", name=option, exact=True).click()
 
 
-def open_wishes(page: Page) -> None:
+def open_filter(page: Page) -> None:
     page.get_by_role("button", name="Choose which faces").click()
     expect(page.get_by_label("Age from")).to_have_value("0")
     expect(page.get_by_label("Age to")).to_have_value("116")
@@ -133,22 +133,22 @@ def ages(page: Page) -> list[int]:
     return [int(re.search(r"label .*?(\d+) years?", name)[1]) for name in spoken(page)]
 
 
-def test_faces_can_be_chosen_and_the_choice_is_in_the_link(page, app, browser):
+def test_faces_can_be_filtered_and_the_link_keeps_the_filter(page, app, browser):
     open_tab(page)
-    open_wishes(page)
+    open_filter(page)
     type_age(page, "Age from", 20)
     type_age(page, "Age to", 39)
     page.get_by_role("button", name="Show these").click()
     expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute(
         "href", re.compile("low=20&high=39")
     )
-    assert all(20 <= age <= 39 for age in ages(page))
+    assert ages(page) and all(20 <= age <= 39 for age in ages(page))
     choose(page, "Gender", "female")
     expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute(
         "href", re.compile("low=20.*gender=1")
     )
-    assert all("label female" in name for name in spoken(page))
     shown = spoken(page)
+    assert shown and all("label female" in name for name in shown)
     somebody = browser.new_page()
     somebody.set_default_timeout(60_000)
     somebody.goto(
@@ -159,9 +159,9 @@ def test_faces_can_be_chosen_and_the_choice_is_in_the_link(page, app, browser):
     somebody.close()
 
 
-def test_what_was_chosen_is_said_as_it_was_understood(page):
+def test_the_filter_is_described_above_the_faces(page):
     open_tab(page)
-    open_wishes(page)
+    open_filter(page)
     expect(page.locator("#grid")).not_to_contain_text("Only")
     type_age(page, "Age from", 60)
     type_age(page, "Age to", 5)
@@ -175,9 +175,9 @@ def test_what_was_chosen_is_said_as_it_was_understood(page):
     expect(page.locator("#grid")).to_contain_text("Only ages 5 to 60: ")
 
 
-def test_the_hardest_come_first_and_pages_can_be_turned(page):
+def test_the_largest_errors_come_first_and_there_are_more_pages(page):
     open_tab(page)
-    open_wishes(page)
+    open_filter(page)
     choose(page, "Order", "largest age errors")
     expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute(
         "href", re.compile("order=hardest")
@@ -197,9 +197,9 @@ def test_the_hardest_come_first_and_pages_can_be_turned(page):
     assert error() < first
 
 
-def test_nobody_may_be_as_wished(page):
+def test_a_filter_without_matches_is_reported(page):
     open_tab(page)
-    open_wishes(page)
+    open_filter(page)
     type_age(page, "Age from", 115)
     page.keyboard.press("Enter")
     expect(page.locator("#grid")).to_contain_text("No such face")

@@ -1,6 +1,4 @@
-"""What takes long in Compare can be stopped. Here it takes until the test lets it go on, whatever
-the machine's speed.
-"""
+"""Slow work in Compare can be stopped. Here it waits for a file, which the test writes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,8 +40,8 @@ def app(go_on) -> Iterator[str]:
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
-def test_what_takes_long_can_be_stopped_and_asked_for_again(page, go_on):
-    """Stopped as soon as it can be: its card never comes, what is asked next does."""
+def test_slow_work_can_be_stopped_and_repeated(page, go_on):
+    """Once it is stopped, its card never appears. The card of the next request does."""
     expect(page.locator("#answer")).to_contain_text("What it cost")
     closer = page.locator("#closer")
     support.listen(page, "#closer")

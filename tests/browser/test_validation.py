@@ -54,7 +54,7 @@ def test_the_numbers_behind_each_figure_are_a_table(page):
     expect(card.get_by_role("row", name=re.compile("^20-29")).first).to_be_visible()
 
 
-def test_one_choice_of_images_is_for_all_figures_and_tables(page, results):
+def test_a_filter_applies_to_all_figures_and_tables(page, results):
     open_tab(page)
     page.get_by_label("Ages from").click()
     page.keyboard.press("Control+A")
@@ -76,7 +76,7 @@ def test_one_choice_of_images_is_for_all_figures_and_tables(page, results):
     expect(page.get_by_label("Ages from")).to_have_value("0")
 
 
-def test_one_approach_can_be_looked_at_alone(page):
+def test_one_approach_can_be_shown_alone(page):
     open_tab(page)
     figure = figure_of(page, "At which ages are the errors largest?")
     expect(figure.locator(".legend")).to_contain_text("One multi-task model")
@@ -91,7 +91,7 @@ def test_one_approach_can_be_looked_at_alone(page):
     expect(figure_of(page, "Gender: which labels are confused?")).not_to_contain_text("One model")
 
 
-def test_nobody_may_be_as_wished(page):
+def test_a_filter_without_matches_is_reported(page):
     open_tab(page)
     page.get_by_label("Ages from").click()
     page.keyboard.press("Control+A")
@@ -101,9 +101,7 @@ def test_nobody_may_be_as_wished(page):
 
 
 def test_faces_behind_the_figures_need_the_dataset(page):
-    """The app of these tests has none, and says what to do; unit tests ask for the faces
-    themselves.
-    """
+    """This app has no dataset and says how to get it. Unit tests cover the faces themselves."""
     open_tab(page)
     page.get_by_role("button", name="Show faces by age").click()
     expect(page.locator("#behind")).to_contain_text("UTKFace is not installed here")
@@ -125,7 +123,7 @@ def test_a_click_on_a_cell_asks_for_its_faces(page):
     ).to_be_in_viewport()
 
 
-def test_who_hides_gender_does_not_choose_by_it(page, results):
+def test_hiding_gender_resets_the_filter_by_gender(page, results):
     open_tab(page)
     page.get_by_label("Labelled gender").click()
     page.get_by_role("option", name="female").click()
