@@ -84,7 +84,7 @@ def editions(folder: Path) -> str:
     types = {"task": str, SINGLE.name: float, MULTI.name: float}
     tables = {
         "first edition, from random weights": read_table(
-            FIRST_EDITION, types, f"git checkout {FIRST_EDITION.name}"
+            FIRST_EDITION, types, f"git checkout {FIRST_EDITION.relative_to(ROOT)}"
         ),
         "now, from face-recognition weights": overall(folder),
     }

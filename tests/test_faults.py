@@ -207,7 +207,6 @@ def app_without(missing: str, copy: Path) -> dict[str, str]:
     [
         ("assets/faces", "There are no images in {}."),
         ("assets/app.css", "{}: No such file"),
-        ("assets/history", "There is no 2018.csv in {}."),
         ("MODEL_CARD.md", "{}: No such file"),
     ],
 )
@@ -225,10 +224,17 @@ def test_the_app_does_not_start_without_these_assets(missing, message, tmp_path)
     assert message.format(tmp_path / missing) in done.stderr.splitlines()[-1]
 
 
-def test_the_app_starts_without_the_description_of_the_dataset(tmp_path):
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("assets/dataset", "Not described yet"),
+        ("assets/history", "Make it with `git checkout assets/history/2018.csv`"),
+    ],
+)
+def test_the_app_starts_without_these_assets(missing, message, tmp_path):
     copy, log = tmp_path / "copy", tmp_path / "log.txt"
-    environment = app_without("assets/dataset", copy)
+    environment = app_without(missing, copy)
     with support.running_app(log, environment=environment, cwd=copy) as address:
         assert httpx.get(address, timeout=60).status_code == 200
-        assert "Not described yet" in httpx.get(f"{address}/config", timeout=60).text
+        assert message in httpx.get(f"{address}/config", timeout=60).text
     assert "Traceback" not in log.read_text()

@@ -14,7 +14,7 @@ import pandas as pd
 from ..errors import FaceMTLError
 from ..files import read_table, write_whole
 from ..inference.predictor import APPROACHES, MULTI, SINGLE
-from ..paths import ASSETS
+from ..paths import ASSETS, ROOT
 from ..tasks import task_named
 from . import cost
 from .compare import delta_m, favoured
@@ -147,4 +147,4 @@ def load_history() -> pd.DataFrame:
     """
     types = dict.fromkeys(["approach", "task", "metric"], str)
     types |= dict.fromkeys(["value", "learning_rate", "seconds_per_epoch"], float)
-    return read_table(HISTORY_FILE, types, f"git checkout {HISTORY_FILE.name}")
+    return read_table(HISTORY_FILE, types, f"git checkout {HISTORY_FILE.relative_to(ROOT)}")

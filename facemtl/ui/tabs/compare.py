@@ -182,12 +182,18 @@ def build(
                 elem_id="view",
                 js_on_load=f"{REPORT_CHOICES}; facemtl.moveBoxes(element, trigger)",
             )
+            with gr.Row(elem_classes="actions"):
+                upload = gr.UploadButton(
+                    "Upload a photo", file_types=["image"], variant="primary", min_width=120
+                )
+                random = gr.Button(
+                    "Random face", variant="primary", min_width=120, elem_id="random-face"
+                )
             centre = gr.Button("Use the centre square", visible=False, elem_id="centre")
             with gr.Accordion("Correct the crop", open=False, elem_id="correct") as correction:
                 with gr.Row(elem_classes="steps"):
                     steps = {step: gr.Button(step, min_width=80, size="sm") for step in STEPS}
                 again = gr.Button("As it was found", size="sm")
-            random = gr.Button("Random face", variant="primary", elem_id="random-face")
             inlet = gr.Image(
                 type="filepath",
                 sources=["upload", "webcam", "clipboard"],
@@ -247,7 +253,8 @@ def build(
     outputs = [state, shown, cards_, centre, correction, tools, everybody, closer_]
     quiet = {**MODEL_WORK, **waiting_at(cards_)}
     arrived = gr.Textbox(visible="hidden")
-    inlet.change(None, [inlet, arrived], [arrived, inlet], js="facemtl.takePhoto")
+    for source, event in ((upload, upload.upload), (inlet, inlet.change)):
+        event(None, [source, arrived], [arrived, source], js="facemtl.takePhoto")
     arrived.change(
         handle_errors(on_file), [arrived, hide], outputs, trigger_mode="always_last", **quiet
     )

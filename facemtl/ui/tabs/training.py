@@ -183,19 +183,7 @@ def build(
         )
     with gr.Row(equal_height=True):
         if AGE.name in set(metrics["task"]):
-            errors = age_then_and_now(metrics)
-            columns = {
-                "experiment": "Experiment",
-                "approach": "Approach",
-                "value": f"MAE ({AGE.unit})",
-            }
-            halved, said = (
-                "Does it halve the age error, as was once claimed?",
-                partial(figures.numbers, errors, columns, 2),
-            )
-            sheet.card(
-                halved, partial(plots.compared_with_2018, errors), said, history_note(errors)
-            )
+            _or_message(lambda: _lay_out_history(sheet, metrics))
         with gr.Column(elem_classes="card figure", min_width=320):
             _or_message(lambda: gr.HTML(costs_table(cost.load(measured)), elem_id="costs"))
     _or_message(lambda: _lay_out_curves(sheet, predictor, models))
@@ -206,6 +194,17 @@ def build(
         gr.Markdown(OWN_FACES, elem_id="own-faces")
     sheet.when_seen(tab)
     return sheet.made
+
+
+def _lay_out_history(sheet: figures.Sheet, metrics: pd.DataFrame) -> None:
+    errors = age_then_and_now(metrics)
+    columns = {"experiment": "Experiment", "approach": "Approach", "value": f"MAE ({AGE.unit})"}
+    sheet.card(
+        "Does it halve the age error, as was once claimed?",
+        partial(plots.compared_with_2018, errors),
+        partial(figures.numbers, errors, columns, 2),
+        history_note(errors),
+    )
 
 
 def _lay_out_curves(sheet: figures.Sheet, predictor: Predictor, models: Path) -> None:
