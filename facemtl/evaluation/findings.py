@@ -121,7 +121,7 @@ def sentences(found: dict[str, Any]) -> tuple[str, list[tuple[str, str]], list[s
         )
         said.append(("cost", f"{sentence.format(**share)} of the time."))
     n, seeds = {row["n"] for row in rows}, min(row["seeds"] for row in rows)
-    trained = f" with {seeds} seeds each" if seeds > 1 else ""
+    trained = f", {seeds} seeds each" if seeds > 1 else ""
     most = "up to " if len(n) > 1 else ""
     introduction = (
         f"Trained with the same recipe{trained}, and measured on {most}{max(n):,} other faces:"

@@ -124,7 +124,7 @@ def test_several_seeds_are_reported_as_mean_and_interval(gains, results, tmp_pat
     (folder / SEEDS_FILE).unlink(missing_ok=True)
     save_seeds(table := made_up_seeds(results, 3, gains), folder)
     text, rows = SECTIONS["answer"](folder), SECTIONS["results"](folder)
-    assert "with 3 seeds each" in text and "trained once" not in text
+    assert ", 3 seeds each" in text and "trained once" not in text
     judged = {1: "One model is better.", -1: "Three are better.", 0: "not significant."}
     for row in compare_seeds(table, n_resamples=10).itertuples():
         task = task_named(row.task)

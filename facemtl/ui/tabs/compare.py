@@ -184,7 +184,7 @@ def build(
             )
             with gr.Row(elem_classes="actions"):
                 upload = gr.UploadButton(
-                    "Upload a photo", file_types=["image"], variant="primary", min_width=120
+                    "Upload", file_types=["image"], variant="primary", min_width=120
                 )
                 random = gr.Button(
                     "Random face", variant="primary", min_width=120, elem_id="random-face"
