@@ -20,8 +20,9 @@ from facemtl.evaluation.validation import TRUST_FILE, load_metrics
 from facemtl.files import read_table
 from facemtl.inference.perturbations import GRAY, PERTURBATIONS
 from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, Approach
+from facemtl.metrics import Metric
 from facemtl.paths import ASSETS, ROOT
-from facemtl.tasks import Metric, task_named
+from facemtl.tasks import task_named
 
 from . import label_noise, run_script, speed
 from .speed import as_markdown

@@ -13,7 +13,8 @@ from ..errors import FaceMTLError
 from ..files import read_table, write_table
 from ..inference.perturbations import PERTURBATIONS, Perturbation, turn_of
 from ..inference.predictor import Predictor
-from ..tasks import Metric, task_named
+from ..metrics import Metric
+from ..tasks import task_named
 from .validation import with_targets
 
 N_IMAGES = 600

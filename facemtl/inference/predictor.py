@@ -331,7 +331,7 @@ def in_words(predictions: Predictions) -> list[list[dict]]:
         faces.setdefault((row.image, row.face), []).append(
             {
                 "task": row.task, "approach": row.approach, "model": row.model,
-                "answer": task_named(row.task).words(row.prediction),
+                "answer": task_named(row.task).answer(row.prediction),
                 "prediction": int(row.prediction) if is_class else row.prediction,
                 "confidence": row.confidence,
                 "low": None if is_class else row.low, "high": None if is_class else row.high,

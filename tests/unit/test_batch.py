@@ -124,7 +124,7 @@ def test_json_holds_the_exact_numbers_of_the_csv_and_the_errors(single, folder, 
                 == predictions.table[name].iloc[0]
             )  # nothing is rounded
         assert rows[record["image"]]["approach"] == answer["approach"] == "single"
-        assert answer["answer"] == task_named("age").words(answer["prediction"])
+        assert answer["answer"] == task_named("age").answer(answer["prediction"])
         assert (
             list(answer["probabilities"].values())
             == predictions.probabilities["probability"].tolist()

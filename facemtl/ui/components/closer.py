@@ -228,7 +228,7 @@ def as_picture(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Lab
                 )
                 _mark(draw, a.name, _on_ruler(row.prediction), line + 8)
             certain = f"{100 * row.confidence:.0f} % {task.confidence_words}"
-            draw.text((702, line - 2), f"{task.words(row.prediction)}  ", _INK, _font(16))
+            draw.text((702, line - 2), f"{task.answer(row.prediction)}  ", _INK, _font(16))
             draw.text((950, line), certain, _SOFT, _font(13), anchor="ra")
         if task.name in labels and not isinstance(task, Classification):
             x = _on_ruler(labels[task.name])
