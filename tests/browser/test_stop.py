@@ -14,14 +14,14 @@ import os, sys, time
 from facemtl.cli import main
 from facemtl.ui.components import closer
 
-where = closer.where
+where = closer.occlusion_maps
 
 def when_let(*arguments):
     while not os.path.exists(os.environ["GO_ON"]):
         time.sleep(0.01)
     return where(*arguments)
 
-closer.where = when_let
+closer.occlusion_maps = when_let
 sys.exit(main(["app", *sys.argv[1:]]))
 """
 

@@ -4,7 +4,7 @@ from playwright.sync_api import Page, expect
 
 from facemtl import cli
 from facemtl.evaluation import cost
-from facemtl.evaluation.findings import overall
+from facemtl.evaluation.findings import conclusion, load_findings, overall
 from facemtl.tasks import TASKS, task_named
 from tests import support
 
@@ -22,7 +22,7 @@ def test_the_findings_name_the_measured_metrics(page):
     for row in overall(MEASURED).itertuples():
         for value in (row.single, row.multi):
             expect(findings).to_contain_text(task_named(row.task).metric.words(value))
-    expect(findings).to_contain_text("So one model")
+    expect(findings).to_contain_text(conclusion(load_findings(MEASURED)["tasks"]))
 
 
 def test_the_claim_of_2018_is_compared_and_explained(page):

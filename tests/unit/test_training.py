@@ -584,7 +584,7 @@ def test_an_interrupted_training_is_not_overwritten_by_a_new_one(
     ]
     before = support.contents(interrupted_output)
     assert main(["train", *arguments]) == 1
-    assert "--resume, or delete it" in capsys.readouterr().err.splitlines()[-1]
+    assert "--resume, or delete the file" in capsys.readouterr().err.splitlines()[-1]
     assert support.contents(interrupted_output) == before
     (interrupted_output / f"{MODEL}.resume.pt").unlink()
     assert main(["train", *arguments]) == 0
