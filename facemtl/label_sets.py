@@ -20,10 +20,12 @@ from .files import write_whole
 
 NAME = "labels.toml"
 VARIABLE = "FACEMTL_LABELS"  # the path of the file that is used
-# The columns of the tables of images and predictions, which no task may be named after.
+# No task may be named after a column of our tables, a model of several tasks, or a field of the
+# filters of faces.
 RESERVED = (
-    "age_group", "approach", "by", "confidence", "face", "file", "high", "image", "low", "metric",
-    "model", "n", "prediction", "sha256", "split", "target", "task", "value",
+    "age_from", "age_group", "age_to", "agreement", "all", "approach", "by", "confidence", "face",
+    "file", "high", "image", "low", "metric", "model", "multi", "multitask", "n", "order",
+    "prediction", "seed", "sha256", "sheet", "single", "split", "target", "task", "value",
 )  # fmt: skip
 Labels = Mapping[str, tuple[str, ...]]
 
@@ -34,7 +36,7 @@ def use_labels_beside(*places: Path) -> None:
     A place is a CSV file or a folder. Nothing changes if $FACEMTL_LABELS names a file, or if the
     tasks have been imported.
     """
-    if VARIABLE in os.environ or f"{__package__}.tasks" in sys.modules:
+    if os.environ.get(VARIABLE) or f"{__package__}.tasks" in sys.modules:
         return
     found = [file for place in places if (file := _beside(place))]
     if found:

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 
@@ -11,7 +12,8 @@ from facemtl.data.labels_csv import read_csv
 from facemtl.errors import FaceMTLError
 from facemtl.inference.predictor import Predictor
 from facemtl.label_sets import NAME, VARIABLE, read_labels
-from facemtl.tasks import AGE, GENDER, RACE, with_labels
+from facemtl.tasks import AGE, CLASSES, GENDER, RACE, with_labels
+from facemtl.ui.faces import FaceFilter
 from tests import support
 
 SEVEN = '["White", "Black", "Latino", "East Asian", "Southeast Asian", "Indian", "Middle Eastern"]'
@@ -54,6 +56,8 @@ def test_declared_labels_get_loss_scales_close_to_the_built_in_ones():
         ('race = ["White", 1]', "two or more different texts"),
         ('[race]\nlabels = ["White", "Black"]', "two or more different texts"),
         ('split = ["a", "b"]', "'split'"),
+        ('order = ["a", "b"]', "'order'"),
+        ('all = ["a", "b"]', "'all'"),
         ('Race = ["a", "b"]', "'Race'"),
         ('"eye colour" = ["a", "b"]', "'eye colour'"),
         ('class = ["a", "b"]', "'class'"),
@@ -71,6 +75,11 @@ def test_a_binary_or_missing_file_is_refused_with_a_message(tmp_path):
         read_labels(tmp_path / NAME)
     with pytest.raises(FaceMTLError, match="cannot be read"):
         read_labels(tmp_path / "missing.toml")
+
+
+def test_no_task_takes_the_name_of_a_field_of_the_filter():
+    own = {each.name for each in fields(FaceFilter)} - {task.name for task in CLASSES}
+    assert own and own <= {*label_sets.RESERVED}
 
 
 def test_a_regression_has_no_labels():

@@ -16,7 +16,7 @@ import pandas as pd
 from PIL import Image
 
 from ...evaluation.track_record import TrackRecord
-from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
+from ...inference.predictor import APPROACHES, Approach
 from ...tasks import AGE, INTERVAL, Classification, Regression, Task
 from .verdicts import verdict
 
@@ -93,14 +93,13 @@ def record(found: TrackRecord | None) -> str:
     """A note: how good both approaches were on similar validation faces. Empty without a record."""
     if found is None:
         return ""
-    metric, values = found.task.metric, {SINGLE: found.single, MULTI: found.multi}
-    words = {approach: metric.brief(value) for approach, value in values.items()}
+    metric = found.task.metric
     if abs(found.single - found.multi) < metric.close:
         said = f"both are {metric.verb} about {metric.brief((found.single + found.multi) / 2)}"
     else:
-        said = ", ".join(
-            f"{a.short} {'is' if a is MULTI else 'are'} {metric.verb} about {words[a]}"
-            for a in APPROACHES
+        said = (
+            f"three models are {metric.verb} about {metric.brief(found.single)}, one model is"
+            f" {metric.verb} about {metric.brief(found.multi)}"
         )
     if found.age is None:
         like = "with this answer"
