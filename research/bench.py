@@ -42,6 +42,7 @@ from . import run_script
 COLUMNS = ["what", "unit", "median", "low", "high", "n"]
 MEGAPIXELS = {0.3: (640, 480), 2: (1632, 1224), 12: (4000, 3000)}
 MANY = 64  # faces in one prediction
+ROOT = Path(__file__).parent.parent
 _STARTS = 3
 _PATIENCE = 300  # seconds to wait for an app that does not answer
 # Libraries that training needs, and the app does not.
@@ -110,36 +111,14 @@ def _start(models: Path) -> Found:
         started = time.perf_counter()
         with running_app(models) as (_, process):
             seconds.append(time.perf_counter() - started)
-            memory.append(_most_memory(process))
+            memory.append(most_memory(process))
     yield "python app.py to a served page", "s", np.array(seconds)
     yield "memory of the app, once started", "MiB", np.array(memory)
 
 
 def _requests(models: Path, photos: Mapping[float, Path], repeats: int) -> Found:
-    with (
-        running_app(models) as (address, process),
-        httpx.Client(base_url=f"{address}/gradio_api", timeout=_PATIENCE) as http,
-    ):
-
-        def told(method: str, path: str, **request: object) -> httpx.Response:
-            try:
-                return http.request(method, path, **request).raise_for_status()
-            except httpx.HTTPError as error:
-                raise FaceMTLError(f"The app did not answer {path}: {error}") from error
-
-        def ask(name: str, *values: object) -> None:
-            """Call an endpoint as clients may and as a page does: always in the same session."""
-            event = told(
-                "POST", f"/call/{name}", json={"data": values, "session_hash": "bench"}
-            ).json()["event_id"]
-            answer = told("GET", f"/call/{name}/{event}").text
-            if "event: complete" not in answer:
-                raise FaceMTLError(f"The app did not answer /{name}: {answer[:200]}")
-
-        def predict(photo: Path) -> None:
-            with photo.open("rb") as file:
-                (path,) = told("POST", "/upload", files={"files": file}).json()
-            ask("predict", {"path": path, "meta": {"_type": "gradio.FileData"}})
+    with running_app(models) as (address, process), client(address) as http:
+        ask, predict = partial(call, http), partial(upload_and_predict, http)
 
         steps = {
             f"HTTP: a photo of {mp} megapixels to all answers": partial(predict, file)
@@ -161,7 +140,7 @@ def _requests(models: Path, photos: Mapping[float, Path], repeats: int) -> Found
         yield (
             "memory of the app at most, after these requests",
             "MiB",
-            np.array([_most_memory(process)]),
+            np.array([most_memory(process)]),
         )
 
 
@@ -244,12 +223,15 @@ def make_photo(file: Path, size: tuple[int, int], number: int = 70) -> Path:
 
 @contextmanager
 def running_app(
-    models: Path = ASSETS / "models", log: Path | None = None
+    models: Path = ASSETS / "models",
+    log: Path | None = None,
+    tree: Path = ROOT,
+    python: str = sys.executable,
 ) -> Iterator[tuple[str, subprocess.Popen]]:
     """Run the app in a process of its own, without a dataset. Yields its address and process.
 
-    The page is served by then. `log` is the file for what the app prints. Raises FaceMTLError if
-    the app does not start.
+    The page is served by then. `log` is the file for what the app prints. `tree` is the checkout
+    whose app is run by `python`. Raises FaceMTLError if the app does not start.
     """
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -257,7 +239,7 @@ def running_app(
     with tempfile.TemporaryDirectory() as folder:
         log = log or Path(folder, "log.txt")
         command = [
-            sys.executable,
+            python,
             "-m",
             "facemtl",
             "app",
@@ -274,11 +256,7 @@ def running_app(
         # Start in the folder that holds the package, which may not be installed.
         with log.open("w") as said:
             process = subprocess.Popen(
-                command,
-                cwd=Path(__file__).parent.parent,
-                env=environment,
-                stdout=said,
-                stderr=subprocess.STDOUT,
+                command, cwd=tree, env=environment, stdout=said, stderr=subprocess.STDOUT
             )
         try:
             address, until = f"http://127.0.0.1:{port}", time.monotonic() + _PATIENCE
@@ -303,7 +281,35 @@ def is_served(address: str) -> bool:
         return False
 
 
-def _most_memory(process: subprocess.Popen) -> float:
+def call(http: httpx.Client, name: str, *values: object) -> None:
+    """Call an endpoint as clients may and as a page does: always in the same session."""
+    event = _told(
+        http, "POST", f"/call/{name}", json={"data": values, "session_hash": "bench"}
+    ).json()["event_id"]
+    answer = _told(http, "GET", f"/call/{name}/{event}").text
+    if "event: complete" not in answer:
+        raise FaceMTLError(f"The app did not answer /{name}: {answer[:200]}")
+
+
+def upload_and_predict(http: httpx.Client, photo: Path) -> None:
+    """Upload a photo, and wait for all its answers."""
+    with photo.open("rb") as file:
+        (path,) = _told(http, "POST", "/upload", files={"files": file}).json()
+    call(http, "predict", {"path": path, "meta": {"_type": "gradio.FileData"}})
+
+
+def _told(http: httpx.Client, method: str, path: str, **request: object) -> httpx.Response:
+    try:
+        return http.request(method, path, **request).raise_for_status()
+    except httpx.HTTPError as error:
+        raise FaceMTLError(f"The app did not answer {path}: {error}") from error
+
+
+def client(address: str) -> httpx.Client:
+    return httpx.Client(base_url=f"{address}/gradio_api", timeout=_PATIENCE)
+
+
+def most_memory(process: subprocess.Popen) -> float:
     """The peak memory of a process in MiB; NaN if the system does not tell it."""
     try:
         status = io.StringIO(Path(f"/proc/{process.pid}/status").read_text())
