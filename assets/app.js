@@ -113,12 +113,84 @@ window.facemtl = {
   },
 
   // The headline leads to the findings.
-  toTraining: () => ({__type__: 'update', selected: 'training'}),
+  toTraining: () => ['training', 'results'].map((selected) => ({__type__: 'update', selected})),
 
-  // A link to faces opens the tab Random faces at once, before the faces are drawn.
-  chooseTab() {
-    const isLink = new URLSearchParams(window.location.search).has('seed');
-    return {__type__: 'update', ...(isLink ? {selected: 'random'} : {})};
+  // The address bar names the tab on display and what it shows: a face, or filters. What a visitor
+  // does adds an address to the history. Back and Forward show again what an address names.
+  address: {
+    tab: 'compare',
+    // The last tab on display inside each tab that has tabs.
+    inner: {},
+    // For each name: the tab, and the tab inside it.
+    places: {
+      compare: ['compare'], faces: ['faces', 'random'], guess: ['faces', 'guess'],
+      validation: ['validation'],
+      training: ['training', 'results'], dataset: ['training', 'dataset'], about: ['about'],
+    },
+    byVisitor: false,
+    asked: () => new URLSearchParams(window.location.search),
+    // Gradio's own parameters stay in every address.
+    isOurs: (name) => !name.startsWith('_') && name !== 'view',
+  },
+  // Fill the three rows of tabs: choose what the address names, or else Compare.
+  chooseTabs() {
+    const {asked, places, inner} = facemtl.address;
+    const named = asked().get('tab') ?? (asked().has('seed') ? 'faces' : 'compare');
+    const tab = named in places ? named : 'compare';
+    const [outer, id] = places[tab];
+    inner[outer] = tab;
+    const chosen = (selected) => ({__type__: 'update', ...(selected ? {selected} : {})});
+    return [
+      chosen(outer),
+      chosen(outer === 'faces' ? id : null),
+      chosen(outer === 'training' ? id : null),
+    ];
+  },
+  seeTab(name) {
+    const {address} = facemtl;
+    address.inner[address.places[name][0]] = name;
+    address.tab = name;
+    facemtl.noteAddress();
+    return [];
+  },
+  seeOuterTab: (name) => facemtl.seeTab(facemtl.address.inner[name] ?? name),
+  noteAddress() {
+    clearTimeout(facemtl.address.timer);
+    facemtl.address.timer = setTimeout(() => {  // a tab and its content change one after the other
+      const {tab, asked, byVisitor, isOurs} = facemtl.address;
+      const now = asked();
+      const isNamed = [...now.keys()].some(isOurs);
+      if (!byVisitor && isNamed) return;  // what the address asks for is still being made
+      const next = new URLSearchParams([...now].filter(([name]) => !isOurs(name)));
+      if (tab !== 'compare') next.set('tab', tab);
+      const place = {compare: '#view', faces: '#seed-link', validation: '#metrics'}[tab];
+      const link = place && document.querySelector(`${place} a.address`);
+      if (tab === 'faces' && !link) return;  // not drawn yet
+      const shown = new URLSearchParams(link?.getAttribute('href') ?? '');
+      for (const [name, value] of shown) next.set(name, value);
+      next.sort();
+      now.sort();
+      if (`${next}` === `${now}`) return;
+      const url = `${window.location.pathname}${`${next}` && `?${next}`}`;
+      if (byVisitor) window.history.pushState(null, '', url);
+      else window.history.replaceState(null, '', url);
+    }, 150);
+  },
+  followAddress(element, trigger) {
+    const {address} = facemtl;
+    for (const act of ['pointerdown', 'keydown', 'change', 'drop', 'paste']) {
+      window.addEventListener(act, () => { address.byVisitor = true; }, {capture: true});
+    }
+    window.addEventListener('popstate', () => {
+      address.byVisitor = false;
+      trigger('click', {query: window.location.search});
+    });
+    // Gradio changes a link's attribute in place.
+    new MutationObserver((changes) => {
+      if (changes.some(({target}) => target.closest?.('#view, #seed-link, #metrics'))) {
+        facemtl.noteAddress();
+      }
+    }).observe(document.body, {childList: true, subtree: true, attributeFilter: ['href']});
   },
 
   // Random faces: copy the link to the faces on display.

@@ -419,17 +419,20 @@ def finished(work: Coroutine):
 # ---------------------------------------------------------------------------------------- browser
 
 
+# Tabs that are inside another tab.
+INSIDE = {
+    "Random faces": "Faces",
+    "Guess": "Faces",
+    "Results": "Training",
+    "Dataset": "Training",
+}
+
+
 def choose_tab(page, name: str) -> None:
-    """Click a tab of the app. In a narrow window, it may be in the menu "More tabs"."""
-    page.get_by_role("tab").filter(visible=True).first.wait_for()
-    # After two frames, the page knows which tabs fit.
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    tab = page.get_by_role("tab", name=name, exact=True)
-    if tab.filter(visible=True).count():
-        tab.click()
-    else:
-        page.get_by_role("button", name="More tabs").click()
-        page.locator(".overflow-dropdown").get_by_role("button", name=name, exact=True).click()
+    """Click a tab of the app, after the tab that it is in."""
+    if outer := INSIDE.get(name):
+        choose_tab(page, outer)
+    page.get_by_role("tab", name=name, exact=True).filter(visible=True).click()
 
 
 def listen(page, selector: str) -> None:

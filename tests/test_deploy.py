@@ -174,7 +174,7 @@ def test_the_installed_app_shows_its_page_and_all_tabs(address):
     page = urllib.request.urlopen(address, timeout=30).read().decode()
     assert re.search(r'"title": ?"facemtl"', page)
     config = urllib.request.urlopen(f"{address}config", timeout=30).read().decode()
-    for tab in ("compare", "random", "guess", "validation", "dataset", "training", "about"):
+    for tab in ("compare", "faces", "guess", "validation", "training", "dataset", "about"):
         assert f'"id": "{tab}"' in config or f'"id":"{tab}"' in config
     card = (ROOT / "MODEL_CARD.md").read_text("utf-8").split("\n")[0]
     assert re.search(rf'"value": ?"{re.escape(card)}', config)

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import gradio as gr
 import pandas as pd
@@ -82,12 +83,13 @@ def build_app(
         # The secret is public. It is fixed so that the value stays readable after a restart.
         kept = gr.BrowserState(False, storage_key="facemtl-hide", secret="facemtl")
         with gr.Tabs(elem_id="tabs") as tabs:
-            with gr.Tab("Compare", id="compare"):
+            with gr.Tab("Compare", id="compare") as compare_tab:
                 shared = compare.build(predictor, records, pool, averages, hide)
-            with gr.Tab("Random faces", id="random") as random_tab:
-                drawn = random_faces.build(predictions, pool, tabs, shared, hide)
-            with gr.Tab("Guess", id="guess", visible=AGE in predictor.tasks) as guess_tab:
-                game = guess.build(predictor, pool)
+            with gr.Tab("Faces", id="faces") as faces_tab, gr.Tabs() as of_faces:
+                with gr.Tab("Random faces", id="random") as random_tab:
+                    drawn = random_faces.build(predictions, pool, tabs, shared, hide)
+                with gr.Tab("Guess", id="guess", visible=AGE in predictor.tasks) as game_tab:
+                    game = guess.build(predictor, pool)
             with gr.Tab("Validation", id="validation") as validation_tab:
                 if results is None:
                     gr.HTML(cards.message("No results yet", MISSING))
@@ -96,17 +98,23 @@ def build_app(
                         error_gallery.build, predictions, pool, tabs=tabs, shared=shared, hide=hide
                     )
                     ahead.append(validation.build(results, metrics, hide, faces_of, validation_tab))
-            with gr.Tab("Dataset", id="dataset") as dataset_tab:
-                ahead.append(dataset_.build(described, averages, dataset_tab))
-            with gr.Tab("Training", id="training") as training_tab:
-                if results is None:
-                    gr.HTML(cards.message("No results yet", MISSING))
-                else:
-                    ahead.append(training.build(predictor, models, metrics, measured, training_tab))
-            with gr.Tab("About", id="about"):
+            with gr.Tab("Training", id="training") as training_tab, gr.Tabs() as of_training:
+                with gr.Tab("Results", id="results") as results_tab:
+                    if results is None:
+                        gr.HTML(cards.message("No results yet", MISSING))
+                    else:
+                        ahead.append(
+                            training.build(predictor, models, metrics, measured, training_tab)
+                        )
+                with gr.Tab("Dataset", id="dataset") as dataset_tab:
+                    ahead.append(dataset_.build(described, averages, dataset_tab))
+            with gr.Tab("About", id="about") as about_tab:
                 about.build(model_card)
 
-        answer.click(None, None, tabs, js="facemtl.toTraining")
+        address = gr.HTML(
+            "", js_on_load="facemtl.followAddress(element, trigger)", visible="hidden"
+        )
+        answer.click(None, None, [tabs, of_training], js="facemtl.toTraining")
         api.build(predictions, metrics, pool)
         unseen = gr.Plot(plots.blank(), visible=False)
         quiet, faces_quiet = (
@@ -120,10 +128,25 @@ def build_app(
             timer.daemon = True
             timer.start()
 
-        def on_load(hidden: bool) -> tuple:
-            """Show a random face, as an example."""
+        def on_load(hidden: bool, request: gr.Request) -> tuple:
+            """Show the face of the page's address, or a random one as an example."""
             draw_ahead()
-            return shared["on_random"](PhotoView(), bool(hidden))
+            asked = request.query_params.get("face")
+            return shared["on_link"](asked, PhotoView(), bool(hidden))
+
+        def on_back(view: PhotoView, hidden: bool, event: gr.EventData) -> tuple:
+            """Show the face that the address asks for, unless it is on display."""
+            asked = dict(parse_qsl(str(event.query).lstrip("?"))).get("face", view.image)
+            if asked == view.image:
+                return (gr.skip(),) * len(shared["outputs"])
+            return shared["on_link"](asked, view, hidden)
+
+        def on_back_to_faces(wanted: FaceFilter | None, hidden: bool, event: gr.EventData) -> tuple:
+            """Show the faces that the address asks for, unless they are on display."""
+            asked = dict(parse_qsl(str(event.query).lstrip("?")))
+            if "seed" not in asked or (wanted and FaceFilter.read(asked) == wanted):
+                return (gr.skip(),) * len(drawn["outputs"])
+            return drawn["draw"](asked, hidden)
 
         async def on_wait() -> None:
             await wait(pool)
@@ -156,7 +179,27 @@ def build_app(
         }
         # This runs in the browser only. A slow answer of the server could undo a visitor's click.
         demo.load(None, kept, hide, js="(hidden) => Boolean(hidden)")
-        demo.load(None, None, tabs, js="facemtl.chooseTab")
+        rows = [tabs, of_faces, of_training]
+        demo.load(None, None, rows, js="facemtl.chooseTabs")
+        address.click(None, None, rows, js="facemtl.chooseTabs")
+        address.click(
+            events.handle_errors(on_back), [shared["state"], hide], shared["outputs"], **quiet
+        )
+        address.click(
+            events.handle_errors(on_back_to_faces),
+            [drawn["drawn"], hide],
+            drawn["outputs"],
+            **faces_quiet,
+        )
+        for tab, name in (
+            (random_tab, "faces"),
+            (game_tab, "guess"),
+            (results_tab, "training"),
+            (dataset_tab, "dataset"),
+        ):
+            tab.select(None, None, None, js=f"() => facemtl.seeTab('{name}')")
+        for tab in (compare_tab, faces_tab, validation_tab, training_tab, about_tab):
+            tab.select(None, None, None, js=f"() => facemtl.seeOuterTab('{tab.id}')")
         greeted = demo.load(events.handle_errors(on_load), kept, shared["outputs"], **quiet)
         # After the first answer, show an invisible figure, so that the browser loads the plotting
         # library before a tab needs it.
@@ -175,8 +218,8 @@ def build_app(
         )
         hide.change(None, hide, None, js="facemtl.hideSensitive")
         for tab, handler, inputs, outputs in (
-            (random_tab, on_first_sight, [drawn["drawn"], hide], drawn["outputs"]),
-            (guess_tab, on_first_game, [game["game"]], game["outputs"]),
+            (faces_tab, on_first_sight, [drawn["drawn"], hide], drawn["outputs"]),
+            (game_tab, on_first_game, [game["game"]], game["outputs"]),
         ):
             seen = tab.select(on_wait, None, None, **waiting)
             seen.then(events.handle_errors(handler), inputs, outputs, **faces_quiet)

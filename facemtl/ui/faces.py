@@ -74,7 +74,7 @@ class FaceFilter(_Labels):
         order = ["seed", "sheet", "low", "high", *labels, "agreement", "order"]
         values = {name: getattr(self, name) for name in order}
         said = {k: v for k, v in values.items() if k == "seed" or v != defaults[k]}
-        return f"?{urlencode(said)}"
+        return f"?{urlencode({'tab': 'faces', **said})}"
 
     def said(self, tasks: Sequence[Task] = TASKS) -> str:
         """The limits in words, such as "ages 10 to 90, female". Empty if there are none.

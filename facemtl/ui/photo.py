@@ -42,6 +42,7 @@ class PhotoView:
     labels: dict[str, float] = field(default_factory=dict)  # {task name: value}, if known
     centre: Face | None = None  # the centre square, offered if no face was found
     caption: str = "Your photo. It is deleted within minutes."
+    image: str = ""  # the name of a dataset face (see LabelledFace), for its link
 
     @property
     def face(self) -> Face | None:
@@ -86,8 +87,14 @@ def _reduced(image: Image.Image, file: Path) -> tuple[np.ndarray, bytes]:
 def view_of_face(labelled: LabelledFace) -> PhotoView:
     """A view of a dataset face. Its image is already a crop."""
     face = replace(labelled.face, box=(0, 0, len(labelled.face.crop), len(labelled.face.crop)))
-    known = {"labels": labelled.labels, "caption": labelled.caption}
-    return PhotoView(photo=face.crop, faces=(face,), found=(face,), **known)
+    return PhotoView(
+        photo=face.crop,
+        faces=(face,),
+        found=(face,),
+        labels=labelled.labels,
+        caption=labelled.caption,
+        image=labelled.image,
+    )
 
 
 def take_centre(view: PhotoView) -> PhotoView:

@@ -10,7 +10,7 @@ LOOKS = [{"width": 1440, "scheme": "light"}, {"width": 390, "scheme": "dark"}]
 READY = {
     "Compare": "#answer .cost", "Random faces": ".tile", "Guess": "#guess-face img",
     "Validation": ".js-plotly-plot .main-svg",
-    "Dataset": "#atlas img", "Training": ".js-plotly-plot .main-svg",
+    "Dataset": "#atlas img", "Results": ".js-plotly-plot .main-svg",
     "About": "#model-card table[tabindex]",
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ RACES = ("White", "Black", "Latino", "East Asian", "Southeast Asian", "Indian", 
 TINY = "--backbone resnet18 --no-pretrained --size 32 --frozen-epochs 0 --epochs 1 --batch-size 32"
 TAB_SHOWS = {
     "Compare": "#answer", "Random faces": "#grid", "Guess": "#guess-face img",
-    "Validation": ".js-plotly-plot .main-svg", "Dataset": ".atlas", "Training": "#findings li",
+    "Validation": ".js-plotly-plot .main-svg", "Dataset": ".atlas", "Results": "#findings li",
 }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def check(page: Page, anything: bool) -> None:
     places = (
         ("Compare", "#answer", "Age"),
         ("Validation", "#metrics", "Age"),
-        ("Training", "#findings", "Cost"),
+        ("Results", "#findings", "Cost"),
     )
     for tab, place, known in places:
         support.choose_tab(page, tab)

@@ -12,7 +12,7 @@ def faces(page: Page):
 
 
 def open_tab(page: Page) -> None:
-    page.get_by_role("tab", name="Random faces").click()
+    support.choose_tab(page, "Random faces")
     expect(faces(page)).to_have_count(12)
 
 
@@ -48,7 +48,7 @@ def test_a_seed_can_be_typed_and_its_link_shared(page, app):
     page.get_by_label("Seed").fill("4711")
     page.get_by_role("button", name="Show this seed").click()
     link = page.get_by_role("link", name="Link to these faces")
-    expect(link).to_have_attribute("href", "?seed=4711")
+    expect(link).to_have_attribute("href", "?tab=faces&seed=4711")
     first = spoken(page)
     page = support.reopened(page, f"{app}/{link.get_attribute('href')}")
     expect(faces(page)).to_have_count(12)
@@ -70,7 +70,7 @@ def test_the_link_can_be_copied(page, app):
     copy(page)
     support.wait_to_hear(page, "Copied")
     seed = page.get_by_label("Seed").input_value()
-    assert page.evaluate("navigator.clipboard.readText()") == f"{app}/?seed={seed}"
+    assert page.evaluate("navigator.clipboard.readText()") == f"{app}/?tab=faces&seed={seed}"
 
 
 def test_without_clipboard_access_the_address_bar_has_the_link(page, app):
@@ -78,7 +78,7 @@ def test_without_clipboard_access_the_address_bar_has_the_link(page, app):
     page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(); }")
     copy(page)
     support.wait_to_hear(page, "Copy it from the address bar")
-    assert page.url == f"{app}/?seed={page.get_by_label('Seed').input_value()}"
+    assert page.url == f"{app}/?tab=faces&seed={page.get_by_label('Seed').input_value()}"
 
 
 def test_a_link_to_a_later_page_opens_that_page(page, app):

@@ -12,7 +12,7 @@ MEASURED = support.ROOT / "assets" / "validation"
 
 
 def open_tab(page: Page) -> None:
-    support.choose_tab(page, "Training")
+    support.choose_tab(page, "Results")
     expect(page.locator("#findings")).to_be_visible()
 
 

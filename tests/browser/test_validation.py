@@ -145,7 +145,8 @@ def test_every_tab_fits_the_window(page, look):
     for tab, ready in (
         ("Compare", "#answer .cost"), ("Random faces", ".tile"),
         ("Validation", ".js-plotly-plot .main-svg"),
-        ("Guess", "#guess-face img"), ("Training", "#findings li"), ("About", "#model-card"),
+        ("Guess", "#guess-face img"), ("Results", "#findings li"),
+        ("Dataset", "#atlas"), ("About", "#model-card"),
     ):  # fmt: skip
         choose_tab(page, tab)
         expect(page.locator(ready).filter(visible=True).first).to_be_visible()

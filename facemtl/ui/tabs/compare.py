@@ -109,7 +109,10 @@ def photo_card(predictor: Predictor, view: PhotoView) -> str:
     if weak := poor(view):
         so = "Answers may be far off: correct the crop, or try another photo."
         warning = f'<p class="poor" role="status"><b>A poor crop: {", ".join(weak)}.</b> {so}</p>'
-    body = f'<div class="photo">{photo}</div><p class="note caption">{escape(view.caption)}</p>'
+    caption, link = escape(view.caption), f"?face={view.image}"
+    if view.image:
+        caption += f' <a class="address" href="{link}">Link to this face</a>'
+    body = f'<div class="photo">{photo}</div><p class="note caption">{caption}</p>'
     body += f'<div class="seen">{crop}<p>{text}</p></div>{warning}'
     return (
         '<section class="card'
@@ -170,8 +173,8 @@ def build(
     """Lay out the tab and connect its events.
 
     Faces are drawn from `composites` until `pool` is ready. Returns what other tabs need: `state`,
-    `outputs`, and two functions that fill the outputs: `show(view, hidden)`, and
-    `on_random(view, hidden)` for a random face.
+    `outputs`, and functions that fill the outputs: `show(view, hidden)`, `on_random(view, hidden)`
+    for a random face, and `on_link(image, view, hidden)` for a dataset face by its name.
     """
     state = gr.State(PhotoView(), time_to_live=KEEP_STATE)
     timings: deque[dict[str, float]] = deque(maxlen=N_TIMINGS)
@@ -242,6 +245,16 @@ def build(
             next((each for each in looks if not np.array_equal(each.photo, view.photo)), looks[0]),
             hidden,
         )
+
+    def on_link(image: str | None, view: PhotoView, hidden: bool) -> tuple:
+        """Show the dataset face of a link, or a random one if there is no link."""
+        ready = [pool.result()] if pool.done() else []
+        for source in (*ready, composites) if image else ():
+            if found := source.of_images([image], 1):
+                return show(view_of_face(found[0]), hidden)
+        if image:
+            gr.Info("The face of this link is not here. This is another one.")
+        return on_random(view, hidden)
 
     def on_choice(view: PhotoView, hidden: bool, event: gr.EventData) -> tuple:
         dragged = getattr(event, "crop", None)
@@ -322,4 +335,10 @@ def build(
         made.then(None, None, None, js="facemtl.showCloser")
     stop = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     closer_.click(on_stop, None, closer_, **stop)  # only the button "Stop" can be clicked in it
-    return {"state": state, "outputs": outputs, "show": show, "on_random": on_random}
+    return {
+        "state": state,
+        "outputs": outputs,
+        "show": show,
+        "on_random": on_random,
+        "on_link": on_link,
+    }

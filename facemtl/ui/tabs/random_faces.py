@@ -213,7 +213,7 @@ def build(
         limits = f" Only {said}: {total:,}." if (said := wanted.said(tasks)) else ""
         html = grid(cache, found, source.origin + limits, hidden) if found else NOBODY
         address = (
-            f'<a href="{escape(wanted.query())}">{LINK}</a><button type="button"'
+            f'<a class="address" href="{escape(wanted.query())}">{LINK}</a><button type="button"'
             ' class="copy">Copy</button>'
         )
         counted = (
