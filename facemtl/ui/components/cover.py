@@ -60,9 +60,9 @@ def painter(predictor: Predictor, view: PhotoView, tasks: Sequence[Task]) -> Ite
     """The face to paint on, with buttons for fixed places and to clear it."""
     crop = view.face.crop
     colour = ",".join(f"{v:.0f}" for v in crop.mean(axis=(0, 1)).round())
+    cells = {name: "".join("01"[int(c)] for c in mask.flat) for name, mask in places().items()}
     buttons = "".join(
-        f'<button type="button" data-mask="{"".join("01"[c] for c in mask.flat)}">{name}</button>'
-        for name, mask in places().items()
+        f'<button type="button" data-mask="{sent}">{name}</button>' for name, sent in cells.items()
     )
     clear = f'<button type="button" class="clear" data-mask="{"0" * GRID**2}">Clear</button>'
     body = (
