@@ -145,7 +145,9 @@ window.facemtl = {
       stopped?.focus({preventScroll: true});
     });
     panel.addEventListener('input', (event) => window.facemtl.whatIf(event.target, panel));
-    new MutationObserver(arrange).observe(element, {childList: true, subtree: true});
+    // Gradio may keep the elements and change their attributes only.
+    new MutationObserver(arrange).observe(
+      element, {childList: true, subtree: true, attributes: true, attributeFilter: ['data-of']});
     arrange();
   },
 
