@@ -88,14 +88,154 @@ window.facemtl = {
     });
   },
 
+  // Compare: the tabs of the closer look. The server is asked only for panes that hold nothing yet.
+  // "What if" has tabs of its own below. New tabs from the server, for a new face, have no choice.
+  closerLook(element, trigger) {
+    const panel = element.closest('#closer');
+    const chosenOf = (list) => list.querySelector('[aria-selected="true"]');
+    // Show the pane of the chosen tab, and return this tab.
+    const arrange = () => {
+      const [looks, changes] = element.querySelectorAll('[role=tablist]');
+      let tab = looks && chosenOf(looks);
+      if (changes) {
+        changes.hidden = tab?.getAttribute('aria-controls') !== changes.id;
+        if (!changes.hidden) tab = chosenOf(changes);
+      }
+      for (const pane of panel.querySelectorAll('[id^="look-"]')) {
+        pane.hidden = pane.id !== tab?.getAttribute('aria-controls');
+        pane.setAttribute('role', 'tabpanel');
+        pane.setAttribute('aria-labelledby', pane.id.replace('look-', 'tab-'));
+      }
+      return tab;
+    };
+    const select = (list, chosen) => {
+      for (const tab of list.children) {
+        tab.setAttribute('aria-selected', String(tab === chosen));
+        tab.tabIndex = tab === (chosen ?? list.firstElementChild) ? 0 : -1;
+      }
+      return arrange();
+    };
+    element.addEventListener('click', (event) => {
+      const clicked = event.target.closest('[role=tab]');
+      if (!clicked || event.detail > 1) return;  // of a double click, the second half
+      window.facemtl.holdCloser();
+      const tab = select(clicked.parentElement, clicked);
+      const made = document.getElementById(tab.getAttribute('aria-controls')).querySelector('section');
+      if (!made || made.matches('.message:not(.working)')) {
+        trigger('click', {choice: tab.dataset.choice});
+      } else {
+        window.facemtl.showCloser();
+      }
+    });
+    element.addEventListener('keydown', (event) => {
+      const tab = event.target.closest('[role=tab]');
+      if (!tab) return;
+      const tabs = [...tab.parentElement.children];
+      const at = tabs.indexOf(tab);
+      const next = {ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1}[event.key];
+      if (next === undefined) return;
+      event.preventDefault();
+      tabs.at(next % tabs.length).focus();
+    });
+    panel.addEventListener('click', (event) => {
+      if (!event.target.closest('[data-choice=stop]')) return;
+      const list = element.querySelector('[role=tablist]');
+      const stopped = chosenOf(list);
+      select(list, null);
+      stopped?.focus({preventScroll: true});
+    });
+    panel.addEventListener('input', (event) => window.facemtl.whatIf(event.target, panel));
+    // Gradio may keep the elements and change their attributes only.
+    new MutationObserver(arrange).observe(
+      element, {childList: true, subtree: true, attributes: true, attributeFilter: ['data-of']});
+    arrange();
+  },
+
+  // Compare: move along a change of the face, or show the curve of another task.
+  whatIf(input, panel) {
+    if (input.type === 'range') {
+      const trial = input.closest('.what-if');
+      for (const part of trial.querySelectorAll('[data-at]')) {
+        part.hidden = part.dataset.at !== input.value;
+      }
+      trial.style.setProperty('--at', `${100 * input.value / input.max}%`);
+    } else if (input.type === 'radio') {
+      for (const same of panel.querySelectorAll(`input[type=radio][value="${input.value}"]`)) {
+        same.checked = true;
+      }
+      for (const part of panel.querySelectorAll('.of-task')) {
+        part.hidden = part.dataset.task !== input.value;
+      }
+    }
+    for (const trial of panel.querySelectorAll('.what-if')) {
+      const said = trial.querySelectorAll('output:not([hidden]), .of-task:not([hidden]) .now:not([hidden]) span');
+      trial.querySelector('input[type=range]').setAttribute(
+        'aria-valuetext', [...said].map((part) => part.textContent).join('. '));
+    }
+  },
+
+  // Compare: cover the face with a brush, in cells of a grid. Only the cells are sent.
+  paint(element, trigger) {
+    const draw = (painter) => {
+      const canvas = painter.querySelector('canvas');
+      const [n, context] = [Number(painter.dataset.grid), canvas.getContext('2d')];
+      const size = canvas.width / n;
+      context.clearRect(0, 0, canvas.width, canvas.height);
+      context.fillStyle = painter.dataset.colour;
+      [...maskOf(painter)].forEach((cell, i) => {
+        if (cell === '1') context.fillRect((i % n) * size, Math.floor(i / n) * size, size, size);
+      });
+    };
+    const maskOf = (painter) => painter.dataset.mask ?? '0'.repeat(painter.dataset.grid ** 2);
+    const cover = (painter, isCovered) => {
+      painter.dataset.mask = [...maskOf(painter)].map((c, i) => isCovered(i) ? '1' : c).join('');
+      draw(painter);
+    };
+    const send = (painter) => trigger('input', {mask: maskOf(painter)});
+    element.addEventListener('click', ({target}) => {
+      const mask = target.closest('[data-mask]:not(.painter)')?.dataset.mask;
+      if (!mask) return;
+      const painter = element.querySelector('.painter');
+      if (!mask.includes('1')) painter.dataset.mask = mask;
+      cover(painter, (i) => mask[i] === '1');
+      send(painter);
+    });
+    element.addEventListener('pointerdown', (down) => {
+      const canvas = down.target.closest('canvas');
+      if (!canvas || down.button) return;
+      const painter = canvas.parentElement;
+      const n = Number(painter.dataset.grid);
+      let last = null;
+      const brush = (event) => {
+        const box = canvas.getBoundingClientRect();
+        const to = [(event.clientX - box.left) / box.width * n, (event.clientY - box.top) / box.height * n];
+        const from = last ?? to;
+        const steps = Math.ceil(2 * Math.hypot(to[0] - from[0], to[1] - from[1])) || 1;
+        const stops = Array.from({length: steps}, (_, i) => from.map((v, k) => v + (to[k] - v) * (i + 1) / steps));
+        cover(painter, (i) => stops.some(([x, y]) => Math.hypot(i % n + 0.5 - x, Math.floor(i / n) + 0.5 - y) < 1.1));
+        last = to;
+      };
+      const end = () => {
+        canvas.removeEventListener('pointermove', brush);
+        canvas.removeEventListener('pointerup', end);
+        canvas.removeEventListener('pointercancel', end);
+        send(painter);
+      };
+      canvas.setPointerCapture(down.pointerId);
+      canvas.addEventListener('pointermove', brush);
+      canvas.addEventListener('pointerup', end);
+      canvas.addEventListener('pointercancel', end);
+      brush(down);
+    });
+  },
+
   // Compare: scroll to the closer look that was asked for. Nothing may move below the pointer during
   // a double click, because the second click would hit another button. So the page scrolls later,
-  // and keeps its height even if a short card replaces a long one.
-  waitForCloser() {
+  // and keeps its height even if a short pane replaces a long one.
+  holdCloser() {
     const closer = document.getElementById('closer');
     closer.style.minHeight = `${closer.offsetHeight}px`;
     setTimeout(() => closer.scrollIntoView({behavior: 'smooth', block: 'nearest'}), 500);
-    return [];
   },
   showCloser() {
     const closer = document.getElementById('closer');
@@ -103,6 +243,12 @@ window.facemtl = {
       closer.style.minHeight = '';
       closer.scrollIntoView({behavior: 'smooth', block: 'nearest'});
     }, 500);
+    return [];
+  },
+
+  // Compare: a pinned face is gone, and its button with it.
+  toPin() {
+    document.querySelector('#pin')?.focus({preventScroll: true});
     return [];
   },
 

@@ -100,7 +100,7 @@ class Person:
         assert "three" in answer, "no table of metrics"
 
     async def save(self) -> None:
-        answer = json.dumps(await self.event("on save", [None, False]))
+        answer = json.dumps(await self.event("on looks", [None, False], {"choice": "save"}))
         found = re.search(r"data:application/json;base64,([A-Za-z0-9+/=]+)", answer)
         assert found, "nothing to save"
         told = {
@@ -110,13 +110,16 @@ class Person:
         if told != EXPECTED[self.photo.name]:
             raise AssertionError("the answer of somebody else's photo")
 
-    async def event(self, name: str, data: list) -> list:
-        """Send a click to the server. Returns the new values of all outputs."""
+    async def event(self, name: str, data: list, about: dict | None = None) -> list:
+        """Send a click to the server. Returns the new values of all outputs.
+
+        `about` says what was clicked, if the page says so.
+        """
         asked = {
             "data": data,
             "fn_index": self.number(name),
             "session_hash": self.session,
-            "event_data": None,
+            "event_data": about,
             "trigger_id": 1,
         }
         joined = await self.http.post("/gradio_api/queue/join", json=asked)

@@ -41,6 +41,15 @@ def answer(page: Page):
     return page.locator("#answer")
 
 
+def closer(page: Page):
+    return page.locator("#closer")
+
+
+def look(page: Page, name: str):
+    """A tab of the closer look."""
+    return closer(page).get_by_role("tab", name=name, exact=True)
+
+
 def test_the_first_page_shows_a_face_and_both_predictions(page):
     for task in TASKS:
         expect(answer(page).get_by_role("heading", name=task.title, exact=True)).to_be_visible()
@@ -95,9 +104,9 @@ def test_the_same_photo_can_be_uploaded_twice(page, photo):
 
 
 def test_all_faces_of_a_photo_are_listed_in_a_table(page, photo):
-    expect(page.get_by_role("button", name="All faces in a table")).to_be_hidden()
+    expect(look(page, "All faces")).to_be_hidden()
     upload(page, photo)
-    page.get_by_role("button", name="All faces in a table").click()
+    look(page, "All faces").click()
     table = closer(page).get_by_role("table", name="All 3 faces")
     for i in range(3):
         expect(table.get_by_role("row", name=re.compile(f"^{i + 1} "))).to_contain_text("years")
@@ -227,7 +236,7 @@ def test_a_photo_from_the_camera(page):
 def test_slow_work_shows_progress_and_scrolls_into_view(page):
     expect(page.locator("#answer section").first).to_be_visible()
     support.listen(page, "#closer")
-    page.get_by_role("button", name="Where does it look?").click()
+    look(page, "Where").click()
     support.wait_to_hear(page, "One moment")
     expect(closer(page)).to_contain_text("occlusion sensitivity")
     expect(closer(page)).to_be_in_viewport()
@@ -237,7 +246,7 @@ def test_slow_work_shows_progress_and_scrolls_into_view(page):
     "look", [{"width": 390, "scheme": "light"}], indirect=True, ids=["390-light"]
 )
 def test_nothing_moves_below_the_pointer_during_a_double_click(page):
-    """The second click hits the same button, also if a short card replaces a long one at the end of
+    """The second click hits the same tab, also if a short pane replaces a long one at the end of
     the page.
     """
     expect(answer(page)).to_contain_text("What it cost")
@@ -247,14 +256,14 @@ def test_nothing_moves_below_the_pointer_during_a_double_click(page):
             scroll.call(this, {...how, behavior: 'instant'});
         };
     }""")
-    page.locator("#where").click()
+    look(page, "Where").click()
     expect(closer(page)).to_contain_text("occlusion sensitivity")
     page.wait_for_function(
         "document.querySelector('#closer').style.minHeight === ''"
     )  # it has come into view
     page.evaluate("""() => {
-        const button = document.querySelector('#where'), tops = window.tops = [];
-        button.scrollIntoView({block: 'start'});
+        const button = document.querySelector('#tab-save'), tops = window.tops = [];
+        window.scrollTo({top: document.body.scrollHeight});
         button.addEventListener('click', ({timeStamp}) => (function watch() {
             if (performance.now() > timeStamp + 450) { window.watched = true; return; }
             tops.push(button.getBoundingClientRect().top);
@@ -264,7 +273,7 @@ def test_nothing_moves_below_the_pointer_during_a_double_click(page):
     }""")
     page.wait_for_function("window.watched")
     assert len(set(page.evaluate("tops"))) == 1
-    expect(closer(page)).to_contain_text("occlusion sensitivity")
+    expect(closer(page)).to_contain_text("Download the picture")
 
 
 def test_a_screen_reader_announces_each_new_answer(page):
@@ -316,7 +325,7 @@ def test_nothing_jumps_while_a_page_loads(page, app):
     other.goto(app)
     expect(answer(other)).to_contain_text("What it cost")
     support.listen(other, "#closer")
-    other.get_by_role("button", name="Where does it look?").click()
+    look(other, "Where").click()
     support.wait_to_hear(other, "One moment")
     page.goto(app)
     expect(answer(page)).to_contain_text("What it cost")
@@ -327,13 +336,9 @@ def test_nothing_jumps_while_a_page_loads(page, app):
     assert page.evaluate("window.allJumps()") < 0.1
 
 
-def closer(page: Page):
-    return page.locator("#closer")
-
-
 def test_occlusion_maps_are_shown_on_demand(page):
     expect(answer(page)).to_contain_text("What it cost")
-    page.get_by_role("button", name="Where does it look?").click()
+    look(page, "Where").click()
     for task in TASKS:
         for approach in APPROACHES:
             expect(
@@ -346,7 +351,7 @@ def test_occlusion_maps_are_shown_on_demand(page):
             len(
                 {
                     round(image.bounding_box()["width"])
-                    for image in closer(page).get_by_role("img").all()
+                    for image in closer(page).locator("#look-where").get_by_role("img").all()
                 }
             )
             == 1
@@ -355,7 +360,7 @@ def test_occlusion_maps_are_shown_on_demand(page):
 
 def test_steadiness_is_shown_on_demand_and_removed_with_its_face(page):
     expect(answer(page)).to_contain_text("What it cost")
-    page.get_by_role("button", name="How steady is it?").click()
+    look(page, "How steady").click()
     for task in TASKS:
         expect(closer(page).get_by_role("row", name=re.compile(f"^{task.title}"))).to_contain_text(
             "12 views"
@@ -372,7 +377,7 @@ def test_the_result_can_be_downloaded_as_picture_and_json(page):
         upload(page, file)
         expect(crop).not_to_have_attribute("src", before)
         expect(closer(page)).not_to_contain_text("Download the picture")
-        page.get_by_role("button", name="Save the result").press("Enter")
+        look(page, "Save").press("Enter")
         expect(closer(page)).to_contain_text("Download the picture")
         saved = {}
         for link, name in (
@@ -399,4 +404,4 @@ def test_without_a_face_no_closer_look_is_offered(page, tmp_path):
     Image.new("RGB", (640, 480), (90, 120, 90)).save(tmp_path / "wall.jpg")
     upload(page, tmp_path / "wall.jpg")
     expect(answer(page)).to_contain_text("No face found")
-    expect(page.get_by_role("button", name="Where does it look?")).not_to_be_visible()
+    expect(look(page, "Where")).not_to_be_visible()

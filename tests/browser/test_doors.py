@@ -31,7 +31,7 @@ def test_page_endpoint_and_command_line_give_identical_predictions(page, app, tm
         if number > 1:  # the first is chosen already
             chosen.press("Enter")
         expect(page.locator("#view")).to_contain_text(f"face {number} of 2")
-        page.get_by_role("button", name="Save the result").press("Enter")
+        page.get_by_role("tab", name="Save").press("Enter")
         link = page.get_by_role("link", name="Download all numbers (JSON)").get_attribute("href")
         saved = json.loads(base64.b64decode(link.partition("base64,")[2]))["answers"]
         assert [

@@ -41,7 +41,7 @@ def app(go_on) -> Iterator[str]:
 
 
 def test_slow_work_can_be_stopped_and_repeated(page, go_on):
-    """Once it is stopped, its card never appears. The card of the next request does."""
+    """Once it is stopped, its pane stays empty. The pane of the next request does not."""
     expect(page.locator("#answer")).to_contain_text("What it cost")
     closer = page.locator("#closer")
     support.listen(page, "#closer")
@@ -53,17 +53,17 @@ def test_slow_work_can_be_stopped_and_repeated(page, go_on):
             setTimeout(() => stop.click(), 50);
         }).observe(document.querySelector('#closer'), {childList: true, subtree: true});
     }""")
-    page.get_by_role("button", name="Where does it look?").click()
+    page.get_by_role("tab", name="Where").click()
     page.wait_for_function("window.stopped")
     expect(closer).not_to_contain_text("One moment")
     go_on.touch()
-    page.get_by_role("button", name="How steady is it?").press(
+    page.get_by_role("tab", name="How steady").press(
         "Enter"
     )  # the page still scrolls: a pointer may miss
     expect(closer).to_contain_text("12 views")
     assert not any("occlusion sensitivity" in said for said in page.evaluate("window.said"))
     for _ in range(2):
-        page.get_by_role("button", name="Where does it look?").press("Enter")
+        page.get_by_role("tab", name="Where").press("Enter")
     expect(closer).to_contain_text("occlusion sensitivity")
     expect(closer.get_by_role("button", name="Stop")).to_have_count(0)
     expect(closer).to_contain_text("occlusion sensitivity")

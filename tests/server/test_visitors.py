@@ -16,7 +16,8 @@ def test_drawing_faces_does_not_wait_for_another_visitor_s_photo(app):
             config = (await http.get("/config")).json()
             one, other = (Person(http, config, number, Measured()) for number in range(2))
             await one.upload()
-            looking = asyncio.ensure_future(one.event("on where", [None, False]))
+            where = one.event("on looks", [None, False], {"choice": "where"})
+            looking = asyncio.ensure_future(where)
             # Wait until it is second in the queue of the models, after the upload.
             while len(one.measured.places) < 2 and not looking.done():
                 await asyncio.sleep(0.01)

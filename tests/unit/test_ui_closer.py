@@ -13,7 +13,7 @@ from PIL import Image
 from facemtl.inference.predictor import APPROACHES
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from facemtl.ui import photo as photos
-from facemtl.ui.components import cards, closer
+from facemtl.ui.components import cards, closer, cover, looks
 from facemtl.ui.faces import FaceFilter
 from facemtl.ui.prediction_cache import PredictionCache
 from facemtl.ui.tabs import compare, random_faces
@@ -125,13 +125,12 @@ def test_hidden_tasks_are_not_mentioned(predictor, labelled, pool):
     pages = [
         compare.answer(predictor, photos.view_of_face(labelled), hide=True),
         random_faces.grid(PredictionCache(predictor), pool.draw(6, FaceFilter(1)), "", hide=True),
-        last(closer.where_card(predictor, view, visible)),
-        last(closer.steadiness_card(predictor, view, visible)),
-        last(closer.faces_card(predictor, view, visible)),
+        *(last(look.make(predictor, view, visible)) for look in looks.LOOKS if look != looks.SAVE),
+        cover.covered_card(predictor, view, visible, cover.places()["Eyes"]),
         closer.as_json(predictor, *face),
     ]
     for html in pages:
         assert not [
             word for word in WORDS if re.search(rf"\b{word}\b", re.sub(r'data:[^"]+', "", html))
         ]
-        assert "Age" in html or "age" in html
+        assert "Age" in html or "age" in html or 'class="painter"' in html

@@ -1,7 +1,7 @@
 """Compare: one face, and the predictions of both approaches."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from html import escape
@@ -13,7 +13,7 @@ from ...errors import FaceMTLError
 from ...evaluation.track_record import TrackRecords
 from ...faces import overlap, weaknesses
 from ...inference.predictor import Predictor
-from ..components import cards, closer
+from ..components import cards, looks
 from ..events import KEEP_STATE, MODEL_WORK, REPORT_CHOICES, handle_errors, uploaded, waiting_at
 from ..faces import FaceFilter, FacePool, new_seed
 from ..photo import (
@@ -35,10 +35,6 @@ N_TIMINGS = 15  # the number of last faces whose median time is shown
 
 WAITING = cards.message(
     "No face yet", "Upload a photo, take one, paste one, or draw a random face."
-)
-FORGOTTEN = cards.message(
-    "This face is forgotten",
-    f"A face is kept for {KEEP_STATE // 60} minutes only. Show it again, or draw another one.",
 )
 
 
@@ -206,16 +202,13 @@ def build(
                 buttons=[],
                 elem_id="photo",
             )
-            with gr.Row(elem_classes=["toolbar", "answer-tools"], visible=False) as tools:
-                looks = gr.Button("Where does it look?", elem_id="where")
-                steady = gr.Button("How steady is it?", elem_id="steady")
-                save = gr.Button("Save the result", elem_id="save")
-                everybody = gr.Button("All faces in a table", visible=False, elem_id="everybody")
         with gr.Column(scale=8, min_width=300):
+            connect_pin = looks.build_pins(state, predictor, hide)
             cards_ = gr.HTML(
                 WAITING, elem_id="answer", js_on_load="facemtl.announceAnswers(element)"
             )
-            closer_ = gr.HTML("", elem_id="closer", js_on_load=REPORT_CHOICES)
+            pin, look_outputs, look_at = looks.build(predictor, state, hide)
+    connect_pin(pin)
 
     def show(view: PhotoView, hidden: bool) -> tuple:
         """All outputs for a photo view."""
@@ -225,7 +218,7 @@ def build(
             gr.Button(visible=not has_face and view.centre is not None),
             # Not False: the other outputs would wait until the browser has built it again.
             gr.Accordion(visible=True if has_face else "hidden"),
-            gr.Row(visible=has_face), gr.Button(visible=len(view.faces) > 1), "",
+            *look_at(view),
         )  # fmt: skip
 
     def on_file(arrived: str | None, hidden: bool) -> tuple:
@@ -240,9 +233,9 @@ def build(
     def on_random(view: PhotoView, hidden: bool) -> tuple:
         # Do not wait for a dataset that is still being read.
         ready = pool.result() if pool.done() else composites
-        looks = [view_of_face(face) for face in ready.draw(2, FaceFilter(new_seed()))]
+        drawn = [view_of_face(face) for face in ready.draw(2, FaceFilter(new_seed()))]
         return show(
-            next((each for each in looks if not np.array_equal(each.photo, view.photo)), looks[0]),
+            next((each for each in drawn if not np.array_equal(each.photo, view.photo)), drawn[0]),
             hidden,
         )
 
@@ -263,7 +256,7 @@ def build(
     def after(change: Callable[[PhotoView], PhotoView]) -> Callable:
         return handle_errors(lambda view, hidden: show(change(view), hidden))
 
-    outputs = [state, shown, cards_, centre, correction, tools, everybody, closer_]
+    outputs = [state, shown, cards_, centre, correction, *look_outputs]
     quiet = {**MODEL_WORK, **waiting_at(cards_)}
     arrived = gr.Textbox(visible="hidden")
     for source, event in ((upload, upload.upload), (inlet, inlet.change)):
@@ -277,64 +270,6 @@ def build(
     for step, button in steps.items():
         button.click(after(partial(correct, step=step)), [state, hide], outputs, **quiet)
     shown.click(handle_errors(on_choice), [state, hide], outputs, **quiet)
-
-    # By session: a token for the visitor's card in progress. Removing it stops the work.
-    running: dict[str, object] = {}
-
-    def of_face(make: Callable, doing: str) -> Callable:
-        """An event handler that shows the message `doing`, and then what `make` yields."""
-
-        def pages(view: PhotoView, hidden: bool) -> Iterator[str]:
-            if view.face is None:
-                yield FORGOTTEN
-                return
-            try:
-                yield from make(predictor, view, cards.shown(predictor.tasks, hidden))
-            except FaceMTLError as error:
-                yield cards.message("Cannot be shown", str(error))
-
-        def of_look(view: PhotoView, hidden: bool, request: gr.Request) -> Iterator[str]:
-            session, mine = request.session_hash, object()
-            running[session] = mine
-            try:
-                yield cards.working(doing)
-                for page in pages(view, hidden):
-                    if running.get(session) is not mine:
-                        yield ""
-                        return
-                    yield page
-            finally:
-                if running.get(session) is mine:
-                    del running[session]
-
-        return of_look
-
-    def on_stop(request: gr.Request) -> str:
-        """Stop the visitor's card in progress.
-
-        Gradio's `cancels` is not used: a click before the server has named the event is an error.
-        """
-        running.pop(request.session_hash, None)
-        return ""
-
-    # Every click counts, one after another: a visitor may stop a card and ask for it again at once.
-    work = {**MODEL_WORK, "show_progress": "hidden", "trigger_mode": "multiple"}
-    for button, make, doing in (
-        (looks, closer.where_card, closer.COVERING),
-        (
-            steady,
-            closer.steadiness_card,
-            "Shifting and mirroring the crop, and asking all models each time.",
-        ),
-        (save, closer.save_card, "Drawing the result."),
-        (everybody, closer.faces_card, "Asking all models about every face."),
-    ):
-        # Connect this first: handlers that are connected after an event wait until it has ended.
-        button.click(None, None, None, js="facemtl.waitForCloser")
-        made = button.click(of_face(make, doing), [state, hide], closer_, **work)
-        made.then(None, None, None, js="facemtl.showCloser")
-    stop = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    closer_.click(on_stop, None, closer_, **stop)  # only the button "Stop" can be clicked in it
     return {
         "state": state,
         "outputs": outputs,

@@ -1,0 +1,253 @@
+"""The panel "A closer look" in Compare, and pinned faces, as a visitor uses them."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from facemtl.inference.predictor import APPROACHES
+from facemtl.inference.what_if import CHANGES, GRID
+from facemtl.tasks import GENDER, TASKS
+from tests import support
+
+PHONE = pytest.mark.parametrize(
+    "look", [{"width": 390, "scheme": "dark"}], indirect=True, ids=["390-dark"]
+)
+
+
+def answer(page: Page):
+    return page.locator("#answer")
+
+
+def tab(page: Page, name: str):
+    return page.locator("#closer").get_by_role("tab", name=name, exact=True)
+
+
+def pane(page: Page):
+    """The pane on display."""
+    return page.locator("#closer [role=tabpanel]").filter(visible=True)
+
+
+def ready(page: Page) -> None:
+    expect(answer(page)).to_contain_text("What it cost")
+    expect(tab(page, "Where")).to_be_visible()
+
+
+def what_if(page: Page, change: str) -> None:
+    tab(page, "What if").click()
+    tab(page, change).click()
+    expect(pane(page).get_by_role("slider")).to_be_visible()
+
+
+def test_what_was_made_stays_until_the_face_changes(page):
+    ready(page)
+    expect(page.locator("#closer [role=tabpanel]").filter(visible=True)).to_have_count(0)
+    tab(page, "How steady").click()
+    expect(pane(page)).to_contain_text("12 views")
+    tab(page, "Save").click()
+    expect(pane(page)).to_contain_text("Download the picture")
+    support.listen(page, "#closer")
+    for name, words in (("How steady", "12 views"), ("Save", "Download the picture")):
+        tab(page, name).click()
+        expect(tab(page, name)).to_have_attribute("aria-selected", "true")
+        expect(pane(page)).to_contain_text(words)
+    assert not any("One moment" in said for said in page.evaluate("window.said"))
+    page.get_by_role("button", name="Random face").click()
+    expect(page.locator("#closer [role=tabpanel]").filter(visible=True)).to_have_count(0)
+    expect(page.locator("#closer")).not_to_contain_text("12 views")
+    expect(page.locator("#closer").get_by_role("tab", selected=True)).to_have_count(0)
+    tab(page, "How steady").click()  # it can be made again, for the new face
+    expect(pane(page)).to_contain_text("12 views")
+
+
+def test_a_corrected_crop_and_hidden_tasks_empty_the_panes(page):
+    ready(page)
+    for change in (
+        lambda: page.get_by_label("Hide gender and race").check(),
+        lambda: page.get_by_role("button", name="Tighter").click(),
+    ):
+        tab(page, "How steady").click()
+        expect(pane(page)).to_contain_text("12 views")
+        if not page.get_by_role("button", name="Tighter").is_visible():
+            page.get_by_role("button", name="Correct the crop").click()
+        change()
+        expect(page.locator("#closer")).not_to_contain_text("12 views")
+    tab(page, "What if").click()
+    expect(pane(page).get_by_role("slider")).to_be_visible()
+    expect(pane(page)).not_to_contain_text(GENDER.title)
+
+
+def test_tabs_are_reached_with_the_arrow_keys(page):
+    ready(page)
+    tab(page, "Where").focus()
+    for key, name in (
+        ("ArrowRight", "How steady"), ("ArrowRight", "What if"), ("End", "Save"),
+        ("ArrowRight", "Where"), ("ArrowLeft", "Save"), ("Home", "Where"),
+    ):  # fmt: skip
+        page.keyboard.press(key)
+        expect(tab(page, name)).to_be_focused()
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    expect(pane(page)).to_contain_text("Download the picture")
+    expect(tab(page, "Save")).to_be_focused()
+    expect(pane(page)).to_have_attribute("aria-labelledby", "tab-save")
+
+
+def test_the_slider_moves_picture_and_answers_without_the_server(page):
+    ready(page)
+    what_if(page, "Light")
+    light = CHANGES[0]
+    ages = answer(page).locator(".ruler-value b")
+    for approach, age in zip(APPROACHES, ages.all_text_contents(), strict=True):
+        expect(pane(page)).to_contain_text(f"{approach.title}: {age} years")
+    slider = pane(page).get_by_role("slider")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    assert slider.get_attribute("value") == str(light.start)
+    place = pane(page).locator(".here").filter(visible=True)
+    at = [place.bounding_box()["x"]]
+    slider.press("Home")
+    expect(pane(page)).to_contain_text("75 % darker")
+    expect(pane(page).get_by_alt_text("The face, 75 % darker")).to_be_visible()
+    expect(slider).to_have_attribute(
+        "aria-valuetext", re.compile("^75 % darker. Three single-task")
+    )
+    at.append(place.bounding_box()["x"])
+    slider.press("ArrowRight")
+    expect(pane(page).get_by_alt_text("The face, 60 % darker")).to_be_visible()
+    expect(pane(page).get_by_alt_text("The face, 75 % darker")).to_be_hidden()
+    assert at[1] < place.bounding_box()["x"] < at[0]
+    assert not asked, "the server is not needed for a point"
+
+
+def test_the_curve_of_another_task_is_shown_for_every_change(page):
+    ready(page)
+    what_if(page, "Light")
+    expect(pane(page).get_by_role("img", name=re.compile("^Age"))).to_be_visible()
+    pane(page).get_by_role("radio", name=GENDER.title).check()
+    plot = pane(page).get_by_role("img", name=re.compile(f"^{GENDER.title}: probability of"))
+    expect(plot).to_be_visible()
+    expect(pane(page).get_by_role("img", name=re.compile("^Age"))).to_have_count(0)
+    for approach in APPROACHES:  # a shape for each approach
+        expect(plot.locator(f".dot.{approach.name}")).to_have_count(len(CHANGES[0].amounts))
+    dashes = plot.locator("polyline").evaluate_all(
+        "lines => lines.map((line) => getComputedStyle(line).strokeDasharray)"
+    )
+    assert dashes[0] == "none" and dashes[1] != "none"
+    pane(page).get_by_text("All numbers").filter(visible=True).click()
+    table = pane(page).get_by_role("table", name=f"{GENDER.title}: all points")
+    expect(table.get_by_role("row")).to_have_count(1 + len(CHANGES[0].amounts))
+
+
+def covered_cells(page: Page) -> int:
+    mask = page.locator(".painter").get_attribute("data-mask") or ""
+    assert len(mask) in (0, GRID**2)
+    return mask.count("1")
+
+
+def by_mouse(page: Page, points) -> None:
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=4)
+    page.mouse.up()
+
+
+def by_finger(page: Page, points) -> None:
+    browser = page.context.new_cdp_session(page)
+    kinds = ["touchStart", *["touchMove"] * (len(points) - 1), "touchEnd"]
+    for kind, point in zip(kinds, [*points, None], strict=True):
+        at = [] if point is None else [{"x": point[0], "y": point[1]}]
+        browser.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+
+
+@pytest.mark.parametrize("draw", [by_mouse, by_finger])
+def test_a_face_is_covered_with_the_brush(page, draw):
+    ready(page)
+    tab(page, "What if").click()
+    tab(page, "Cover").click()
+    canvas = page.locator(".painter canvas")
+    expect(canvas).to_be_visible()
+    page.wait_for_timeout(1200)  # the page has come to rest
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    points = [
+        (box["x"] + x * box["width"], box["y"] + y * box["height"])
+        for x, y in ((0.2, 0.3), (0.5, 0.3), (0.8, 0.3))
+    ]
+    sent = []
+    page.on(
+        "request",
+        lambda request: (
+            sent.append(request.post_data)
+            if request.method == "POST" and "queue/join" in request.url
+            else None
+        ),
+    )
+    draw(page, points)
+    table = pane(page).get_by_role("table", name="Before and after covering")
+    for task in TASKS:
+        expect(table.get_by_role("row", name=re.compile(f"^{task.title}"))).to_contain_text("→")
+    n = covered_cells(page)
+    assert 0.04 < n / GRID**2 < 0.4
+    expect(pane(page)).to_contain_text(f"{100 * n / GRID**2:.0f} % of the crop is covered")
+    assert len(sent) == 1 and len(sent[0]) < 1000, "only the cells are sent"
+    pane(page).get_by_role("button", name="Clear").click()
+    expect(table).to_have_count(0)
+    assert covered_cells(page) == 0
+
+
+def test_fixed_places_are_covered_with_the_keyboard_and_removed_with_the_face(page):
+    ready(page)
+    tab(page, "What if").press("Enter")
+    tab(page, "Cover").press("Enter")
+    pane(page).get_by_role("button", name="Eyes").press("Enter")
+    expect(pane(page)).to_contain_text("of the crop is covered")
+    eyes = covered_cells(page)
+    pane(page).get_by_role("button", name="Mouth").press("Enter")
+    page.wait_for_function(
+        f"document.querySelector('.painter').dataset.mask.replaceAll('0', '').length > {eyes}"
+    )
+    page.get_by_role("button", name="Random face").click()
+    expect(page.locator("#closer")).not_to_contain_text("of the crop is covered")
+    expect(page.locator(".painter")).to_have_count(0)
+
+
+def test_a_pinned_face_stays_while_others_are_looked_at(page):
+    ready(page)
+    ages = answer(page).locator(".ruler-value b")
+    pinned = page.get_by_role("region", name="Pinned face", exact=True)
+    first = ages.all_text_contents()
+    page.get_by_role("button", name="Pin this face").click()
+    for age in first:
+        expect(pinned).to_contain_text(age)
+    crop = page.get_by_alt_text("The crop that the models see")
+    before = crop.get_attribute("src")
+    page.get_by_role("button", name="Random face").click()
+    expect(crop).not_to_have_attribute("src", before)
+    for age in first:
+        expect(pinned).to_contain_text(age)
+    page.get_by_role("button", name="Pin this face").click()
+    expect(page.locator(".pinned")).to_have_count(2)
+    page.get_by_role("button", name="Unpin: Pinned face 1").press("Enter")
+    expect(page.locator(".pinned")).to_have_count(1)
+    expect(page.locator("#pin")).to_be_focused()
+    page.get_by_label("Hide gender and race").check()
+    expect(pinned).not_to_contain_text(GENDER.title)
+    expect(pinned).to_contain_text("Age")
+    page.get_by_role("button", name="Unpin").click()
+    expect(page.locator(".pinned")).to_have_count(0)
+
+
+@PHONE
+def test_the_panel_fits_a_phone(page):
+    ready(page)
+    what_if(page, "Turn")
+    page.get_by_role("button", name="Pin this face").click()
+    expect(page.locator(".pinned")).to_be_visible()
+    tab(page, "Cover").click()
+    pane(page).get_by_role("button", name="Left half").click()
+    expect(pane(page)).to_contain_text("of the crop is covered")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    table = pane(page).locator(".scroll")
+    assert table.evaluate("(box) => box.scrollWidth <= box.clientWidth")
