@@ -28,6 +28,74 @@ window.facemtl = {
   // makes the value change even if the same photo comes twice.
   takePhoto: (photo, before) => [photo ? `${performance.now()} ${photo.path}` : before, null],
 
+  // Every tab: a photo that is pasted anywhere is looked at in Compare.
+  takePasted() {
+    document.addEventListener('paste', (event) => {
+      const file = [...event.clipboardData?.files ?? []].find(({type}) => type.startsWith('image/'));
+      const inlet = document.querySelector('#photo input[type=file]');
+      if (!file || !inlet || event.target.closest?.('#photo')) return;
+      event.preventDefault();
+      document.querySelector('#tabs [role=tab]').click();  // Compare is the first one
+      const files = new DataTransfer();
+      files.items.add(file);
+      inlet.files = files.files;
+      inlet.dispatchEvent(new Event('change', {bubbles: true}));
+    });
+  },
+
+  // Compare: count how often each approach was closer to what the visitor said. Each face counts
+  // once. The score is kept in this page only.
+  keepScore(element) {
+    const ahead = new Map();
+    const times = (n) => ({0: 'never', 1: 'once', 2: 'twice'})[n] ?? `${n} times`;
+    new MutationObserver(() => {
+      const face = document.querySelector('#answer [data-ahead]')?.dataset;
+      if (!face || ahead.get(face.face) === face.ahead) return;
+      ahead.set(face.face, face.ahead);
+      const n = (name) => [...ahead.values()].filter((value) => value === name).length;
+      const note = document.createElement('p');
+      note.className = 'note';
+      note.textContent = `This visit: three models closer ${times(n('single'))}, one model closer ${
+        times(n('multi'))}, equally close ${times(n('nobody'))}. A few faces prove nothing.`;
+      element.replaceChildren(note);
+    }).observe(document.querySelector('#answer'), {
+      childList: true, subtree: true, attributeFilter: ['data-ahead', 'data-face'],
+    });
+  },
+
+  // Compare: draw a box on the photo, beside the boxes that are there, to add a face.
+  drawBoxes(element, trigger) {
+    element.addEventListener('pointerdown', (down) => {
+      const photo = down.target.closest('.photo');
+      if (!photo || down.button || down.target.closest('.box') || !photo.querySelector('.box')) return;
+      const frame = photo.getBoundingClientRect();
+      const box = document.createElement('i');
+      box.className = 'box drawn';
+      let at = null;
+      const move = (event) => {
+        const [x, y] = [event.clientX - down.clientX, event.clientY - down.clientY];
+        const side = Math.max(Math.abs(x), Math.abs(y));
+        if (!at && side < 8) return;  // a click
+        const left = down.clientX - frame.left - (x < 0 ? side : 0);
+        const top = down.clientY - frame.top - (y < 0 ? side : 0);
+        at = [left / frame.width, top / frame.height, side / frame.width];
+        Object.assign(box.style, {
+          left: `${left}px`, top: `${top}px`, width: `${side}px`, height: `${side}px`,
+        });
+        photo.append(box);
+      };
+      const end = (event) => {
+        photo.removeEventListener('pointermove', move);
+        box.remove();
+        if (at && event.type === 'pointerup') trigger('click', {added: at});
+      };
+      photo.setPointerCapture(down.pointerId);
+      photo.addEventListener('pointermove', move);
+      photo.addEventListener('pointerup', end, {once: true});
+      photo.addEventListener('pointercancel', end, {once: true});
+    });
+  },
+
   // Compare: make the chosen face's box movable, and resizable at its corner handle. The new crop
   // is taken when the pointer is released.
   moveBoxes(element, trigger) {

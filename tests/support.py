@@ -420,12 +420,7 @@ def finished(work: Coroutine):
 
 
 # Tabs that are inside another tab.
-INSIDE = {
-    "Random faces": "Faces",
-    "Guess": "Faces",
-    "Results": "Training",
-    "Dataset": "Training",
-}
+INSIDE = {"Random faces": "Faces", "Guess": "Faces", "Results": "Training", "Dataset": "Training"}
 
 
 def choose_tab(page, name: str) -> None:

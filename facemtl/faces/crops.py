@@ -41,18 +41,24 @@ def detect(image: ImageLike) -> list[Face]:
     return [_aligned(image, each) for each in found]
 
 
-def face_at(image: Image.Image, box: tuple[float, float, float, float]) -> Face:
+def face_at(
+    image: Image.Image, box: tuple[float, float, float, float], angle: float | None = None
+) -> Face:
     """The face in a box that was drawn by hand.
 
-    If a face is found inside, the square is rotated so that the face is upright. Its centre and
-    side stay as drawn. `image` must be upright and in RGB.
+    If a face is found inside, the square is rotated so that the face is upright. With `angle`, it
+    is rotated by so many degrees instead. Its centre and side stay as drawn. `image` must be
+    upright and in RGB.
     """
     square = _whole_pixels(box)
     found = settle(image, square)
     if found is None or found.score < SURE:
-        return Face(square.box, None, cut(image, square))
-    square = Square(square.x, square.y, square.side, found.square.angle)
-    return Face(square.box, None, cut(image, square), found.landmarks, square.angle)
+        found = None
+    if angle is None:
+        angle = found.square.angle if found else 0.0
+    square = Square(square.x, square.y, square.side, angle)
+    landmarks = found.landmarks if found else None
+    return Face(square.box, None, cut(image, square), landmarks, square.angle)
 
 
 def whole(image: Image.Image) -> Face:

@@ -112,7 +112,9 @@ def build_app(
                 about.build(model_card)
 
         address = gr.HTML(
-            "", js_on_load="facemtl.followAddress(element, trigger)", visible="hidden"
+            "",
+            js_on_load="facemtl.followAddress(element, trigger); facemtl.takePasted()",
+            visible="hidden",
         )
         answer.click(None, None, [tabs, of_training], js="facemtl.toTraining")
         api.build(predictions, metrics, pool)

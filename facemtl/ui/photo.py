@@ -14,6 +14,7 @@ from .faces import LabelledFace
 
 SHOWN_SIDE = 640  # px; the longest side of a photo on the page
 KEPT_SIDE = 2000  # px; the longest side of the copy that corrected crops are cut from
+MOST_FACES = 100  # of a photo, with those that a visitor adds
 KEPT_BYTES = 10**6  # a file of at most this size and KEPT_SIDE is kept unchanged
 # Shares of the crop's side: how far one step moves the crop, and how much one step enlarges it.
 STEP, GROWTH = 0.08, 0.2
@@ -42,6 +43,8 @@ class PhotoView:
     labels: dict[str, float] = field(default_factory=dict)  # {task name: value}, if known
     centre: Face | None = None  # the centre square, offered if no face was found
     caption: str = "Your photo. It is deleted within minutes."
+    # What the visitor says of the chosen face, as {task name: value}.
+    said: dict[str, float] = field(default_factory=dict)
     image: str = ""  # the name of a dataset face (see LabelledFace), for its link
 
     @property
@@ -104,7 +107,9 @@ def take_centre(view: PhotoView) -> PhotoView:
 
 def choose(view: PhotoView, number: int) -> PhotoView:
     """Choose another face of the photo. An invalid number changes nothing."""
-    return replace(view, chosen=number) if 0 <= number < len(view.faces) else view
+    if number == view.chosen or not 0 <= number < len(view.faces):
+        return view
+    return replace(view, chosen=number, said={})
 
 
 def correct(view: PhotoView, step: str) -> PhotoView:
@@ -132,21 +137,49 @@ def place(view: PhotoView, at: object) -> PhotoView:
     `at` is the left, top and side of the box, as shares of the photo's width, height and width.
     Invalid values change nothing, since they come from a browser. The limits of `correct` apply.
     """
+    square = _drawn(view, at)
+    return view if square is None else _framed(view, *square)
+
+
+def add(view: PhotoView, at: object) -> PhotoView:
+    """Add a face where a box was drawn, and choose it. Takes what `place` takes."""
+    square = _drawn(view, at)
+    if square is None or len(view.faces) >= MOST_FACES:
+        return view
+    faces, found = (*view.faces, view.face), (*view.found, view.face)
+    added = replace(view, faces=faces, found=found, chosen=len(view.faces), said={})
+    framed = _framed(added, *square)
+    return view if framed is added else replace(framed, found=(*view.found, framed.face))
+
+
+def turn(view: PhotoView) -> PhotoView:
+    """Turn the chosen crop by 90 degrees clockwise."""
+    if view.face is None:
+        return view
+    left, top, right, bottom = view.face.box
+    angle = (view.face.angle - 90) % 360
+    return _framed(view, (left + right) / 2, (top + bottom) / 2, right - left, angle)
+
+
+def _drawn(view: PhotoView, at: object) -> tuple[float, float, float] | None:
+    """The centre and the side of a drawn box, in pixels of the opened photo, if it is valid."""
     try:
         left, top, side = (float(value) for value in at)
     except (TypeError, ValueError):
-        return view
+        return None
     if view.face is None or not np.isfinite((left, top, side)).all():
-        return view
+        return None
     height, width = (length / view.scale for length in view.photo.shape[:2])
-    return _framed(view, (left + side / 2) * width, top * height + side * width / 2, side * width)
+    return (left + side / 2) * width, top * height + side * width / 2, side * width
 
 
-def _framed(view: PhotoView, x: float, y: float, side: float) -> PhotoView:
+def _framed(
+    view: PhotoView, x: float, y: float, side: float, angle: float | None = None
+) -> PhotoView:
     """Replace the chosen crop by a square around (x, y), in pixels of the opened photo.
 
     Nothing changes if its centre is outside the photo, if it is smaller than 16 pixels of the kept
-    photo, or if it is larger than twice the photo.
+    photo, or if it is larger than twice the photo. Without `angle`, a face in it is turned upright.
     """
     half = side / 2
     image = open_image(io.BytesIO(view.kept)) if view.kept else Image.fromarray(view.photo)
@@ -155,7 +188,8 @@ def _framed(view: PhotoView, x: float, y: float, side: float) -> PhotoView:
     width, height = image.width / scale, image.height / scale
     if not (0 < x < width and 0 < y < height and half * scale >= 8 and half <= max(width, height)):
         return view
-    face = face_at(image, tuple(scale * v for v in (x - half, y - half, x + half, y + half)))
+    box = tuple(scale * v for v in (x - half, y - half, x + half, y + half))
+    face = face_at(image, box, angle)
     landmarks = None if face.landmarks is None else face.landmarks / scale
     return _replaced(
         view, replace(face, box=(x - half, y - half, x + half, y + half), landmarks=landmarks)

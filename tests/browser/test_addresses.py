@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 from facemtl.ui.faces import FacePool
 from tests import support
 
+
 def shown_face(page: Page) -> str:
     return page.locator("#view a.address").get_attribute("href")
 

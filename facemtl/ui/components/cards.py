@@ -38,24 +38,27 @@ def shown(tasks: Iterable[Task], hide: bool) -> tuple[Task, ...]:
     return tuple(task for task in tasks if not (hide and task.sensitive))
 
 
-def legend(with_label: bool = True) -> str:
+def legend(label: str = "Label") -> str:
+    """The marks of both approaches, and that of a label, if there is one."""
     keys = "".join(f"<span>{mark(a)}{a.title}</span>" for a in APPROACHES)
-    label = '<span><i class="mark label" aria-hidden="true"></i>Label</span>' if with_label else ""
+    label = f'<span><i class="mark label" aria-hidden="true"></i>{label}</span>' if label else ""
     return f'<div class="legend">{keys}{label}</div>'
 
 
-def spoken(tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, float]) -> str:
+def spoken(
+    tasks: Sequence[Task], table: pd.DataFrame, labels: Mapping[str, float], origin: str = "Label"
+) -> str:
     """All answers and verdicts as one text for screen readers, which the page announces.
 
     `table` holds the predictions for one face, indexed by approach. `labels` is empty if they are
-    not known.
+    not known. `origin` says where they come from.
     """
     sentences = []
     for task in tasks:
         by = table[table["task"] == task.name]["prediction"]
         said = " ".join(f"{a.title}: {task.answer(by[a.name])}." for a in APPROACHES)
         judged = verdict(task, by, labels.get(task.name)).text
-        label = f" Label: {task.words(labels[task.name])}." if task.name in labels else ""
+        label = f" {origin}: {task.words(labels[task.name])}." if task.name in labels else ""
         sentences.append(f"{task.title}. {said}{label} {judged}.")
     return f'<span hidden data-spoken="{escape(" ".join(sentences))}"></span>'
 
@@ -185,12 +188,13 @@ def task_card(
     probabilities: pd.DataFrame,
     label: float | None,
     record: str = "",
+    origin: str = "Label",
 ) -> str:
     """A card with both approaches' answers for one task.
 
     `rows` and `probabilities` are the rows of this face and task in the two tables of
-    `Predictions`, indexed by approach. `label` is None if it is not known. `record` is the result
-    of the function `record`.
+    `Predictions`, indexed by approach. `label` is None if it is not known, and `origin` says where
+    it comes from. `record` is the result of the function `record`.
     """
     raise NotImplementedError(task)
 
@@ -202,6 +206,7 @@ def _(
     probabilities: pd.DataFrame,
     label: float | None,
     record: str = "",
+    origin: str = "Label",
 ) -> str:
     tracks = []
     for approach in APPROACHES:
@@ -218,7 +223,7 @@ def _(
     if label is not None:
         side = " flip" if label > 0.8 * RULER_END else ""
         truth = (
-            f'<div class="truth{side}" style="left:{at(label)}"><span>label'
+            f'<div class="truth{side}" style="left:{at(label)}"><span>{origin.lower()}'
             f" {label:.0f}</span></div>"
         )
     body = (
@@ -251,6 +256,7 @@ def _(
     probabilities: pd.DataFrame,
     label: float | None,
     record: str = "",
+    origin: str = "Label",
 ) -> str:
     bars = []
     share_of = {
@@ -259,7 +265,7 @@ def _(
     answer_of = {a: int(rows.loc[a.name].prediction) for a in APPROACHES}
     for position, name in enumerate(task.labels):
         is_label = label is not None and int(label) == position
-        tag = '<em class="tag">label</em>' if is_label else ""
+        tag = f'<em class="tag">{origin.lower()}</em>' if is_label else ""
         pair = ""
         for approach in APPROACHES:
             share = share_of[approach][name]

@@ -175,9 +175,7 @@ def faces_card(predictor: Predictor, view: PhotoView, tasks: Tasks) -> Iterator[
     table = cards.html_table(
         title, ["Face", *(task.title for task in tasks)], rows, cards.CONFIDENCE_NOTE
     )
-    yield cards.card(
-        title, f'{cards.legend(with_label=False)}<div class="of-faces">{table}</div>{link}'
-    )
+    yield cards.card(title, f'{cards.legend(label="")}<div class="of-faces">{table}</div>{link}')
 
 
 def as_json(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:

@@ -1,31 +1,38 @@
 """Compare: one face, and the predictions of both approaches."""
 
+import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from html import escape
 
 import gradio as gr
 import numpy as np
+import pandas as pd
 
 from ...errors import FaceMTLError
 from ...evaluation.track_record import TrackRecords
 from ...faces import overlap, weaknesses
 from ...inference.predictor import Predictor
+from ...tasks import AGE
 from ..components import cards, looks
+from ..components.verdicts import verdict
 from ..events import KEEP_STATE, MODEL_WORK, REPORT_CHOICES, handle_errors, uploaded, waiting_at
-from ..faces import FaceFilter, FacePool, new_seed
+from ..faces import FaceFilter, FacePool, LabelledFace, new_seed
 from ..photo import (
     SHOWN_SIDE,
     STEPS,
     PhotoView,
+    add,
     choose,
     correct,
     open_view,
     place,
     reset,
     take_centre,
+    turn,
     view_of_face,
 )
 
@@ -33,6 +40,19 @@ FAR_OFF = 0.3  # lowest intersection over union of a corrected crop and the dete
 N_TIMINGS = 15  # the number of last faces whose median time is shown
 
 
+N_EXAMPLES = 6
+MIDDLE = (0.35, 0.35, 0.3)  # where a face is added: left, top and side, as shares of the photo
+SAID = "You say"  # of a label that the visitor gives
+CORRECT = "Correct the crop."
+# What to do about a poor crop, by the first words of its weakness.
+ADVICE = {
+    "small": "Try a photo in which the face is larger.",
+    "blurred": "Try a sharper photo.",
+    "dark": "Try a photo in better light.",
+    "too bright": "Try a photo in softer light.",
+    "turned": "Try a photo from the front.",
+    "tilted": "Try a photo from the front.",
+}
 WAITING = cards.message(
     "No face yet", "Upload a photo, take one, paste one, or draw a random face."
 )
@@ -65,21 +85,52 @@ def answer(
         t.set_index("approach") for t in (predictions.table, predictions.probabilities)
     )
     tasks, parts = cards.shown(predictor.tasks, hide), []
+    labels, origin = (view.said, SAID) if view.said else (view.labels, "Label")
     known = {} if records is None or poor(view) else records.of(predictions.table)
     for task in tasks:
         rows = table[table["task"] == task.name]
         shares = probabilities[probabilities["task"] == task.name]
         record = cards.record(known.get(task.name))
-        parts.append(cards.task_card(task, rows, shares, view.labels.get(task.name), record))
+        parts.append(cards.task_card(task, rows, shares, labels.get(task.name), record, origin))
     timings = deque() if timings is None else timings
     timings.append(predictor.by_approach(predictions.seconds))
     parameters = predictor.by_approach({m.name: m.info.parameters for m in predictor.models})
     return (
-        cards.spoken(tasks, table, view.labels)
-        + cards.legend(bool(view.labels))
+        cards.spoken(tasks, table, labels, origin)
+        + cards.legend(origin if labels else "")
+        + (score_of(view, table[table["task"] == AGE.name]["prediction"]) if view.said else "")
         + cards.in_columns(tasks, parts, cards.cost_card([*timings], parameters))
         + f'<p class="note">{cards.NOTE}</p>'
     )
+
+
+def score_of(view: PhotoView, ages: pd.Series) -> str:
+    """For the page's score of this visit: which approach is closer to what the visitor says.
+
+    The name of the face is a hash of its crop, so that a face counts once.
+    """
+    ahead = verdict(AGE, ages, view.said[AGE.name]).ahead
+    name = hashlib.sha256(view.face.crop.tobytes()).hexdigest()[:16]
+    return (
+        f'<span hidden data-face="{name}" data-ahead="{ahead.name if ahead else "nobody"}"></span>'
+    )
+
+
+def examples(composites: FacePool) -> list[LabelledFace]:
+    """A few composites, from the youngest to the oldest."""
+    table = composites.table.sort_values("age", kind="stable")
+    places = np.linspace(0, len(table) - 1, N_EXAMPLES + 2)[1:-1].round().astype(int)
+    names = table["sha256"].str[:16].iloc[places]
+    return [face for name in names for face in composites.of_images([name], 1)]
+
+
+def examples_card(faces: Sequence[LabelledFace]) -> str:
+    buttons = "".join(
+        f'<button type="button" data-choice="{i}" aria-label="Composite {i + 1}, '
+        f'{AGE.words(face.labels[AGE.name])}">{cards.picture(face.face.crop, "", 72)}</button>'
+        for i, face in enumerate(faces)
+    )
+    return f'<p class="note">Or look at one of these composites:</p><div class="six">{buttons}</div>'
 
 
 def photo_card(predictor: Predictor, view: PhotoView) -> str:
@@ -96,15 +147,21 @@ def photo_card(predictor: Predictor, view: PhotoView) -> str:
     size = max(m.info.size for m in predictor.models)
     text = f"<b>What the models see</b><br>this crop, at {size} × {size} px"
     if not view.is_whole:
-        text += "<br>drag its box to correct it"
+        text += "<br>drag its box to correct it, draw a box to add a face"
     if len(view.faces) > 1:
         text += f"<br>face {view.chosen + 1} of {len(view.faces)}, largest first"
     photo = cards.picture(view.photo, "The face", SHOWN_SIDE) if view.is_whole else _boxes(view)
     crop = cards.picture(view.face.crop, "The crop that the models see", size=2 * size)
     warning = ""
     if weak := poor(view):
-        so = "Answers may be far off: correct the crop, or try another photo."
-        warning = f'<p class="poor" role="status"><b>A poor crop: {", ".join(weak)}.</b> {so}</p>'
+        tried = dict.fromkeys(
+            next((advice for cause, advice in ADVICE.items() if each.startswith(cause)), CORRECT)
+            for each in weak
+        )
+        warning = (
+            f'<p class="poor" role="status"><b>A poor crop: {", ".join(weak)}.</b> Answers may be'
+            f" far off. {' '.join(tried)}</p>"
+        )
     caption, link = escape(view.caption), f"?face={view.image}"
     if view.image:
         caption += f' <a class="address" href="{link}">Link to this face</a>'
@@ -118,11 +175,12 @@ def photo_card(predictor: Predictor, view: PhotoView) -> str:
 
 def poor(view: PhotoView) -> list[str]:
     """Why the crop of an uploaded photo is poor, in words. An empty list if it is not poor."""
-    if view.labels:
+    if view.image:
         return []
-    found = view.found[view.chosen].box
+    found, face = view.found[view.chosen].box, view.face
+    is_empty = face.score is None and face.landmarks is None
     return [
-        *(["no face was found in it"] if view.centre else []),
+        *(["no face was found in it"] if is_empty else []),
         *(
             ["far from the face that was found"]
             if not view.centre and overlap(view.face.box, found) < FAR_OFF
@@ -179,7 +237,8 @@ def build(
             shown = gr.HTML(
                 photo_card(predictor, PhotoView()),
                 elem_id="view",
-                js_on_load=f"{REPORT_CHOICES}; facemtl.moveBoxes(element, trigger)",
+                js_on_load=f"{REPORT_CHOICES}; facemtl.moveBoxes(element, trigger);"
+                f" facemtl.drawBoxes(element, trigger)",
             )
             with gr.Row(elem_classes="actions"):
                 upload = gr.UploadButton(
@@ -188,10 +247,22 @@ def build(
                 random = gr.Button(
                     "Random face", variant="primary", min_width=120, elem_id="random-face"
                 )
+            with gr.Row(visible="hidden", elem_id="own-verdict") as own:
+                years = gr.Number(
+                    label="How old is this person? It stays in this page.",
+                    minimum=AGE.low,
+                    maximum=AGE.high,
+                    precision=0,
+                    min_width=110,
+                )
+                tell = gr.Button("Tell", size="sm", min_width=60, scale=0)
+            gr.HTML("", elem_id="visit", js_on_load="facemtl.keepScore(element)")
             centre = gr.Button("Use the centre square", visible=False, elem_id="centre")
             with gr.Accordion("Correct the crop", open=False, elem_id="correct") as correction:
                 with gr.Row(elem_classes="steps"):
                     steps = {step: gr.Button(step, min_width=80, size="sm") for step in STEPS}
+                    turned = gr.Button("Turn", min_width=80, size="sm")
+                    added = gr.Button("Add a face", min_width=80, size="sm")
                 again = gr.Button("As it was found", size="sm")
             inlet = gr.Image(
                 type="filepath",
@@ -202,6 +273,8 @@ def build(
                 buttons=[],
                 elem_id="photo",
             )
+            six = examples(composites)
+            example = gr.HTML(examples_card(six), elem_id="examples", js_on_load=REPORT_CHOICES)
         with gr.Column(scale=8, min_width=300):
             connect_pin = looks.build_pins(state, predictor, hide)
             cards_ = gr.HTML(
@@ -218,8 +291,29 @@ def build(
             gr.Button(visible=not has_face and view.centre is not None),
             # Not False: the other outputs would wait until the browser has built it again.
             gr.Accordion(visible=True if has_face else "hidden"),
+            gr.Row(visible=True if has_face and asks_age(view) else "hidden"),
+            view.said.get(AGE.name),
             *look_at(view),
         )  # fmt: skip
+
+    def asks_age(view: PhotoView) -> bool:
+        return AGE in predictor.tasks and not view.labels
+
+    def on_own(view: PhotoView, hidden: bool, age: float | None) -> tuple:
+        """Compare with the age that the visitor gives. Without one, forget it."""
+        if view.face is None or not asks_age(view):
+            return show(view, hidden)
+        if age is not None and not AGE.low <= age <= AGE.high:
+            raise FaceMTLError(f"Give an age from {AGE.low} to {AGE.high} {AGE.unit}.")
+        return show(replace(view, said={} if age is None else {AGE.name: float(age)}), hidden)
+
+    def on_example(view: PhotoView, hidden: bool, event: gr.EventData) -> tuple:
+        number = int(event.choice)
+        return (
+            show(view_of_face(six[number]), hidden)
+            if 0 <= number < len(six)
+            else show(view, hidden)
+        )
 
     def on_file(arrived: str | None, hidden: bool) -> tuple:
         _, _, path = (arrived or "").partition(" ")
@@ -250,13 +344,15 @@ def build(
         return on_random(view, hidden)
 
     def on_choice(view: PhotoView, hidden: bool, event: gr.EventData) -> tuple:
+        if drawn := getattr(event, "added", None):
+            return show(add(view, drawn), hidden)
         dragged = getattr(event, "crop", None)
         return show(place(view, dragged) if dragged else choose(view, int(event.choice)), hidden)
 
     def after(change: Callable[[PhotoView], PhotoView]) -> Callable:
         return handle_errors(lambda view, hidden: show(change(view), hidden))
 
-    outputs = [state, shown, cards_, centre, correction, *look_outputs]
+    outputs = [state, shown, cards_, centre, correction, own, years, *look_outputs]
     quiet = {**MODEL_WORK, **waiting_at(cards_)}
     arrived = gr.Textbox(visible="hidden")
     for source, event in ((upload, upload.upload), (inlet, inlet.change)):
@@ -266,6 +362,11 @@ def build(
     )
     random.click(handle_errors(on_random), [state, hide], outputs, **quiet)
     centre.click(after(take_centre), [state, hide], outputs, **quiet)
+    turned.click(after(turn), [state, hide], outputs, **quiet)
+    added.click(after(partial(add, at=MIDDLE)), [state, hide], outputs, **quiet)
+    for event in (years.submit, tell.click):
+        event(handle_errors(on_own), [state, hide, years], outputs, **quiet)
+    example.click(handle_errors(on_example), [state, hide], outputs, **quiet)
     again.click(after(reset), [state, hide], outputs, **quiet)
     for step, button in steps.items():
         button.click(after(partial(correct, step=step)), [state, hide], outputs, **quiet)
