@@ -302,7 +302,7 @@ window.facemtl = {
   // and keeps its height even if a short pane replaces a long one.
   holdCloser() {
     const closer = document.getElementById('closer');
-    closer.style.minHeight = `${closer.offsetHeight}px`;
+    closer.style.minHeight = `${closer.getBoundingClientRect().height}px`;
     setTimeout(() => closer.scrollIntoView({behavior: 'smooth', block: 'nearest'}), 500);
   },
   showCloser() {

@@ -263,7 +263,7 @@ def test_nothing_moves_below_the_pointer_during_a_double_click(page):
     )  # it has come into view
     page.evaluate("""() => {
         const button = document.querySelector('#tab-save'), tops = window.tops = [];
-        window.scrollTo({top: document.body.scrollHeight});
+        button.scrollIntoView({block: 'start'});
         button.addEventListener('click', ({timeStamp}) => (function watch() {
             if (performance.now() > timeStamp + 450) { window.watched = true; return; }
             tops.push(button.getBoundingClientRect().top);
