@@ -95,7 +95,9 @@ def build_app(
                     faces_of = partial(
                         error_gallery.build, predictions, pool, tabs=tabs, shared=shared, hide=hide
                     )
-                    ahead.append(validation.build(results, metrics, hide, faces_of, validation_tab))
+                    ahead.append(
+                        validation.build(results, metrics, measured, hide, faces_of, validation_tab)
+                    )
             with gr.Tab("Dataset", id="dataset") as dataset_tab:
                 ahead.append(dataset_.build(described, averages, dataset_tab))
             with gr.Tab("Training", id="training") as training_tab:
