@@ -259,7 +259,7 @@ def _values(values: Mapping[Approach, float], form: Form) -> str:
     read = {a: form(value) for a, value in values.items()}
     unit = next(iter(read.values()))[1]
     if len(read) > 1 and len(set(read.values())) == 1:
-        return f"{next(iter(read.values()))[0]}{unit}"
+        return f'<span class="of">{next(iter(read.values()))[0]}{unit}</span>'
     return " / ".join(_of(a, number) for a, (number, _) in read.items()) + unit
 
 

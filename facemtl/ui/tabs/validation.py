@@ -188,7 +188,7 @@ def build(
                 elem_classes=css,
                 visible=task in tasks,
             )
-        whose = [("both", BOTH), *((a.short.capitalize(), a.name) for a in APPROACHES)]
+        whose = [("both", BOTH), *((a.kind.lower(), a.name) for a in APPROACHES)]
         approach = gr.Dropdown(whose, value=BOTH, label="Approach", min_width=162, scale=0)
         everybody = gr.Button("Show all", scale=0, min_width=100)
     # It reports ages that are typed, too.
