@@ -204,7 +204,7 @@ window.facemtl = {
       if (button.dataset.choice) trigger('click', {choice: button.dataset.choice});
       if (button.classList.contains('more')) trigger('submit');
       if (!button.classList.contains('close')) return;
-      const place = element.closest('.faces-of');
+      const place = element.closest('.block.faces-of');
       place.classList.add('closed');
       const title = place.previousElementSibling?.querySelector('.figure-title');
       if (!title) return;
@@ -214,7 +214,7 @@ window.facemtl = {
     });
   },
   toFaces() {
-    for (const place of document.querySelectorAll('.faces-of')) place.classList.remove('closed');
+    for (const place of document.querySelectorAll('.block.faces-of')) place.classList.remove('closed');
     document.querySelector('.faces-of section')?.scrollIntoView(
       {behavior: 'smooth', block: 'nearest'});
     return [];
