@@ -444,31 +444,66 @@ window.facemtl = {
     card?.setAttribute('aria-label', element.textContent.trim());
   },
 
-  // Validation: report clicks on figures. Plotly tells them only to listeners of the figure. Figures
-  // are redrawn, so the listener is set whenever the pointer enters one.
-  reportPoints(trigger) {
-    document.addEventListener('pointerover', (event) => {
-      const plot = event.target.closest?.('.js-plotly-plot');
+  // Validation: name the figure, and report clicks on its marks. Plotly tells them only to listeners
+  // of the figure. Figures are redrawn, so the listener is set whenever the pointer enters one.
+  answerFigure(element, trigger) {
+    window.facemtl.nameFigure(element);
+    const card = element.closest('.figure');
+    card.addEventListener('pointerover', (event) => {
+      const plot = event.target.closest('.js-plotly-plot');
       if (!plot?.data?.some((trace) => trace.meta)) return;
       plot.classList.add('clickable');
       plot.removeAllListeners('plotly_click');
       plot.on('plotly_click', ({points: [point]}) => {
-        if (!point) return;
-        window.facemtl.clickedFigure = plot;
-        document.querySelector('#back button').style.visibility = 'visible';
-        trigger('click', {...point.data.meta, x: point.x, y: point.y});
+        if (!point?.data.meta) return;
+        const group = Array.isArray(point.customdata) ? point.customdata[0] : null;
+        trigger('click', {...point.data.meta, x: point.x, y: point.y, group});
       });
     }, true);
+    // A figure that was drawn while it was folded has a wrong width. Plotly measures it again when
+    // the window's size changes.
+    let wasOpen = false;
+    const tell = () => {
+      const button = card.querySelector('.label-wrap');
+      if (!button) return;
+      const isOpen = button.classList.contains('open');
+      button.setAttribute('aria-expanded', isOpen);
+      if (isOpen && !wasOpen) requestAnimationFrame(() => window.dispatchEvent(new Event('resize')));
+      wasOpen = isOpen;
+    };
+    new MutationObserver(tell).observe(card, {
+      childList: true, subtree: true, attributes: true, attributeFilter: ['class'],
+    });
+    tell();
+  },
+  // Validation: report ages when they are typed and left, or stepped. Gradio would report each digit.
+  reportAges(trigger) {
+    document.addEventListener('change', (event) => {
+      if (event.target.matches('#which-images input[type=number]')) trigger('click');
+    });
+  },
+  // Validation: report a face that is chosen, and a wish for more. Closing needs no server.
+  reportFaces(element, trigger) {
+    element.addEventListener('click', (event) => {
+      const button = event.target.closest('button');
+      if (!button) return;
+      if (button.dataset.choice) trigger('click', {choice: button.dataset.choice});
+      if (button.classList.contains('more')) trigger('submit');
+      if (!button.classList.contains('close')) return;
+      const place = element.closest('.block.faces-of');
+      place.classList.add('closed');
+      const title = place.previousElementSibling?.querySelector('.figure-title');
+      if (!title) return;
+      title.tabIndex = -1;
+      title.focus({preventScroll: true});
+      title.scrollIntoView({block: 'nearest'});
+    });
   },
   toFaces() {
-    document.querySelector('#behind').scrollIntoView({behavior: 'smooth'});
+    for (const place of document.querySelectorAll('.block.faces-of')) place.classList.remove('closed');
+    document.querySelector('.faces-of section')?.scrollIntoView(
+      {behavior: 'smooth', block: 'nearest'});
     return [];
-  },
-  backToFigure(element) {
-    element.addEventListener('click', (event) => {
-      if (!event.target.closest('button')) return;
-      window.facemtl.clickedFigure?.scrollIntoView({behavior: 'smooth', block: 'center'});
-    });
   },
 
   // About: make tables focusable, so that wide ones can be scrolled with the keyboard.

@@ -54,15 +54,23 @@ def _logits(
     return {task.name: np.stack([each[task.name] for each in found]) for task in loaded.tasks}
 
 
-def reliability(table: pd.DataFrame, task: Task, n_bins: int = 10) -> pd.DataFrame:
+N_BINS = 10  # of confidence, in `reliability`
+
+
+def confidence_bins(confidence: pd.Series) -> pd.Series:
+    """The bin of each confidence from 0 to 1, as an index. Bins are equally wide."""
+    return (confidence * N_BINS).astype(int).clip(0, N_BINS - 1)
+
+
+def reliability(table: pd.DataFrame, task: Task) -> pd.DataFrame:
     """Mean confidence and share of hits per approach and confidence bin, both in percent.
 
-    Columns: `approach, confidence, hits, n`. Bins are equally wide. Empty bins are left out.
+    Columns: `approach, confidence, hits, n`. Empty bins are left out.
     """
     rows = table[table["task"] == task.name]
     rows = rows.assign(
         hits=task.hits(rows["target"].to_numpy(), rows["prediction"].to_numpy()),
-        bin=(rows["confidence"] * n_bins).astype(int).clip(0, n_bins - 1),
+        bin=confidence_bins(rows["confidence"]),
     )
     found = rows.groupby(["approach", "bin"]).agg(
         confidence=("confidence", "mean"), hits=("hits", "mean"), n=("hits", "size")

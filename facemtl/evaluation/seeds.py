@@ -12,8 +12,9 @@ import pandas as pd
 from ..errors import FaceMTLError
 from ..files import read_table, write_table
 from ..inference.predictor import MULTI, SINGLE
-from ..tasks import TASKS, task_named
+from ..tasks import AGE, TASKS, task_named
 from .compare import N_RESAMPLES, paired_scores
+from .groups import age_groups
 
 SEEDS_FILE = "seeds.csv.gz"
 COLUMNS = ["seed", "image", "approach", "task", "prediction", "target"]
@@ -116,6 +117,21 @@ def delta_m_of_seeds(
     )
     sd = by_seed.std(ddof=1) if len(by_seed) > 1 else np.nan
     return {"seeds": len(by_seed), "value": by_seed.mean(), "sd": sd, "low": low, "high": high}
+
+
+def age_errors_of_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """The mean absolute age error of each seed, per age group: one row per seed and group.
+
+    Columns: `seed, age_group`, and in years `single, multi, difference` (multi minus single).
+    """
+    rows = table[table["task"] == AGE.name]
+    rows = rows.assign(
+        error=(rows["prediction"] - rows["target"]).abs(), age_group=age_groups(rows["target"])
+    )
+    found = rows.groupby(["seed", "age_group", "approach"])["error"].mean().unstack("approach")
+    found = found.reindex(columns=[SINGLE.name, MULTI.name])  # adds them if there are no ages
+    found["difference"] = found[MULTI.name] - found[SINGLE.name]
+    return found.rename_axis(columns=None).reset_index()
 
 
 def _scores(table: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -39,6 +39,12 @@ class Approach:
     name: str
     title: str
     short: str
+    kind: str
+
+    @property
+    def model(self) -> str:
+        """The name of the one model that answers a task."""
+        return f"{self.kind} model"
 
     @property
     def count(self) -> str:
@@ -46,8 +52,8 @@ class Approach:
         return self.short.split()[0].capitalize()
 
 
-SINGLE = Approach("single", "Three single-task models", "three models")
-MULTI = Approach("multi", "One multi-task model", "one model")
+SINGLE = Approach("single", "Three single-task models", "three models", "Single-task")
+MULTI = Approach("multi", "One multi-task model", "one model", "Multi-task")
 APPROACHES = (SINGLE, MULTI)
 
 

@@ -14,18 +14,14 @@ SQUARE = 4  # years; the side of a cell in `predicted_against_true`
 
 
 def predicted_against_true(errors: pd.DataFrame, width: int = SQUARE) -> go.Figure:
-    """Heatmaps of predicted against labelled age, one panel per approach.
+    """Heatmaps of predicted against labelled age, one square panel per approach.
 
     `errors` is the table of `evaluation.ages.age_errors`. A cell is `width` years a side. Its
-    colour shows the logarithm of its number of images. The traces' `meta` names task and
-    approach, for clicks on a cell.
+    colour shows the logarithm of its number of images, with a scale below the panel. The traces'
+    `meta` names task and approach, for clicks on a cell.
     """
     figure = make_subplots(
-        1,
-        2,
-        shared_yaxes=True,
-        horizontal_spacing=0.08,
-        subplot_titles=[a.short.capitalize() for a in APPROACHES],
+        1, 2, horizontal_spacing=0.1, subplot_titles=[a.kind for a in APPROACHES]
     )
     end = 100 if errors.empty else max(100, float(errors["target"].max()))
     edges = np.arange(0, end + width + 1, width)
@@ -35,13 +31,21 @@ def predicted_against_true(errors: pd.DataFrame, width: int = SQUARE) -> go.Figu
         counts, *_ = np.histogram2d(rows["prediction"], rows["target"], bins=[edges, edges])
         figure.add_heatmap(
             x=centres, y=centres, z=np.where(counts > 0, np.log10(np.maximum(counts, 1)), np.nan),
-            customdata=counts.astype(int), name=approach.title, showscale=False, row=1, col=column,
+            customdata=counts.astype(int), name=approach.model, row=1, col=column,
             zmin=-0.6, zmax=2.2,
-            hoverongaps=False, meta={"task": AGE.name, "approach": approach.name},
+            colorbar={
+                "orientation": "h", "len": 0.4, "thickness": 8, "outlinewidth": 0,
+                "x": (0.225, 0.775)[column - 1],
+                "yref": "container", "y": 0, "yanchor": "bottom",
+                "tickvals": [0, 1, 2], "ticktext": ["1", "10", "100"], "ticks": "",
+                "title": {"text": "Images", "side": "bottom", "font": {"size": 12}},
+            },
+            hoverongaps=False,
+            meta={"by": "square", "task": AGE.name, "approach": approach.name},
             colorscale=[[0, "rgba(128,128,128,0.1)"], [1, COLORS[approach.name]]],
             hovertemplate=(
                 f"label %{{x:.0f}} ± {width // 2}, predicted %{{y:.0f}} ± {width // 2}<br>"
-                f"%{{customdata}} images<extra>{approach.title}</extra>"
+                f"%{{customdata}} images<extra>{approach.model}</extra>"
             ),
         )  # fmt: skip
         exactly_right = {"x0": 0, "y0": 0, "x1": end, "y1": end}
@@ -53,12 +57,25 @@ def predicted_against_true(errors: pd.DataFrame, width: int = SQUARE) -> go.Figu
             col=column,
         )
     figure.update_xaxes(
-        title_text=f"Label ({AGE.unit})", range=[-2, end + 2], dtick=50, tickangle=0
+        title_text=f"Label ({AGE.unit})",
+        range=[-2, end + 2],
+        dtick=50,
+        tickangle=0,
+        constrain="domain",
     )
-    figure.update_yaxes(range=[-2, end + 2], dtick=20)
+    for column, x in enumerate(("x", "x2"), start=1):
+        figure.update_yaxes(
+            range=[-2, end + 2],
+            dtick=50,
+            scaleanchor=x,
+            constrain="domain",
+            showticklabels=column == 1,
+            col=column,
+        )
     figure.update_yaxes(title_text=f"Predicted {AGE.axis.lower()}", col=1)
     figure.update_annotations(font_size=13)
-    return figure.update_layout(template=template())
+    # The height is that of the style sheet, because it depends on the width.
+    return figure.update_layout(template=template(), autosize=True, margin_b=112)
 
 
 def error_distribution(errors: pd.DataFrame, width: float = 2.0, reach: float = 30.0) -> go.Figure:
@@ -74,11 +91,11 @@ def error_distribution(errors: pd.DataFrame, width: float = 2.0, reach: float = 
         rows = errors[errors["approach"] == approach.name]
         counts, _ = np.histogram(rows["error"].clip(-reach, reach), edges)
         figure.add_scatter(
-            x=centres, y=100 * counts / max(1, len(rows)), name=approach.title, mode="lines",
+            x=centres, y=100 * counts / max(1, len(rows)), name=approach.model, mode="lines",
             line={"color": COLORS[approach.name], "dash": DASHES[approach.name],
                 "width": 2.5, "shape": "hvh"},
             hovertemplate="%{x:+.0f} years: %{y:.1f} % of images<extra>"
-                + approach.title + "</extra>",
+                + approach.model + "</extra>",
         )  # fmt: skip
     figure.add_vline(x=0, line={"color": INK, "width": 1, "dash": "dot"})
     figure.update_xaxes(title_text=f"Predicted minus labelled {AGE.axis.lower()}")
@@ -86,13 +103,31 @@ def error_distribution(errors: pd.DataFrame, width: float = 2.0, reach: float = 
     return figure.update_layout(template=template(), hovermode="x unified")
 
 
-def error_by_age(groups: pd.DataFrame) -> go.Figure:
+def error_by_age(groups: pd.DataFrame, seeds: pd.DataFrame | None = None) -> go.Figure:
     """Mean absolute age error per age group, with 95 % intervals.
 
-    `groups` is the table of `evaluation.ages.age_error_by_group`.
+    `groups` is the table of `evaluation.ages.age_error_by_group`. If `seeds`, the table of
+    `evaluation.seeds.age_errors_of_seeds`, is given, each seed is a stroke beside the mark.
     """
     figure = _by_age(groups, "mae", f"Mean absolute error ({AGE.unit})", "%{y:.1f} years off")
+    for approach, offset in zip(APPROACHES, (-0.34, 0.34), strict=True):
+        _add_seeds(figure, seeds, approach.name, offset, approach.model, COLORS[approach.name])
     return figure.update_yaxes(rangemode="tozero")
+
+
+def _add_seeds(
+    figure: go.Figure, seeds: pd.DataFrame | None, column: str, offset: float, name: str, color: str
+) -> None:
+    """Add a stroke for each seed and age group, `offset` from the group's place."""
+    if seeds is None:
+        return
+    figure.add_scatter(
+        x=seeds["age_group"].map(AGE_GROUPS.index) + offset, y=seeds[column], mode="markers",
+        name=name, showlegend=False, customdata=seeds[["age_group", "seed"]],
+        marker={"symbol": "line-ew", "size": 7, "line": {"color": color, "width": 1.5}},
+        hovertemplate="%{customdata[0]} years, seed %{customdata[1]}: %{y:.2f}"
+            f"<extra>{name}</extra>",
+    )  # fmt: skip
 
 
 def bias_by_age(groups: pd.DataFrame) -> go.Figure:
@@ -114,7 +149,7 @@ def _by_age(groups: pd.DataFrame, column: str, title: str, hover: str) -> go.Fig
     for approach, offset in zip(APPROACHES, (-0.13, 0.13), strict=True):
         rows = groups[groups["approach"] == approach.name]
         figure.add_scatter(
-            x=rows["age_group"].map(position) + offset, y=rows[column], name=approach.title,
+            x=rows["age_group"].map(position) + offset, y=rows[column], name=approach.model,
             mode="markers",
             marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 10},
             error_y={
@@ -123,10 +158,11 @@ def _by_age(groups: pd.DataFrame, column: str, title: str, hover: str) -> go.Fig
                 "thickness": 1.5, "width": 4,
             },
             customdata=rows[["age_group", "n", f"{column}_low", f"{column}_high"]],
+            meta={"by": "group", "task": AGE.name, "approach": approach.name},
             hovertemplate=(
                 "%{customdata[0]} years, %{customdata[1]} images<br>" + hover
                 + " (95 % interval %{customdata[2]:.1f} to %{customdata[3]:.1f})<extra>"
-                    + approach.title + "</extra>"
+                    + approach.model + "</extra>"
             ),
         )  # fmt: skip
     figure.update_xaxes(
@@ -149,12 +185,13 @@ def coverage_by_age(groups: pd.DataFrame) -> go.Figure:
         rows = groups[groups["approach"] == approach.name]
         figure.add_scatter(
             x=rows["age_group"].map(position) + offset, y=rows["coverage"], mode="markers",
-            name=approach.title,
+            name=approach.model,
             marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 10},
             customdata=rows[["age_group", "n"]],
+            meta={"by": "group", "task": AGE.name, "approach": approach.name},
             hovertemplate=(
                 "%{customdata[0]} years, %{customdata[1]} images<br>%{y:.0f} % inside<extra>"
-                    + approach.title + "</extra>"
+                    + approach.model + "</extra>"
             ),
         )  # fmt: skip
     figure.add_hline(y=100 * INTERVAL, line={"color": INK, "width": 1, "dash": "dot"})
@@ -179,25 +216,26 @@ def cumulative_score(scores: pd.DataFrame) -> go.Figure:
     for approach in APPROACHES:
         rows = scores[scores["approach"] == approach.name]
         figure.add_scatter(
-            x=rows["years"], y=rows["share"], name=approach.title, mode="lines",
+            x=rows["years"], y=rows["share"], name=approach.model, mode="lines",
             line={"color": COLORS[approach.name], "dash": DASHES[approach.name], "width": 2.5},
-            hovertemplate="%{y:.1f} % of images<extra>" + approach.title + "</extra>",
+            hovertemplate="%{y:.1f} % of images<extra>" + approach.model + "</extra>",
         )  # fmt: skip
     figure.update_xaxes(title_text=f"N ({AGE.unit})", dtick=5)
     figure.update_yaxes(title_text="Share of images (%)", range=[0, 102])
     return figure.update_layout(template=template(), hovermode="x unified")
 
 
-def difference_by_age(metrics: pd.DataFrame) -> go.Figure:
-    """Difference in mean absolute age error, one model minus three, per age group.
+def difference_by_age(metrics: pd.DataFrame, seeds: pd.DataFrame | None = None) -> go.Figure:
+    """Difference in mean absolute age error, multi-task minus single-task, per age group.
 
-    `metrics` is the table of `evaluation.compare.metric_tables`. Bars are 95 % intervals.
+    `metrics` is the table of `evaluation.compare.metric_tables`. Bars are 95 % intervals. `seeds`
+    is that of `error_by_age`.
     """
     rows = metrics[(metrics["by"] == "age_group") & (metrics["task"] == AGE.name)]
     figure, position = go.Figure(), {name: i for i, name in enumerate(AGE_GROUPS)}
     figure.add_scatter(
         x=rows["group"].map(position), y=rows["difference"], mode="markers",
-        name="One minus three", showlegend=False,
+        name="Difference", showlegend=False, meta={"by": "group", "task": AGE.name},
         marker={"color": SOFT, "symbol": "square", "size": 9},
         error_y={
             "array": rows["difference_high"] - rows["difference"],
@@ -210,6 +248,7 @@ def difference_by_age(metrics: pd.DataFrame) -> go.Figure:
             "(95 % interval %{customdata[2]:+.2f} to %{customdata[3]:+.2f})<extra></extra>"
         ),
     )  # fmt: skip
+    _add_seeds(figure, seeds, "difference", 0.22, "Difference", SOFT)
     figure.add_hline(y=0, line={"color": INK, "width": 1, "dash": "dot"})
     figure.update_xaxes(
         title_text=f"Labelled {AGE.axis.lower()}",
@@ -217,5 +256,5 @@ def difference_by_age(metrics: pd.DataFrame) -> go.Figure:
         ticktext=list(position),
         showgrid=False,
     )
-    figure.update_yaxes(title_text=f"← one better ({AGE.unit}) three better →")
+    figure.update_yaxes(title_text=f"← multi-task better ({AGE.unit}) single-task better →")
     return figure.update_layout(template=template())

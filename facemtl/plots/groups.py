@@ -21,7 +21,7 @@ def metric_by_group(metrics: pd.DataFrame, task: Task) -> go.Figure:
     for approach, offset in zip(APPROACHES, (-0.16, 0.16), strict=True):
         value = rows[approach.name]
         figure.add_scatter(
-            x=value, y=rows["group"].map(position) + offset, mode="markers", name=approach.title,
+            x=value, y=rows["group"].map(position) + offset, mode="markers", name=approach.model,
             marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 9},
             error_x={
                 "array": rows[f"{approach.name}_high"] - value,
@@ -29,11 +29,12 @@ def metric_by_group(metrics: pd.DataFrame, task: Task) -> go.Figure:
                 "thickness": 1.5, "width": 3,
             },
             customdata=rows[["group", "n", f"{approach.name}_low", f"{approach.name}_high"]],
+            meta={"by": "group", "task": task.name, "approach": approach.name},
             text=[task.metric.words(v) for v in value],
             hovertemplate=(
                 "%{customdata[0]}, %{customdata[1]} images<br>%{text} "
                 "(95 % interval %{customdata[2]:.1f} to "
-                "%{customdata[3]:.1f})<extra>" + approach.title + "</extra>"
+                "%{customdata[3]:.1f})<extra>" + approach.model + "</extra>"
             ),
         )  # fmt: skip
     few = dict(zip(rows["group"], rows["few"], strict=True))

@@ -36,7 +36,7 @@ def metric_by_perturbation(table: pd.DataFrame, task: Task) -> go.Figure:
                 (rows["perturbation"] == perturbation.name) & (rows["approach"] == approach.name)
             ]
             figure.add_scatter(
-                x=line["amount"], y=line["value"], name=approach.title, mode="lines+markers",
+                x=line["amount"], y=line["value"], name=approach.model, mode="lines+markers",
                 legendgroup=approach.name, showlegend=i == 0, **cell,
                 line={"color": COLORS[approach.name], "dash": DASHES[approach.name], "width": 2},
                 marker={"color": COLORS[approach.name],
@@ -44,7 +44,7 @@ def metric_by_perturbation(table: pd.DataFrame, task: Task) -> go.Figure:
                 text=[f"{metric.words(row.value)} ({row.change:+.1f} {change_unit(metric)})"
                     for row in line.itertuples()],
                 hovertemplate=f"{perturbation.axis}: %{{x:g}}<br>%{{text}}"
-                    f"<extra>{approach.title}</extra>",
+                    f"<extra>{approach.model}</extra>",
             )  # fmt: skip
         # The axis of JPEG quality is reversed, because lower is worse.
         reverse = "reversed" if perturbation.none > max(perturbation.amounts) else True

@@ -29,12 +29,12 @@ def compared_with_2018(errors: pd.DataFrame) -> go.Figure:
     for approach in APPROACHES:
         rows = errors[errors["approach"] == approach.name]
         figure.add_scatter(
-            x=rows["value"], y=rows["experiment"], mode="markers+text", name=approach.title,
+            x=rows["value"], y=rows["experiment"], mode="markers+text", name=approach.model,
             cliponaxis=False,
             marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 14},
             text=[metric.number(value) for value in rows["value"]],
             textposition="top center" if approach is SINGLE else "bottom center",
-            hovertemplate="%{y}: %{x:.2f} " + f"{metric.unit}<extra>{approach.title}</extra>",
+            hovertemplate="%{y}: %{x:.2f} " + f"{metric.unit}<extra>{approach.model}</extra>",
         )  # fmt: skip
     figure.update_xaxes(title_text=f"{metric.title} of {AGE.axis.lower()}", range=[0, 12])
     figure.update_yaxes(
@@ -52,9 +52,9 @@ def learning_curves(learned: pd.DataFrame, task: Task) -> go.Figure:
     for approach in APPROACHES:
         rows = learned[(learned["task"] == task.name) & (learned["approach"] == approach.name)]
         figure.add_scatter(
-            x=rows["epoch"], y=rows["value"], mode="lines", name=approach.title,
+            x=rows["epoch"], y=rows["value"], mode="lines", name=approach.model,
             line={"color": COLORS[approach.name], "dash": DASHES[approach.name], "width": 2},
-            hovertemplate="epoch %{x}: %{y:.2f} " + f"{metric.unit}<extra>{approach.title}</extra>",
+            hovertemplate="epoch %{x}: %{y:.2f} " + f"{metric.unit}<extra>{approach.model}</extra>",
         )  # fmt: skip
     figure.update_xaxes(title_text="Epoch")
     figure.update_yaxes(title_text=f"{metric.title} ({metric.unit})")
@@ -68,7 +68,7 @@ def spread_over_seeds(table: pd.DataFrame, by: str) -> go.Figure:
     Columns of `table`: that one, and `seed, task, value`.
     """
     tasks = [task for task in TASKS if (table["task"] == task.name).any()]
-    titles, n_rows = {a.name: a.short.capitalize() for a in APPROACHES}, max(1, len(tasks))
+    titles, n_rows = {a.name: a.kind for a in APPROACHES}, max(1, len(tasks))
     figure = make_subplots(n_rows, 1, vertical_spacing=85 / (SPREAD * n_rows))
     for i, task in enumerate(tasks, start=1):
         for name, part in table[table["task"] == task.name].groupby(by, sort=False):

@@ -22,7 +22,7 @@ def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
         2,
         shared_yaxes=True,
         horizontal_spacing=0.04,
-        subplot_titles=[a.short.capitalize() for a in APPROACHES],
+        subplot_titles=[a.kind for a in APPROACHES],
     )
     for column, approach in enumerate(APPROACHES, start=1):
         rows = table[table["approach"] == approach.name]
@@ -34,10 +34,10 @@ def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
             colorscale=[[0, "rgba(128,128,128,0.06)"], [1, COLORS[approach.name]]], xgap=2, ygap=2,
             text=share.map(lambda percent: "" if pd.isna(percent) else f"{percent:.0f}"),
             texttemplate="%{text}",
-            customdata=counts, name=approach.title, hoverongaps=False,
-            meta={"task": task.name, "approach": approach.name},
+            customdata=counts, name=approach.model, hoverongaps=False,
+            meta={"by": "cell", "task": task.name, "approach": approach.name},
             hovertemplate="label %{y}, answered %{x}<br>%{z:.1f} %, %{customdata} images<extra>"
-                + approach.title + "</extra>",
+                + approach.model + "</extra>",
         )  # fmt: skip
     figure.update_xaxes(title_text="Answer (%)", showgrid=False, tickfont_size=11)
     figure.update_yaxes(autorange="reversed", showgrid=False)
@@ -60,12 +60,13 @@ def reliability_diagram(table: pd.DataFrame, task: Task) -> go.Figure:
     for approach in APPROACHES:
         rows = table[table["approach"] == approach.name]
         figure.add_scatter(
-            x=rows["confidence"], y=rows["hits"], mode="lines+markers", name=approach.title,
+            x=rows["confidence"], y=rows["hits"], mode="lines+markers", name=approach.model,
             customdata=rows["n"],
+            meta={"by": "confidence", "task": task.name, "approach": approach.name},
             line={"color": COLORS[approach.name], "dash": DASHES[approach.name], "width": 2},
             marker={"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name], "size": 9},
             hovertemplate="%{x:.0f} % confident, %{y:.0f} % right<br>%{customdata} images<extra>"
-                + approach.title + "</extra>",
+                + approach.model + "</extra>",
         )  # fmt: skip
     title = f"Confidence (% {task.confidence_words})"
     figure.update_xaxes(title_text=title, range=[0, 102], dtick=20)

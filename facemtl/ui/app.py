@@ -97,7 +97,9 @@ def build_app(
                     faces_of = partial(
                         error_gallery.build, predictions, pool, tabs=tabs, shared=shared, hide=hide
                     )
-                    ahead.append(validation.build(results, metrics, hide, faces_of, validation_tab))
+                    ahead.append(
+                        validation.build(results, metrics, measured, hide, faces_of, validation_tab)
+                    )
             with gr.Tab("Training", id="training") as training_tab, gr.Tabs() as of_training:
                 with gr.Tab("Results", id="results") as results_tab:
                     if results is None:

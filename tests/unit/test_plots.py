@@ -15,6 +15,7 @@ from facemtl.evaluation.compare import metric_tables
 from facemtl.evaluation.confusion import confusion
 from facemtl.evaluation.groups import AGE_GROUPS
 from facemtl.evaluation.robustness import COLUMNS
+from facemtl.evaluation.seeds import age_errors_of_seeds, load_seeds
 from facemtl.evaluation.studies import WEIGHTINGS, learning, named
 from facemtl.inference.perturbations import PERTURBATIONS
 from facemtl.inference.predictor import APPROACHES
@@ -82,9 +83,9 @@ def test_every_figure_names_its_axes_with_units_and_both_approaches(figures, nam
     assert all("(years)" in title or "(%)" in title for title in titles)
     drawn = {trace.name: trace for trace in figure.data}
     for approach in APPROACHES:
-        trace = drawn[approach.title]
+        trace = drawn[approach.model]
         assert plots.COLORS[approach.name] in trace.to_plotly_json().__repr__()
-        assert f"<extra>{approach.title}</extra>" in trace.hovertemplate
+        assert f"<extra>{approach.model}</extra>" in trace.hovertemplate
     colours = [plots.COLORS[a.name] for a in APPROACHES]
     assert (
         len(set(colours)) == 2
@@ -103,6 +104,42 @@ def test_every_image_is_counted_in_the_heat_map(figures, errors):
         )
         assert counts[list(trace.y).index(26), list(trace.x).index(26)] == inside.sum() > 0
         assert np.array_equal(np.isnan(np.asarray(trace.z, float)), counts == 0)
+
+
+def test_the_heat_map_has_square_panels_and_a_scale_for_counts(figures):
+    figure = figures["predicted_against_true"]
+    for trace, x, y in zip(figure.data, ("x", "x2"), ("yaxis", "yaxis2"), strict=True):
+        assert figure.layout[y].scaleanchor == x and trace.xaxis in (x, None)
+        assert figure.layout[y].range == figure.layout[y.replace("y", "x")].range
+        counts, z = np.asarray(trace.customdata), np.asarray(trace.z, float)
+        for value, words in zip(trace.colorbar.tickvals, trace.colorbar.ticktext, strict=True):
+            near = counts[np.abs(z - value) < 0.02]
+            assert (np.abs(near / int(words) - 1) < 0.1).all() and trace.zmin < value < trace.zmax
+
+
+@pytest.mark.parametrize("column", ["single", "multi", "difference"])
+def test_every_seed_is_a_stroke_beside_its_group(groups, metrics, column):
+    table = load_seeds(ROOT / "assets" / "validation")
+    by_seed = age_errors_of_seeds(table)
+    if column == "difference":
+        figure = plots.difference_by_age(metrics, by_seed)
+        (trace,) = (t for t in figure.data if t.marker.symbol == "line-ew")
+    else:
+        figure = plots.error_by_age(groups, by_seed)
+        name = next(a.model for a in APPROACHES if a.name == column)
+        (trace,) = (t for t in figure.data if t.marker.symbol == "line-ew" and t.name == name)
+        assert trace.marker.line.color == plots.COLORS[column]
+    ages = table[table["task"] == "age"].assign(
+        off=lambda rows: (rows["prediction"] - rows["target"]).abs()
+    )
+    assert len(trace.x) == ages["seed"].nunique() * len(AGE_GROUPS)
+    for x, y, (group, seed) in zip(trace.x, trace.y, trace.customdata, strict=True):
+        assert AGE_GROUPS[round(x)] == group
+        low, _, high = group.replace("+", "-116").partition("-")
+        part = ages[(ages["seed"] == seed) & ages["target"].between(int(low), int(high))]
+        mean = part.groupby("approach")["off"].mean()
+        value = mean["multi"] - mean["single"] if column == "difference" else mean[column]
+        assert y == pytest.approx(value)
 
 
 def test_the_distribution_counts_every_error(figures, errors):
@@ -131,7 +168,7 @@ def test_every_perturbation_has_a_panel_with_both_approaches(perturbed, task):
     assert named == [f"{task.metric.title} ({task.metric.unit})"]
     assert len(figure.data) == 2 * len(PERTURBATIONS)
     assert [trace.name for trace in figure.data if trace.showlegend] == [
-        a.title for a in APPROACHES
+        a.model for a in APPROACHES
     ]
     of_task = perturbed[perturbed["task"] == task.name].set_index(
         ["perturbation", "model", "amount"]
@@ -141,7 +178,7 @@ def test_every_perturbation_has_a_panel_with_both_approaches(perturbed, task):
     }
     for trace in figure.data:
         perturbation = next(p for p in PERTURBATIONS if p.axis == panels[trace.xaxis])
-        approach = next(a for a in APPROACHES if a.title == trace.name)
+        approach = next(a for a in APPROACHES if a.model == trace.name)
         assert trace.line.color == trace.marker.color == plots.COLORS[approach.name]
         assert (trace.line.dash, trace.marker.symbol) == (
             plots.DASHES[approach.name],
@@ -172,7 +209,7 @@ def test_empty_figures_show_no_numbers_and_name_both_approaches(errors, groups, 
         plots.bias_by_age(groups[:0]),
         plots.metric_by_perturbation(perturbed[:0], TASKS[0]),
     ):
-        assert {trace.name for trace in figure.data} == {a.title for a in APPROACHES}
+        assert {trace.name for trace in figure.data} == {a.model for a in APPROACHES}
         for trace in figure.data:
             values = np.asarray(trace.z if trace.type == "heatmap" else trace.y, float)
             assert not np.nan_to_num(values).any()
@@ -221,7 +258,7 @@ def test_the_comparison_with_2018_shows_both_gaps():
     )
     drawn = {trace.name: trace for trace in figure.data if trace.name}
     for approach in APPROACHES:
-        trace = drawn[approach.title]
+        trace = drawn[approach.model]
         shown = [(name, value) for name, who, value in rows if who == approach.name]
         assert [*zip(trace.y, trace.x, strict=True)] == shown
         assert list(trace.text) == [f"{value:.2f}" for _, value in shown]
@@ -380,4 +417,4 @@ def test_learning_curves_match_the_histories(predictor, task):
         assert list(line.x) == list(range(1, epochs + 1))
         history = pd.read_csv(models / f"{name}.history.csv")
         assert list(line.y) == history[f"{task.name}_{task.metric.name}"].tolist()
-        assert (line.name, line.line.dash) == (approach.title, plots.DASHES[approach.name])
+        assert (line.name, line.line.dash) == (approach.model, plots.DASHES[approach.name])

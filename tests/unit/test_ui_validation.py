@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from facemtl.evaluation.compare import compare as compare_approaches
+from facemtl.evaluation.findings import load_findings
 from facemtl.tasks import AGE
 from facemtl.ui.faces import ANY
 from facemtl.ui.tabs import validation
-from tests.unit.ui_support import text
+from tests.unit.ui_support import MEASURED, text
 
 
 def test_the_summary_shows_the_measured_numbers(results):
@@ -18,6 +19,30 @@ def test_the_summary_shows_the_measured_numbers(results):
         digits = 2 if row.task == AGE.name else 1
         assert f"{row.single:.{digits}f}" in words
         assert f"{row.difference:+.{digits}f}" in words
+
+
+def test_the_summary_adds_the_findings_over_seeds_and_judges_by_them(results):
+    compared = compare_approaches(results)
+    assert "seeds:" not in validation.summary(compared)
+    found = [
+        row | {"difference_low": 0.01, "difference_high": 0.2, "difference": 0.1}
+        for row in load_findings(MEASURED)["tasks"]
+        if row["task"] == AGE.name
+    ]
+    words = text(validation.summary(compared, found))
+    assert f"{found[0]['seeds']} seeds: +0.10, +0.01 to +0.20" in words
+    assert words.count("Three models are better") == 1
+    row = compared.set_index("task").loc[AGE.name]
+    assert f"{row['difference_low']:+.2f} to {row['difference_high']:+.2f}" in words
+
+
+def test_seeds_of_other_images_are_not_shown(results, tmp_path):
+    assert validation._age_errors_of_seeds(tmp_path, results) is None
+    assert validation._findings_of_seeds(tmp_path) == []
+    found = validation._age_errors_of_seeds(MEASURED, results)
+    assert found["seed"].nunique() > 1
+    fewer = results[results["image"] != results["image"].iloc[0]]
+    assert validation._age_errors_of_seeds(MEASURED, fewer) is None
 
 
 @pytest.mark.parametrize(

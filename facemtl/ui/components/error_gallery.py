@@ -1,22 +1,20 @@
-"""The faces behind the figures of Validation, such as misclassified ones."""
+"""The faces behind the figures of Validation. They appear below the figure that was clicked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 import gradio as gr
 import pandas as pd
 
-from ... import plots
-from ...evaluation.ages import age_errors
-from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
-from ...tasks import AGE, CLASSES, Classification, Task
 from .. import events
 from ..faces import FacePool, ready
 from ..photo import view_of_face
 from ..prediction_cache import PredictionCache
 from ..tabs.random_faces import N_FACES, grid
 from . import cards
+from .face_kinds import AGES, KINDS, OTHERS, Kind, of_click
+from .figures import QuestionCard, faces_place
 
 ABSENT = cards.message(
     "UTKFace is not installed here",
@@ -34,33 +32,17 @@ NONE_HERE = cards.message(
     " your own, start the app with `--data`; else move or empty the folder of UTKFace, run `python"
     " -m facemtl download`, then start the app again.",
 )
-FAR = 10  # years; the smallest age error, or gap between approaches, in `age_kinds`
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of faces, such as those that are read too old.
-
-    `find` takes a table of predictions. It returns the names of the images, most telling first.
-    """
-
-    title: str
-    find: Callable[[pd.DataFrame], list[str]]
-    task: Task = AGE
-
-    @property
-    def sensitive(self) -> bool:
-        return self.task.sensitive
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The images that were found, and the page of them on display."""
+    """The images that were found, the page of them on display, and the place of display."""
 
     images: tuple[str, ...] = ()
     said: str = ""
     sensitive: bool = False
     sheet: int = 0
+    place: int = 0
 
     @property
     def on_sheet(self) -> tuple[str, ...]:
@@ -71,118 +53,17 @@ class Drawn:
         return -(-len(self.images) // N_FACES)
 
 
-def age_kinds() -> list[Kind]:
-    """Kinds of faces by age error, or by the gap between approaches: at least FAR years.
-
-    The age error is the mean of both approaches.
-    """
-
-    def by(amount: Callable[[pd.DataFrame], pd.Series]) -> Callable[[pd.DataFrame], list[str]]:
-        def find(table: pd.DataFrame) -> list[str]:
-            wide = age_errors(table).pivot(index="image", columns="approach", values="error")
-            # This adds the columns if there are no ages.
-            wide = wide.reindex(columns=[SINGLE.name, MULTI.name])
-            found = amount(wide).sort_values(ascending=False, kind="stable")
-            return list(found[found >= FAR].index)
-
-        return find
-
-    return [
-        Kind(
-            f"on average read too old by {FAR} years or more",
-            by(lambda errors: errors.mean(axis=1)),
-        ),
-        Kind(
-            f"on average read too young by {FAR} years or more",
-            by(lambda errors: -errors.mean(axis=1)),
-        ),
-        Kind(
-            f"read {FAR} years or more apart by the two approaches",
-            by(lambda errors: (errors[SINGLE.name] - errors[MULTI.name]).abs()),
-        ),
-    ]
-
-
-def of_cell(task: Classification, approach: Approach, target: int, prediction: int) -> Kind:
-    """Faces in one cell of the task's confusion matrix, highest confidence first."""
-
-    def find(table: pd.DataFrame) -> list[str]:
-        rows = table[
-            (table["task"] == task.name)
-            & (table["target"] == target)
-            & (table["prediction"] == prediction)
-        ]
-        rows = rows[rows["approach"] == approach.name].sort_values(
-            "confidence", ascending=False, kind="stable"
-        )
-        return list(rows["image"])
-
-    title = f"labelled {task.words(target)}, answered {task.words(prediction)} by {approach.short}"
-    return Kind(title, find, task)
-
-
-def of_square(approach: Approach, label: float, prediction: float) -> Kind:
-    """Faces in one square of the figure of predicted against labelled ages, largest error first.
-
-    `label` and `prediction` are the centre of the square, in years.
-    """
-    half = plots.SQUARE / 2
-
-    def find(table: pd.DataFrame) -> list[str]:
-        errors = age_errors(table).round(2)  # as in the figure
-        errors = errors[errors["approach"] == approach.name]
-        inside = errors["target"].between(label - half, label + half, "left")
-        rows = errors[
-            inside & errors["prediction"].between(prediction - half, prediction + half, "left")
-        ]
-        return list(rows.sort_values("error", key=abs, ascending=False, kind="stable")["image"])
-
-    # Labels are whole years, and the upper end is excluded.
-    labelled = f"{label - half:.0f} to {label + half - 1:.0f}"
-    return Kind(
-        f"labelled {labelled}, read as {prediction - half:.0f} to {prediction + half:.0f} by"
-        f" {approach.short}",
-        find,
-    )
-
-
-def class_kinds(task: Classification) -> list[Kind]:
-    """All cells off the diagonal of the task's confusion matrices."""
-    pairs = [(i, j) for i in range(len(task.labels)) for j in range(len(task.labels)) if i != j]
-    return [of_cell(task, a, i, j) for a in APPROACHES for i, j in pairs]
-
-
-def of_click(clicked: Mapping[str, object]) -> Kind | None:
-    """The faces in the part of a figure that was clicked, or None if it has none.
-
-    `clicked` holds `task` and `approach`, and the position `x` and `y` on the figure's axes.
-    """
-    approach = next((a for a in APPROACHES if a.name == clicked.get("approach")), None)
-    x, y = clicked.get("x"), clicked.get("y")
-    if approach is None:
-        return None
-    if clicked.get("task") == AGE.name and all(isinstance(v, int | float) for v in (x, y)):
-        return of_square(approach, x, y)
-    for task in CLASSES:
-        if clicked.get("task") == task.name and x in task.labels and y in task.labels:
-            return of_cell(task, approach, task.labels.index(y), task.labels.index(x))
-    return None
-
-
-AGES, OTHERS = age_kinds(), [kind for task in CLASSES for kind in class_kinds(task)]
-KINDS = [*AGES, *OTHERS]
-
-
 def build(
     cache: PredictionCache,
     pool: "Future[FacePool]",
     chosen: Callable[[bool, tuple], pd.DataFrame],
     choice: gr.State,
+    answered: Sequence[QuestionCard],
     tabs: gr.Tabs,
     shared: dict,
     hide: gr.Checkbox,
 ) -> None:
-    """Lay out the gallery and connect its events.
+    """Connect the figures with their faces, and lay out a card to choose faces without a figure.
 
     `chosen(hidden, choice)` returns the predictions for the images that the figures show. `shared`
     is the result of `compare.build`.
@@ -190,10 +71,8 @@ def build(
     drawn = gr.State(Drawn(), time_to_live=events.KEEP_STATE)
     with gr.Column(elem_classes="card", elem_id="behind"):
         gr.HTML(
-            '<h2 class="figure-title">The faces behind a figure</h2><p class="note">Click on a'
-            ' square of “How close are predicted ages to the labels?”<span class="sensitive">, or'
-            " on a cell of “Which labels are confused?”,</span> to see its faces. Or choose faces"
-            " here, among the images above:</p>"
+            '<h3 class="figure-title">Which faces are hard?</h3><p class="note">Click on a mark of'
+            " a figure above to see its faces. Or choose faces here, among the same images:</p>"
         )
         offered = []
         for kinds, label, text, css in (
@@ -209,37 +88,34 @@ def build(
                 continue
             with gr.Row(elem_classes=["toolbar", *css]):
                 which = gr.Dropdown(
-                    choices, value=choices[0][1], label=label, scale=0, min_width=420
+                    choices, value=choices[0][1], label=label, scale=0, min_width=460
                 )
                 offered.append((which, gr.Button(text, scale=0, min_width=260)))
-        gr.HTML(
-            '<button type="button" style="visibility: hidden">Back to the figure</button>',
-            elem_id="back",
-            js_on_load="facemtl.backToFigure(element)",
-        )
-        faces = gr.HTML("", js_on_load=events.REPORT_CHOICES)
-        more = gr.Button("More of these", visible=False, size="sm")
-        picked = gr.HTML("", js_on_load="facemtl.reportPoints(trigger)")
+        places = [faces_place([]), *(card.faces for card in answered)]
 
     def on_show(number: int, hidden: bool, values: tuple) -> tuple:
-        return show(KINDS[number], hidden, values)
+        return show(KINDS[number], hidden, values, place=0)
 
-    def on_pick(hidden: bool, values: tuple, event: gr.EventData) -> tuple:
-        kind = of_click(
-            {name: getattr(event, name, None) for name in ("task", "approach", "x", "y")}
-        )
-        if kind is None or (hidden and kind.sensitive):
-            return (gr.skip(),) * len(outputs)
-        return show(kind, hidden, values)
+    def picker(place: int) -> Callable[..., tuple]:
+        """The handler of clicks on the figure whose faces appear at `places[place]`."""
 
-    def show(kind: Kind, hidden: bool, values: tuple) -> tuple:
+        def on_pick(hidden: bool, values: tuple, event: gr.EventData) -> tuple:
+            names = ("by", "task", "approach", "x", "y", "group")
+            kind = of_click({name: getattr(event, name, None) for name in names})
+            if kind is None or (hidden and kind.sensitive):
+                return (gr.skip(),) * len(outputs)
+            return show(kind, hidden, values, place)
+
+        return on_pick
+
+    def show(kind: Kind, hidden: bool, values: tuple, place: int) -> tuple:
         source = ready(pool)
         if source.are_composites:
-            return nobody(ABSENT)
+            return nobody(ABSENT, place)
         table = chosen(hidden, values)
         wanted = kind.find(table)
         if not wanted:
-            return nobody(NOBODY)
+            return nobody(NOBODY, place)
         here = tuple(source.known(wanted))
         said = (
             f"{len(wanted):,} of the chosen images {'is' if len(wanted) == 1 else 'are'}"
@@ -247,18 +123,24 @@ def build(
         )
         # Images that were chosen by a sensitive label, such as gender, are sensitive, too.
         sensitive = kind.sensitive or len(table) < len(chosen(True, values))
-        return draw(Drawn(here, said, sensitive), hidden) if here else nobody(NONE_HERE)
+        if not here:
+            return nobody(NONE_HERE, place)
+        return draw(Drawn(here, said, sensitive, place=place), hidden)
 
-    def nobody(why: str = "") -> tuple:
+    def nobody(why: str = "", place: int = 0) -> tuple:
         """All outputs, with the message `why` in place of faces."""
-        return Drawn(), why, gr.Button(visible=False)
+        return Drawn(), *at(place, _framed(why) if why else "")
+
+    def at(place: int, html: str) -> list[str]:
+        """The HTML of all places: what is shown at one of them, and nothing at the others."""
+        return [html if i == place else "" for i in range(len(places))]
 
     def draw(found: Drawn, hidden: bool) -> tuple:
         """All outputs, with the faces of the page on display."""
         some, n = ready(pool).of_images(found.on_sheet, N_FACES), found.n_sheets
-        place = f" Page {found.sheet + 1} of {n}." if n > 1 else ""
-        html = grid(cache, some, found.said + place, hidden, by_chance=False) if some else NONE_HERE
-        return found, html, gr.Button(visible=n > 1)
+        page = f" Page {found.sheet + 1} of {n}." if n > 1 else ""
+        html = grid(cache, some, found.said + page, hidden, by_chance=False) if some else NONE_HERE
+        return found, *at(found.place, _framed(html, has_more=n > 1))
 
     def on_more(found: Drawn, hidden: bool) -> tuple:
         if not found.images:  # the server has dropped the state
@@ -280,21 +162,41 @@ def build(
             )
         return gr.Tabs(selected="compare"), *shared["show"](view_of_face(some[number]), hidden)
 
-    outputs = [drawn, faces, more]
-    quiet = {**events.SHOW_FACES, **events.waiting_at(faces)}
+    outputs = [drawn, *places]
+    shown = []
     for which, button in offered:
-        button.click(events.handle_errors(on_show), [which, hide, choice], outputs, **quiet)
-    shown = picked.click(events.handle_errors(on_pick), [hide, choice], outputs, **quiet)
-    shown.then(None, None, None, js="facemtl.toFaces")
-    more.click(events.handle_errors(on_more), [drawn, hide], outputs, **quiet).then(
-        None, None, None, js="facemtl.toFaces"
-    )
-    hide.input(events.handle_errors(on_hide), [drawn, hide], outputs, **quiet)
-    opened = faces.click(
+        waiting = {**events.SHOW_FACES, **events.waiting_at(places[0])}
+        shown.append(
+            button.click(events.handle_errors(on_show), [which, hide, choice], outputs, **waiting)
+        )
+    for place, card in enumerate(answered, start=1):
+        waiting = {**events.SHOW_FACES, **events.waiting_at(card.plot)}
+        pick = events.handle_errors(picker(place))
+        shown.append(card.clicked.click(pick, [hide, choice], outputs, **waiting))
+    waiting = {**events.SHOW_FACES, "show_progress": "minimal", "show_progress_on": places}
+    more = [place.submit for place in places]
+    shown.append(gr.on(more, events.handle_errors(on_more), [drawn, hide], outputs, **waiting))
+    for event in shown:
+        event.then(None, None, None, js="facemtl.toFaces")
+    hide.input(events.handle_errors(on_hide), [drawn, hide], outputs, **waiting)
+    # Faces of other images than the figures show would mislead.
+    choice.change(nobody, None, outputs, **events.SHOW_FACES, show_progress="hidden")
+    opened = gr.on(
+        [place.click for place in places],
         events.handle_errors(open_face),
         [drawn, hide],
         [tabs, *shared["outputs"]],
-        **events.waiting_at(faces),
         **events.MODEL_WORK,
+        show_progress="minimal",
+        show_progress_on=places,
     )
     opened.then(None, None, None, js="facemtl.toTop")
+
+
+def _framed(html: str, has_more: bool = False) -> str:
+    """Faces, or a message in their place, with a button to close them and one for more."""
+    more = '<button type="button" class="more">More of these</button>' if has_more else ""
+    return (
+        '<section aria-label="Faces"><div class="faces-head"><h3>Faces</h3>'
+        f'{more}<button type="button" class="close">Close</button></div>{html}</section>'
+    )

@@ -4,6 +4,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import gradio as gr
 import pandas as pd
@@ -22,6 +24,52 @@ def card(title: str, is_sensitive: bool = False) -> list[gr.components.Component
     ):
         gr.HTML(f'<h2 class="figure-title">{title}</h2>', js_on_load="facemtl.nameFigure(element)")
         return [gr.Plot(show_label=False, label=title, container=False), gr.HTML(WAITING)]
+
+
+@dataclass(frozen=True)
+class QuestionCard:
+    """The components of a card whose question is answered by a sentence and a figure."""
+
+    clicked: gr.HTML  # the title, which reports clicks on marks of the figure
+    said: gr.HTML
+    plot: gr.Plot
+    below: gr.HTML
+    faces: gr.HTML  # below the card: the faces behind a mark
+
+    @property
+    def drawn(self) -> list[gr.components.Component]:
+        return [self.said, self.plot, self.below]
+
+
+def question_card(
+    title: str, is_sensitive: bool, is_open: bool, is_square: bool = False
+) -> QuestionCard:
+    """Lay out a question. Its figure is folded unless it `is_open`.
+
+    The panels of a figure that `is_square` are two squares, so its height depends on its width.
+    """
+    css = ["sensitive"] if is_sensitive else []
+    shape = [*([] if is_open else ["folded"]), *(["squares"] if is_square else [])]
+    with gr.Column(elem_classes=["card", "figure", *shape, *css], min_width=320):
+        clicked = gr.HTML(
+            f'<h3 class="figure-title">{title}</h3>',
+            js_on_load="facemtl.answerFigure(element, trigger)",
+        )
+        said = gr.HTML("", elem_classes="finding")
+        with nullcontext() if is_open else gr.Accordion("The figure", open=False):
+            plot = gr.Plot(show_label=False, label=title, container=False)
+            below = gr.HTML(WAITING)
+    return QuestionCard(clicked, said, plot, below, faces_place(css))
+
+
+def faces_place(css: list[str]) -> gr.HTML:
+    """A place for faces, which is not seen while it is empty. A visitor can close it.
+
+    It reports a face that is chosen as a click, and a wish for more faces as a submit.
+    """
+    return gr.HTML(
+        "", elem_classes=["faces-of", *css], js_on_load="facemtl.reportFaces(element, trigger)"
+    )
 
 
 class Sheet:
@@ -108,7 +156,7 @@ def numbers(table: pd.DataFrame, columns: dict[str, str], digits: int = 1) -> st
 
     `columns` maps the columns of `table` that are shown, in order, to their headings.
     """
-    table = table[list(columns)].replace({a.name: a.title for a in APPROACHES})
+    table = table[list(columns)].replace({a.name: a.model for a in APPROACHES})
     rows = [[_cell(value, digits) for value in row] for row in table.itertuples(index=False)]
     return cards.html_table("The numbers of this figure", list(columns.values()), rows, "")
 

@@ -1,70 +1,62 @@
-"""The questions of the Validation tab, each with a figure and a table of numbers."""
+"""The questions of the Validation tab, each with a sentence, a figure and a table of numbers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-
-import pandas as pd
+from functools import partial
 
 from ... import plots
-from ...evaluation.ages import age_error_by_group, age_errors, cumulative_scores
+from ...evaluation.ages import cumulative_scores
 from ...evaluation.calibration import reliability
 from ...evaluation.compare import FEW
 from ...evaluation.confusion import confusion
 from ...evaluation.groups import AGE_GROUPS
-from ...inference.predictor import APPROACHES, Approach
+from ...inference.predictor import APPROACHES
 from ...tasks import AGE, CLASSES, INTERVAL, Classification, Task
-from . import figures
+from . import figures, sentences
 from .figures import numbers
+from .view import View
 
 UNLABELLED = '<p class="note">None of these images has such a label.</p>'
 
 
 @dataclass(frozen=True)
-class View:
-    """Saved predictions of some validation images, with the tables that figures are drawn from."""
-
-    table: pd.DataFrame
-    metrics: pd.DataFrame  # `evaluation.compare.metric_tables` of `table`
-
-    @cached_property
-    def errors(self) -> pd.DataFrame:
-        return age_errors(self.table).round(2)
-
-    @cached_property
-    def groups(self) -> pd.DataFrame:
-        return age_error_by_group(self.table)
-
-    @property
-    def overall(self) -> pd.DataFrame:
-        return self.metrics[self.metrics["by"] == "all"]
-
-    def of(self, approach: Approach) -> "View":
-        """A view of one approach's predictions. The metrics stay, because they compare both."""
-        return View(self.table[self.table["approach"] == approach.name], self.metrics)
-
-
-@dataclass(frozen=True)
 class Question:
-    """A question, the figure that answers it, and the figure's numbers as a table."""
+    """A question, its answer in a sentence and in a figure, and the figure's numbers as a table."""
 
     title: str
+    say: Callable[[View], str]
     draw: Callable[[View], object]
     numbers: Callable[[View], str]
     task: Task = AGE
     sensitive: bool = False
     note: str = ""  # explains what the figure itself does not
+    is_open: bool = False  # the figure is shown at once
+    is_square: bool = False  # the figure's panels are two squares
+    shows_seeds: bool = False
+
+    def sentence(self, view: View) -> str:
+        return self.say(view) if self._has_labels(view) else ""
 
     def figure(self, view: View) -> object:
         return self.draw(view) if self._has_labels(view) else plots.blank()
 
     def below(self, view: View) -> str:
-        return (
-            figures.below(self.numbers(view), self.note) if self._has_labels(view) else UNLABELLED
-        )
+        if not self._has_labels(view):
+            return UNLABELLED
+        n = 0 if view.seeds is None else view.seeds["seed"].nunique()
+        seeds = f" Strokes are {n} trainings, each with another seed." if n else ""
+        return figures.below(self.numbers(view), self.note + (seeds if self.shows_seeds else ""))
 
     def _has_labels(self, view: View) -> bool:
         return bool((view.table["task"] == self.task.name).any())
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the tab, under its own heading."""
+
+    title: str
+    questions: tuple[Question, ...]
 
 
 _BARS = "Bars are 95 % intervals."
@@ -106,7 +98,11 @@ def _signed(view: View) -> str:
 
 def _differences(view: View) -> str:
     rows = view.metrics[(view.metrics["by"] == "age_group") & (view.metrics["task"] == AGE.name)]
-    columns = {"group": "Age", "n": "Images", "difference": "One minus three (years)"}
+    columns = {
+        "group": "Age",
+        "n": "Images",
+        "difference": f"Multi-task minus single-task ({AGE.unit})",
+    }
     return numbers(rows, columns | {"difference_low": "from", "difference_high": "to"}, digits=2)
 
 
@@ -118,7 +114,7 @@ def _of_groups(task: Task) -> Question:
         columns = {
             "group": "Group",
             "n": "Images",
-            **{a.name: f"{a.title} ({task.metric.unit})" for a in APPROACHES},
+            **{a.name: f"{a.model} ({task.metric.unit})" for a in APPROACHES},
         }
         return numbers(
             rows,
@@ -133,6 +129,7 @@ def _of_groups(task: Task) -> Question:
     note = f"{_BARS} (few): fewer than {FEW} images, mostly chance."
     return Question(
         f"{task.title}: for which groups is it better?",
+        partial(sentences.groups, task=task),
         draw,
         table,
         task,
@@ -162,7 +159,14 @@ def _of_confusion(task: Classification) -> Question:
 
     note = "In percent of the images with the same label: a row makes 100."
     return Question(
-        f"{task.title}: which labels are confused?", draw, table, task, sensitive=True, note=note
+        f"{task.title}: which labels are confused?",
+        partial(sentences.confused, task=task),
+        draw,
+        table,
+        task,
+        sensitive=True,
+        note=note,
+        is_open=True,
     )
 
 
@@ -184,58 +188,85 @@ def _of_reliability(task: Task) -> Question:
         f"Points of fewer than {plots.FEWEST} images are left out."
     )
     return Question(
-        f"{task.title}: is the confidence calibrated?", draw, table, task, task.sensitive, note
+        f"{task.title}: is the confidence calibrated?",
+        partial(sentences.calibration, task=task),
+        draw,
+        table,
+        task,
+        task.sensitive,
+        note,
     )
 
 
-QUESTIONS = (
-    Question(
-        "How close are predicted ages to the labels?",
-        lambda v: plots.predicted_against_true(v.errors),
-        _densest,
-        note=(
-            "On the dotted line the age is exactly right. The stronger a square's colour, the more"
-            " images."
+PARTS = (
+    Part(
+        "How large are the age errors?",
+        (
+            Question(
+                "At which ages are the errors largest?",
+                sentences.largest_errors,
+                lambda v: plots.error_by_age(v.groups, v.seeds),
+                _of_age("mae", "Mean absolute error (years)"),
+                note=_BARS,
+                is_open=True,
+                shows_seeds=True,
+            ),
+            Question(
+                "Which approach is better at which age?",
+                sentences.difference_by_age,
+                lambda v: plots.difference_by_age(v.metrics, v.seeds),
+                _differences,
+                note=f"{_BARS} One in twenty misses 0 by chance alone.",
+                is_open=True,
+                shows_seeds=True,
+            ),
+            Question(
+                "How close are predicted ages to the labels?",
+                sentences.closeness,
+                lambda v: plots.predicted_against_true(v.errors),
+                _densest,
+                note="On the dotted line the age is exactly right.",
+                is_open=True,
+                is_square=True,
+            ),
+            Question(
+                "How many ages are within N years of the label?",
+                sentences.within,
+                lambda v: plots.cumulative_score(cumulative_scores(v.errors)),
+                lambda v: numbers(
+                    cumulative_scores(v.errors),
+                    {"approach": "Approach", "years": "Years", "share": "% of images"},
+                ),
+            ),
+            Question(
+                "How often is an error how large?",
+                sentences.large_errors,
+                lambda v: plots.error_distribution(v.errors),
+                _signed,
+            ),
+            Question(
+                "At which ages are predictions too high or too low?",
+                sentences.bias_by_age,
+                lambda v: plots.bias_by_age(v.groups),
+                _of_age("bias", "Mean of predicted minus labelled (years)"),
+                note=_BARS,
+            ),
         ),
     ),
-    Question(
-        "How many ages are within N years of the label?",
-        lambda v: plots.cumulative_score(cumulative_scores(v.errors)),
-        lambda v: numbers(
-            cumulative_scores(v.errors),
-            {"approach": "Approach", "years": "Years", "share": "% of images"},
+    Part("What is confused?", tuple(_of_confusion(task) for task in CLASSES)),
+    Part(
+        "Can confidence and intervals be trusted?",
+        (
+            Question(
+                "Do the intervals contain the label as often as they should?",
+                sentences.coverage,
+                lambda v: plots.coverage_by_age(v.groups),
+                _of_age("coverage", "Labels inside (%)"),
+                note=f"The dotted line is the nominal coverage: {100 * INTERVAL:.0f} %.",
+            ),
+            *(_of_reliability(task) for task in (AGE, *CLASSES)),
         ),
     ),
-    Question(
-        "How large are the age errors?", lambda v: plots.error_distribution(v.errors), _signed
-    ),
-    Question(
-        "Which approach is better at which age?",
-        lambda v: plots.difference_by_age(v.metrics),
-        _differences,
-        note=_BARS,
-    ),
-    Question(
-        "At which ages are the errors largest?",
-        lambda v: plots.error_by_age(v.groups),
-        _of_age("mae", "Mean absolute error (years)"),
-        note=_BARS,
-    ),
-    Question(
-        "At which ages are predictions too high or too low?",
-        lambda v: plots.bias_by_age(v.groups),
-        _of_age("bias", "Mean of predicted minus labelled (years)"),
-        note=_BARS,
-    ),
-    Question(
-        "Do the intervals contain the label as often as they should?",
-        lambda v: plots.coverage_by_age(v.groups),
-        _of_age("coverage", "Labels inside (%)"),
-        note=f"The dotted line is the nominal coverage: {100 * INTERVAL:.0f} %.",
-    ),
-    _of_reliability(AGE),
-    *(_of_confusion(task) for task in CLASSES),
-    *(_of_reliability(task) for task in CLASSES),
-    _of_groups(AGE),
-    *(_of_groups(task) for task in CLASSES),
+    Part("Who is predicted better?", tuple(_of_groups(task) for task in (AGE, *CLASSES))),
 )
+QUESTIONS = tuple(question for part in PARTS for question in part.questions)

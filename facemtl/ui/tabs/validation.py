@@ -1,19 +1,26 @@
 """Validation: the errors of both approaches on images that no model was trained on."""
 
 import threading
-from collections.abc import Callable
-from functools import lru_cache, partial
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache, partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import pandas as pd
 
 from ... import plots
+from ...errors import FaceMTLError
 from ...evaluation.compare import N_RESAMPLES, favoured, metric_tables
+from ...evaluation.findings import load_findings
+from ...evaluation.seeds import age_errors_of_seeds, load_seeds
 from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from ...tasks import AGE, CLASSES, task_named
 from .. import events
 from ..components import cards, figures
-from ..components.questions import QUESTIONS, Question, View
+from ..components.questions import PARTS, Question
+from ..components.view import View
 from ..faces import ANY, aged
 
 NOBODY = cards.message(
@@ -23,6 +30,7 @@ NOBODY = cards.message(
 )
 
 BOTH = "both"  # both approaches, in place of one's name
+_ENDS = ("low", "high")
 
 
 def select(table: pd.DataFrame, low: float, high: float, labels: dict[str, int]) -> pd.DataFrame:
@@ -38,12 +46,13 @@ def select(table: pd.DataFrame, low: float, high: float, labels: dict[str, int])
     return table[chosen]
 
 
-def summary(compared: pd.DataFrame) -> str:
+def summary(compared: pd.DataFrame, of_seeds: Sequence[dict[str, Any]] = ()) -> str:
     """A card with the metrics of both approaches, and a verdict in words per task.
 
-    `compared` has the columns of `evaluation.compare.compare`.
+    `compared` has the columns of `evaluation.compare.compare`. `of_seeds` holds the tasks of
+    `evaluation.findings` that were measured over several seeds. They count more for the verdict.
     """
-    rows = []
+    rows, seeds = [], {found["task"]: found for found in of_seeds}
     for row in compared.itertuples():
         task = task_named(row.task)
         metric = task.metric
@@ -53,13 +62,19 @@ def summary(compared: pd.DataFrame) -> str:
             interval = f"{metric.number(low, sign)} to {metric.number(high, sign)}"
             return f"{metric.words(getattr(row, name), sign)} <small>{interval}</small>"
 
+        difference, judged = cell("difference", sign=True), row
+        if task.name in seeds:
+            judged = SimpleNamespace(**seeds[task.name])
+            low, high = (metric.number(getattr(judged, f"difference_{e}"), True) for e in _ENDS)
+            mean = metric.number(judged.difference, True)
+            difference += f"<small>{judged.seeds} seeds: {mean}, {low} to {high}</small>"
         rows.append(
             [
                 f"{task.title}<small>{metric.title}</small>",
                 cell(SINGLE.name),
                 cell(MULTI.name),
-                cell("difference", sign=True),
-                verdict(row),
+                difference,
+                verdict(judged),
             ]
         )
     columns = [
@@ -71,9 +86,15 @@ def summary(compared: pd.DataFrame) -> str:
     n = f"{'up to ' if compared['n'].nunique() > 1 else ''}{int(compared['n'].max()):,}"
     note = (
         f"{n} validation images, the same for both. In small print: 95 % bootstrap intervals over"
-        f" images ({N_RESAMPLES:,} resamples, paired for differences). They do not include"
-        " differences between trainings: see Training."
+        f" images ({N_RESAMPLES:,} resamples, paired for differences)."
     )
+    if seeds:
+        note += (
+            " “Seeds” is the mean difference of several trainings, with an interval over seeds and"
+            " images. The words go by it."
+        )
+    else:
+        note += " They do not include differences between trainings: see Training."
     question = "Is one model better or worse than three?"
     sensitive = [task_named(name).sensitive for name in compared["task"]]
     return cards.card(question, cards.html_table(question, columns, rows, note, sensitive))
@@ -86,28 +107,60 @@ def verdict(row) -> str:
 
 
 def _figure(question: Question, view: View, approach: Approach | None) -> list:
-    """The figure of a question, and the HTML below it. With `approach`, of that approach alone."""
+    """A question's sentence, figure and the HTML below, with `approach` of that approach alone."""
     if approach is None:
-        return [question.figure(view), question.below(view)]
-    return [plots.of_approach(question.figure(view), approach), question.below(view.of(approach))]
+        return [question.sentence(view), question.figure(view), question.below(view)]
+    figure, view = plots.of_approach(question.figure(view), approach), view.of(approach)
+    return [question.sentence(view), figure, question.below(view)]
+
+
+def _findings_of_seeds(measured: Path) -> list[dict[str, Any]]:
+    """The findings per task, if they are over several seeds."""
+    try:
+        return [found for found in load_findings(measured)["tasks"] if found["seeds"] > 1]
+    except FaceMTLError:
+        return []
+
+
+def _age_errors_of_seeds(measured: Path, table: pd.DataFrame) -> pd.DataFrame | None:
+    """The age errors of several seeds, or None if they are not measured on the table's images."""
+    try:
+        seeds = load_seeds(measured)
+    except FaceMTLError:
+        return None
+    same = set(seeds["image"]) == set(table["image"]) and seeds["seed"].nunique() > 1
+    return age_errors_of_seeds(seeds) if same and AGE.name in set(seeds["task"]) else None
+
+
+def _css(questions: Sequence[Question]) -> list[str]:
+    """The CSS class of what holds these questions: it is hidden if all of them are."""
+    return ["sensitive"] if all(question.sensitive for question in questions) else []
+
+
+def _card(question: Question) -> figures.QuestionCard:
+    return figures.question_card(
+        question.title, question.sensitive, question.is_open, question.is_square
+    )
 
 
 def build(
     table: pd.DataFrame,
     metrics: pd.DataFrame,
+    measured: Path,
     hide: gr.Checkbox,
     behind: Callable[..., None],
     tab: gr.Tab,
 ) -> Callable[[], object]:
     """Lay out the tab and connect its events.
 
-    At first, the figures show all images. They are drawn from saved tables and need neither the
-    dataset nor a model. `behind(chosen, choice)` lays out the gallery of the chosen images' faces.
-    Returns a function that draws the figures of all images in advance.
+    At first, the figures show all images. They are drawn from saved tables of the folder `measured`
+    and need neither the dataset nor a model. `behind(chosen, choice, answered)` connects the cards
+    of the questions with the faces of the chosen images. Returns a function that draws the figures
+    of all images in advance.
     """
-    whole = View(table, metrics)
+    of_seeds = _findings_of_seeds(measured)
     tasks = [task_named(name) for name in table["task"].unique()]
-    questions = [question for question in QUESTIONS if question.task in tasks]
+    questions = [q for part in PARTS for q in part.questions if q.task in tasks]
     with gr.Row(elem_classes="toolbar", elem_id="which-images"):
         filters = {
             name: gr.Number(
@@ -135,18 +188,27 @@ def build(
                 elem_classes=css,
                 visible=task in tasks,
             )
-        whose = [("both", BOTH), *((a.short.capitalize(), a.name) for a in APPROACHES)]
+        whose = [("both", BOTH), *((a.kind.lower(), a.name) for a in APPROACHES)]
         approach = gr.Dropdown(whose, value=BOTH, label="Approach", min_width=162, scale=0)
-        apply = gr.Button("Show these images", scale=0, min_width=180)
         everybody = gr.Button("Show all", scale=0, min_width=100)
-    head = gr.HTML(summary(whole.overall), elem_id="metrics")
-    drawn: list[list[gr.components.Component]] = []
-    for i in range(0, len(questions), 2):
-        pair = questions[i : i + 2]
-        css = ["sensitive"] if all(q.sensitive for q in pair) else []
-        with gr.Row(equal_height=True, elem_classes=css):
-            drawn += [figures.card(q.title, q.sensitive) for q in pair]
-    gr.HTML(f'<p class="note">{cards.NOTE}</p>')
+    # It reports ages that are typed, too.
+    head = gr.HTML(
+        summary(metrics[metrics["by"] == "all"], of_seeds),
+        elem_id="metrics",
+        js_on_load="facemtl.reportAges(trigger)",
+    )
+    answered: dict[Question, figures.QuestionCard] = {}
+    for part in PARTS:
+        questions = [question for question in part.questions if question.task in tasks]
+        if not questions:
+            continue
+        gr.HTML(f'<h2 class="part">{part.title}</h2>', elem_classes=_css(questions))
+        at_once = [question for question in questions if question.is_open]
+        for i in range(0, len(at_once), 2):
+            pair = at_once[i : i + 2]
+            with gr.Row(equal_height=True, elem_classes=["pair", *_css(pair)]):
+                answered |= {question: _card(question) for question in pair}
+        answered |= {question: _card(question) for question in questions if not question.is_open}
 
     def asked(hidden: bool, values: tuple) -> tuple:
         """The ages and labels to choose by. Hidden tasks are ignored. An empty age is no limit."""
@@ -166,12 +228,17 @@ def build(
         rows = chosen(False, values)
         if rows.empty:
             return [NOBODY, *[gr.skip()] * (len(outputs) - 2)]
-        view = whole if len(rows) == len(table) else View(rows, metric_tables(rows))
+        is_whole = len(rows) == len(table)
+        view = whole() if is_whole else View(rows, metric_tables(rows))
         one = next((a for a in APPROACHES if a.name == name), None)
-        sent = figures.made([head], lambda: [summary(view.overall)])
-        for question, parts in zip(questions, drawn, strict=True):
-            sent += figures.made(parts, partial(_figure, question, view, one))
+        sent = figures.made([head], lambda: [summary(view.overall, of_seeds if is_whole else ())])
+        for question, card in answered.items():
+            sent += figures.made(card.drawn, partial(_figure, question, view, one))
         return sent
+
+    @cache
+    def whole() -> View:
+        return View(table, metrics, _age_errors_of_seeds(measured, table))
 
     drawing = threading.Lock()
 
@@ -202,7 +269,7 @@ def build(
 
     everything = (AGE.low, AGE.high, *[ANY] * len(CLASSES))
     choice = gr.State(everything)  # what the figures show, even if the fields have changed since
-    outputs = [head, *(part for parts in drawn for part in parts), choice]
+    outputs = [head, *(part for card in answered.values() for part in card.drawn), choice]
     # These events run one after another, so that an older choice never arrives after a newer one.
     options = {
         "api_visibility": "private",
@@ -217,12 +284,9 @@ def build(
         events.handle_errors(on_sight), [seen, hide, approach, *fields], [seen, *outputs],
         api_visibility="private", show_progress="hidden",
     )  # fmt: skip
-    submits = [field.submit for field in fields[:2]] + [
-        field.input for field in (*fields[2:], approach)
-    ]
     # With "always_last", two quick changes count together.
     gr.on(
-        [apply.click, *submits],
+        [head.click, *(field.input for field in (*fields[2:], approach))],
         events.handle_errors(on_choice),
         [hide, approach, *fields],
         outputs,
@@ -236,5 +300,5 @@ def build(
         **options,
     )
     hide.input(events.handle_errors(on_hide), [hide, approach, *fields], outputs, **options)
-    behind(chosen, choice)
+    behind(chosen, choice, list(answered.values()))
     return partial(shown, BOTH, *everything)
