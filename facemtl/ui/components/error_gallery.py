@@ -1,7 +1,6 @@
 """The faces behind the figures of Validation, such as misclassified ones."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 import gradio as gr
@@ -12,7 +11,7 @@ from ...evaluation.ages import age_errors
 from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from ...tasks import AGE, CLASSES, Classification, Task
 from .. import events
-from ..faces import FacePool, ready
+from ..faces import CurrentPool, ready
 from ..photo import view_of_face
 from ..prediction_cache import PredictionCache
 from ..tabs.random_faces import N_FACES, grid
@@ -175,7 +174,7 @@ KINDS = [*AGES, *OTHERS]
 
 def build(
     cache: PredictionCache,
-    pool: "Future[FacePool]",
+    pool: CurrentPool,
     chosen: Callable[[bool, tuple], pd.DataFrame],
     choice: gr.State,
     tabs: gr.Tabs,
@@ -274,11 +273,12 @@ def build(
 
     def open_face(found: Drawn, hidden: bool, event: gr.EventData) -> tuple:
         some = ready(pool).of_images(found.on_sheet, N_FACES)
-        if not 0 <= (number := int(event.choice)) < len(some):
+        chosen = [face for face in some if face.image == event.choice]
+        if not chosen:
             raise gr.Error(
                 "This face is no longer on display. Show the faces again.", print_exception=False
             )
-        return gr.Tabs(selected="compare"), *shared["show"](view_of_face(some[number]), hidden)
+        return gr.Tabs(selected="compare"), *shared["show"](view_of_face(chosen[0]), hidden)
 
     outputs = [drawn, faces, more]
     quiet = {**events.SHOW_FACES, **events.waiting_at(faces)}

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from functools import partial
 from html import escape
 
@@ -15,7 +14,7 @@ from ...faces import overlap, weaknesses
 from ...inference.predictor import Predictor
 from ..components import cards, closer
 from ..events import KEEP_STATE, MODEL_WORK, REPORT_CHOICES, handle_errors, uploaded, waiting_at
-from ..faces import FaceFilter, FacePool, new_seed
+from ..faces import CurrentPool, FaceFilter, FacePool, new_seed
 from ..photo import (
     SHOWN_SIDE,
     STEPS,
@@ -163,7 +162,7 @@ def _boxes(view: PhotoView) -> str:
 def build(
     predictor: Predictor,
     records: TrackRecords | None,
-    pool: "Future[FacePool]",
+    pool: CurrentPool,
     composites: FacePool,
     hide: gr.Checkbox,
 ) -> dict:
