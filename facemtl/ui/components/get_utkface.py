@@ -12,13 +12,12 @@ from .. import events
 
 MB = 10**6
 EVERY, EVERY_IDLE = 1.0, 4.0  # seconds between two looks at the download
-COMPOSITES = "The faces here are composites: each is the average of eight people."
 SOURCE = f"https://huggingface.co/datasets/{HUB_REPOSITORY}"
 AUTHORS = "https://susanqq.github.io/UTKFace/"
 ABSENT = (
-    f'<p class="note">{COMPOSITES} Real ones come with UTKFace, which is not installed. Whoever'
-    " runs this app gets it with <code>python -m facemtl download</code>, and then starts the app"
-    " again.</p>"
+    '<p class="note">UTKFace is not installed here, so the faces are composites, averages of eight'
+    " people each. Whoever runs this app can get it with <code>python -m facemtl download</code>,"
+    " and then start the app again.</p>"
 )
 TERMS = (
     "<b>For non-commercial research only.</b> You may not pass the images on. They belong to their"
@@ -36,8 +35,7 @@ def card(status: Status, folder: Path) -> str:
         share = f' value="{status.done / status.total:.3f}"' if status.total else ""
         return (
             f"<h2>Getting UTKFace</h2><p>{_progress(status)}</p>"
-            f'<progress{share} aria-label="{status.step}"></progress>'
-            '<p class="note">You can go on using the page, or close it.</p>'
+            f'<progress{share} aria-label="{status.step}"></progress>{terms}'
         )
     if status.state == INSTALLED:
         return (
@@ -47,7 +45,8 @@ def card(status: Status, folder: Path) -> str:
     if status.state == FAILED:
         title, text = "UTKFace is not here yet", escape(status.error)
     else:
-        title, text = "Real faces instead of composites", f"{COMPOSITES} Real ones are in UTKFace."
+        title = "Real faces instead of composites"
+        text = "UTKFace is not installed, so the faces here are averages of eight people each."
     return f'<div role="status"><h2>{title}</h2><p>{text}</p></div>{terms}'
 
 
@@ -69,7 +68,7 @@ def button_label(status: Status) -> str:
     if status.state == FAILED:
         return "Try again"
     if status.done >= MB:
-        return f"Continue the download ({status.done / MB:.0f} MB are here)"
+        return f"Continue ({status.done / MB:.0f} MB are here)"
     return f"Get UTKFace ({HUB_MB} MB, research only)"
 
 
@@ -97,8 +96,8 @@ class Offer:
         with gr.Column(elem_classes=["card", "offer"]) as column:
             text = gr.HTML(card(status, self.job.folder))
             with gr.Row(elem_classes="toolbar"):
-                get = gr.Button(button_label(status), variant="primary", scale=0, min_width=140)
-                cancel = gr.Button("Cancel", visible=False, scale=0, min_width=140)
+                get = gr.Button(button_label(status), variant="primary", scale=0)
+                cancel = gr.Button("Cancel", visible=False, scale=0)
         self._places.append((column, text, get, cancel))
 
     def connect(
@@ -112,34 +111,33 @@ class Offer:
             return
         job = self.job
         shown = gr.State(job.status)  # what the page shows
-        arrived = gr.State(False)  # whether the download has ended while the page was open
+        # Set when a download ends while the page is open. Its change is seen in the browser: that
+        # of a gr.State is seen only after events that wait in a queue.
+        arrived = gr.Textbox(visible="hidden")
         timer = gr.Timer(EVERY_IDLE)
-        parts = [part for place in self._places for part in place]
+        everything = [*(part for place in self._places for part in place), shown, arrived, timer]
 
         def on_look(before: Status) -> tuple:
             """Show how far the download is. What has not changed is left alone."""
             status = job.status
             if status == before:
                 return (gr.skip(),) * len(everything)
-            words, label = card(status, job.folder), button_label(status)
-            start, stop = (
-                gr.Button(label, visible=status.can_start),
+            place = (
+                gr.skip(), card(status, job.folder),
+                gr.Button(button_label(status), visible=status.can_start),
                 gr.Button(visible=status.can_stop),
-            )
-            place = gr.skip(), words, start, stop
-            timer = gr.Timer(
-                EVERY if status.is_active else EVERY_IDLE, active=status.state != INSTALLED
-            )
-            return *place * len(self._places), status, status.state == INSTALLED, timer
+            )  # fmt: skip
+            is_done = status.state == INSTALLED
+            again = gr.Timer(EVERY if status.is_active else EVERY_IDLE, active=not is_done)
+            return *place * len(self._places), status, INSTALLED if is_done else "", again
 
         def on_load(before: Status) -> tuple:
-            """Show no offer to a page that is opened after the download."""
-            *places, status, _, timer = on_look(before)
-            if job.status.state == INSTALLED:
-                places = [gr.Column(visible=False), gr.skip(), gr.skip(), gr.skip()] * len(
-                    self._places
-                )
-            return *places, status, False, timer
+            """The same, but a page that is opened after the download shows no offer."""
+            *looks, again = on_look(before)
+            if job.status.state != INSTALLED:
+                return *looks, again
+            place = gr.Column(visible=False), gr.skip(), gr.skip(), gr.skip()
+            return *place * len(self._places), job.status, gr.skip(), again
 
         def on_start(before: Status) -> tuple:
             job.start()
@@ -149,7 +147,6 @@ class Offer:
             job.cancel()
             return on_look(before)
 
-        everything = [*parts, shown, arrived, timer]
         # No queue: an answer takes no time, and must not wait for the models.
         quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         timer.tick(on_look, shown, everything, **quick)
