@@ -533,6 +533,14 @@ window.facemtl = {
     });
   },
 
+  // The offer of UTKFace: the button that was pressed is gone, so its card gets the focus.
+  toOffer() {
+    const card = [...document.querySelectorAll('.offer')].find((each) => each.offsetParent);
+    card?.setAttribute('tabindex', '-1');
+    card?.focus({preventScroll: true});
+    return [];
+  },
+
   // All tabs: hide what belongs to sensitive tasks.
   hideSensitive(hidden) {
     document.body.classList.toggle('hide-sensitive', hidden);

@@ -172,6 +172,12 @@ def _parser() -> argparse.ArgumentParser:
             # A Hugging Face Space sets GRADIO_SERVER_NAME.
             default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         ),
+        _option(
+            "--allow-download",
+            "offer the download of UTKFace on the page, if it is missing; without this option, only"
+            " an app that listens on this machine's own address offers it",
+            action=argparse.BooleanOptionalAction,
+        ),
         _option("--port", "7860 if left out, or the next free one", type=int),
         _option("--open", "open the page in a browser, if there is a screen", action="store_true"),
         _option(

@@ -198,9 +198,12 @@ def _alone(journal: Path) -> Iterator[None]:
 
 
 def app(options: argparse.Namespace) -> None:
-    from .ui.launch import make_app, serve
+    from .ui.launch import is_local, make_app, serve
 
-    app = make_app(options.models, options.results, options.data)
+    allowed = options.allow_download
+    if allowed is None:
+        allowed = is_local(options.host)
+    app = make_app(options.models, options.results, options.data, allow_download=allowed)
     serve(app, options.host, options.port, show=options.open, mcp=options.mcp)
 
 

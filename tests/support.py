@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from facemtl.data.download import HUB_FILE, HUB_REPOSITORY
 from facemtl.inference.predictor import MULTI, SINGLE
 from facemtl.models.model_file import SUFFIX, ModelInfo, rewrite_info
 from facemtl.tasks import TASKS, Task
@@ -164,6 +165,22 @@ def pack(archive: Path, members: Mapping[str, bytes | tarfile.TarInfo]) -> Path:
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
     return archive
+
+
+def utkface_of_composites(archive: Path, padding: int = 0) -> Path:
+    """An archive of the composites, named as in UTKFace, after `padding` bytes of noise."""
+    members = {"padding.bin": np.random.default_rng(0).bytes(padding)}
+    for i, file in enumerate(composites()):
+        labels = "_".join(file.name.split("_")[:3])
+        members[f"UTKFace/{labels}_{20990101000000000 + i}.jpg.chip.jpg"] = file.read_bytes()
+    return pack(archive, members)
+
+
+def put_on_hub(server: "FileServer", archive: Path) -> None:
+    """Serve an archive at the address of UTKFace's, as the Hugging Face hub does."""
+    served = server.folder / "datasets" / HUB_REPOSITORY / "resolve" / "main" / HUB_FILE
+    served.parent.mkdir(parents=True, exist_ok=True)
+    archive.replace(served)
 
 
 def link(kind: bytes, target: str) -> tarfile.TarInfo:

@@ -1,12 +1,15 @@
 """Download and unpacking of UTKFace."""
 
 import glob
+import os
 import shutil
 import tarfile
 import tempfile
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,21 +17,44 @@ from tqdm import tqdm
 
 from ..errors import FaceMTLError, first_line
 from ..files import temporary
+from .labels_csv import csv_of
 from .utkface import FILE_NAME
 
 HUB_REPOSITORY, HUB_FILE = "py97/UTKFace-Cropped", "UTKFace.tar.gz"
+HUB_MB = 100  # size of the file, rounded
+DOWNLOADING, UNPACKING = "Downloading", "Unpacking"
+PATIENCE = 10  # seconds without a byte until a connection counts as broken
+RETRIES = 5  # of broken connections that brought nothing
+
+# It is called often, with a step and with how many bytes of how many are done. It may raise an
+# exception, which stops the work.
+Report = Callable[[str, int, int], None]
 
 
 class ArchiveError(FaceMTLError):
     """Raised if an archive is damaged or is not UTKFace's."""
 
 
-def download(folder: Path, archive: Path | None = None) -> None:
+def is_missing(data: Path) -> bool:
+    """Whether UTKFace can be unpacked into `data`: a folder that is empty or does not exist."""
+    try:
+        return csv_of(data) is None and not (data.exists() and any(data.iterdir()))
+    except OSError:  # a file, or a folder that cannot be read
+        return False
+
+
+def n_kept() -> int:
+    """How many bytes an interrupted download has left for the next one."""
+    return sum(file.stat().st_size for file in _cache().glob(f"*-{HUB_FILE}*"))
+
+
+def download(folder: Path, archive: Path | None = None, report: Report | None = None) -> None:
     """Unpack UTKFace into `folder`, from `archive` or else from its Hugging Face dataset.
 
     Does nothing if the folder already has images. An interrupted download is resumed by the next
-    call. An interrupted unpacking leaves no images in `folder`. Raises FaceMTLError if the folder
-    has other files but no images, or if the download or the unpacking fails.
+    call. An interrupted unpacking leaves no images in `folder`. Without `report`, progress bars are
+    printed. Raises FaceMTLError if the folder has other files but no images, or if the download or
+    the unpacking fails.
     """
     if folder.is_dir() and any(folder.iterdir()):
         if any(folder.glob("*.jpg")):
@@ -36,16 +62,44 @@ def download(folder: Path, archive: Path | None = None) -> None:
         raise FaceMTLError(
             f"{folder} exists and holds no images. Empty it, or name another folder with --data."
         )
-    with _alone():
+    _require_writable(folder)
+    with _alone(), _shown(report) as report:
         if archive:
-            unpack(archive, folder)
+            unpack(archive, folder, report)
             return
-        fetched = _fetch_archive()
+        fetched = _fetch_archive(report)
         try:
-            unpack(fetched, folder)
+            unpack(fetched, folder, report)
         except ArchiveError:
             fetched.unlink(missing_ok=True)  # the next run downloads it again
             raise
+
+
+def _require_writable(folder: Path) -> None:
+    """Raise FaceMTLError if `folder` cannot be made. It is better to know before a download."""
+    there = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise FaceMTLError(
+            f"The folder {folder} cannot be made, because nothing can be written to {there}. Make"
+            " that possible, or name another folder with --data."
+        )
+
+
+@contextmanager
+def _shown(report: Report | None) -> Iterator[Report]:
+    """The given `report`, or one that prints a progress bar for each step."""
+    bars: dict[str, tqdm] = {}
+
+    def bar(step: str, done: int, total: int) -> None:
+        if step not in bars:
+            bars[step] = tqdm(desc=step, initial=done, total=total, unit="B", unit_scale=True)
+        bars[step].update(done - bars[step].n)
+
+    try:
+        yield report or bar
+    finally:
+        for each in bars.values():
+            each.close()
 
 
 @contextmanager
@@ -64,13 +118,18 @@ def _alone() -> Iterator[None]:
         ) from error
 
 
-def _fetch_archive() -> Path:
-    """The path of the archive in Hugging Face's cache folder. What is missing is downloaded."""
-    # This import takes half a second, and only this function needs it.
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+def _cache() -> Path:
+    """The folder for the archive, whole or in part."""
+    from huggingface_hub import constants  # slow, and only a download needs it
 
-    # hf_hub_download would lose what an interrupted process has downloaded.
-    from huggingface_hub.file_download import http_get
+    return Path(constants.HF_HOME) / "facemtl"
+
+
+def _fetch_archive(report: Report) -> Path:
+    """The path of the archive in Hugging Face's cache folder. What is missing is downloaded."""
+    # These imports take half a second, and only this function needs them.
+    import httpx
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     print(
         f"Fetching {HUB_FILE} from the Hugging Face dataset {HUB_REPOSITORY} (resumes where it was"
@@ -79,34 +138,78 @@ def _fetch_archive() -> Path:
     try:
         url = hf_hub_url(HUB_REPOSITORY, HUB_FILE, repo_type="dataset")
         metadata = get_hf_file_metadata(url)
-        archive = Path(constants.HF_HOME) / "facemtl" / f"{metadata.etag}-{HUB_FILE}"
+    except Exception as error:  # of the hub client, or of the client that it uses
+        raise _not_fetched(error) from error
+    archive = _cache() / f"{metadata.etag}-{HUB_FILE}"
+    try:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        for other in archive.parent.glob(f"*-{HUB_FILE}*"):
+            if not other.name.startswith(archive.name):  # of an older dataset
+                other.unlink()
         if not archive.is_file():
-            archive.parent.mkdir(parents=True, exist_ok=True)
             partial = archive.with_name(f"{archive.name}.incomplete")
-            with partial.open("ab") as file:
-                http_get(
-                    url,
-                    file,
-                    resume_size=file.tell(),
-                    expected_size=metadata.size,
-                    displayed_filename=HUB_FILE,
-                )
+            _fetch(url, metadata.size, partial, report)
             partial.replace(archive)
-        return archive
-    except Exception as error:  # of the hub client, of httpx or of the system
+    except httpx.HTTPError as error:
+        raise _not_fetched(error) from error
+    except OSError as error:
         raise FaceMTLError(
-            f"UTKFace could not be fetched from the Hugging Face dataset {HUB_REPOSITORY}"
-            f" ({first_line(error)}). Run the command again to resume, or fetch UTKFace.tar.gz in"
-            " another way and pass it with --archive FILE."
+            f"{HUB_FILE} could not be saved in {archive.parent}: {error.strerror}. Put that right,"
+            " then try again: the download goes on where it stopped."
         ) from error
+    return archive
 
 
-def unpack(archive: Path, folder: Path) -> None:
+def _not_fetched(error: Exception) -> FaceMTLError:
+    return FaceMTLError(
+        f"UTKFace could not be fetched from the Hugging Face dataset {HUB_REPOSITORY}"
+        f" ({first_line(error)}). Check the network, then try again: the download goes on where it"
+        f" stopped. Or fetch {HUB_FILE} in another way, and unpack it with `python -m facemtl"
+        " download --archive FILE`."
+    )
+
+
+def _fetch(url: str, size: int, partial: Path, report: Report) -> None:
+    """Download what is missing of a file of `size` bytes.
+
+    What has arrived stays in `partial`, also if the process is killed. huggingface_hub's own
+    function would write pieces of 10 MB, so that much would be lost, and progress would jump.
+    """
+    import httpx
+
+    failures = 0
+    with partial.open("ab") as file:
+        while (before := file.tell()) < size:
+            report(DOWNLOADING, before, size)
+            headers = {"Accept-Encoding": "identity"}
+            if before:
+                headers["Range"] = f"bytes={before}-"
+            options = {"headers": headers, "follow_redirects": True, "timeout": PATIENCE}
+            try:
+                with httpx.stream("GET", url, **options) as response:
+                    response.raise_for_status()
+                    if response.status_code != HTTPStatus.PARTIAL_CONTENT:
+                        file.seek(0)
+                        file.truncate()
+                    for piece in response.iter_raw():
+                        file.write(piece)
+                        report(DOWNLOADING, file.tell(), size)
+                if file.tell() <= before:
+                    raise httpx.RemoteProtocolError("The server sent nothing")
+            except httpx.TransportError:
+                failures = failures + 1 if file.tell() <= before else 0
+                if failures > RETRIES:
+                    raise
+                time.sleep(1)
+
+
+def unpack(archive: Path, folder: Path, report: Report | None = None) -> None:
     """Unpack the images of a UTKFace .tar.gz into `folder`: all of them or none.
 
     Only regular files named *.jpg are unpacked. Each keeps only the last part of its path, so
     nothing is written outside the folder. Raises ArchiveError if the archive is damaged or cut off,
     has no image named like UTKFace's, or has links, devices or paths that lead out of the folder.
+    Without `report`, a progress bar is printed.
     """
     if not archive.is_file():
         raise FaceMTLError(
@@ -116,10 +219,13 @@ def unpack(archive: Path, folder: Path) -> None:
         n_images = 0
         try:
             with (
-                tarfile.open(archive, "r:gz") as tar,
-                tqdm(tar, desc="Unpacking", unit=" files") as members,
+                archive.open("rb") as file,
+                tarfile.open(fileobj=file, mode="r:gz") as tar,
+                _shown(report) as report,
             ):
-                for member in members:
+                size = archive.stat().st_size
+                for member in tar:
+                    report(UNPACKING, file.tell(), size)
                     path = Path(member.name)
                     if (
                         path.is_absolute()
@@ -146,7 +252,8 @@ def unpack(archive: Path, folder: Path) -> None:
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
                 raise FaceMTLError(
-                    f"{archive.name} could not be unpacked: {error.strerror}."
+                    f"{archive.name} could not be unpacked into {folder}: {error.strerror}. Put"
+                    " that right, then try again."
                 ) from error
             raise ArchiveError(
                 f"{archive.name} is not a whole .tar.gz archive ({first_line(error)}). Fetch it"
@@ -163,10 +270,8 @@ def unpack(archive: Path, folder: Path) -> None:
 def _new_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder that is renamed to `folder` at the end, or deleted after an error."""
     folder = folder.absolute()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FaceMTLError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+    _require_writable(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not folder.is_dir():
         raise FaceMTLError(f"{folder} is a file. Name a folder with --data.")
     prefix = f".{folder.name}.partial-"

@@ -5,7 +5,6 @@ They give the same predictions as the page.
 
 import inspect
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ from ..inference.predictor import Predictor, in_words
 from ..tasks import AGE, CLASSES, Classification
 from . import events
 from .components import cards
-from .faces import ANY, MAX_SEED, ORDERS, FaceFilter, FacePool, ready
+from .faces import ANY, MAX_SEED, ORDERS, CurrentPool, FaceFilter, FacePool, ready
 from .prediction_cache import PredictionCache
 
 MOST_FACES = 24  # per call of `/sample`
@@ -112,7 +111,7 @@ def metrics_of(metrics: pd.DataFrame | None, by: str) -> list[dict[str, Any]]:
     return rows.replace({np.nan: None}).to_dict("records")
 
 
-def build(cache: PredictionCache, metrics: pd.DataFrame | None, pool: "Future[FacePool]") -> None:
+def build(cache: PredictionCache, metrics: pd.DataFrame | None, pool: CurrentPool) -> None:
     """Add the endpoints `/predict`, `/sample` and `/metrics`, without visible components."""
     public = {**events.MODEL_WORK, "api_visibility": "public"}
 

@@ -10,7 +10,7 @@ from . import (
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,8 +30,9 @@ from ..inference.predictor import Predictor
 from ..tasks import AGE
 from . import api, uploads
 from .components import cards, error_gallery
+from .components.get_utkface import Offer
 from .components.headline import headline
-from .faces import FaceFilter, FacePool, wait
+from .faces import CurrentPool, FaceFilter, FacePool, wait
 from .headers import WithHeaders
 from .photo import PhotoView
 from .prediction_cache import PredictionCache
@@ -58,19 +59,21 @@ def build_app(
     dataset: Path,
     composites: Path,
     model_card: Path,
+    allow_download: bool = False,
 ) -> gr.Blocks:
     """Build the whole app.
 
     `models` is the folder that the predictor was loaded from. `results` and `metrics` are saved
     tables of the folder `measured`, which holds other tables, too. `described` holds counts of the
-    dataset. `dataset` is read in the background, if it exists. Raises FaceMTLError unless each task
-    has exactly one model of each approach.
+    dataset. `dataset` is read in the background, if it exists. If it does not, visitors can
+    download it with `allow_download`. Raises FaceMTLError unless each task has exactly one model of
+    each approach.
     """
     predictor.require_pairs()
     uploads.keep_clear()
-    pool: Future[FacePool] = ThreadPoolExecutor(1, "faces").submit(
-        FacePool.open, dataset, composites
-    )
+    open_pool = partial(FacePool.open, dataset, composites)
+    pool = CurrentPool(ThreadPoolExecutor(1, "faces").submit(open_pool))
+    offer = Offer(dataset, lambda: pool.replace(open_pool()), allowed=allow_download)
     records = None if results is None else TrackRecords(results)
     averages = FacePool.of_composites(composites)
     predictions = PredictionCache(predictor, results, _answers_of_composites(measured, predictor))
@@ -87,7 +90,7 @@ def build_app(
                 shared = compare.build(predictor, records, pool, averages, hide)
             with gr.Tab("Faces", id="faces") as faces_tab, gr.Tabs() as of_faces:
                 with gr.Tab("Random faces", id="random") as random_tab:
-                    drawn = random_faces.build(predictions, pool, tabs, shared, hide)
+                    drawn = random_faces.build(predictions, pool, tabs, shared, hide, offer)
                 with gr.Tab("Guess", id="guess", visible=AGE in predictor.tasks) as game_tab:
                     game = guess.build(predictor, pool)
             with gr.Tab("Validation", id="validation") as validation_tab:
@@ -109,7 +112,7 @@ def build_app(
                             training.build(predictor, models, metrics, measured, training_tab)
                         )
                 with gr.Tab("Dataset", id="dataset") as dataset_tab:
-                    ahead.append(dataset_.build(described, averages, dataset_tab))
+                    ahead.append(dataset_.build(described, averages, dataset_tab, offer))
             with gr.Tab("About", id="about") as about_tab:
                 about.build(model_card)
 
@@ -221,6 +224,8 @@ def build_app(
             **faces_quiet,
         )
         hide.change(None, hide, None, js="facemtl.hideSensitive")
+        redraw = events.handle_errors(on_hide_grid)
+        offer.connect(demo, redraw, [hide, drawn["drawn"]], drawn["outputs"], faces_quiet)
         for tab, handler, inputs, outputs in (
             (faces_tab, on_first_sight, [drawn["drawn"], hide], drawn["outputs"]),
             (game_tab, on_first_game, [game["game"]], game["outputs"]),

@@ -256,7 +256,25 @@ def aged(ages: pd.Series, low: float, high: float) -> pd.Series:
     return ages.between(low, high) | (ages.isna() & (low <= AGE.low) & (high >= AGE.high))
 
 
-def ready(pool: "Future[FacePool]") -> FacePool:
+class CurrentPool:
+    """The pool that all tabs draw from. It is read in a thread, and can be replaced later."""
+
+    def __init__(self, reading: "Future[FacePool]"):
+        self.reading = reading
+
+    def done(self) -> bool:
+        return self.reading.done()
+
+    def result(self) -> FacePool:
+        return self.reading.result()
+
+    def replace(self, pool: FacePool) -> None:
+        """Draw from another pool from now on. Faces on display stay until they are drawn again."""
+        self.reading = Future()
+        self.reading.set_result(pool)
+
+
+def ready(pool: CurrentPool) -> FacePool:
     """The pool. Raises FaceMTLError while the images are still being read.
 
     It does not wait, because that would keep other visitors from the models.
@@ -269,9 +287,9 @@ def ready(pool: "Future[FacePool]") -> FacePool:
     return pool.result()
 
 
-async def wait(pool: "Future[FacePool]") -> None:
+async def wait(pool: CurrentPool) -> None:
     """Wait until the faces are read, without blocking a thread."""
-    await asyncio.wrap_future(pool)
+    await asyncio.wrap_future(pool.reading)
 
 
 def new_seed() -> int:

@@ -5,6 +5,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from ..inference.predictor import Predictor
 from ..paths import ASSETS, MODEL_CARD
 
 
-def make_app(models: Path, results: Path, data: Path):
+def make_app(models: Path, results: Path, data: Path, *, allow_download: bool = False):
     """The app with the models of a folder and faces of `data`.
 
-    Figures whose tables are missing in `results` are left out.
+    Figures whose tables are missing in `results` are left out. With `allow_download`, every visitor
+    can start a download of UTKFace if `data` is missing.
     """
     keep_memory_low()
     labelled_tasks(data)  # raises FaceMTLError if a CSV is wrong; images are read in the background
@@ -42,7 +44,16 @@ def make_app(models: Path, results: Path, data: Path):
         dataset=data,
         composites=ASSETS / "faces",
         model_card=MODEL_CARD,
+        allow_download=allow_download,
     )
+
+
+def is_local(host: str) -> bool:
+    """Whether an app that listens on `host` can be reached from this machine only."""
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:  # another name
+        return False
 
 
 def _ready(models: Path) -> Predictor:

@@ -1,6 +1,7 @@
 """UTKFace from archive and hub to a table: accepted, refused and remaining files."""
 
 import random
+import re
 import tempfile
 from collections import Counter, defaultdict
 from hashlib import sha256
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from facemtl.data import images
-from facemtl.data.download import HUB_FILE, HUB_REPOSITORY, download, unpack
+from facemtl.data.download import HUB_FILE, download, is_missing, unpack
 from facemtl.data.images import decode_images
 from facemtl.data.reading import (
     CALIBRATION,
@@ -500,6 +501,46 @@ def test_parallel_downloads_do_not_interfere(unpacking, good_archive, synthetic_
     assert contents(folder) == contents(synthetic_faces)
 
 
+def test_progress_grows_to_the_size_of_the_archive(tmp_path, good_archive, capsys):
+    size, reports = good_archive.stat().st_size, []
+    unpack(good_archive, tmp_path / "UTKFace", lambda *report: reports.append(report))
+    done = [done for _, done, _ in reports]
+    assert len(done) >= 240 and done == sorted(done) and 0 < done[-1] <= size
+    assert {(step, total) for step, _, total in reports} == {("Unpacking", size)}
+    assert capsys.readouterr().err == ""
+
+
+def test_unpacking_can_be_stopped_and_leaves_nothing(tmp_path, good_archive):
+    def stop(step: str, done: int, total: int) -> None:
+        if done:
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        unpack(good_archive, tmp_path / "UTKFace", stop)
+    assert is_clean(tmp_path / "UTKFace")
+
+
+@pytest.mark.parametrize(
+    ("make", "is_so"),
+    [
+        (lambda data: None, True),
+        (lambda data: data.mkdir(), True),
+        (lambda data: folder_of(data, {"other.txt": b"dear"}), False),
+        (lambda data: folder_of(data, {name(): image_bytes()}), False),
+        (lambda data: folder_of(data, {"labels.csv": b"file,age"}), False),
+        (lambda data: data.write_text("a file"), False),
+    ],
+    ids=["no folder", "empty", "other files", "images", "own faces", "a file"],
+)
+def test_utkface_is_missing_where_it_could_be_unpacked(tmp_path, make, is_so):
+    make(tmp_path / "data")
+    assert is_missing(tmp_path / "data") is is_so
+
+
+def test_own_faces_are_never_taken_for_a_missing_dataset(tmp_path):
+    assert not is_missing(tmp_path / "own.csv")
+
+
 # --------------------------------------------------------------------------------- download command
 
 
@@ -547,7 +588,7 @@ def test_the_command_prints_what_it_found(tmp_path):
 @pytest.fixture
 def hub(loopback, good_archive):
     """A server that stands in for the Hugging Face hub, with the archive at its URL."""
-    put(loopback, good_archive)
+    support.put_on_hub(loopback, good_archive)
     return loopback
 
 
@@ -558,14 +599,8 @@ def big_hub(loopback, tmp_path, synthetic_faces):
     """
     members = {"padding.bin": random.Random(0).randbytes(24_000_000)}
     members |= {f"UTKFace/{n}": c for n, c in contents(synthetic_faces).items()}
-    put(loopback, pack(tmp_path / "big.tar.gz", members))
+    support.put_on_hub(loopback, pack(tmp_path / "big.tar.gz", members))
     return loopback
-
-
-def put(server: support.FileServer, archive: Path) -> None:
-    served = server.folder / "datasets" / HUB_REPOSITORY / "resolve" / "main" / HUB_FILE
-    served.parent.mkdir(parents=True)
-    archive.rename(served)
 
 
 def resumed_at(range_header: str | None) -> int:
@@ -621,6 +656,33 @@ def test_an_interrupted_download_resumes_in_the_next_run(tmp_path, big_hub, synt
     assert [1_000_000 < resumed_at(range_) <= 13_000_000 for range_ in asked] == [True], (
         "the second run fetched everything again"
     )
+
+
+def test_nothing_is_fetched_if_the_folder_cannot_be_made(tmp_path, hub):
+    (tmp_path / "data").write_text("a file")
+    status, out, err = support.finish(start_download(tmp_path, hub.url))
+    assert status == 1 and "Traceback" not in out + err
+    assert "cannot be made" in err.splitlines()[-1] and not hub.asked("GET", HUB_FILE)
+
+
+def test_an_archive_that_cannot_be_saved_gives_instructions(tmp_path, hub):
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf" / "facemtl").write_text("a file")
+    status, out, err = support.finish(start_download(tmp_path, hub.url))
+    assert status == 1 and "Traceback" not in out + err
+    assert re.search("could not be saved in .*hf.*try again", err.splitlines()[-1])
+
+
+def test_a_damaged_archive_is_fetched_again_by_the_next_run(tmp_path, hub, synthetic_faces):
+    (served,) = hub.folder.rglob(HUB_FILE)
+    whole = served.read_bytes()
+    served.write_bytes(whole[:-2000] + bytes(2000))
+    status, _, err = support.finish(start_download(tmp_path, hub.url))
+    assert status == 1 and "not a whole .tar.gz" in err.splitlines()[-1]
+    served.write_bytes(whole)
+    status, _, err = support.finish(start_download(tmp_path, hub.url))
+    assert status == 0, err
+    assert contents(tmp_path / "data" / "UTKFace") == contents(synthetic_faces)
 
 
 def test_a_missing_network_gives_instructions_in_one_line(tmp_path):

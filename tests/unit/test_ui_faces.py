@@ -12,7 +12,7 @@ import pytest
 from facemtl.errors import FaceMTLError
 from facemtl.faces import open_image, whole
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
-from facemtl.ui.faces import ANY, MAX_SEED, FaceFilter, FacePool, as_seed, ready, wait
+from facemtl.ui.faces import ANY, MAX_SEED, CurrentPool, FaceFilter, FacePool, as_seed, ready, wait
 from facemtl.ui.prediction_cache import PredictionCache
 from tests import support
 
@@ -132,12 +132,12 @@ def test_a_pool_finds_the_faces_of_images(pool):
 
 
 def test_ready_fails_and_wait_waits_while_faces_are_read(pool):
-    reading = Future()
+    current = CurrentPool(reading := Future())
     with pytest.raises(FaceMTLError, match="still being read"):
-        ready(reading)
+        ready(current)
 
     async def waits() -> bool:
-        waiting = asyncio.ensure_future(wait(reading))
+        waiting = asyncio.ensure_future(wait(current))
         await asyncio.sleep(0.01)
         was_done = waiting.done()
         reading.set_result(pool)
@@ -145,7 +145,15 @@ def test_ready_fails_and_wait_waits_while_faces_are_read(pool):
         return was_done
 
     assert support.finished(waits()) is False
-    assert ready(reading) is pool
+    assert ready(current) is pool
+
+
+def test_a_replaced_pool_is_ready_at_once_even_while_the_first_is_being_read(pool):
+    current = CurrentPool(reading := Future())
+    current.replace(other := FacePool(pool.table, are_composites=False))
+    assert ready(current) is other and support.finished(wait(current)) is None
+    reading.set_result(pool)
+    assert ready(current) is other
 
 
 @pytest.mark.parametrize(

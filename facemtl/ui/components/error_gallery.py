@@ -1,14 +1,13 @@
 """The faces behind the figures of Validation. They appear below the figure that was clicked."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 import gradio as gr
 import pandas as pd
 
 from .. import events
-from ..faces import FacePool, ready
+from ..faces import CurrentPool, ready
 from ..photo import view_of_face
 from ..prediction_cache import PredictionCache
 from ..tabs.random_faces import N_FACES, grid
@@ -55,7 +54,7 @@ class Drawn:
 
 def build(
     cache: PredictionCache,
-    pool: "Future[FacePool]",
+    pool: CurrentPool,
     chosen: Callable[[bool, tuple], pd.DataFrame],
     choice: gr.State,
     answered: Sequence[QuestionCard],
@@ -156,11 +155,12 @@ def build(
 
     def open_face(found: Drawn, hidden: bool, event: gr.EventData) -> tuple:
         some = ready(pool).of_images(found.on_sheet, N_FACES)
-        if not 0 <= (number := int(event.choice)) < len(some):
+        chosen = [face for face in some if face.image == event.choice]
+        if not chosen:
             raise gr.Error(
                 "This face is no longer on display. Show the faces again.", print_exception=False
             )
-        return gr.Tabs(selected="compare"), *shared["show"](view_of_face(some[number]), hidden)
+        return gr.Tabs(selected="compare"), *shared["show"](view_of_face(chosen[0]), hidden)
 
     outputs = [drawn, *places]
     shown = []

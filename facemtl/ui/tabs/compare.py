@@ -3,7 +3,6 @@
 import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from html import escape
@@ -20,7 +19,7 @@ from ...tasks import AGE
 from ..components import cards, looks
 from ..components.verdicts import verdict
 from ..events import KEEP_STATE, MODEL_WORK, REPORT_CHOICES, handle_errors, uploaded, waiting_at
-from ..faces import FaceFilter, FacePool, LabelledFace, new_seed
+from ..faces import CurrentPool, FaceFilter, FacePool, LabelledFace, new_seed
 from ..photo import (
     SHOWN_SIDE,
     STEPS,
@@ -130,7 +129,7 @@ def examples_card(faces: Sequence[LabelledFace]) -> str:
         f'{AGE.words(face.labels[AGE.name])}">{cards.picture(face.face.crop, "", 72)}</button>'
         for i, face in enumerate(faces)
     )
-    return f'<p class="note">Or look at one of these composites:</p><div class="six">{buttons}</div>'
+    return f'<p class="note">Or look at a composite:</p><div class="six">{buttons}</div>'
 
 
 def photo_card(predictor: Predictor, view: PhotoView) -> str:
@@ -220,7 +219,7 @@ def _boxes(view: PhotoView) -> str:
 def build(
     predictor: Predictor,
     records: TrackRecords | None,
-    pool: "Future[FacePool]",
+    pool: CurrentPool,
     composites: FacePool,
     hide: gr.Checkbox,
 ) -> dict:

@@ -15,6 +15,7 @@ from ...evaluation.groups import band_names
 from ...faces import open_image, whole
 from ...tasks import AGE, GENDER, RACE
 from ..components import cards, figures
+from ..components.get_utkface import Offer
 from ..faces import FacePool
 
 BOXES = (
@@ -115,7 +116,7 @@ def _thumb(row) -> str:
     return cards.picture(crop, said, size=THUMB)
 
 
-def build(described: Path, composites: FacePool, tab: gr.Tab) -> Callable[[], object]:
+def build(described: Path, composites: FacePool, tab: gr.Tab, offer: Offer) -> Callable[[], object]:
     """Lay out the tab. Its figures are drawn once, from the tables in `described`.
 
     Returns a function that draws them in advance.
@@ -127,6 +128,7 @@ def build(described: Path, composites: FacePool, tab: gr.Tab) -> Callable[[], ob
         gr.HTML(cards.message("Not described yet", str(error)))
         return sheet.made
     gr.HTML(overview(counts))
+    offer.place()
     with gr.Row(equal_height=True):
         sheet.card(
             "How old are the faces?", partial(plots.ages, counts), partial(numbers_of_ages, counts)

@@ -1,6 +1,5 @@
 """Guess: the visitor guesses the ages of ten faces, against both approaches."""
 
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -11,7 +10,7 @@ from ...inference.predictor import APPROACHES, Predictor
 from ...tasks import AGE
 from .. import events
 from ..components import cards
-from ..faces import FaceFilter, FacePool, LabelledFace, new_seed, ready
+from ..faces import CurrentPool, FaceFilter, LabelledFace, new_seed, ready
 
 ROUNDS = 10
 TIE = 0.05  # years; errors that differ by less count as equal
@@ -42,9 +41,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class Game:
-    """A game: the seed that draws its faces, and a turn for each face that was answered."""
+    """A game: the seed and the origin of its faces, and a turn for each face that was answered."""
 
     seed: int
+    origin: str = ""  # where its faces come from
     turns: tuple[Turn, ...] = ()
     is_open: bool = False  # the label of the face on display is shown
 
@@ -146,7 +146,7 @@ def _mark(name: str) -> str:
     return f'<i class="mark {name}" aria-hidden="true"></i>'
 
 
-def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
+def build(predictor: Predictor, pool: CurrentPool) -> dict:
     """Lay out the tab and connect its events.
 
     Returns `game`, `outputs` and `start()`, which fills the outputs with a new game.
@@ -186,15 +186,19 @@ def build(predictor: Predictor, pool: "Future[FacePool]") -> dict:
         return game, found, slider, gr.Button(visible=not game.is_open), again, told, score(game)
 
     def start() -> tuple:
-        return show(Game(new_seed()))
+        return show(Game(new_seed(), ready(pool).origin))
+
+    def is_lost(game: Game | None) -> bool:
+        """Whether the server has dropped the game, or draws from other faces now."""
+        return game is None or game.origin != ready(pool).origin
 
     def on_guess(game: Game | None, years: float) -> tuple:
-        if game is None:
+        if is_lost(game):
             return start()
         return show(game if game.is_open else uncover(predictor, game, face_of(game), float(years)))
 
     def on_next(game: Game | None) -> tuple:
-        return start() if game is None or game.is_over else show(replace(game, is_open=False))
+        return start() if is_lost(game) or game.is_over else show(replace(game, is_open=False))
 
     outputs = [game, shown, guess, say, on, said, points]
     quiet = events.waiting_at(said)

@@ -1,7 +1,6 @@
 """Random faces: many faces at once, with labels and the predictions of both approaches."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import replace
 from html import escape
 
@@ -13,13 +12,14 @@ from ...inference.predictor import APPROACHES
 from ...tasks import AGE, CLASSES, Classification, Task
 from .. import events
 from ..components import cards
+from ..components.get_utkface import Offer
 from ..faces import (
     AGREEMENTS,
     ANY,
     MAX_SEED,
     ORDERS,
+    CurrentPool,
     FaceFilter,
-    FacePool,
     LabelledFace,
     new_seed,
     ready,
@@ -70,7 +70,7 @@ def _tile(index: int, face: LabelledFace, values: pd.DataFrame, tasks: tuple[Tas
         lines = _age_line(face.labels.get(AGE.name), values.loc[AGE.name]) + lines
     picture = cards.picture(face.face.crop, "")
     return (
-        f'<button type="button" class="tile" data-choice="{index}">{picture}'
+        f'<button type="button" class="tile" data-choice="{face.image}">{picture}'
         f'<span class="sr-only">Face {index + 1}, label {truth}. {said}. Open in Compare.</span>'
         f'<span aria-hidden="true">{lines}</span></button>'
     )
@@ -143,7 +143,12 @@ def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:
 
 
 def build(
-    cache: PredictionCache, pool: "Future[FacePool]", tabs: gr.Tabs, shared: dict, hide: gr.Checkbox
+    cache: PredictionCache,
+    pool: CurrentPool,
+    tabs: gr.Tabs,
+    shared: dict,
+    hide: gr.Checkbox,
+    offer: Offer,
 ) -> dict:
     """Lay out the tab and connect its events.
 
@@ -194,6 +199,7 @@ def build(
                 choices, value=choices[0][1], label=label, min_width=248, scale=0
             )
         these = gr.Button("Show these", scale=0, min_width=140)
+    offer.place()
     first = f'<div class="first">{cards.message("Drawing faces", "One moment.")}</div>'
     faces = gr.HTML(first, elem_id="grid", js_on_load=events.REPORT_CHOICES)
     with gr.Row(elem_classes="toolbar pages"):
@@ -251,18 +257,19 @@ def build(
         return events.handle_errors(on_turn)
 
     def open_face(wanted: FaceFilter | None, hidden: bool, event: gr.EventData) -> tuple:
-        chosen = int(event.choice)
-        found = (
+        drawn = (
             ready(pool).draw(N_FACES, wanted, cards.shown(cache.predictor.tasks, hidden))
             if wanted
             else []
         )
-        if not 0 <= chosen < len(found):
+        # The name tells more than a number: the faces may have been replaced by others.
+        chosen = [face for face in drawn if face.image == event.choice]
+        if not chosen:
             raise gr.Error(
                 "This face is no longer on display. Press “New faces” and click again.",
                 print_exception=False,
             )
-        return gr.Tabs(selected="compare"), *shared["show"](view_of_face(found[chosen]), hidden)
+        return gr.Tabs(selected="compare"), *shared["show"](view_of_face(chosen[0]), hidden)
 
     outputs = [drawn, seed, *filters.values(), faces, link, place, back, forth, choice]
     quiet = {**events.SHOW_FACES, **events.waiting_at(faces)}
