@@ -6,7 +6,7 @@ BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint audit lock clean help
+.PHONY: run test screenshots lint audit lock clean help
 
 run: .venv/requirements-app.stamp  ## start the app and open its page
 	@$(BIN)/python app.py --open $(ARGS)
@@ -14,6 +14,9 @@ run: .venv/requirements-app.stamp  ## start the app and open its page
 test: .venv/requirements-dev.stamp  ## run all tests, on up to four cores, the browser tests in a Chromium
 	@sh tests/install_chromium.sh $(BIN)/python
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+
+screenshots: .venv/requirements-dev.stamp  ## take the pictures of the app for the README
+	@$(BIN)/python -m research.picture
 
 lint: .venv/requirements-dev.stamp  ## check style and formatting
 	@$(BIN)/ruff check .

@@ -179,6 +179,12 @@ def _parser() -> argparse.ArgumentParser:
             action=argparse.BooleanOptionalAction,
         ),
         _option("--port", "7860 if left out, or the next free one", type=int),
+        _option(
+            "--root-path",
+            "the path below which a proxy serves the app, such as /facemtl",
+            default="",
+        ),
+        _path("--auth-file", "a file with lines name:password: only these visitors may enter"),
         _option("--open", "open the page in a browser, if there is a screen", action="store_true"),
         _option(
             "--mcp", "also answer language models, by MCP: needs gradio[mcp]", action="store_true"

@@ -198,13 +198,24 @@ def _alone(journal: Path) -> Iterator[None]:
 
 
 def app(options: argparse.Namespace) -> None:
-    from .ui.launch import is_local, make_app, serve
+    # First, because what comes now takes seconds.
+    print(f"Loading the models of {options.models} and the page ...", flush=True)
+    from .ui.launch import is_local, make_app, read_visitors, serve
 
+    visitors = read_visitors(options.auth_file) if options.auth_file else None
     allowed = options.allow_download
     if allowed is None:
         allowed = is_local(options.host)
     app = make_app(options.models, options.results, options.data, allow_download=allowed)
-    serve(app, options.host, options.port, show=options.open, mcp=options.mcp)
+    serve(
+        app,
+        options.host,
+        options.port,
+        show=options.open,
+        mcp=options.mcp,
+        root_path=options.root_path,
+        visitors=visitors,
+    )
 
 
 def _bar(title: str, total: int, **settings) -> tqdm:

@@ -66,11 +66,21 @@ def _ready(models: Path) -> Predictor:
     return predictor
 
 
-def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = False) -> None:
+def serve(
+    app,
+    host: str,
+    port: int | None,
+    *,
+    show: bool = False,
+    mcp: bool = False,
+    root_path: str = "",
+    visitors: list[tuple[str, str]] | None = None,
+) -> None:
     """Serve the app until interrupted.
 
-    With `show`, open the page in a browser if there is a screen. With `mcp`, serve MCP, too. Raises
-    FaceMTLError if the address is not available.
+    With `show`, open the page in a browser if there is a screen. With `mcp`, serve MCP, too.
+    `root_path` is the path below which a proxy serves the app. With `visitors`, pairs of name and
+    password, only they may enter. Raises FaceMTLError if the address is not available.
     """
     from .app import launch_options
 
@@ -82,12 +92,32 @@ def serve(app, host: str, port: int | None, *, show: bool = False, mcp: bool = F
     settings = launch_options(ASSETS, mcp=mcp)
     try:
         app.launch(
-            server_name=host, server_port=port, inbrowser=bool(show and has_screen), **settings
+            server_name=host,
+            server_port=port,
+            inbrowser=bool(show and has_screen),
+            root_path=root_path,
+            auth=visitors,
+            **settings,
         )
     except OSError as error:
         raise FaceMTLError(
             f"the page cannot be served ({error}). Choose another --port or --host."
         ) from error
+
+
+def read_visitors(file: Path) -> list[tuple[str, str]]:
+    """The names and passwords in a file with a line `name:password` for each visitor.
+
+    Raises FaceMTLError if it cannot be read, or if a line is not like that.
+    """
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FaceMTLError(f"{file} cannot be read as text: {error}.") from error
+    pairs = [line.split(":", 1) for line in map(str.strip, lines) if line]
+    if not pairs or not all(len(pair) == 2 and all(pair) for pair in pairs):
+        raise FaceMTLError(f"{file}: expected lines like name:password, one for each visitor.")
+    return [(name, password) for name, password in pairs]
 
 
 def keep_memory_low() -> None:

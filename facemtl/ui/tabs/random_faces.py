@@ -157,20 +157,6 @@ def build(
     a link, and `show(wanted, hidden)` for a FaceFilter.
     """
     drawn = gr.State(None)  # the FaceFilter on display
-    with gr.Row(elem_classes="toolbar"):
-        seed = gr.Number(
-            label="Seed",
-            precision=0,
-            minimum=0,
-            maximum=MAX_SEED,
-            min_width=140,
-            scale=0,
-            elem_id="seed",
-        )
-        again = gr.Button("Show this seed", scale=0, min_width=140)
-        new = gr.Button("New faces", variant="primary", scale=0, min_width=140, elem_id="new-faces")
-        blank = f'<a style="visibility: hidden">{LINK}</a>'  # reserves the link's place
-        link = gr.HTML(blank, elem_id="seed-link", js_on_load="facemtl.copyLink(element)")
     choice = gr.Accordion("Choose which faces", open=False, elem_id="wish")
     with choice, gr.Row(elem_classes="toolbar"):
         ends = {"low": AGE.low, "high": AGE.high}
@@ -199,6 +185,20 @@ def build(
                 choices, value=choices[0][1], label=label, min_width=248, scale=0
             )
         these = gr.Button("Show these", scale=0, min_width=140)
+    with gr.Row(elem_classes="toolbar"):
+        seed = gr.Number(
+            label="Seed",
+            precision=0,
+            minimum=0,
+            maximum=MAX_SEED,
+            min_width=140,
+            scale=0,
+            elem_id="seed",
+        )
+        again = gr.Button("Show this seed", scale=0, min_width=140)
+        new = gr.Button("New faces", variant="primary", scale=0, min_width=140, elem_id="new-faces")
+        blank = f'<a style="visibility: hidden">{LINK}</a>'  # reserves the link's place
+        link = gr.HTML(blank, elem_id="seed-link", js_on_load="facemtl.copyLink(element)")
     offer.place()
     first = f'<div class="first">{cards.message("Drawing faces", "One moment.")}</div>'
     faces = gr.HTML(first, elem_id="grid", js_on_load=events.REPORT_CHOICES)

@@ -1,0 +1,65 @@
+"""Serving to others: a login, a path below a proxy, and what the start prints."""
+
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from facemtl.errors import FaceMTLError
+from facemtl.ui.launch import read_visitors
+from tests import support
+
+ASKED = {"data": ["all"]}
+# Ends the start when gradio is imported, which takes most of the time.
+START = """
+import sys
+class Watch:
+    def find_spec(self, name, *rest):
+        if name == "gradio":
+            print("gradio is imported")
+            raise SystemExit
+sys.meta_path.insert(0, Watch())
+from facemtl.cli import main
+main(["app"])
+"""
+
+
+def test_only_visitors_with_a_password_enter(tmp_path):
+    (tmp_path / "visitors.txt").write_text("ann:secret:1\n\nbob:x\n", "utf-8")
+    options = ("--auth-file", str(tmp_path / "visitors.txt"), "--root-path", "/facemtl")
+    with (
+        support.running_app(tmp_path / "log.txt", *options) as address,
+        httpx.Client(base_url=address, timeout=60) as http,
+    ):
+        assert http.get("/config").status_code == 401
+        assert http.post("/gradio_api/call/metrics", json=ASKED).status_code == 401
+        for name, password in (("ann", "secret"), ("bob", "secret:1"), ("", "")):
+            refused = http.post("/login", data={"username": name, "password": password})
+            assert refused.status_code >= 400
+        entered = http.post("/login", data={"username": "ann", "password": "secret:1"})
+        assert entered.status_code == 200
+        assert http.post("/gradio_api/call/metrics", json=ASKED).status_code == 200
+        # The page asks for its files below the path at which the proxy serves it.
+        assert http.get("/config").json()["root"].endswith("/facemtl")
+
+
+@pytest.mark.parametrize("text", ["", "ann\n", ":secret\n", "ann:\n"])
+def test_a_wrong_file_of_visitors_is_refused_in_words(tmp_path, text):
+    file = tmp_path / "visitors.txt"
+    file.write_text(text)
+    with pytest.raises(FaceMTLError, match="name:password"):
+        read_visitors(file)
+
+
+def test_a_missing_file_of_visitors_is_named(tmp_path):
+    with pytest.raises(FaceMTLError, match=r"none\.txt"):
+        read_visitors(tmp_path / "none.txt")
+
+
+def test_the_start_says_what_it_loads_before_it_takes_long():
+    done = subprocess.run(
+        [sys.executable, "-c", START], cwd=support.ROOT, capture_output=True, text=True
+    )
+    first, second, *_ = done.stdout.splitlines()
+    assert first.startswith("Loading the models of ") and second == "gradio is imported"
