@@ -5,7 +5,10 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests import support
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Without these Chromium asks its maker's hosts for things that no page asked for.
@@ -74,3 +77,19 @@ def page(browser, app, look) -> Iterator[Page]:
 
 def _is_elsewhere(url: str, app: str) -> bool:
     return not url.startswith((app, "data:", "blob:", "ws://127.0.0.1"))
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """Three composites in a landscape, as a phone might have taken it."""
+    canvas = Image.new("RGB", (1600, 1100), (120, 140, 150))
+    files = support.composites(140)
+    for file, size, corner in (
+        (files[70], 420, (200, 300)),
+        (files[93], 300, (900, 420)),
+        (files[3], 180, (1300, 500)),
+    ):
+        with Image.open(file) as face:
+            canvas.paste(face.resize((size, size)), corner)
+    canvas.save(tmp_path / "photo.jpg", quality=92)
+    return tmp_path / "photo.jpg"

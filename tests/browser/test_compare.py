@@ -14,22 +14,6 @@ from facemtl.tasks import TASKS, Classification
 from tests import support
 
 
-@pytest.fixture
-def photo(tmp_path):
-    """Three composites in a landscape, as a phone might have taken it."""
-    canvas = Image.new("RGB", (1600, 1100), (120, 140, 150))
-    files = support.composites(140)
-    for file, size, corner in (
-        (files[70], 420, (200, 300)),
-        (files[93], 300, (900, 420)),
-        (files[3], 180, (1300, 500)),
-    ):
-        with Image.open(file) as face:
-            canvas.paste(face.resize((size, size)), corner)
-    canvas.save(tmp_path / "photo.jpg", quality=92)
-    return tmp_path / "photo.jpg"
-
-
 def upload(page: Page, file) -> None:
     expect(answer(page)).to_contain_text(
         "What it cost"

@@ -1,6 +1,7 @@
 """An uploaded photo and its crop: reading it, moving, resizing and resetting the crop."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,3 +115,40 @@ def test_a_file_that_is_not_an_image_is_refused(tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
     with pytest.raises(FaceMTLError, match="not an image"):
         photos.open_view(tmp_path / "text.jpg")
+
+
+def test_a_drawn_box_adds_a_face_and_chooses_it(photo):
+    view = photos.open_view(photo)
+    added = photos.add(view, [0.25, 0.1, 0.4])
+    assert added.faces[:-1] == view.faces and added.face is added.faces[-1]
+    assert added.face.box == pytest.approx((225, 60, 585, 420), abs=1)
+    assert photos.reset(photos.correct(added, "Left")).face.box == added.face.box
+    for wrong in (None, [9, 9, 0.1], [0, 0, 1e9]):
+        assert photos.add(view, wrong) is view
+
+
+def test_no_more_than_a_hundred_faces_are_in_a_photo(photo):
+    view = photos.open_view(photo)
+    full = replace(view, faces=view.faces[:1] * photos.MOST_FACES)
+    assert photos.add(full, [0.25, 0.1, 0.4]) is full
+
+
+def test_four_quarter_turns_give_the_same_crop(photo):
+    view = photos.open_view(photo)
+    turned = [photos.turn(view)]
+    for _ in range(3):
+        turned.append(photos.turn(turned[-1]))
+    angles = [each.face.angle for each in turned]
+    steps = np.diff([view.face.angle, *angles]) % 360
+    assert steps == pytest.approx([270] * 4)
+    # Clockwise: the left column of the first crop becomes the top row, from bottom to top.
+    upright, quarter = (np.asarray(v.face.crop, float) for v in (turned[3], turned[0]))
+    assert np.abs(np.rot90(upright, -1) - quarter).mean() < 5
+    assert turned[0].face.pose == "tilted"
+
+
+def test_what_a_visitor_says_is_forgotten_with_the_face(photo):
+    view = replace(photos.open_view(photo), said={"age": 30.0})
+    assert photos.choose(view, 0).said == {"age": 30.0}
+    assert photos.correct(view, "Left").said == {"age": 30.0}
+    assert photos.choose(view, 1).said == photos.add(view, [0.25, 0.1, 0.4]).said == {}
