@@ -124,6 +124,8 @@ def _add_seeds(
     figure.add_scatter(
         x=seeds["age_group"].map(AGE_GROUPS.index) + offset, y=seeds[column], mode="markers",
         name=name, showlegend=False, customdata=seeds[["age_group", "seed"]],
+        # A click on a stroke is one on its group: they are close to each other.
+        meta={"by": "group", "task": AGE.name, "approach": column},
         marker={"symbol": "line-ew", "size": 7, "line": {"color": color, "width": 1.5}},
         hovertemplate="%{customdata[0]} years, seed %{customdata[1]}: %{y:.2f}"
             f"<extra>{name}</extra>",

@@ -23,7 +23,7 @@ ARGUMENTS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
-PATIENCE = 30_000  # ms; a bound for a busy machine, not an expectation
+PATIENCE = 60_000  # ms; a bound for a busy machine, not an expectation
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ def test_a_folded_figure_opens_with_the_keyboard_and_has_the_width_of_its_card(p
 
 
 def set_age(page: Page, label: str, value: str, leave: str = "Tab") -> None:
-    page.get_by_label(label).click()
+    page.get_by_label(label, exact=True).click()
     page.keyboard.press("Control+A")
     page.keyboard.press("Backspace")
     page.keyboard.type(value, delay=50)
@@ -132,7 +132,7 @@ def test_ages_apply_when_they_are_left_entered_or_stepped(page, results):
     shows(20, 60)
     set_age(page, "Ages from", "")
     shows(0, 20)
-    page.get_by_label("Ages to").focus()
+    page.get_by_label("Ages to", exact=True).focus()
     page.keyboard.press("ArrowUp")
     shows(0, 21)
 

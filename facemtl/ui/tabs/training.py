@@ -138,7 +138,7 @@ def numbers_of_learning(learned: pd.DataFrame, task: Task) -> str:
         .pivot(index="epoch", columns="approach", values="value")
         .reset_index()
     )
-    columns = {a.name: f"{a.title} ({task.metric.unit})" for a in APPROACHES if a.name in wide}
+    columns = {a.name: f"{a.model} ({task.metric.unit})" for a in APPROACHES if a.name in wide}
     return figures.numbers(wide, {"epoch": "Epoch", **columns}, digits=2)
 
 

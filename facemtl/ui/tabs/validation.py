@@ -160,7 +160,6 @@ def build(
     """
     of_seeds = _findings_of_seeds(measured)
     tasks = [task_named(name) for name in table["task"].unique()]
-    questions = [q for part in PARTS for q in part.questions if q.task in tasks]
     with gr.Row(elem_classes="toolbar", elem_id="which-images"):
         filters = {
             name: gr.Number(
