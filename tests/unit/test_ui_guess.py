@@ -1,7 +1,11 @@
 """The guessing game: its turns, its score and the summary at the end."""
 
+from concurrent.futures import Future
+
+import gradio as gr
 import pytest
 
+from facemtl.ui.faces import CurrentPool, FacePool
 from facemtl.ui.tabs import guess
 from tests.unit.ui_support import text
 
@@ -79,3 +83,18 @@ def test_all_faces_are_summarised_after_the_last_one():
 def test_the_closest_guess_and_ties_are_named():
     assert text(guess.result(a_game((30, 35, 25, 20)).turns[0])).count("closest") == 2
     assert "10.0 off" in text(guess.result(a_game((30, 35, 25, 20)).turns[0]))
+
+
+def test_a_game_starts_again_when_its_faces_are_replaced(predictor, pool):
+    """A guess about one face must never be compared with the label of another."""
+    current = CurrentPool(Future())
+    current.replace(pool)
+    with gr.Blocks() as demo:
+        start = guess.build(predictor, current)["start"]
+    on_guess = next(f.fn for f in demo.fns.values() if getattr(f.fn, "__name__", "") == "on_guess")
+    game = on_guess(start()[0], 40)[0]
+    assert len(game.turns) == 1
+    current.replace(FacePool(pool.table, are_composites=False))
+    for other in (game, start()[0]):
+        answered = on_guess(other, 40)[0]
+        assert len(answered.turns) == (other is not game)

@@ -1,11 +1,18 @@
 """The grid of random faces: labels, predictions and hidden text."""
 
 import re
+from concurrent.futures import Future
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
 
 from facemtl.tasks import GENDER, RACE
-from facemtl.ui.faces import FaceFilter
+from facemtl.ui.components.get_utkface import Offer
+from facemtl.ui.faces import CurrentPool, FaceFilter, FacePool
 from facemtl.ui.prediction_cache import PredictionCache
 from facemtl.ui.tabs import random_faces
+from tests import support
 from tests.unit.ui_support import text
 
 
@@ -35,3 +42,29 @@ def test_the_page_itself_can_hide_sensitive_text_in_a_tile(predictor, pool):
     )
     assert not re.search(r"\b(" + "|".join([*GENDER.labels, *RACE.labels]) + r")\b", text(left))
     assert "years" in left
+
+
+def test_a_click_opens_the_face_on_display_or_none_at_all(predictor, pool, tmp_path):
+    """The faces can be replaced between the drawing of a page and a click on it."""
+    half = len(pool.table) // 2
+    first, second = (
+        FacePool(part.reset_index(drop=True), are_composites=True)
+        for part in (pool.table[:half], pool.table[half:])
+    )
+    current, wanted = CurrentPool(Future()), FaceFilter(5)
+    current.replace(first)
+    with gr.Blocks() as demo:
+        shared = {"outputs": [], "show": lambda view, hidden: (view,)}
+        offer = Offer(support.COMPOSITES, lambda: None, allowed=False)
+        cache, tabs = PredictionCache(predictor), gr.Tabs()
+        random_faces.build(cache, current, tabs, shared, gr.Checkbox(), offer)
+    open_face = next(
+        f.fn for f in demo.fns.values() if getattr(f.fn, "__name__", "") == "open_face"
+    )
+    face = first.draw(3, wanted)[2]
+    click = SimpleNamespace(choice=face.image)
+    _, view = open_face(wanted, False, click)
+    assert view.labels == face.labels
+    current.replace(second)
+    with pytest.raises(gr.Error, match="no longer on display"):
+        open_face(wanted, False, click)

@@ -44,9 +44,9 @@ class Game:
     """A game: the seed and the origin of its faces, and a turn for each face that was answered."""
 
     seed: int
-    origin: str = ""  # where its faces come from
     turns: tuple[Turn, ...] = ()
     is_open: bool = False  # the label of the face on display is shown
+    origin: str = ""  # where its faces come from
 
     @property
     def number(self) -> int:
@@ -186,7 +186,7 @@ def build(predictor: Predictor, pool: CurrentPool) -> dict:
         return game, found, slider, gr.Button(visible=not game.is_open), again, told, score(game)
 
     def start() -> tuple:
-        return show(Game(new_seed(), ready(pool).origin))
+        return show(Game(new_seed(), origin=ready(pool).origin))
 
     def is_lost(game: Game | None) -> bool:
         """Whether the server has dropped the game, or draws from other faces now."""
