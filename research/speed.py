@@ -7,6 +7,7 @@ from pathlib import Path
 from facemtl.errors import FaceMTLError
 
 PERFORMANCE_FILE, PAGE_FILE, LOAD_FILE = "performance.json", "page.json", "load.json"
+EDITIONS_FILE = "editions.json"
 _CLICKS = {
     "upload": "an upload",
     "draw": "twelve random faces",
@@ -37,6 +38,17 @@ def performance(folder: Path) -> str:
     runtime = machine.get("runtime") or f"torch {machine['torch']}"
     where = f"On {machine['threads']} threads of {machine['processor']}, {runtime}."
     return f"{measured}\n\n{shares}\n\n{where}"
+
+
+def editions(folder: Path) -> str:
+    """The results of `editions`: two editions of the app, side by side in one run."""
+    found = _noted(folder / EDITIONS_FILE, "python -m research.editions ../first --json")
+    rows = []
+    for row in found["measured"]:
+        what, unit = row["what"].rsplit(", ", 1)
+        before, now = (f"{_short(row[name])} {unit}" for name in ("before", "now"))
+        rows.append([what, before, now, f"{row['now'] / row['before']:.2f}"])
+    return as_markdown(["what", "first edition", "this edition", "ratio"], rows)
 
 
 def page(folder: Path) -> str:

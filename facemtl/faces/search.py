@@ -18,7 +18,7 @@ from PIL import Image
 from . import detector
 from .align import Square, cut, fit
 
-COARSE, FINE = 576 * 432, 1280 * 960  # pixels of the image in a coarse and in a fine search
+COARSE, FINE = 560 * 420, 1280 * 960  # pixels of the image in a coarse and in a fine search
 ENLARGED = 2.0  # the largest factor by which an image is enlarged for a search
 BORDER = 0.25  # of the longer side, around images that a face may fill or that cut a face off
 SMALL = 40  # px a side in the coarse search; if a face is so small, others may be missed

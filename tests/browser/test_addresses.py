@@ -37,13 +37,15 @@ def test_each_face_has_an_address_and_back_shows_it_again(page):
 
 def test_a_link_opens_its_face(page, app):
     image = FacePool.of_composites(support.ROOT / "assets" / "faces").names[30]
-    page.goto(f"{app}/?face={image}")
+    expect(page.locator("#answer")).to_contain_text("What it cost")
+    page = support.reopened(page, f"{app}/?face={image}")
     expect(page.locator("#view a.address")).to_have_attribute("href", f"?face={image}")
     expect(page).to_have_url(f"{app}/?face={image}")
 
 
 def test_a_link_to_an_unknown_face_says_so(page, app):
-    page.goto(f"{app}/?face=0000000000000000")
+    expect(page.locator("#answer")).to_contain_text("What it cost")
+    page = support.reopened(page, f"{app}/?face=0000000000000000")
     expect(page.get_by_text("The face of this link is not here.")).to_be_visible()
     expect(page.locator("#answer")).to_contain_text("What it cost")
 
@@ -77,7 +79,7 @@ def test_tabs_and_filters_have_addresses(page, app):
     page.go_back()
     expect(page).to_have_url(first)
     seed = re.search(r"seed=(\d+)", first)[1]
-    expect(page.get_by_label("Seed")).to_have_value(seed)
+    expect(page.get_by_label("Seed", exact=True)).to_have_value(seed)
 
 
 def test_a_link_opens_its_tab(page, app):
@@ -88,7 +90,7 @@ def test_a_link_opens_its_tab(page, app):
         ("about", ["About"]),
         ("nonsense", ["Compare"]),
     ):
-        page.goto(f"{app}/?tab={name}")
+        page = support.reopened(page, f"{app}/?tab={name}")
         last = page.get_by_role("tab", name=tabs[-1], exact=True)
         expect(last).to_have_attribute("aria-selected", "true")
         assert selected(page) == tabs

@@ -95,6 +95,7 @@ def test_missing_measurements_name_their_command(tmp_path):
     (tmp_path / speed.LOAD_FILE).write_text("{")
     for section, command in (
         (speed.performance, "research.bench"),
+        (speed.editions, "research.editions"),
         (speed.page, "research.page"),
         (speed.load, "research.load"),
     ):
