@@ -409,7 +409,8 @@ SECTIONS: dict[str, Callable[[Path], str]] = {
     "near-copies": near_copies, "costs": costs, "shares": shares, "starts": starts,
     "weightings": weightings,
     "photos": photos, "changed-photos": changed_photos,
-    "performance": speed.performance, "side-by-side": speed.editions, "page": speed.page, "load": speed.load,
+    "performance": speed.performance, "side-by-side": speed.editions,
+    "page": speed.page, "load": speed.load,
 }  # fmt: skip
 _LABELS = "python -m research.label_noise"
 

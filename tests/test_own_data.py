@@ -95,9 +95,9 @@ def test_every_figure_of_own_faces_can_be_drawn(trained):
     seen = [f for f in demo.fns.values() if getattr(f.fn, "__name__", "") in ("fill", "on_sight")]
     assert len(seen) == 3  # Validation, Dataset and Training
     for event in seen:
-        filled = event.fn(
-            *([False] + [getattr(field, "value", None) for field in event.inputs[1:]])
-        )
+        link = [SimpleNamespace(query_params={})] if event.fn.__name__ == "on_sight" else []
+        values = [getattr(field, "value", None) for field in event.inputs[1:]]
+        filled = event.fn(*link, False, *values)
         plots = [
             value
             for value, part in zip(filled, event.outputs, strict=True)
@@ -227,8 +227,11 @@ def test_validation_filters_labelled_and_unlabelled_images(handlers, faces):
     assert "No images match" in on_choice(False, "both", 0, 116, ANY, 2)[0]
     # Also after the server has dropped the visitor's state, the filter applies.
     chosen, on_sight = on_choice(False, "both", 0, 116, 1, ANY), handlers["validation.on_sight"]
-    assert on_sight(False, False, "both", 0, 116, 1, ANY) == [True, *chosen]
-    assert all(value == gr.skip() for value in on_sight(True, False, "both", 0, 116, 1, ANY)[1:])
+    fields, link = ["both", 0, 116, 1, ANY], SimpleNamespace(query_params={})
+    assert on_sight(link, False, False, *fields) == [True, *fields, *chosen]
+    assert all(value == gr.skip() for value in on_sight(link, True, False, *fields))
+    link = SimpleNamespace(query_params={"tab": "validation", "gender": "1", "low": "x"})
+    assert on_sight(link, False, False, "both", 0, 116, ANY, ANY) == [True, *fields, *chosen]
 
 
 def test_other_commands_work_or_report_that_they_need_utkface(faces, trained, capfd):

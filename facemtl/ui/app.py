@@ -85,6 +85,11 @@ def build_app(
         answer = gr.HTML(_headline(measured), js_on_load=events.REPORT_CHOICES, elem_id="headline")
         # The secret is public. It is fixed so that the value stays readable after a restart.
         kept = gr.BrowserState(False, storage_key="facemtl-hide", secret="facemtl")
+        address = gr.HTML(
+            "",
+            js_on_load="facemtl.followAddress(element, trigger); facemtl.takePasted()",
+            visible="hidden",
+        )
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Compare", id="compare") as compare_tab:
                 shared = compare.build(predictor, records, pool, averages, hide)
@@ -101,7 +106,9 @@ def build_app(
                         error_gallery.build, predictions, pool, tabs=tabs, shared=shared, hide=hide
                     )
                     ahead.append(
-                        validation.build(results, metrics, measured, hide, faces_of, validation_tab)
+                        validation.build(
+                            results, metrics, measured, hide, faces_of, validation_tab, address
+                        )
                     )
             with gr.Tab("Training", id="training") as training_tab, gr.Tabs() as of_training:
                 with gr.Tab("Results", id="results") as results_tab:
@@ -116,11 +123,6 @@ def build_app(
             with gr.Tab("About", id="about") as about_tab:
                 about.build(model_card)
 
-        address = gr.HTML(
-            "",
-            js_on_load="facemtl.followAddress(element, trigger); facemtl.takePasted()",
-            visible="hidden",
-        )
         answer.click(None, None, [tabs, of_training], js="facemtl.toTraining")
         api.build(predictions, metrics, pool)
         unseen = gr.Plot(plots.blank(), visible=False)

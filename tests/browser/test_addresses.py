@@ -94,3 +94,22 @@ def test_a_link_opens_its_tab(page, app):
         last = page.get_by_role("tab", name=tabs[-1], exact=True)
         expect(last).to_have_attribute("aria-selected", "true")
         assert selected(page) == tabs
+
+
+def test_the_choice_in_validation_has_an_address(page, app):
+    expect(page.locator("#answer")).to_contain_text("What it cost")
+    support.choose_tab(page, "Validation")
+    expect(page).to_have_url(re.compile("tab=validation$"))
+    fields = page.locator("#which-images")
+    every = page.locator("#metrics").inner_text()
+    fields.get_by_label("Ages from").fill("60")
+    fields.get_by_label("Ages from").press("Enter")
+    expect(page).to_have_url(re.compile("low=60&tab=validation$"))
+    some = page.locator("#metrics").inner_text()
+    assert some != every
+    page.go_back()
+    expect(page.locator("#metrics")).to_have_text(every, use_inner_text=True)
+    expect(fields.get_by_label("Ages from")).to_have_value("0")
+    page = support.reopened(page, f"{app}/?tab=validation&low=60")
+    expect(page.locator("#metrics")).to_have_text(some, use_inner_text=True)
+    expect(page.locator("#which-images").get_by_label("Ages from")).to_have_value("60")

@@ -92,7 +92,10 @@ def _tabs(tabs: Sequence[tuple[str, str, str]], chosen: bool = False) -> str:
 
 def sent(event: gr.EventData, key: str) -> object:
     """What a browser sent with an event, or None. It can be anything."""
-    return event._data.get(key) if isinstance(event._data, dict) else None
+    try:
+        return getattr(event, key, None)
+    except TypeError:  # it was not sent as an object
+        return None
 
 
 def build_pins(state: gr.State, predictor: Predictor, hide: gr.Checkbox) -> Callable:

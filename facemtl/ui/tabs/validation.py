@@ -1,11 +1,13 @@
 """Validation: the errors of both approaches on images that no model was trained on."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache, partial
+from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 import pandas as pd
@@ -21,7 +23,7 @@ from .. import events
 from ..components import cards, figures
 from ..components.questions import PARTS, Question
 from ..components.view import View
-from ..faces import ANY, aged
+from ..faces import ANY, FaceFilter, aged
 
 NOBODY = cards.message(
     "No images match",
@@ -29,6 +31,7 @@ NOBODY = cards.message(
     "The figures still show the previous choice.",
 )
 
+TAB = "validation"  # the tab's name in addresses
 BOTH = "both"  # both approaches, in place of one's name
 _ENDS = ("low", "high")
 
@@ -150,13 +153,14 @@ def build(
     hide: gr.Checkbox,
     behind: Callable[..., None],
     tab: gr.Tab,
+    address: gr.HTML,
 ) -> Callable[[], object]:
     """Lay out the tab and connect its events.
 
     At first, the figures show all images. They are drawn from saved tables of the folder `measured`
     and need neither the dataset nor a model. `behind(chosen, choice, answered)` connects the cards
-    of the questions with the faces of the chosen images. Returns a function that draws the figures
-    of all images in advance.
+    of the questions with the faces of the chosen images. `address` reports addresses that Back and
+    Forward lead to. Returns a function that draws the figures of all images in advance.
     """
     of_seeds = _findings_of_seeds(measured)
     tasks = [task_named(name) for name in table["task"].unique()]
@@ -222,6 +226,20 @@ def build(
         low, high, *labels = asked(hidden, values)
         return select(table, low, high, {t.name: v for t, v in zip(CLASSES, labels, strict=True)})
 
+    def address_of(name: str, values: tuple) -> str:
+        """The choice as a link's parameters: all values that are not defaults."""
+        named = {"approach": name, **dict(zip(filters, values, strict=True))}
+        defaults = {"approach": BOTH, **dict(zip(filters, everything, strict=True))}
+        said = {key: value for key, value in named.items() if value != defaults[key]}
+        return f"?{urlencode({'tab': TAB, **said})}"
+
+    def read(parameters: Mapping[str, str]) -> list:
+        """The approach and the values of a link. Missing and invalid ones become defaults."""
+        wanted = FaceFilter.read({"seed": 0, **parameters})
+        name = parameters.get("approach")
+        known = name if name in {a.name for a in APPROACHES} else BOTH
+        return [known, *(getattr(wanted, field) for field in filters)]
+
     @lru_cache(maxsize=32)
     def draw(name: str, *values: float | int) -> list:
         rows = chosen(False, values)
@@ -230,7 +248,10 @@ def build(
         is_whole = len(rows) == len(table)
         view = whole() if is_whole else View(rows, metric_tables(rows))
         one = next((a for a in APPROACHES if a.name == name), None)
-        sent = figures.made([head], lambda: [summary(view.overall, of_seeds if is_whole else ())])
+        link = f'<a class="address" href="{escape(address_of(name, values))}" hidden></a>'
+        sent = figures.made(
+            [head], lambda: [summary(view.overall, of_seeds if is_whole else ()) + link]
+        )
         for question, card in answered.items():
             sent += figures.made(card.drawn, partial(_figure, question, view, one))
         return sent
@@ -254,12 +275,27 @@ def build(
         found = shown(name, *asked(hidden, values))
         return [*found, gr.skip() if found[0] == NOBODY else values]
 
-    def on_sight(has_seen: bool, *asked_for) -> list:
-        """Fill the outputs when the tab is first selected.
+    def on_sight(
+        request: gr.Request, has_seen: bool, hidden: bool, name: str, *values: float | int | None
+    ) -> list:
+        """Fill the outputs when the tab is first selected, with what the page's address asks for.
 
-        The fields then choose all images, unless the server has dropped the visitor's state.
+        Without it, the fields choose all images, unless the server has dropped the visitor's state.
         """
-        return [True, *([gr.skip()] * len(outputs) if has_seen else on_choice(*asked_for))]
+        if has_seen:
+            return [gr.skip()] * (1 + len(fields) + len(outputs))
+        asked_for, link = [name, *values], request.query_params
+        if link.get("tab") == TAB:
+            asked_for = read(link)
+        return [True, *asked_for, *on_choice(hidden, *asked_for)]
+
+    def on_back(hidden: bool, name: str, kept: tuple, event: gr.EventData) -> list:
+        """Show what the address asks for, unless it is on display."""
+        link = dict(parse_qsl(str(event.query).lstrip("?")))
+        asked_for = read(link)
+        if link.get("tab") != TAB or asked_for == [name, *kept]:
+            return [gr.skip()] * (len(fields) + len(outputs))
+        return [*asked_for, *on_choice(hidden, *asked_for)]
 
     def on_hide(hidden: bool, name: str, *values: float | int | None) -> list:
         """Choose again, but only if images are chosen by a label that is now hidden or shown."""
@@ -276,28 +312,31 @@ def build(
         "concurrency_limit": 1,
         **events.waiting_at(head),
     }
-    fields, seen = list(filters.values()), gr.State(False)
+    fields, seen = [approach, *filters.values()], gr.State(False)
     # This event is not in their queue. Its figures are drawn in advance, so it need not wait for
     # choices of other visitors.
     tab.select(
-        events.handle_errors(on_sight), [seen, hide, approach, *fields], [seen, *outputs],
+        events.handle_errors(on_sight), [seen, hide, *fields], [seen, *fields, *outputs],
         api_visibility="private", show_progress="hidden",
     )  # fmt: skip
+    address.click(
+        events.handle_errors(on_back), [hide, approach, choice], [*fields, *outputs], **options
+    )
     # With "always_last", two quick changes count together.
     gr.on(
-        [head.click, *(field.input for field in (*fields[2:], approach))],
+        [head.click, *(field.input for field in fields if isinstance(field, gr.Dropdown))],
         events.handle_errors(on_choice),
-        [hide, approach, *fields],
+        [hide, *fields],
         outputs,
         **options,
         trigger_mode="always_last",
     )
     everybody.click(
-        events.handle_errors(lambda: [*everything, BOTH, *shown(BOTH, *everything), everything]),
+        events.handle_errors(lambda: [BOTH, *everything, *shown(BOTH, *everything), everything]),
         None,
-        [*fields, approach, *outputs],
+        [*fields, *outputs],
         **options,
     )
-    hide.input(events.handle_errors(on_hide), [hide, approach, *fields], outputs, **options)
+    hide.input(events.handle_errors(on_hide), [hide, *fields], outputs, **options)
     behind(chosen, choice, list(answered.values()))
     return partial(shown, BOTH, *everything)
