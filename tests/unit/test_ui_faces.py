@@ -167,7 +167,7 @@ def test_a_replaced_pool_is_ready_at_once_even_while_the_first_is_being_read(poo
 def test_a_filter_survives_as_a_link(wanted):
     parameters = dict(parse_qsl(urlsplit(wanted.query()).query))
     assert FaceFilter.read(parameters) == wanted
-    assert set(parameters) == {"seed"} | {
+    assert set(parameters) == {"seed", "tab"} | {
         f.name for f in fields(FaceFilter) if getattr(wanted, f.name) != f.default
     }
 
