@@ -293,7 +293,7 @@ def test_the_app_works_without_ages(tmp_path):
         assert is_sound(page) and "age error" not in page
         assert (n_faces(page) > 0) == ("low" not in wanted)
     for hidden in (False, True):
-        _, _, answer, *_ = handlers["app.on_load"](hidden)
+        _, _, answer, *_ = handlers["app.on_load"](hidden, SimpleNamespace(query_params={}))
         assert is_sound(answer) and ("female" in answer) != hidden
     head, *_ = handlers["validation.on_choice"](False, "both", 0, 116, 1, ANY)
     assert is_sound(head) and "Race" in head and "Age" not in head
