@@ -63,6 +63,20 @@ window.facemtl = {
     });
   },
 
+  // Follow a pointer that is down on `target` until it is released or taken away.
+  followPointer(target, down, move, end) {
+    const stop = (event) => {
+      target.removeEventListener('pointermove', move);
+      target.removeEventListener('pointerup', stop);
+      target.removeEventListener('pointercancel', stop);
+      end(event);
+    };
+    target.setPointerCapture(down.pointerId);
+    target.addEventListener('pointermove', move);
+    target.addEventListener('pointerup', stop);
+    target.addEventListener('pointercancel', stop);
+  },
+
   // Compare: draw a box on the photo, beside the boxes that are there, to add a face.
   drawBoxes(element, trigger) {
     element.addEventListener('pointerdown', (down) => {
@@ -84,15 +98,10 @@ window.facemtl = {
         });
         photo.append(box);
       };
-      const end = (event) => {
-        photo.removeEventListener('pointermove', move);
+      window.facemtl.followPointer(photo, down, move, (event) => {
         box.remove();
         if (at && event.type === 'pointerup') trigger('click', {added: at});
-      };
-      photo.setPointerCapture(down.pointerId);
-      photo.addEventListener('pointermove', move);
-      photo.addEventListener('pointerup', end, {once: true});
-      photo.addEventListener('pointercancel', end, {once: true});
+      });
     });
   },
 
@@ -133,8 +142,7 @@ window.facemtl = {
         const shares = {left: at[0], top: at[1], width: size, height: size / shape};
         for (const [name, share] of Object.entries(shares)) box.style[name] = `${100 * share}%`;
       };
-      const end = (event) => {
-        box.removeEventListener('pointermove', move);
+      window.facemtl.followPointer(box, down, move, (event) => {
         box.classList.remove('dragged');
         if (!at) return;
         if (event.type === 'pointercancel') {
@@ -148,11 +156,7 @@ window.facemtl = {
         element.addEventListener('click', swallow, {capture: true, once: true});
         setTimeout(() => element.removeEventListener('click', swallow, {capture: true}), 0);
         trigger('click', {crop: at});
-      };
-      box.setPointerCapture(down.pointerId);
-      box.addEventListener('pointermove', move);
-      box.addEventListener('pointerup', end, {once: true});
-      box.addEventListener('pointercancel', end, {once: true});
+      });
     });
   },
 
@@ -283,16 +287,7 @@ window.facemtl = {
         cover(painter, (i) => stops.some(([x, y]) => Math.hypot(i % n + 0.5 - x, Math.floor(i / n) + 0.5 - y) < 1.1));
         last = to;
       };
-      const end = () => {
-        canvas.removeEventListener('pointermove', brush);
-        canvas.removeEventListener('pointerup', end);
-        canvas.removeEventListener('pointercancel', end);
-        send(painter);
-      };
-      canvas.setPointerCapture(down.pointerId);
-      canvas.addEventListener('pointermove', brush);
-      canvas.addEventListener('pointerup', end);
-      canvas.addEventListener('pointercancel', end);
+      window.facemtl.followPointer(canvas, down, brush, () => send(painter));
       brush(down);
     });
   },

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 import gradio as gr
 import pandas as pd
@@ -145,14 +144,14 @@ def build_app(
 
         def on_back(view: PhotoView, hidden: bool, event: gr.EventData) -> tuple:
             """Show the face that the address asks for, unless it is on display."""
-            asked = dict(parse_qsl(str(event.query).lstrip("?"))).get("face", view.image)
+            asked = events.asked_by(event).get("face", view.image)
             if asked == view.image:
                 return (gr.skip(),) * len(shared["outputs"])
             return shared["on_link"](asked, view, hidden)
 
         def on_back_to_faces(wanted: FaceFilter | None, hidden: bool, event: gr.EventData) -> tuple:
             """Show the faces that the address asks for, unless they are on display."""
-            asked = dict(parse_qsl(str(event.query).lstrip("?")))
+            asked = events.asked_by(event)
             if "seed" not in asked or (wanted and FaceFilter.read(asked) == wanted):
                 return (gr.skip(),) * len(drawn["outputs"])
             return drawn["draw"](asked, hidden)

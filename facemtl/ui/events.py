@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import gradio as gr
 
@@ -38,6 +39,11 @@ def uploaded(path: str) -> str:
         ):
             return path
     raise gr.Error("This file was not uploaded. Send it once more.", print_exception=False)
+
+
+def asked_by(event: gr.EventData) -> dict[str, str]:
+    """The parameters of the address that a browser reports, when it goes back or forward."""
+    return dict(parse_qsl(str(event.query).lstrip("?")))
 
 
 def handle_errors(handler: Callable) -> Callable:

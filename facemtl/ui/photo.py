@@ -123,12 +123,8 @@ def correct(view: PhotoView, step: str) -> PhotoView:
     right, down, larger = STEPS[step]
     left, top, end, _ = view.face.box
     side = end - left
-    return _framed(
-        view,
-        left + side / 2 + right * STEP * side,
-        top + side / 2 + down * STEP * side,
-        side * (1 + GROWTH) ** larger,
-    )
+    x, y = left + side / 2 + right * STEP * side, top + side / 2 + down * STEP * side
+    return _replaced(view, _crop(view, x, y, side * (1 + GROWTH) ** larger))
 
 
 def place(view: PhotoView, at: object) -> PhotoView:
@@ -138,7 +134,7 @@ def place(view: PhotoView, at: object) -> PhotoView:
     Invalid values change nothing, since they come from a browser. The limits of `correct` apply.
     """
     square = _drawn(view, at)
-    return view if square is None else _framed(view, *square)
+    return view if square is None else _replaced(view, _crop(view, *square))
 
 
 def add(view: PhotoView, at: object) -> PhotoView:
@@ -146,10 +142,11 @@ def add(view: PhotoView, at: object) -> PhotoView:
     square = _drawn(view, at)
     if square is None or len(view.faces) >= MOST_FACES:
         return view
-    faces, found = (*view.faces, view.face), (*view.found, view.face)
-    added = replace(view, faces=faces, found=found, chosen=len(view.faces), said={})
-    framed = _framed(added, *square)
-    return view if framed is added else replace(framed, found=(*view.found, framed.face))
+    face = _crop(view, *square)
+    if face is None:
+        return view
+    faces, found = (*view.faces, face), (*view.found, face)
+    return replace(view, faces=faces, found=found, chosen=len(view.faces), said={})
 
 
 def turn(view: PhotoView) -> PhotoView:
@@ -158,7 +155,8 @@ def turn(view: PhotoView) -> PhotoView:
         return view
     left, top, right, bottom = view.face.box
     angle = (view.face.angle - 90) % 360
-    return _framed(view, (left + right) / 2, (top + bottom) / 2, right - left, angle)
+    face = _crop(view, (left + right) / 2, (top + bottom) / 2, right - left, angle)
+    return _replaced(view, face)
 
 
 def _drawn(view: PhotoView, at: object) -> tuple[float, float, float] | None:
@@ -173,13 +171,13 @@ def _drawn(view: PhotoView, at: object) -> tuple[float, float, float] | None:
     return (left + side / 2) * width, top * height + side * width / 2, side * width
 
 
-def _framed(
+def _crop(
     view: PhotoView, x: float, y: float, side: float, angle: float | None = None
-) -> PhotoView:
-    """Replace the chosen crop by a square around (x, y), in pixels of the opened photo.
+) -> Face | None:
+    """The face in a square around (x, y), in pixels of the opened photo.
 
-    Nothing changes if its centre is outside the photo, if it is smaller than 16 pixels of the kept
-    photo, or if it is larger than twice the photo. Without `angle`, a face in it is turned upright.
+    None if its centre is outside the photo, if it is smaller than 16 pixels of the kept photo, or
+    if it is larger than twice the photo. Without `angle`, a face in it is turned upright.
     """
     half = side / 2
     image = open_image(io.BytesIO(view.kept)) if view.kept else Image.fromarray(view.photo)
@@ -187,13 +185,11 @@ def _framed(
     scale = image.width / view.photo.shape[1] * view.scale
     width, height = image.width / scale, image.height / scale
     if not (0 < x < width and 0 < y < height and half * scale >= 8 and half <= max(width, height)):
-        return view
+        return None
     box = tuple(scale * v for v in (x - half, y - half, x + half, y + half))
     face = face_at(image, box, angle)
     landmarks = None if face.landmarks is None else face.landmarks / scale
-    return _replaced(
-        view, replace(face, box=(x - half, y - half, x + half, y + half), landmarks=landmarks)
-    )
+    return replace(face, box=(x - half, y - half, x + half, y + half), landmarks=landmarks)
 
 
 def reset(view: PhotoView) -> PhotoView:
@@ -201,7 +197,10 @@ def reset(view: PhotoView) -> PhotoView:
     return _replaced(view, view.found[view.chosen]) if view.face else view
 
 
-def _replaced(view: PhotoView, face: Face) -> PhotoView:
+def _replaced(view: PhotoView, face: Face | None) -> PhotoView:
+    """The view with `face` in place of the chosen one. Without `face`, nothing changes."""
+    if face is None:
+        return view
     return replace(
         view, faces=tuple(face if i == view.chosen else other for i, other in enumerate(view.faces))
     )

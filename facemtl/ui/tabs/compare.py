@@ -104,8 +104,7 @@ def examples(composites: FacePool) -> list[LabelledFace]:
     """A few composites, from the youngest to the oldest."""
     table = composites.table.sort_values("age", kind="stable")
     places = np.linspace(0, len(table) - 1, N_EXAMPLES + 2)[1:-1].round().astype(int)
-    names = table["sha256"].str[:16].iloc[places]
-    return [face for name in names for face in composites.of_images([name], 1)]
+    return composites.of_images(list(table["sha256"].str[:16].iloc[places]), N_EXAMPLES)
 
 
 def examples_card(faces: Sequence[LabelledFace]) -> str:

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 import gradio as gr
 import pandas as pd
@@ -291,7 +291,7 @@ def build(
 
     def on_back(hidden: bool, name: str, kept: tuple, event: gr.EventData) -> list:
         """Show what the address asks for, unless it is on display."""
-        link = dict(parse_qsl(str(event.query).lstrip("?")))
+        link = events.asked_by(event)
         asked_for = read(link)
         if link.get("tab") != TAB or asked_for == [name, *kept]:
             return [gr.skip()] * (len(fields) + len(outputs))
