@@ -45,7 +45,7 @@ def made_up_studies() -> pd.DataFrame:
     """A table of the studies with invented numbers."""
     rng, rows = np.random.default_rng(0), []
     seeds = {"seeds": 3, "share-10": 3, "share-30": 3}
-    seeds |= dict.fromkeys(["from-random", "from-face", "equal-weights", "learned-weights"], 1)
+    seeds |= dict.fromkeys(["from-random", "equal-weights", "learned-weights"], 1)
     for study, n in seeds.items():
         for seed in range(n):
             for task in TASKS:
