@@ -37,7 +37,7 @@ from . import imagenet, run_script
 ALL = tuple(task.name for task in TASKS)
 FOUR = (ALL, *((name,) for name in ALL))
 # A budget for a CPU: 56 % of the recipe's pixels, 30 % of its images and so of its steps.
-MODEST = {"size": 112, "share": 0.3, "epochs": 6}
+MODEST = {"size": 112, "share": 0.3}
 FEWER = {"share": 0.1, "epochs": 20}
 RANDOM = {"pretrained": False, "frozen_epochs": 0}
 
