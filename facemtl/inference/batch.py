@@ -232,8 +232,12 @@ def write_tables(journal: Path, csv_file: Path | None, json_file: Path | None) -
             with written_whole(file) as partial, partial.open("w", **text) as opened:
                 write(_read(journal), opened)
     failed = n_faces.count(0)
-    words = f"{sum(n_faces):,} faces of {len(n_faces) - failed:,} images"
-    return f"{words}; {failed:,} images left out" if failed else words
+    words = f"{_counted(sum(n_faces), 'face')} of {_counted(len(n_faces) - failed, 'image')}"
+    return f"{words}; {_counted(failed, 'image')} left out" if failed else words
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _read(journal: Path) -> Iterator[dict]:

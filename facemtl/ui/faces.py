@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
-from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from ..errors import FaceMTLError
 from ..faces import Face, open_image, whole
 from ..inference.predictor import MULTI, SINGLE
 from ..tasks import AGE, CLASSES, TASKS, Task
+from .addresses import address
 from .prediction_cache import PredictionCache
 
 MAX_SEED = 999_999
@@ -73,8 +73,7 @@ class FaceFilter(_Labels):
         labels = [task.name for task in CLASSES]
         order = ["seed", "sheet", "low", "high", *labels, "agreement", "order"]
         values = {name: getattr(self, name) for name in order}
-        said = {k: v for k, v in values.items() if k == "seed" or v != defaults[k]}
-        return f"?{urlencode({'tab': 'faces', **said})}"
+        return address("faces", values, {**defaults, "seed": None})
 
     def said(self, tasks: Sequence[Task] = TASKS) -> str:
         """The limits in words, such as "ages 10 to 90, female". Empty if there are none.

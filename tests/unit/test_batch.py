@@ -102,6 +102,14 @@ def test_every_file_gets_a_prediction_or_a_one_line_error(models, tmp_path):
             assert re.search(refusal, record["error"]) and "\n" not in record["error"], record
 
 
+def test_the_summary_counts_faces_and_images(models, tmp_path, capsys):
+    face, damaged = support.composites(1)[0], tmp_path / "damaged.jpg"
+    damaged.write_bytes(face.read_bytes()[:300])
+    command = ["predict", str(face), str(damaged), "--no-detect", "--models", str(models)]
+    assert cli.main([*command, "--csv", str(tmp_path / "out.csv")]) == 0
+    assert "1 face of 1 image; 1 image left out" in capsys.readouterr().out
+
+
 def test_json_holds_the_exact_numbers_of_the_csv_and_the_errors(single, folder, models):
     records = json.loads(single.with_suffix(".json").read_text())
     assert [record["image"] for record in records] == list(batch.find_images([folder]))

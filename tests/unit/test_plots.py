@@ -2,6 +2,8 @@
 approach.
 """
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +21,7 @@ from facemtl.evaluation.seeds import age_errors_of_seeds, load_seeds
 from facemtl.evaluation.studies import WEIGHTINGS, learning, named
 from facemtl.inference.perturbations import PERTURBATIONS
 from facemtl.inference.predictor import APPROACHES
+from facemtl.plots.style import PALETTE
 from facemtl.tasks import GENDER, INTERVAL, RACE, TASKS
 from tests.support import ROOT, made_up_studies
 
@@ -92,6 +95,17 @@ def test_every_figure_names_its_axes_with_units_and_both_approaches(figures, nam
         and len(set(plots.SYMBOLS.values())) == 2
         and len(set(plots.DASHES.values())) == 2
     )
+
+
+def test_the_dark_page_recolours_the_inks_that_figures_have():
+    """Plotly writes a colour of the light page as rgb(...), and the style sheet looks for that."""
+    css = (ROOT / "assets" / "app.css").read_text("utf-8")
+    rules = re.findall(
+        r"^\.dark .*(?:stroke|fill): rgb\((\d+), (\d+), (\d+)\).*var\(--([\w-]+)\)", css, re.M
+    )
+    assert {name for *_, name in rules} == {"single", "multi", "soft"}
+    for *channels, name in rules:
+        assert "#" + "".join(f"{int(c):02x}" for c in channels) == PALETTE[name]
 
 
 def test_every_image_is_counted_in_the_heat_map(figures, errors):

@@ -12,10 +12,10 @@ from ...inference.predictor import APPROACHES
 from ...tasks import AGE, CLASSES, Classification, Task
 from .. import events
 from ..components import cards
+from ..components.filters import filter_fields
 from ..components.get_utkface import Offer
 from ..faces import (
     AGREEMENTS,
-    ANY,
     MAX_SEED,
     ORDERS,
     CurrentPool,
@@ -29,7 +29,6 @@ from ..prediction_cache import PredictionCache
 
 N_FACES = 12
 LINK = "Link to these faces"
-# Copies the link, or puts it in the address bar if the browser does not allow copying.
 NOBODY = cards.message("No such face", "No faces match. Widen the age range, or reset a filter.")
 
 
@@ -159,23 +158,8 @@ def build(
     drawn = gr.State(None)  # the FaceFilter on display
     choice = gr.Accordion("Choose which faces", open=False, elem_id="wish")
     with choice, gr.Row(elem_classes="toolbar"):
-        ends = {"low": AGE.low, "high": AGE.high}
-        filters = {
-            name: gr.Number(
-                end, label=label, precision=0, minimum=AGE.low, maximum=AGE.high, min_width=92,
-                scale=0,
-                visible=AGE in cache.predictor.tasks,
-            )
-            for (name, end),
-            label in zip(ends.items(), (f"{AGE.title} from", f"{AGE.title} to"), strict=True)
-        }  # fmt: skip
-        for task in CLASSES:
-            choices = [("any", ANY), *((label, i) for i, label in enumerate(task.labels))]
-            css = ["sensitive"] if task.sensitive else []
-            filters[task.name] = gr.Dropdown(
-                choices, value=ANY, label=task.title, min_width=112, scale=0, elem_classes=css,
-                visible=task in cache.predictor.tasks,
-            )  # fmt: skip
+        ages, titles = (f"{AGE.title} from", f"{AGE.title} to"), {t.name: t.title for t in CLASSES}
+        filters = filter_fields(cache.predictor.tasks, ages, titles, 112)
         for name, label, known in (
             ("agreement", "Answers", AGREEMENTS),
             ("order", "Order", ORDERS),
@@ -273,14 +257,9 @@ def build(
 
     outputs = [drawn, seed, *filters.values(), faces, link, place, back, forth, choice]
     quiet = {**events.SHOW_FACES, **events.waiting_at(faces)}
-    numbers, dropdowns = [*filters.values()][:2], [*filters.values()][2:]
-    changed = [
-        again.click,
-        these.click,
-        seed.submit,
-        *(n.submit for n in numbers),
-        *(d.input for d in dropdowns),
-    ]
+    changed = [again.click, these.click, seed.submit]
+    for field in filters.values():
+        changed.append(field.submit if isinstance(field, gr.Number) else field.input)
     last = {"trigger_mode": "always_last"}  # two quick changes count together
     gr.on(
         changed,

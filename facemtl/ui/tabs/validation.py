@@ -7,7 +7,6 @@ from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlencode
 
 import gradio as gr
 import pandas as pd
@@ -20,7 +19,9 @@ from ...evaluation.seeds import age_errors_of_seeds, load_seeds
 from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from ...tasks import AGE, CLASSES, task_named
 from .. import events
+from ..addresses import address
 from ..components import cards, figures
+from ..components.filters import ENDS, filter_fields
 from ..components.questions import PARTS, Question
 from ..components.view import View
 from ..faces import ANY, FaceFilter, aged
@@ -33,7 +34,6 @@ NOBODY = cards.message(
 
 TAB = "validation"  # the tab's name in addresses
 BOTH = "both"  # both approaches, in place of one's name
-_ENDS = ("low", "high")
 
 
 def select(table: pd.DataFrame, low: float, high: float, labels: dict[str, int]) -> pd.DataFrame:
@@ -68,7 +68,7 @@ def summary(compared: pd.DataFrame, of_seeds: Sequence[dict[str, Any]] = ()) -> 
         difference, judged = cell("difference", sign=True), row
         if task.name in seeds:
             judged = SimpleNamespace(**seeds[task.name])
-            low, high = (metric.number(getattr(judged, f"difference_{e}"), True) for e in _ENDS)
+            low, high = (metric.number(getattr(judged, f"difference_{e}"), True) for e in ENDS)
             mean = metric.number(judged.difference, True)
             difference += f"<small>{judged.seeds} seeds: {mean}, {low} to {high}</small>"
         rows.append(
@@ -153,44 +153,20 @@ def build(
     hide: gr.Checkbox,
     behind: Callable[..., None],
     tab: gr.Tab,
-    address: gr.HTML,
+    address_bar: gr.HTML,
 ) -> Callable[[], object]:
     """Lay out the tab and connect its events.
 
     At first, the figures show all images. They are drawn from saved tables of the folder `measured`
     and need neither the dataset nor a model. `behind(chosen, choice, answered)` connects the cards
-    of the questions with the faces of the chosen images. `address` reports addresses that Back and
-    Forward lead to. Returns a function that draws the figures of all images in advance.
+    of the questions with the faces of the chosen images. `address_bar` reports addresses that Back
+    and Forward lead to. Returns a function that draws the figures of all images in advance.
     """
     of_seeds = _findings_of_seeds(measured)
     tasks = [task_named(name) for name in table["task"].unique()]
     with gr.Row(elem_classes="toolbar", elem_id="which-images"):
-        filters = {
-            name: gr.Number(
-                end,
-                label=label,
-                precision=0,
-                minimum=AGE.low,
-                maximum=AGE.high,
-                min_width=92,
-                scale=0,
-                visible=AGE in tasks,
-            )
-            for name, end, label in (("low", AGE.low, "Ages from"), ("high", AGE.high, "Ages to"))
-        }
-        for task in CLASSES:
-            choices = [("any", ANY), *((label, i) for i, label in enumerate(task.labels))]
-            css = ["sensitive"] if task.sensitive else []
-            label = f"Labelled {task.name}"
-            filters[task.name] = gr.Dropdown(
-                choices,
-                value=ANY,
-                label=label,
-                min_width=128,
-                scale=0,
-                elem_classes=css,
-                visible=task in tasks,
-            )
+        titles = {task.name: f"Labelled {task.name}" for task in CLASSES}
+        filters = filter_fields(tasks, ("Ages from", "Ages to"), titles, 128)
         whose = [("both", BOTH), *((a.kind.lower(), a.name) for a in APPROACHES)]
         approach = gr.Dropdown(whose, value=BOTH, label="Approach", min_width=162, scale=0)
         everybody = gr.Button("Show all", scale=0, min_width=100)
@@ -216,7 +192,7 @@ def build(
     def asked(hidden: bool, values: tuple) -> tuple:
         """The ages and labels to choose by. Hidden tasks are ignored. An empty age is no limit."""
         low, high, *labels = values
-        ends = AGE.low if low is None else low, AGE.high if high is None else high
+        ends = (AGE.low if low is None else low, AGE.high if high is None else high)
         return *ends, *(
             ANY if hidden and t.sensitive else v for t, v in zip(CLASSES, labels, strict=True)
         )
@@ -227,11 +203,9 @@ def build(
         return select(table, low, high, {t.name: v for t, v in zip(CLASSES, labels, strict=True)})
 
     def address_of(name: str, values: tuple) -> str:
-        """The choice as a link's parameters: all values that are not defaults."""
         named = {"approach": name, **dict(zip(filters, values, strict=True))}
         defaults = {"approach": BOTH, **dict(zip(filters, everything, strict=True))}
-        said = {key: value for key, value in named.items() if value != defaults[key]}
-        return f"?{urlencode({'tab': TAB, **said})}"
+        return address(TAB, named, defaults)
 
     def read(parameters: Mapping[str, str]) -> list:
         """The approach and the values of a link. Missing and invalid ones become defaults."""
@@ -302,7 +276,7 @@ def build(
         by = [value for t, value in zip(CLASSES, values[2:], strict=True) if t.sensitive]
         return [gr.skip()] * len(outputs) if set(by) <= {ANY} else on_choice(hidden, name, *values)
 
-    everything = (AGE.low, AGE.high, *[ANY] * len(CLASSES))
+    everything = (*ENDS.values(), *[ANY] * len(CLASSES))
     choice = gr.State(everything)  # what the figures show, even if the fields have changed since
     outputs = [head, *(part for card in answered.values() for part in card.drawn), choice]
     # These events run one after another, so that an older choice never arrives after a newer one.
@@ -319,7 +293,7 @@ def build(
         events.handle_errors(on_sight), [seen, hide, *fields], [seen, *fields, *outputs],
         api_visibility="private", show_progress="hidden",
     )  # fmt: skip
-    address.click(
+    address_bar.click(
         events.handle_errors(on_back), [hide, approach, choice], [*fields, *outputs], **options
     )
     # With "always_last", two quick changes count together.
