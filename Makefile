@@ -13,7 +13,7 @@ run: .venv/requirements-app.stamp  ## start the app and open its page
 
 test: .venv/requirements-dev.stamp  ## run all tests, on up to four cores, the browser tests in a Chromium
 	@sh tests/install_chromium.sh $(BIN)/python
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 screenshots: .venv/requirements-dev.stamp  ## take the pictures of the app for the README
 	@$(BIN)/python -m research.picture

@@ -53,6 +53,16 @@ def utkface_images(utkface) -> pd.DataFrame:
     return read_images(utkface, progress=False)[0]
 
 
+@pytest.fixture(scope="session")
+def small_backbone() -> Iterator[None]:
+    """A backbone named SMALL, in this process. `tests.forks` has it anyway."""
+    from facemtl.models import backbones
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(backbones.OWN, support.SMALL, support.small_backbone)
+        yield
+
+
 @pytest.fixture
 def loopback(tmp_path):
     """A web server on this machine that serves `loopback.folder`."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSITES = ROOT / "assets" / "faces"
+SMALL = "small"  # the name of `small_backbone`
 
 
 # ----------------------------------------------------------------------------------------- tables

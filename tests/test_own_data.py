@@ -25,9 +25,12 @@ from facemtl.ui.launch import make_app
 from facemtl.ui.photo import PhotoView
 from research import label_noise
 from tests import support
+from tests.support import SMALL
 
+# Its fixtures train models: they are needed in one process only.
+pytestmark = [pytest.mark.usefixtures("small_backbone"), pytest.mark.xdist_group("own data")]
 TINY = (
-    "--backbone", "resnet18", "--no-pretrained", "--size", "32", "--frozen-epochs", "0",
+    "--backbone", SMALL, "--no-pretrained", "--size", "32", "--frozen-epochs", "0",
     "--epochs", "1", "--batch-size", "32",
 )  # fmt: skip
 
@@ -50,32 +53,25 @@ def faces(tmp_path_factory) -> Path:
     return (folder.parent / "labels.csv").rename(folder.parent / "people.csv")
 
 
-def learned(data: Path, *single: str) -> SimpleNamespace:
-    """Train the models of the tasks in `single` and one for all tasks, and evaluate them.
-
-    Returns the folders, and in `said` what the commands printed.
-    """
-    models, results, said = data.parent / "runs", data.parent / "runs" / "validation", io.StringIO()
-    with contextlib.redirect_stdout(said):
-        for tasks in (*single, "all"):
-            assert (
-                main(
-                    ["train", "--data", str(data), "--tasks", tasks, "--output", str(models), *TINY]
-                )
-                == 0
-            )
-        assert (
-            main(
-                ["evaluate", "--data", str(data), "--models", str(models), "--output", str(results)]
-            )
-            == 0
-        )
-    return SimpleNamespace(data=data, models=models, results=results, said=said.getvalue())
-
-
 @pytest.fixture(scope="module")
 def trained(faces) -> SimpleNamespace:
-    return learned(faces, "gender", "age")
+    """The folders of models that were trained on the faces, and of their evaluation.
+
+    In `said`, it has what the commands printed.
+    """
+    models, said = faces.parent / "runs", io.StringIO()
+    with contextlib.redirect_stdout(said):
+        for tasks in ("gender", "age", "all"):
+            where = ["--data", str(faces), "--output", str(models)]
+            assert main(["train", "--tasks", tasks, *where, *TINY]) == 0
+        return evaluated(faces, models, said)
+
+
+def evaluated(data: Path, models: Path, said: io.StringIO) -> SimpleNamespace:
+    results = models / "validation"
+    where = ["--data", str(data), "--models", str(models), "--output", str(results)]
+    assert main(["evaluate", *where]) == 0
+    return SimpleNamespace(data=data, models=models, results=results, said=said.getvalue())
 
 
 def handlers_of(trained: SimpleNamespace) -> dict[str, Callable]:
@@ -282,7 +278,10 @@ def test_the_app_works_without_ages(tmp_path):
                 support.jpeg(support.picture(30, gender, race, rng))
             )
             file.write(f"{i}.jpg,{gender},{RACE.labels[race] if i % 4 else ''}\n")
-    handlers = handlers_of(learned(tmp_path, "gender", "race"))
+    models = tmp_path / "runs"
+    for tasks in ([GENDER], [RACE], [GENDER, RACE]):
+        support.write_model(models, tasks)
+    handlers = handlers_of(evaluated(tmp_path, models, io.StringIO()))
     for wanted in (
         {"seed": "5", "order": "hardest"},
         {"seed": "5", "agreement": "differ", "low": "20"},

@@ -35,15 +35,57 @@ def train(
 ) -> ModelInfo:
     """Train on the images of the training split; write model file and history into `output`.
 
-    `images` is the table of `data.reading.read_images`. A task's loss counts only the images that
-    have its label. After each epoch, `<name>.resume.pt` is written for `resume`; it is deleted at
-    the end. A resumed training equals one that was never interrupted. `cache` is a folder for
-    decoded images. Raises FaceMTLError if an interrupted training is found but `resume` is False.
+    The arguments are those of `fit`.
     """
     started, output = time.perf_counter(), Path(output)
+    learner, rows = fit(
+        config, images, output, cache=cache, resume=resume, device=device, progress=progress
+    )
+    where = learner.dls.device
+    info = ModelInfo(
+        name=config.name,
+        tasks=tuple(task_named(name) for name in config.tasks),
+        backbone=config.backbone,
+        size=config.size,
+        training={
+            **config.plain(),
+            "images": len(learner.dls.train.indices),
+            "seconds": round(sum(row["seconds"] for row in rows)),
+            "device": where.type,
+            "precision": precision(where),
+            "loss_scales": {name: task_named(name).loss_scale for name in config.tasks},
+        },
+    )
+    if rank_distrib():
+        return info
+    copy_labels(output)
+    write_model(output / f"{config.name}.onnx", learner.model, info)
+    _progress_file(config, output).unlink(missing_ok=True)
+    if progress:
+        print(f"Wrote {output / config.name}.onnx after {time.perf_counter() - started:,.0f} s")
+    return info
+
+
+def fit(
+    config: TrainConfig,
+    images: pd.DataFrame,
+    output: Path,
+    *,
+    cache: Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool = True,
+) -> tuple[Learner, list[dict]]:
+    """Train on the images of the training split. Returns the learner and its history.
+
+    `images` is the table of `data.reading.read_images`. A task's loss counts only the images that
+    have its label. After each epoch, the history and `<name>.resume.pt` for `resume` are written
+    into `output`. A resumed training equals one that was never interrupted. `cache` is a folder for
+    decoded images. Raises FaceMTLError if an interrupted training is found but `resume` is False.
+    """
     output.mkdir(parents=True, exist_ok=True)
     require_used(output)
-    progress_file = output / f"{config.name}.resume.pt"
+    progress_file = _progress_file(config, output)
     if progress_file.exists() and not resume:
         raise FaceMTLError(
             f"{progress_file} belongs to an interrupted training. Continue it with --resume, or"
@@ -70,28 +112,11 @@ def train(
                 )
             before += epochs
     learner.running_mean.keep(learner)
-    info = ModelInfo(
-        name=config.name,
-        tasks=tuple(task_named(name) for name in config.tasks),
-        backbone=config.backbone,
-        size=config.size,
-        training={
-            **config.plain(),
-            "images": len(learner.dls.train.indices),
-            "seconds": round(sum(row["seconds"] for row in keeper.rows)),
-            "device": where.type,
-            "precision": precision(where),
-            "loss_scales": {name: task_named(name).loss_scale for name in config.tasks},
-        },
-    )
-    if rank_distrib():
-        return info
-    copy_labels(output)
-    write_model(output / f"{config.name}.onnx", learner.model, info)
-    progress_file.unlink(missing_ok=True)
-    if progress:
-        print(f"Wrote {output / config.name}.onnx after {time.perf_counter() - started:,.0f} s")
-    return info
+    return learner, keeper.rows
+
+
+def _progress_file(config: TrainConfig, output: Path) -> Path:
+    return output / f"{config.name}.resume.pt"
 
 
 def _all_processes(learner: Learner) -> AbstractContextManager:
@@ -115,7 +140,7 @@ def interrupted_config(config: TrainConfig, output: Path) -> TrainConfig:
     """
     try:
         state = torch.load(
-            output / f"{config.name}.resume.pt", map_location="cpu", weights_only=True, mmap=True
+            _progress_file(config, output), map_location="cpu", weights_only=True, mmap=True
         )
         return TrainConfig.of_plain(state["config"])
     except Exception:  # `train` reports it

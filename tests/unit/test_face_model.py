@@ -9,9 +9,9 @@ from facemtl.errors import FaceMTLError
 from facemtl.models import FACE_RESNET, backbones
 from facemtl.models.face_model import FaceModel
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
-from tests import support
 
 IMAGES = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+pytestmark = pytest.mark.usefixtures("small_backbone")
 FACES = torch.rand(
     6, 3, 120, 120, generator=torch.Generator().manual_seed(1)
 )  # large enough for dlib's network
@@ -21,13 +21,6 @@ subsets = pytest.mark.parametrize(
     [s for n in (1, 2, 3) for s in combinations(TASKS, n)],
     ids=lambda tasks: "+".join(t.name for t in tasks),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_backbone():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(backbones.OWN, "small", support.small_backbone)
-        yield
 
 
 def with_statistics(model: FaceModel, images: torch.Tensor = IMAGES) -> FaceModel:

@@ -13,12 +13,13 @@ import torch
 
 from facemtl.errors import FaceMTLError
 from facemtl.inference.predictor import INPUT, LoadedModel, Predictor
-from facemtl.models import FACE_RESNET, backbones
+from facemtl.models import FACE_RESNET
 from facemtl.models.face_model import FaceModel
 from facemtl.models.model_file import ModelInfo, load_model, load_weights, rewrite_info, write_model
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from tests import support
 
+pytestmark = pytest.mark.usefixtures("small_backbone")
 SIZE = 48
 IMAGES = torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 INFO = ModelInfo(
@@ -28,13 +29,6 @@ INFO = ModelInfo(
         "augmentation": {"rotation": 12.0}, "images": 17_000},
     metrics={"age_mae": 4.2},
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_backbone():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(backbones.OWN, "small", support.small_backbone)
-        yield
 
 
 def trained(tasks=TASKS, backbone: str = "small", size: int = SIZE, **options) -> FaceModel:

@@ -18,22 +18,24 @@ from facemtl.data.images import decode_images
 from facemtl.data.reading import CALIBRATION, TRAIN, VALIDATION, read_images
 from facemtl.errors import FaceMTLError
 from facemtl.inference.predictor import LoadedModel
-from facemtl.models import backbones
 from facemtl.models.face_model import FaceModel
 from facemtl.models.model_file import ModelInfo, load_model, load_weights
-from facemtl.tasks import TASKS
+from facemtl.tasks import RACE, TASKS
 from facemtl.training import train as training
 from facemtl.training.callbacks import KeepProgress, RunningMean, TaskMetric
 from facemtl.training.config import Augmentation, TrainConfig
 from facemtl.training.learner import face_learner
 from facemtl.training.loader import FaceLoader
 from facemtl.training.losses import JointLoss
-from facemtl.training.train import find_learning_rate, train
+from facemtl.training.train import find_learning_rate, fit, train
 from tests import support
+from tests.forks import Command
+from tests.support import SMALL
 
+pytestmark = pytest.mark.usefixtures("small_backbone")
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 TINY = TrainConfig(
-    backbone="small",
+    backbone=SMALL,
     pretrained=False,
     size=32,
     frozen_epochs=0,
@@ -46,30 +48,14 @@ TINY = TrainConfig(
 SHORT = replace(TINY, epochs=1)
 # The same for the command line, with both phases, long enough to interrupt, and with everything
 # that a resumed run must restore.
-ARGUMENTS = [
-    *(
-        "--backbone",
-        "resnet18",
-        "--no-pretrained",
-        "--size",
-        "40",
-        "--frozen-epochs",
-        "1",
-        "--epochs",
-        "10",
-    ),
-    *("--batch-size", "32", "--lr", "0.004", "--head-lr", "0.004", "--seed", "5", "--ema", "0.9"),
-    *("--weighting", "uncertainty", "--erase", "0.3", "--blur", "0.2", "--tint", "0.1"),
-]
+ARGUMENTS = (
+    "--backbone", SMALL, "--no-pretrained", "--size", "40", "--frozen-epochs", "1",
+    "--epochs", "10", "--batch-size", "32", "--lr", "0.004", "--head-lr", "0.004", "--seed", "5",
+    "--ema", "0.9", "--weighting", "uncertainty", "--erase", "0.3", "--blur", "0.2",
+    "--tint", "0.1",
+)  # fmt: skip
 MODEL = "multitask"
-BACKBONE, CONVOLUTION = "resnet18", "backbone.conv1.weight"  # of ARGUMENTS
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_backbone():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(backbones.OWN, "small", support.small_backbone)
-        yield
+CONVOLUTION = "backbone.0.weight"  # of SMALL
 
 
 @pytest.fixture(autouse=True)
@@ -101,21 +87,21 @@ def uninterrupted(synthetic_faces, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def killed(synthetic_faces, tmp_path_factory) -> Path:
-    """The output of the same training, killed after its first epochs. Copy it before use."""
-    output = tmp_path_factory.mktemp("killed")
-    threads = str(torch.get_num_threads())  # sums depend on the number of threads
-    process = support.facemtl(
-        "train",
-        "--data",
-        synthetic_faces,
-        "--output",
-        output,
-        *ARGUMENTS,
-        cwd=output,
-        OMP_NUM_THREADS=threads,
-    )
-    support.kill_once(process, (output / f"{MODEL}.resume.pt").exists)
-    assert process.returncode != 0
+    """The output of the same training, killed three times in its first epochs. Copy it before use.
+
+    It is killed during an epoch, or while its progress is written.
+    """
+    output, more = tmp_path_factory.mktemp("killed"), []
+    progress = output / f"{MODEL}.resume.pt"
+
+    def written() -> int:
+        return progress.stat().st_mtime_ns if progress.exists() else 0
+
+    for patience in (0, 0.02, 0.05):
+        files, before = ["--data", synthetic_faces, "--output", output], written()
+        command = Command("train", *files, *ARGUMENTS, *more, cwd=output)
+        command.kill_once(lambda before=before: written() > before, patience)
+        more = ["--resume"]
     return output
 
 
@@ -136,6 +122,15 @@ def history(output: Path) -> pd.DataFrame:
 
 def weights(output: Path) -> dict[str, torch.Tensor]:
     return load_weights(output / f"{MODEL}.onnx")
+
+
+def fitted(config: TrainConfig, images: pd.DataFrame, output: Path) -> dict[str, torch.Tensor]:
+    """The weights after a training. No model file is written: that takes longer than training."""
+    return fit(config, images, output, progress=False)[0].model.state_dict()
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def info(output: Path, name: str = MODEL) -> ModelInfo:
@@ -296,7 +291,7 @@ def loss_of(model: FaceModel, images: pd.DataFrame, size: int, split: str) -> fl
 def test_training_reduces_the_loss(uninterrupted, images):
     model = load_model(uninterrupted / f"{MODEL}.onnx", info(uninterrupted))
     torch.manual_seed(5)
-    fresh = FaceModel(TASKS, BACKBONE)
+    fresh = FaceModel(TASKS, SMALL)
     for split in (TRAIN, VALIDATION):
         assert loss_of(model, images, 40, split) < 0.8 * loss_of(fresh, images, 40, split)
     losses = history(uninterrupted)["train_loss"]
@@ -311,11 +306,10 @@ def test_training_never_uses_validation_labels(images, tmp_path):
     for split in ("none", VALIDATION, CALIBRATION):
         labels = images.copy()
         labels.loc[labels["split"] == split, ["age", "gender", "race"]] = [1, 1, 1]
-        train(SHORT, labels, tmp_path / split, progress=False)
-        rows = pd.read_csv(tmp_path / split / f"{MODEL}.history.csv").drop(columns="seconds")
-        found[split] = info(tmp_path / split).weights, rows
-    (weights_, rows), (weights_v, rows_v), (weights_c, rows_c) = found.values()
-    assert weights_ == weights_v == weights_c
+        state = fitted(SHORT, labels, tmp_path / split)
+        found[split] = state, history(tmp_path / split).drop(columns="seconds")
+    (plain, rows), (state_v, rows_v), (state_c, rows_c) = found.values()
+    assert same(plain, state_v) and same(plain, state_c)
     assert rows.equals(rows_v) and not rows.equals(rows_c)
 
 
@@ -324,7 +318,7 @@ def test_training_writes_only_a_checkpoint_and_a_history(uninterrupted, images):
         f"{MODEL}.{end}" for end in ("onnx", "history.csv")
     }
     found = info(uninterrupted)
-    assert (found.name, found.backbone, found.size, found.tasks) == (MODEL, BACKBONE, 40, TASKS)
+    assert (found.name, found.backbone, found.size, found.tasks) == (MODEL, SMALL, 40, TASKS)
     assert found.training["seed"] == 5 and found.training["lr"] == 0.004
     assert found.training["images"] == (images["split"] == TRAIN).sum()
     assert all(torch.isfinite(value).all() for value in weights(uninterrupted).values())
@@ -335,8 +329,8 @@ def test_training_writes_only_a_checkpoint_and_a_history(uninterrupted, images):
     assert np.isfinite(rows.to_numpy(float)).all()
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
-def test_every_single_task_model_comes_from_the_same_recipe(task, images, tmp_path):
+def test_a_single_task_model_comes_from_the_same_recipe(images, tmp_path):
+    task = RACE
     made = train(replace(SHORT, tasks=(task.name,)), images, tmp_path, progress=False)
     found = info(tmp_path, task.name)
     assert made.name == found.name == task.name and found.tasks == (task,)
@@ -362,9 +356,8 @@ def test_an_error_in_the_model_does_not_affect_the_next_training(images, tmp_pat
 
     with monkeypatch.context() as patch, pytest.raises(ValueError, match="broken"):
         patch.setattr(torch.nn.Dropout, "forward", lambda self, x: breaks() if self.training else x)
-        train(config, images, tmp_path, progress=False)
-    train(config, images, tmp_path, progress=False)
-    assert (tmp_path / "age.onnx").is_file()
+        fitted(config, images, tmp_path)
+    assert all(values.isfinite().all() for values in fitted(config, images, tmp_path).values())
 
 
 def test_an_image_size_that_does_not_fit_the_backbone_is_refused_before_training(images, tmp_path):
@@ -410,9 +403,9 @@ def test_a_killed_training_resumes_to_the_same_history(resumed, uninterrupted):
 
 def test_another_seed_gives_other_weights(images, tmp_path):
     """This shows that the comparison above can fail."""
-    for seed in (5, 6):
-        train(replace(SHORT, seed=seed), images, tmp_path / str(seed), progress=False)
-    one, other = (weights(tmp_path / str(seed)) for seed in (5, 6))
+    one, other = (
+        fitted(replace(SHORT, seed=seed), images, tmp_path / str(seed)) for seed in (5, 6)
+    )
     assert all((one[key] - other[key]).abs().max() > 1e-3 for key in one if key.endswith("weight"))
 
 
@@ -423,7 +416,7 @@ def test_another_seed_gives_other_weights(images, tmp_path):
         "batch_size": ["--batch-size", "16"],
         "frozen_epochs": ["--frozen-epochs", "0"], "size": ["--size", "48"],
         "share": ["--share", "0.5"],
-        "backbone": ["--backbone", "resnet34"], "dropout": ["--dropout", "0.5"],
+        "backbone": ["--backbone", "resnet18"], "dropout": ["--dropout", "0.5"],
         "augmentation": ["--erase", "0"],
         "ema": ["--ema", "0.5"], "weighting": ["--weighting", "equal"],
         "weight_decay": ["--weight-decay", "0.1"],
@@ -442,10 +435,8 @@ def test_resuming_with_other_settings_is_refused_by_their_name(
 def test_a_training_starts_from_a_trained_model(uninterrupted, images, tmp_path):
     start = uninterrupted / f"{MODEL}.onnx"
     # Rates too small to change the weights.
-    config = replace(SHORT, start=str(start), backbone=BACKBONE, size=40, lr=1e-7, head_lr=1e-7)
-    made = train(config, images, tmp_path, progress=False)
-    assert made.training["start"] == str(start)
-    before, after = weights(uninterrupted), weights(tmp_path)
+    config = replace(SHORT, start=str(start), backbone=SMALL, size=40, lr=1e-7, head_lr=1e-7)
+    before, after = weights(uninterrupted), fitted(config, images, tmp_path)
     assert all(
         torch.allclose(before[name], after[name], atol=1e-3)
         for name in before
@@ -455,9 +446,8 @@ def test_a_training_starts_from_a_trained_model(uninterrupted, images, tmp_path)
 
 def test_a_single_task_model_can_start_from_a_multi_task_backbone(uninterrupted, images, tmp_path):
     start = str(uninterrupted / f"{MODEL}.onnx")
-    config = replace(SHORT, tasks=("age",), start=start, backbone=BACKBONE, size=40, lr=1e-7)
-    train(config, images, tmp_path, progress=False)
-    before, after = weights(uninterrupted), load_weights(tmp_path / "age.onnx")
+    config = replace(SHORT, tasks=("age",), start=start, backbone=SMALL, size=40, lr=1e-7)
+    before, after = weights(uninterrupted), fitted(config, images, tmp_path)
     assert {name.split(".")[1] for name in after if name.startswith("heads.")} == {"age"}
     assert torch.allclose(before[CONVOLUTION], after[CONVOLUTION], atol=1e-3)
 
@@ -465,7 +455,7 @@ def test_a_single_task_model_can_start_from_a_multi_task_backbone(uninterrupted,
 def test_a_start_with_another_backbone_is_refused(uninterrupted, images, tmp_path):
     with pytest.raises(FaceMTLError, match="another backbone"):
         train(
-            replace(SHORT, start=str(uninterrupted / f"{MODEL}.onnx")),
+            replace(SHORT, start=str(uninterrupted / f"{MODEL}.onnx"), backbone="resnet18"),
             images,
             tmp_path,
             progress=False,
@@ -562,11 +552,9 @@ def test_a_training_stopped_after_its_last_epoch_resumes_too(images, tmp_path, m
         patch.setattr(training, "write_model", interrupted)
         train(SHORT, images, tmp_path / "stopped", progress=False)
     train(SHORT, images, tmp_path / "stopped", progress=False, resume=True)
-    train(SHORT, images, tmp_path / "straight", progress=False)
+    straight = fitted(SHORT, images, tmp_path / "straight")
     for name, value in weights(tmp_path / "stopped").items():
-        torch.testing.assert_close(
-            value, weights(tmp_path / "straight")[name], rtol=1e-3, atol=1e-4
-        )
+        torch.testing.assert_close(value, straight[name], rtol=1e-3, atol=1e-4)
     assert len(history(tmp_path / "stopped")) == 1
 
 
@@ -606,7 +594,7 @@ def test_training_on_real_images_learns_and_survives_an_interruption(
         ignore_index=True,
     )
     config = replace(
-        TINY, backbone=BACKBONE, size=48, frozen_epochs=1, epochs=5, lr=3e-3, head_lr=3e-3, seed=1
+        TINY, backbone=SMALL, size=48, frozen_epochs=1, epochs=5, lr=3e-3, head_lr=3e-3, seed=1
     )
     calls = []
 
@@ -618,9 +606,9 @@ def test_training_on_real_images_learns_and_survives_an_interruption(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(KeepProgress, "before_epoch", stop_before_the_third)
-        train(config, few, tmp_path, cache=tmp_path / "cache", progress=False)
+        fit(config, few, tmp_path, cache=tmp_path / "cache", progress=False)
     assert len(torch.load(tmp_path / f"{MODEL}.resume.pt", weights_only=True)["rows"]) == 2
-    train(config, few, tmp_path, cache=tmp_path / "cache", resume=True, progress=False)
+    fit(config, few, tmp_path, cache=tmp_path / "cache", resume=True, progress=False)
     rows = history(tmp_path)
     assert list(rows["epoch"]) == [1, 2, 3, 4, 5, 6]
     assert rows["train_loss"].iloc[-1] < 0.97 * rows["train_loss"].iloc[0]
@@ -682,9 +670,8 @@ def test_without_a_decay_the_last_weights_are_kept():
     ],
 )
 def test_each_setting_changes_the_weights(change, images, tmp_path):
-    for name, config in (("plain", TINY), ("changed", replace(TINY, **change))):
-        train(replace(config, epochs=1), images, tmp_path / name, progress=False)
-    plain, changed = (weights(tmp_path / name) for name in ("plain", "changed"))
+    plain = fitted(SHORT, images, tmp_path / "plain")
+    changed = fitted(replace(SHORT, **change), images, tmp_path / "changed")
     assert any((plain[key] - changed[key]).abs().max() > 1e-3 for key in plain)
     assert all(torch.isfinite(value).all() for value in changed.values())
 
@@ -721,7 +708,7 @@ def test_frozen_epochs_train_only_the_heads(images):
 
 def test_training_from_face_weights_writes_no_normalisations(images, tmp_path):
     config = replace(
-        SHORT, backbone="face-resnet", pretrained=True, size=112, batch_size=64, share=0.8
+        SHORT, backbone="face-resnet", pretrained=True, size=112, batch_size=16, share=0.2
     )
     learner = face_learner(images, config, device="cpu")
     assert any("norm" in name for name, _ in learner.model.backbone.named_parameters())
@@ -762,23 +749,20 @@ def gaps(images) -> pd.DataFrame:
 
 def test_a_single_task_is_learned_from_its_labelled_images(gaps, tmp_path):
     config = replace(SHORT, tasks=("age",))
-    for name, table in (("gaps", gaps), ("labelled", gaps.dropna(subset="age", ignore_index=True))):
-        train(config, table, tmp_path / name, progress=False)
-    one, other = (info(tmp_path / name, "age") for name in ("gaps", "labelled"))
-    assert (
-        one.weights == other.weights
-        and one.training["images"] == (gaps["split"].eq(TRAIN) & gaps["age"].notna()).sum()
-    )
+    learner, _ = fit(config, gaps, tmp_path / "gaps", progress=False)
+    labelled = gaps.dropna(subset="age", ignore_index=True)
+    assert same(learner.model.state_dict(), fitted(config, labelled, tmp_path / "labelled"))
+    n = (gaps["split"].eq(TRAIN) & gaps["age"].notna()).sum()
+    assert len(learner.dls.train.indices) == n
 
 
 @pytest.mark.parametrize("weighting", ["fixed", "equal", "uncertainty"])
 def test_several_tasks_are_learned_from_the_available_labels(weighting, gaps, tmp_path):
     config = replace(TINY, weighting=weighting)
-    train(config, gaps, tmp_path, progress=False)
-    rows = history(tmp_path)
+    state, rows = fitted(config, gaps, tmp_path), history(tmp_path)
     assert np.isfinite(rows.to_numpy(float)).all()
     assert rows["train_loss"].iloc[-1] < 0.97 * rows["train_loss"].iloc[0]
-    assert all(values.isfinite().all() for values in weights(tmp_path).values())
+    assert all(values.isfinite().all() for values in state.values())
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
