@@ -87,8 +87,12 @@ def test_the_numbers_behind_each_figure_are_a_table(page):
     card = page.locator(
         ".figure", has=page.get_by_role("heading", name="At which ages are the errors largest?")
     )
+    before = card.bounding_box()
     card.get_by_text("The numbers").click()
     expect(card.get_by_role("row", name=re.compile("^20-29")).first).to_be_visible()
+    assert card.bounding_box() == before
+    table = card.get_by_role("table").bounding_box()
+    assert before["y"] < table["y"] < before["y"] + before["height"]
 
 
 def test_a_filter_applies_to_all_figures_and_tables(page, results):
@@ -222,7 +226,8 @@ def test_hiding_gender_resets_the_filter_by_gender(page, results):
     )
 
 
-LOOKS = [{"width": w, "scheme": s} for w in (1440, 768, 390) for s in ("light", "dark")]
+WIDTHS = {1440: "light", 768: "dark", 390: "light"}
+LOOKS = [{"width": width, "scheme": scheme} for width, scheme in WIDTHS.items()]
 
 
 @pytest.mark.parametrize("look", LOOKS, indirect=True, ids=lambda v: f"{v['width']}-{v['scheme']}")

@@ -128,7 +128,7 @@ def test_an_uncertain_face_is_used_and_flagged_if_no_face_is_certain(monkeypatch
 # ------------------------------------------------------------------------------------------ turning
 
 
-@pytest.mark.parametrize("angle", [30, 45, 90, 135, 180, 225, 270, 315])
+@pytest.mark.parametrize("angle", [30, 45, 90, 180, 225, 270])
 def test_turned_faces_are_found_and_their_crops_are_upright(angle):
     """95 % of faces are found, and every crop of a found face is upright."""
     files, found = support.composites(10), []

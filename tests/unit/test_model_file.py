@@ -3,7 +3,6 @@
 import hashlib
 import json
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -120,9 +119,7 @@ def test_files_do_not_contain_local_paths(written):
 
 
 @pytest.mark.parametrize(
-    "tasks",
-    [s for n in (1, 2, 3) for s in combinations(TASKS, n)],
-    ids=lambda tasks: "+".join(t.name for t in tasks),
+    "tasks", [(AGE,), TASKS], ids=lambda tasks: "+".join(t.name for t in tasks)
 )
 def test_onnx_runtime_outputs_match_torch(tasks, tmp_path):
     model = trained(tasks)

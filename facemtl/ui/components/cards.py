@@ -332,5 +332,5 @@ def html_table(
     return (
         f'<div class="scroll" tabindex="0"><table class="numbers" aria-label="{escape(title)}">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        f'<p class="note">{note}</p>'
+        + (f'<p class="note">{note}</p>' if note else "")
     )

@@ -142,13 +142,16 @@ def made(components: list[gr.components.Component], make: Callable[[], list]) ->
         return [*[None] * (len(components) - 1), cards.message("Cannot be shown", why)]
 
 
-def below(numbers: str, note: str = "") -> str:
-    """The HTML below a figure: a note, and a table of its numbers that can be unfolded.
+def below(numbers: str, note: str = "", summary: str = "The numbers") -> str:
+    """The HTML below a figure: a note, and a table of its numbers that opens over the figure.
 
     The table is for visitors who cannot see the figure, or who want exact numbers.
     """
     said = f'<p class="note">{note}</p>' if note else ""
-    return f'{said}<details class="numbers-of"><summary>The numbers</summary>{numbers}</details>'
+    return (
+        f'{said}<details class="numbers-of" name="numbers"><summary>{summary}</summary>{numbers}'
+        "</details>"
+    )
 
 
 def numbers(table: pd.DataFrame, columns: dict[str, str], digits: int = 1) -> str:

@@ -12,7 +12,7 @@ from ...inference.predictor import APPROACHES, Approach, Predictor
 from ...inference.what_if import Change, Curve, along, curves
 from ...tasks import Classification, Task
 from ..photo import PhotoView
-from . import cards
+from . import cards, figures
 
 PICTURE = 200  # px; the side of a picture of the changed face
 LEAST_SPAN = 10  # years; smaller movements of a curve are not stretched to the full height
@@ -159,7 +159,7 @@ def _numbers(task: Task, change: Change, by: dict[str, Curve]) -> str:
         f"{task.title}: all points", columns, rows,
         f"In brackets: how sure a model is ({task.confidence_words}).",
     )  # fmt: skip
-    return f'<details class="numbers-of"><summary>All numbers</summary>{table}</details>'
+    return figures.below(table, summary="All numbers")
 
 
 def _scale(
