@@ -47,7 +47,7 @@ window.facemtl = {
   // once. The score is kept in this page only.
   keepScore(element) {
     const ahead = new Map();
-    const times = (n) => ({0: 'never', 1: 'once', 2: 'twice'})[n] ?? `${n} times`;
+    const times = (n) => ({1: 'once', 2: 'twice'})[n] ?? `${n} times`;
     new MutationObserver(() => {
       const face = document.querySelector('#answer [data-ahead]')?.dataset;
       if (!face || ahead.get(face.face) === face.ahead) return;
@@ -55,8 +55,8 @@ window.facemtl = {
       const n = (name) => [...ahead.values()].filter((value) => value === name).length;
       const note = document.createElement('p');
       note.className = 'note';
-      note.textContent = `This visit: three models closer ${times(n('single'))}, one model closer ${
-        times(n('multi'))}, equally close ${times(n('nobody'))}. A few faces prove nothing.`;
+      note.textContent = `So far on this visit: single-task was closer ${times(n('single'))}, multi-task ${
+        times(n('multi'))}, and both were equally close ${times(n('nobody'))}. A few faces prove nothing.`;
       element.replaceChildren(note);
     }).observe(document.querySelector('#answer'), {
       childList: true, subtree: true, attributeFilter: ['data-ahead', 'data-face'],

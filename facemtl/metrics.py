@@ -50,7 +50,7 @@ ACCURACY = Metric(
     "accuracy", "Accuracy", "%", lambda y_true, y_pred: 100.0 * (y_true == y_pred),
     lower_is_better=False,
     sentence="one model is right on {multi} of the faces, the three on {single}",
-    verb="right in", close=2.0,
+    verb="right on", close=2.0,
 )  # fmt: skip
 MAE = Metric(
     "mae", "Mean absolute error", "years", lambda y_true, y_pred: np.abs(y_pred - y_true),

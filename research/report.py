@@ -189,7 +189,15 @@ def changed_photos(folder: Path) -> str:
         ]
         rows.append([name, change, f"{by['found'].iloc[0]} of {by['n'].iloc[0]}", *cells])
     return as_markdown(
-        ["photos", "change", "found", "age moves by", "gender stays", "race stays"], rows
+        [
+            "photos",
+            "change",
+            "faces found",
+            "mean change of age",
+            "gender unchanged",
+            "race unchanged",
+        ],
+        rows,
     )
 
 
@@ -267,7 +275,16 @@ def worst(folder: Path) -> str:
         for row in worst_groups(load_metrics(folder)).itertuples()
     ]  # fmt: skip
     return as_markdown(
-        ["task", "approach", "worst group", "images", "in it", "95 % interval", "all images"], rows
+        [
+            "task",
+            "approach",
+            "worst group",
+            "images",
+            "metric in this group",
+            "95 % interval",
+            "all images",
+        ],
+        rows,
     )
 
 

@@ -25,14 +25,14 @@ FINDINGS_FILE = "findings.json"
 HISTORY_FILE = ASSETS / "history" / "2018.csv"
 _JUDGED = {
     MULTI.name: "One model is better.",
-    SINGLE.name: "Three are better.",
+    SINGLE.name: "Three models are better.",
     None: "The difference is not significant.",
 }
 _VERDICTS = {  # keys: is one model better at any task, are three better at any task
-    (True, False): "One model is better at something, and not significantly worse at anything.",
+    (True, False): "One model is significantly better on some tasks, and not worse on any.",
     (False, False): "No difference between one model and three is significant.",
-    (False, True): "One model is worse at something, and not significantly better at anything.",
-    (True, True): "One model is better at one question and worse at another.",
+    (False, True): "One model is significantly worse on some tasks, and not better on any.",
+    (True, True): "One model is significantly better on some tasks, and worse on others.",
 }
 
 
@@ -124,7 +124,7 @@ def sentences(found: dict[str, Any]) -> tuple[str, list[tuple[str, str]], list[s
     trained = f", {seeds} seeds each" if seeds > 1 else ""
     most = "up to " if len(n) > 1 else ""
     introduction = (
-        f"Trained with the same recipe{trained}, and measured on {most}{max(n):,} other faces:"
+        f"Trained with the same recipe{trained}, and measured on {most}{max(n):,} validation faces:"
     )
     conclusions = [conclusion(rows)]
     if seeds == 1:

@@ -206,9 +206,9 @@ class Predictor:
             if any(len(found) != 1 for found in names.values()):
                 found = ", ".join(name for a in APPROACHES for name in names[a])
                 raise FaceMTLError(
-                    f"Comparing {task.name} takes one single-task and one multi-task model; found"
-                    f" {found or 'none'}. Train what is missing with `python -m facemtl train`, or"
-                    " move what is too much to another folder."
+                    f"The comparison of {task.name} needs exactly one single-task and one"
+                    f" multi-task model; found {found or 'none'}. Train the missing one with"
+                    " `python -m facemtl train`, or move any others to another folder."
                 )
         return self
 

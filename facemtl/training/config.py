@@ -71,9 +71,9 @@ class TrainConfig:
     epochs: int = _setting(6, "epochs that train the whole model", 1, 1000)
     share: float = _setting(1.0, "share of the training images to learn from", 1e-4, 1)
     batch_size: int = _setting(48, "images per step", 2, 4096)
-    lr: float = _setting(1e-4, "peak of the backbone's one-cycle schedule", 1e-7, 1.0)
+    lr: float = _setting(1e-4, "peak learning rate of the backbone", 1e-7, 1.0)
     head_lr: float = _setting(
-        6e-4, "peak of the heads' schedule; alone, the heads have twice it", 1e-7, 1.0
+        6e-4, "peak learning rate of the heads; twice that while the backbone is frozen", 1e-7, 1.0
     )
     warmup: float = _setting(
         0.25, "share of the schedule in which the rate rises to its peak", 0.001, 0.999

@@ -39,7 +39,7 @@ from .tabs import about, compare, guess, random_faces, training, validation
 from .tabs import dataset as dataset_
 
 TITLE = "facemtl"
-QUESTION = "Does one multi-task model see as much in a face as three single-task models?"
+QUESTION = "Is one multi-task model as accurate as three single-task models?"
 HIDE = "Hide gender and race"
 MISSING = "Make them with `python -m facemtl evaluate`, then start the app again."
 DRAW_AHEAD = 2.0  # seconds after the first page load

@@ -26,7 +26,11 @@ AGREEMENTS = {
     "agree": f"both agree (age ± {AGE.near} {AGE.unit})",
     "differ": "they disagree",
 }
-ORDERS = {"chance": "by chance", "hardest": "largest age errors", "apart": "ages furthest apart"}
+ORDERS = {
+    "chance": "random",
+    "hardest": "largest age errors",
+    "apart": "predicted ages furthest apart",
+}
 
 
 # One field for each classification task: the index of a label, or ANY.
@@ -167,7 +171,7 @@ class FacePool:
     def caption(self) -> str:
         """Whose faces these are, as a caption below one of them."""
         if self.are_composites:
-            return "A composite of eight people. Nobody is real."
+            return "A composite of eight people. It shows no real person."
         return f"A validation image of {self.name}. No model was trained on it."
 
     def learn(self, cache: PredictionCache) -> None:

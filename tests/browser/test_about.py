@@ -42,7 +42,7 @@ def test_all_links_are_https(page):
 
 def test_privacy_is_explained_and_tables_can_have_the_focus(page):
     support.choose_tab(page, "About")
-    expect(page.get_by_role("heading", name="What becomes of what I upload?")).to_be_visible()
+    expect(page.get_by_role("heading", name="What happens to my photos?")).to_be_visible()
     expect(page.locator("#model-card table").first).to_have_attribute("tabindex", "0")
 
 

@@ -108,7 +108,7 @@ def test_a_crop_can_be_corrected_with_the_keyboard_and_reset(page, photo):
     page.get_by_role("button", name="Wider").press("Enter")
     expect(crop).not_to_have_attribute("src", found)
     expect(answer(page)).to_contain_text("What it cost")
-    page.get_by_role("button", name="As it was found").press("Enter")
+    page.get_by_role("button", name="Undo corrections").press("Enter")
     expect(crop).to_have_attribute("src", found)
 
 

@@ -29,7 +29,7 @@ def upload(page: Page, file) -> None:
 
 def tell(page: Page, age: str) -> None:
     page.get_by_label("How old is this person?").fill(age)
-    page.get_by_role("button", name="Tell").click()
+    page.get_by_role("button", name="Check").click()
 
 
 def ages(page: Page) -> dict[str, float]:
@@ -56,13 +56,13 @@ def test_the_visitor_s_own_age_is_the_truth_and_the_visit_has_a_score(page, tmp_
         expect(answer(page).locator(".truth")).to_have_text("you say 60")
         lead = round(abs(said["single"] - 60) - abs(said["multi"] - 60), 1)
         ahead = "nobody" if abs(lead) < 1 else "multi" if lead > 0 else "single"
-        words = {"nobody": "Equally close", "multi": "One model is", "single": "Three models are"}
+        words = {"nobody": "Equally close", "multi": "Multi-task is", "single": "Single-task is"}
         expect(card).to_contain_text(words[ahead])
         score[ahead] += 1
-        times = {0: "never", 1: "once", 2: "twice"}
+        times = {0: "0 times", 1: "once", 2: "twice"}
         expect(page.locator("#visit")).to_contain_text(
-            f"three models closer {times[score['single']]}, one model closer"
-            f" {times[score['multi']]}, equally close {times[score['nobody']]}"
+            f"single-task was closer {times[score['single']]}, multi-task"
+            f" {times[score['multi']]}, and both were equally close {times[score['nobody']]}"
         )
     tell(page, "")
     expect(answer(page).locator(".truth")).to_have_count(0)
@@ -113,7 +113,7 @@ def test_a_face_can_be_added_and_turned(page, photo):
     page.get_by_role("button", name="Correct the crop").click()
     page.get_by_role("button", name="Turn", exact=True).click()
     expect(page.locator("#view")).to_contain_text("tilted")
-    page.get_by_role("button", name="As it was found").click()
+    page.get_by_role("button", name="Undo corrections").click()
     expect(page.locator("#view")).not_to_contain_text("tilted")
     page.get_by_role("button", name="Add a face").click()
     expect(boxes).to_have_count(5)

@@ -28,7 +28,10 @@ def test_the_findings_name_the_measured_metrics(page):
 def test_the_claim_of_2018_is_compared_and_explained(page):
     open_tab(page)
     expect(
-        page.get_by_role("heading", name="Does it halve the age error, as was once claimed?")
+        page.get_by_role(
+            "heading",
+            name="Does multi-task learning halve the age error, as a notebook of 2018 found?",
+        )
     ).to_be_visible()
     figure = page.locator(".js-plotly-plot").filter(visible=True).first
     for words in ("2018", "This app", "10.63", "5.47"):

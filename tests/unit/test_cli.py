@@ -205,7 +205,7 @@ def test_evaluate_refuses_a_missing_model_before_the_predictions(tmp_path, capsy
     shutil.copytree(MODELS, models)
     (models / "age.onnx").unlink()
     assert cli.main(["evaluate", "--data", str(support.COMPOSITES), "--models", str(models)]) == 1
-    assert "Comparing age takes" in capsys.readouterr().err
+    assert "The comparison of age needs" in capsys.readouterr().err
 
 
 def test_costs_are_measured_and_written(tmp_path, capsys):

@@ -200,7 +200,7 @@ def test_an_unreadable_model_is_reported(tmp_path):
 def test_models_that_cannot_be_compared_are_refused(tmp_path, chosen):
     for tasks in chosen:
         support.write_model(tmp_path, tasks)
-    with pytest.raises(FaceMTLError, match="takes one single-task and one multi-task model"):
+    with pytest.raises(FaceMTLError, match="needs exactly one single-task and one multi-task"):
         Predictor.load(tmp_path).require_pairs()
 
 

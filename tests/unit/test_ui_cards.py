@@ -34,9 +34,9 @@ def badge(task, single: float, multi: float, label: float | None) -> str:
         (1, 1, None, "Agree"),
         (1, 0, None, "Disagree: female / male"),
         (1, 1, 1, "Both right"),
-        (1, 0, 1, "Three models are right, one is not"),
-        (0, 1, 1, "One model is right, three are not"),
-        (0, 0, 1, "Agree, against the label"),
+        (1, 0, 1, "Single-task is right, multi-task is not"),
+        (0, 1, 1, "Multi-task is right, single-task is not"),
+        (0, 0, 1, "Agree, but not with the label"),
     ],
 )
 def test_badges_of_a_classification(single, multi, label, says):
@@ -52,8 +52,8 @@ def test_two_different_wrong_predictions_are_marked():
     [
         (30.0, 34.0, None, "4.0 years apart"),
         (30.0, 30.01, None, "Agree"),
-        (30.0, 34.0, 33, "One model is closer, by 2.0 years"),
-        (30.0, 34.0, 30, "Three models are closer, by 4.0 years"),
+        (30.0, 34.0, 33, "Multi-task is closer, by 2.0 years"),
+        (30.0, 34.0, 30, "Single-task is closer, by 4.0 years"),
         (30.0, 34.0, 32, "Equally close"),
     ],
 )

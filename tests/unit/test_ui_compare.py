@@ -137,4 +137,6 @@ def test_a_missing_face_is_reported_and_the_centre_is_offered(predictor, results
     assert "No face found" in compare.answer(predictor, view)
     centre = photos.take_centre(view)
     assert "no face was found in it" in compare.photo_card(predictor, centre)
-    assert "about as sure" not in compare.answer(predictor, centre, records=TrackRecords(results))
+    assert "a similar confidence" not in compare.answer(
+        predictor, centre, records=TrackRecords(results)
+    )

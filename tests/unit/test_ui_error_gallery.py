@@ -27,7 +27,7 @@ from tests.unit.ui_support import MEASURED
 @pytest.mark.parametrize("kind", face_kinds.OTHERS, ids=lambda kind: kind.title)
 def test_misclassified_faces_match_the_confusion_matrix(results, kind):
     labelled, answered, approach = re.fullmatch(
-        r"labelled (\w+), answered (\w+) by the ([\w-]+) model", kind.title
+        r"labelled (\w+), predicted as (\w+) by the ([\w-]+) model", kind.title
     ).groups()
     task = next(task for task in (GENDER, RACE) if labelled in task.labels)
     cells = confusion(results, task).set_index(["approach", "target", "prediction"])["n"]
@@ -181,7 +181,7 @@ def test_hiding_removes_sensitive_text_from_displayed_faces(gallery_handlers):
     number = next(
         i
         for i, kind in enumerate(face_kinds.KINDS)
-        if kind.title == "labelled male, answered female by the multi-task model"
+        if kind.title == "labelled male, predicted as female by the multi-task model"
     )
     drawn, html, *_ = handlers["on_show"](number, False, ())
     says = re.compile(r"\b(" + "|".join([*GENDER.labels, *RACE.labels]) + r")\b")

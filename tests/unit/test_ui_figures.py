@@ -35,7 +35,7 @@ def test_figures_are_drawn_once_when_first_shown():
 
 @pytest.mark.parametrize(
     ("error", "said"),
-    [(FaceMTLError("It is gone."), "It is gone."), (KeyError("x"), "log of the server")],
+    [(FaceMTLError("It is gone."), "It is gone."), (KeyError("x"), "again, see the app")],
 )
 def test_an_error_in_one_figure_does_not_affect_the_others(error, said, capsys):
     def fail():

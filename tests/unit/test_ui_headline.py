@@ -22,7 +22,7 @@ def test_it_shows_the_figures_of_the_findings():
         digits = 1 if row["metric"] == "accuracy" else 2
         for approach in ("single", "multi"):
             assert f"{row[approach]:.{digits}f}" in words
-    assert f"{found['cost_share']['milliseconds']:.0f} % of the time" in words
+    assert f"{found['cost_share']['milliseconds']:.0f} % of the three models" in words
 
 
 def test_if_gender_and_race_are_hidden_the_conclusion_is_about_age():
@@ -30,9 +30,9 @@ def test_if_gender_and_race_are_hidden_the_conclusion_is_about_age():
     for row in found["tasks"]:
         row["better"] = "multi" if row["task"] == "age" else "single"
     html = headline(found)
-    assert "better at one question and worse at another" in visible(html, hides=False)
+    assert "better on some tasks, and worse on others" in visible(html, hides=False)
     words = visible(html, hides=True)
-    assert "better at something, and not significantly worse" in words
+    assert "better on some tasks, and not worse on any" in words
     assert "at one question and worse" not in words and "age" in words
     assert "gender" not in words and "race" not in words
 

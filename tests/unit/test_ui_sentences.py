@@ -120,8 +120,8 @@ def test_ages_that_are_read_too_young_and_too_old_are_named():
     for group, off in (("70+", -6.0), ("10-19", 4.0)):
         table.loc[table["age_group"] == group, "prediction"] += off
     said = text(sentences.bias_by_age(view_of(table)))
-    assert re.search(r"70 and over are read as too young by .*(6\.0|5\.9|6\.1)", said)
-    assert re.search(r"10 to 19 as too old by .*(4\.0|3\.9|4\.1)", said)
+    assert re.search(r"too low by .*(6\.0|5\.9|6\.1).* at ages 70 and over", said)
+    assert re.search(r"too high by .*(4\.0|3\.9|4\.1).* at ages 10 to 19", said)
     balanced = made_up({(a.name, g): 0.0 for a in APPROACHES for g in AGE_GROUPS}, noise=3.0)
     centred = balanced["prediction"] - balanced["target"]
     mean = centred.groupby([balanced["age_group"], balanced["approach"]]).transform("mean")
@@ -160,14 +160,15 @@ def test_the_labels_that_are_confused_most_are_named(task):
     wrong = {(a.name, last, 0): share for a, share in zip(APPROACHES, (0.2, 0.3), strict=True)}
     wrong |= {(a.name, 0, last): 0.1 for a in APPROACHES}
     said = text(sentences.confused(view_of(answered(task, wrong)), task))
-    assert f"{task.labels[last]} read as {task.labels[0]}" in said
-    assert f"{task.labels[0]} read as {task.labels[last]}" not in said
+    assert f"{task.labels[last]} predicted as {task.labels[0]}" in said
+    assert f"{task.labels[0]} predicted as {task.labels[last]}" not in said
     assert "Single-task model: 20" in said and "Multi-task model: 30" in said
     assert "right" in sentences.confused(view_of(answered(task)), task)
 
 
 @pytest.mark.parametrize(
-    ("confidence", "says"), [(0.99, "too sure"), (0.6, "not sure enough"), (0.8, "no significant")]
+    ("confidence", "says"),
+    [(0.99, "overconfident"), (0.6, "underconfident"), (0.8, "no significant")],
 )
 def test_calibration_is_judged_by_the_gap(confidence, says):
     wrong = {(a.name, label, 1 - label): 0.2 for a in APPROACHES for label in (0, 1)}

@@ -64,10 +64,10 @@ def test_a_damaged_studies_file_is_named_and_the_rest_is_shown(predictor, tmp_pa
     [
         (
             "study == 'equal-weights' or study == 'learned-weights'",
-            "how losses are weighed",
-            "seed of a training",
+            "how the losses are weighted",
+            "results vary between seeds",
         ),
-        ("study == 'seeds'", "seed of a training", "how losses are weighed"),
+        ("study == 'seeds'", "results vary between seeds", "how the losses are weighted"),
     ],
 )
 def test_only_the_measured_studies_are_shown(predictor, tmp_path, left, told, not_told):

@@ -23,7 +23,7 @@ from .verdicts import verdict
 RULER_END = 100  # years; higher ages are drawn at the end
 
 NOTE = (
-    "Predictions are how a face is perceived, by the labels of one dataset; they say nothing about"
+    "Predictions follow the labels of one dataset: how a face is perceived. They say nothing about"
     " who a person is. What you upload is deleted within minutes and goes nowhere else."
 )
 
@@ -105,12 +105,15 @@ def record(found: TrackRecord | None) -> str:
             f" {metric.verb} about {metric.brief(found.multi)}"
         )
     if found.age is None:
-        like = "with this answer"
+        like = "with the same answer"
     else:
         low, high = max(AGE.low, found.age - AGE.near), min(AGE.high, found.age + AGE.near)
-        like = f"read as {low:.0f} to {high:.0f}"
-        like += "" if found.task == AGE else " and with this answer"
-    return f'<p class="note">On {found.n} validation faces {like}, about as sure, {said}.</p>'
+        like = f"with a predicted age of {low:.0f} to {high:.0f}"
+        like += "" if found.task == AGE else ", the same answer"
+    return (
+        f'<p class="note">On {found.n} validation faces {like} and a similar confidence,'
+        f" {said}.</p>"
+    )
 
 
 def mark(approach: Approach) -> str:
@@ -176,8 +179,8 @@ def working(text: str, share: float | None = None) -> str:
     value = "" if share is None else f' value="{share:.2f}"'
     return (
         '<section class="card message working" role="status"><h2>One'
-        f' moment</h2><p>{escape(text)}</p><progress{value} aria-label="How far it'
-        ' is"></progress><button type="button" data-choice="stop">Stop</button></section>'
+        f' moment</h2><p>{escape(text)}</p><progress{value} aria-label="Progress">'
+        '</progress><button type="button" data-choice="stop">Stop</button></section>'
     )
 
 

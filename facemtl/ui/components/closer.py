@@ -70,7 +70,7 @@ def where_card(predictor: Predictor, view: PhotoView, tasks: Tasks) -> Iterator[
         " covered: they show what it depends on, not why."
     )
     yield cards.card(
-        "Where does it look?",
+        "Which parts of the face matter?",
         f'<div class="map-row">{"".join(rows)}</div><p class="note">{note}</p>',
     )
 
@@ -233,7 +233,7 @@ def as_picture(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Lab
             draw.line((x, y + 26, x, y + 80), _INK, 2)
     draw.text(
         (30, 444),
-        "Perceived, by the labels of one dataset; nothing about who a person is.",
+        "Predictions follow the labels of one dataset. They say nothing about who a person is.",
         _SOFT,
         _font(14),
     )

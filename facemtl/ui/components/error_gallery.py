@@ -17,9 +17,9 @@ from .figures import QuestionCard, faces_place
 
 ABSENT = cards.message(
     "UTKFace is not installed here",
-    "UTKFace may not be passed on, so its faces are shown only where it has been downloaded: run"
-    " `python -m facemtl download`, then start the app again. To see your own, start it with"
-    " `--data`.",
+    "These faces are images of UTKFace, which may not be passed on. If there is a button “Get"
+    " UTKFace” in Random faces, press it. Otherwise run `python -m facemtl download`, then start"
+    " the app again. For your own faces, start it with `--data`.",
 )
 NOBODY = cards.message(
     "No such face",
@@ -27,9 +27,9 @@ NOBODY = cards.message(
 )
 NONE_HERE = cards.message(
     "These faces are not here",
-    "The faces that the app reads lack the images that these predictions are of. Where they are"
-    " your own, start the app with `--data`; else move or empty the folder of UTKFace, run `python"
-    " -m facemtl download`, then start the app again.",
+    "These predictions were made for images that are not in the app's data folder. If they are your"
+    " own images, start the app with `--data`. If they are UTKFace's, move or empty the data"
+    " folder, run `python -m facemtl download`, then start the app again.",
 )
 
 
@@ -76,7 +76,7 @@ def build(
         offered = []
         for kinds, label, text, css in (
             (AGES, "Age", "Show faces by age", []),
-            (OTHERS, "Answered other than labelled", "Show faces by answer", ["sensitive"]),
+            (OTHERS, "Predicted other than labelled", "Show faces by answer", ["sensitive"]),
         ):
             choices = [
                 (kind.title, KINDS.index(kind))

@@ -19,7 +19,7 @@ FAR = 10  # years; the smallest age error, or gap between approaches, in `age_ki
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of faces, such as those that are read too old.
+    """A kind of faces, such as those that are predicted too old.
 
     `find` takes a table of predictions. It returns the names of the images, most telling first.
     """
@@ -52,15 +52,15 @@ def age_kinds() -> list[Kind]:
 
     return [
         Kind(
-            f"on average read too old by {FAR} years or more",
+            f"predicted {FAR} years or more too old (mean of both approaches)",
             by(lambda errors: errors.mean(axis=1)),
         ),
         Kind(
-            f"on average read too young by {FAR} years or more",
+            f"predicted {FAR} years or more too young (mean of both approaches)",
             by(lambda errors: -errors.mean(axis=1)),
         ),
         Kind(
-            f"read {FAR} years or more apart by the two approaches",
+            f"predicted {FAR} years or more apart by the two approaches",
             by(lambda errors: (errors[SINGLE.name] - errors[MULTI.name]).abs()),
         ),
     ]
@@ -81,7 +81,7 @@ def of_cell(task: Classification, approach: Approach, target: int, prediction: i
         return list(rows["image"])
 
     title = (
-        f"labelled {task.words(target)}, answered {task.words(prediction)} by"
+        f"labelled {task.words(target)}, predicted as {task.words(prediction)} by"
         f" the {approach.model.lower()}"
     )
     return Kind(title, find, task)
@@ -106,7 +106,7 @@ def of_square(approach: Approach, label: float, prediction: float) -> Kind:
     # Labels are whole years, and the upper end is excluded.
     labelled = f"{label - half:.0f} to {label + half - 1:.0f}"
     return Kind(
-        f"labelled {labelled}, read as {prediction - half:.0f} to {prediction + half:.0f} by"
+        f"labelled {labelled}, predicted as {prediction - half:.0f} to {prediction + half:.0f} by"
         f" the {approach.model.lower()}",
         find,
     )
@@ -154,7 +154,7 @@ def of_confidence(task: Task, approach: Approach, confidence: float) -> Kind:
 
     low, high = (100 * end // N_BINS for end in (bin_, bin_ + 1))
     return Kind(
-        f"answered with a confidence of {low} to {high} % by the {approach.model.lower()}, wrong"
+        f"predicted with a confidence of {low} to {high} % by the {approach.model.lower()}, wrong"
         " answers first",
         find,
         task,

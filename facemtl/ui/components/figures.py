@@ -137,7 +137,7 @@ def made(components: list[gr.components.Component], make: Callable[[], list]) ->
         why = (
             str(error)
             if isinstance(error, FaceMTLError)
-            else "Something is wrong here. The log of the server says what."
+            else "Something went wrong. Reload the page. If it happens again, see the app's log."
         )
         return [*[None] * (len(components) - 1), cards.message("Cannot be shown", why)]
 

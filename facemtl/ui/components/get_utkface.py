@@ -23,8 +23,8 @@ TERMS = (
     "<b>For non-commercial research only.</b> You may not pass the images on. They belong to their"
     f' owners, and were collected by <a href="{AUTHORS}" target="_blank" rel="noopener">Zhang, Song'
     f' and Qi</a>. They come from the Hugging Face dataset <a href="{SOURCE}" target="_blank"'
-    f' rel="noopener">{HUB_REPOSITORY}</a>, and go into <code>{{folder}}</code> on this machine.'
-    " With the download, you accept these terms."
+    f' rel="noopener">{HUB_REPOSITORY}</a>, and are saved in <code>{{folder}}</code> on the'
+    " machine that runs this app. By downloading them, you accept these terms."
 )
 
 

@@ -25,7 +25,9 @@ def headline(found: dict[str, Any]) -> str:
     figures = "".join(_figures(row) for row in rows)
     cost = ""
     if share := found["cost_share"]:
-        cost = f"<span>{share['milliseconds']:.0f} % of the time</span>"
+        cost = (
+            f"<span>one model takes {share['milliseconds']:.0f} % of the three models' time</span>"
+        )
     n = f"{max(row['n'] for row in rows):,}"
     return (
         f'<section class="headline" aria-label="The answer">{said}<span>On {n} validation'

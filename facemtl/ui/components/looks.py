@@ -24,7 +24,9 @@ FORGOTTEN = cards.message(
     "This face is forgotten",
     f"A face is kept for {KEEP_STATE // 60} minutes only. Show it again, or draw another one.",
 )
-HIDDEN = cards.message("Nothing to show", "All questions are hidden.")
+HIDDEN = cards.message(
+    "Nothing to show", "All tasks are hidden. To see them, untick “Hide gender and race”."
+)
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def _of_groups(task: Task) -> Question:
 
     note = f"{_BARS} (few): fewer than {FEW} images, mostly chance."
     return Question(
-        f"{task.title}: for which groups is it better?",
+        f"{task.title}: which groups are predicted better?",
         partial(sentences.groups, task=task),
         draw,
         table,
@@ -216,7 +216,7 @@ PARTS = (
                 sentences.difference_by_age,
                 lambda v: plots.difference_by_age(v.metrics, v.seeds),
                 _differences,
-                note=f"{_BARS} One in twenty misses 0 by chance alone.",
+                note=f"{_BARS} By chance alone, one interval in twenty does not contain 0.",
                 is_open=True,
                 shows_seeds=True,
             ),
@@ -239,7 +239,7 @@ PARTS = (
                 ),
             ),
             Question(
-                "How often is an error how large?",
+                "How are the age errors distributed?",
                 sentences.large_errors,
                 lambda v: plots.error_distribution(v.errors),
                 _signed,

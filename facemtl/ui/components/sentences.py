@@ -101,12 +101,12 @@ def _of_errors(
 
 
 def bias_by_age(view: View) -> str:
-    """The ages that are read too young and too old the most, by all approaches on display."""
+    """The ages at which all approaches on display are too low, and too high, the most."""
     rows = view.groups[view.groups["n"] >= FEW]
     if rows.empty:
         return TOO_FEW_EACH
     said = []
-    for words, end, sign in (("young", "bias_high", -1), ("old", "bias_low", 1)):
+    for words, end, sign in (("low", "bias_high", -1), ("high", "bias_low", 1)):
         clear = rows[sign * rows[end] > 0].groupby("age_group", sort=False)
         clear = clear.filter(lambda part: len(part) == len(view.approaches))
         if clear.empty:
@@ -114,9 +114,8 @@ def bias_by_age(view: View) -> str:
         mean = (sign * clear.set_index("age_group")["bias"]).groupby(level=0).mean()
         part = clear[clear["age_group"] == mean.idxmax()].set_index("approach")["bias"]
         off = _values({a: abs(part[a.name]) for a in view.approaches}, _years)
-        who = "those of" if said else "Faces of"
-        read = "" if said else "are read "
-        said.append(f"{who} {age_words(mean.idxmax())} {read}as too {words} by {off}")
+        start = "and" if said else "Predictions are"
+        said.append(f"{start} too {words} by {off} at ages {age_words(mean.idxmax())}")
     if not said:
         return "At no age are predictions clearly too high or too low."
     return f"{', '.join(said)}, on average."
@@ -151,7 +150,7 @@ def confused(view: View, task: Classification) -> str:
     if not any(row["n"] for row in top.values()):
         return "Every answer is right."
     pairs = {
-        a: (f"{_label(task, row['target'])} read as {_label(task, row['prediction'])}")
+        a: (f"{_label(task, row['target'])} predicted as {_label(task, row['prediction'])}")
         for a, row in top.items()
     }
     return f"Most often confused: {_placed(pairs, {a: row['share'] for a, row in top.items()})}."
@@ -170,7 +169,7 @@ def calibration(view: View, task: Task) -> str:
         sure[approach], right[approach] = 100 * part["confidence"].mean(), 100 * hits.mean()
         chance = _SIGNIFICANT * gaps.std(ddof=1) / np.sqrt(len(gaps))
         judged[approach] = 0 if abs(gaps.mean()) <= chance else int(np.sign(gaps.mean()))
-    words = {0: "no significant gap", 1: "too sure", -1: "not sure enough"}
+    words = {0: "no significant gap", 1: "overconfident", -1: "underconfident"}
     if len(set(judged.values())) == 1:
         verdict = words[next(iter(judged.values()))]
     else:

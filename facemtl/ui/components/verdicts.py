@@ -14,7 +14,7 @@ GOOD = "good"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What two answers for one face come to, such as 'One model is closer, by 2.1 years'."""
+    """What two answers for one face come to, such as 'Multi-task is closer, by 2.1 years'."""
 
     text: str
     ahead: Approach | None = None  # the approach that is closer to the label
@@ -47,7 +47,7 @@ def _(task: Regression, predictions: pd.Series, label: float | None) -> Verdict:
     lead = round(abs(single - label) - abs(multi - label), 1)  # of the multi-task model
     if abs(lead) < EQUAL:
         return Verdict("Equally close")
-    who = "One model is" if lead > 0 else "Three models are"
+    who = "Multi-task is" if lead > 0 else "Single-task is"
     return Verdict(f"{who} closer, by {abs(lead):.1f} {task.unit}", MULTI if lead > 0 else SINGLE)
 
 
@@ -61,7 +61,9 @@ def _(task: Classification, predictions: pd.Series, label: float | None) -> Verd
     if single == multi == label:
         return Verdict("Both right", is_good=True)
     if single == label:
-        return Verdict("Three models are right, one is not", SINGLE)
+        return Verdict("Single-task is right, multi-task is not", SINGLE)
     if multi == label:
-        return Verdict("One model is right, three are not", MULTI)
-    return Verdict("Agree, against the label" if single == multi else "Both differ from the label")
+        return Verdict("Multi-task is right, single-task is not", MULTI)
+    return Verdict(
+        "Agree, but not with the label" if single == multi else "Both differ from the label"
+    )

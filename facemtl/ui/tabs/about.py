@@ -11,11 +11,11 @@ from ...tasks import TASKS
 from ..components import cards
 
 PRIVACY = (
-    "<p>A photo that you upload is looked at in the memory of the machine that serves this page,"
-    " and forgotten when you leave, or after ten minutes. The file that your browser sends is"
-    " deleted within three minutes. No photo, no answer and no visit is recorded, and the page asks"
-    " no other host for anything. Whether to hide gender and race is remembered in your browser"
-    " alone.</p>"
+    "<p>A photo that you upload is processed in the memory of the machine that serves this page."
+    " It is deleted from there when you leave, or after ten minutes. The file that your browser"
+    " sends is deleted within three minutes. No photo, no answer and no visit is recorded, and the"
+    " page asks no other host for anything. Whether to hide gender and race is remembered in"
+    " your browser alone.</p>"
 )
 HIDDEN = (
     '<p class="hidden-note">Parts of the model card speak of gender and race, which you have asked'
@@ -57,7 +57,7 @@ def readable(text: str) -> str:
 
 def build(model_card: Path) -> None:
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
-    gr.HTML(cards.card("What becomes of what I upload?", PRIVACY), elem_id="privacy")
+    gr.HTML(cards.card("What happens to my photos?", PRIVACY), elem_id="privacy")
     gr.HTML(HIDDEN, js_on_load="facemtl.focusTables()")
     parts = sections(readable(model_card.read_text("utf-8")))
     with gr.Column(elem_classes=["card", "prose-card"]):

@@ -60,7 +60,7 @@ def answer(
             return WAITING
         return cards.message(
             "No face found",
-            "The detector finds upright faces that are seen from the front and not too small in the"
+            "The detector finds faces that are seen from the front and are not too small in the"
             " photo. Try another photo, or press “Use the centre square” and correct the crop. The"
             " models answer whatever they are shown, face or not.",
         )
@@ -148,13 +148,13 @@ def build(
                 )
             with gr.Row(visible="hidden", elem_id="own-verdict") as own:
                 years = gr.Number(
-                    label="How old is this person? It stays in this page.",
+                    label="How old is this person? It is forgotten with the photo.",
                     minimum=AGE.low,
                     maximum=AGE.high,
                     precision=0,
                     min_width=110,
                 )
-                tell = gr.Button("Tell", size="sm", min_width=60, scale=0)
+                tell = gr.Button("Check", size="sm", min_width=60, scale=0)
             gr.HTML("", elem_id="visit", js_on_load="facemtl.keepScore(element)")
             centre = gr.Button("Use the centre square", visible=False, elem_id="centre")
             with gr.Accordion("Correct the crop", open=False, elem_id="correct") as correction:
@@ -162,7 +162,7 @@ def build(
                     steps = {step: gr.Button(step, min_width=80, size="sm") for step in STEPS}
                     turned = gr.Button("Turn", min_width=80, size="sm")
                     added = gr.Button("Add a face", min_width=80, size="sm")
-                again = gr.Button("As it was found", size="sm")
+                again = gr.Button("Undo corrections", size="sm")
             inlet = gr.Image(
                 type="filepath",
                 sources=["upload", "webcam", "clipboard"],

@@ -35,8 +35,8 @@ def overview(counts: pd.DataFrame) -> str:
         f"<p>{n} different images of faces, cropped to 200 × 200 px, with <span"
         ' class="sensitive">a gender, one of five races and </span>an age each: labels that a'
         f" model estimated and a person checked. {by.get('train', 0):,} are for training,"
-        f" {by.get('calibration', 0):,} for calibration (to set how sure answers are) and"
-        f" {by.get('validation', 0):,} for validation (to test them). A fixed rule on each file"
+        f" {by.get('calibration', 0):,} for calibration (to adjust confidences and intervals) and"
+        f" {by.get('validation', 0):,} for validation (to test the models). A hash of each file"
         " decides which.</p>"
     )
     return cards.card("What is UTKFace?", text)
@@ -105,9 +105,9 @@ def atlas(composites: FacePool) -> str:
         '<table class="atlas"><thead><tr><th'
         f' scope="col">{AGE.title}</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
     )
-    note = f"{composites.origin} “None”: of such faces no average is at hand."
+    note = f"{composites.origin} “none” means that there is no composite of such faces."
     body = f'<div class="scroll" tabindex="0">{table}</div><p class="note">{note}</p>'
-    return cards.card("What do the averages look like, from the youngest to the oldest?", body)
+    return cards.card("What do the composites look like, from the youngest to the oldest?", body)
 
 
 def _thumb(row) -> str:

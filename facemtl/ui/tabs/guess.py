@@ -171,7 +171,10 @@ def build(predictor: Predictor, pool: CurrentPool) -> dict:
     def face_of(game: Game) -> LabelledFace:
         faces = ready(pool).labelled(AGE).draw(ROUNDS, FaceFilter(game.seed))
         if not faces:
-            raise FaceMTLError("None of these faces has a label of age: there is nothing to guess.")
+            raise FaceMTLError(
+                "None of these faces has an age label, so there is nothing to guess. Start the app"
+                " with --data and a CSV file that has ages."
+            )
         return faces[game.number % len(faces)]  # there may be fewer faces than ROUNDS
 
     def show(game: Game) -> tuple:

@@ -17,12 +17,12 @@ from ..components import cards, figures
 
 THEN = "2018"
 HISTORY = (
-    "The app grows out of a notebook of 2018 (“Multi-task Deep Learning Experiment using fastai"
-    " Pytorch”, Yang Zhang), which found {single} for the single-task model and {multi} for the"
-    " multi-task one, and concluded that learning several tasks halves the error. But its"
-    " single-task age model was trained at ten times the learning rate of all others and came out"
-    " far worse than such models do elsewhere. With an equal recipe the gap is the one in the lower"
-    " row."
+    "The app grew out of a notebook of 2018 (“Multi-task Deep Learning Experiment using fastai"
+    " Pytorch”, Yang Zhang). It found a mean age error of {single} for the single-task model and"
+    " {multi} for the multi-task model, and concluded that multi-task learning halves the error."
+    " But its single-task age model was trained at ten times the learning rate of the other models,"
+    " and was far worse than such models are elsewhere. The lower row shows the models of this app,"
+    " which have an equal recipe."
 )
 
 
@@ -33,9 +33,9 @@ WHAT = (
     " learns for one task may help the others.</p>"
 )
 CURVES = (
-    "After each epoch (one pass over the training images), on a thousand or more held-out images,"
-    " without mirror images. In the first epoch only the heads are trained; then the whole model,"
-    " with a rate that falls to nothing."
+    "The metric after each epoch (one pass over the training images), on the calibration images and"
+    " without mirror images. The first epoch trains only the heads. The others train the whole"
+    " model, with a learning rate that first rises and then falls to almost zero."
 )
 OWN_FACES = """
 Put crops of faces into a folder, here `faces`, with a file `labels.csv` that says what is known of
@@ -200,7 +200,7 @@ def _lay_out_history(sheet: figures.Sheet, metrics: pd.DataFrame) -> None:
     errors = age_then_and_now(metrics)
     columns = {"experiment": "Experiment", "approach": "Approach", "value": f"MAE ({AGE.unit})"}
     sheet.card(
-        "Does it halve the age error, as was once claimed?",
+        "Does multi-task learning halve the age error, as a notebook of 2018 found?",
         partial(plots.compared_with_2018, errors),
         partial(figures.numbers, errors, columns, 2),
         history_note(errors),
@@ -236,15 +236,16 @@ def _lay_out_studies(sheet: figures.Sheet, trainings: pd.DataFrame) -> None:
         trainings[trainings["approach"] == MULTI.name], studies.WEIGHTINGS, "weighting"
     )
     asked = {
-        "approach": ("How much does the seed of a training change?", seeds),
-        "weighting": ("Does it matter how losses are weighed?", weighed),
+        "approach": ("How much do the results vary between seeds?", seeds),
+        "weighting": ("Does it matter how the losses are weighted?", weighed),
     }
     losses = (
-        "A loss is what training makes smaller. Fixed scales divide each task's by its usual size,"
-        " equal weights add them as they are, learned weights are found in training. "
+        "Training minimises a loss. With fixed scales, the loss of each task is divided by its"
+        " usual size. With equal weights, the losses are added as they are. Learned weights are"
+        " found in training. "
     )
     note = (
-        "Each mark is one training, each stroke the mean of those alike. More in"
+        "Each mark is one training. Each stroke is the mean over the seeds. More in"
         " docs/experiments.md."
     )
     with gr.Row(equal_height=True):

@@ -28,8 +28,7 @@ from ..faces import ANY, FaceFilter, aged
 
 NOBODY = cards.message(
     "No images match",
-    "No images match. Widen the age range, or reset a filter. "
-    "The figures still show the previous choice.",
+    "Widen the age range, or reset a filter. The figures still show the previous choice.",
 )
 
 TAB = "validation"  # the tab's name in addresses
@@ -94,7 +93,7 @@ def summary(compared: pd.DataFrame, of_seeds: Sequence[dict[str, Any]] = ()) -> 
     if seeds:
         note += (
             " “Seeds” is the mean difference of several trainings, with an interval over seeds and"
-            " images. The words go by it."
+            " images. The last column is based on it."
         )
     else:
         note += " They do not include differences between trainings: see Training."
