@@ -28,6 +28,16 @@ window.facemtl = {
   // makes the value change even if the same photo comes twice.
   takePhoto: (photo, before) => [photo ? `${performance.now()} ${photo.path}` : before, null],
 
+  // Every tab: the Escape key closes the numbers that lie over a figure.
+  closeNumbers() {
+    document.addEventListener('keydown', ({key}) => {
+      const opened = key === 'Escape' && document.querySelector('.numbers-of[open]');
+      if (!opened) return;
+      opened.open = false;
+      opened.querySelector('summary').focus();
+    });
+  },
+
   // Every tab: a photo that is pasted anywhere is looked at in Compare.
   takePasted() {
     document.addEventListener('paste', (event) => {

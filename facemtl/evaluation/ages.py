@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from ..inference.predictor import APPROACHES
 from ..tasks import AGE
 from .compare import N_RESAMPLES, bootstrap
 from .groups import AGE_GROUPS
@@ -44,12 +45,10 @@ def age_error_by_group(
             ((group["low"] <= group["target"]) & (group["target"] <= group["high"])).mean()
         )
         rows.append(row)
-    order = {name: position for position, name in enumerate(AGE_GROUPS)}
-    result = pd.DataFrame(rows)
-    return result.sort_values(
-        ["age_group", "approach"],
-        key=lambda c: c.map(order) if c.name == "age_group" else c,
-        ignore_index=True,
+    known = [*AGE_GROUPS, *(a.name for a in APPROACHES)]
+    order = {name: position for position, name in enumerate(known)}
+    return pd.DataFrame(rows).sort_values(
+        ["age_group", "approach"], key=lambda column: column.map(order), ignore_index=True
     )
 
 

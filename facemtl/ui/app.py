@@ -86,7 +86,8 @@ def build_app(
         kept = gr.BrowserState(False, storage_key="facemtl-hide", secret="facemtl")
         address = gr.HTML(
             "",
-            js_on_load="facemtl.followAddress(element, trigger); facemtl.takePasted()",
+            js_on_load="facemtl.followAddress(element, trigger); facemtl.takePasted();"
+            " facemtl.closeNumbers()",
             visible="hidden",
         )
         with gr.Tabs(elem_id="tabs") as tabs:

@@ -93,6 +93,9 @@ def test_the_numbers_behind_each_figure_are_a_table(page):
     assert card.bounding_box() == before
     table = card.get_by_role("table").bounding_box()
     assert before["y"] < table["y"] < before["y"] + before["height"]
+    page.keyboard.press("Escape")
+    expect(card.get_by_role("table")).to_be_hidden()
+    expect(card.locator("summary")).to_be_focused()
 
 
 def test_a_filter_applies_to_all_figures_and_tables(page, results):

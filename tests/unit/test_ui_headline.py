@@ -22,7 +22,7 @@ def test_it_shows_the_figures_of_the_findings():
         digits = 1 if row["metric"] == "accuracy" else 2
         for approach in ("single", "multi"):
             assert f"{row[approach]:.{digits}f}" in words
-    assert f"{found['cost_share']['milliseconds']:.0f} % of the three models" in words
+    assert f"{found['cost_share']['milliseconds']:.0f} / Three single-task models: 100 %" in words
 
 
 def test_if_gender_and_race_are_hidden_the_conclusion_is_about_age():

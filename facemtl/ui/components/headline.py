@@ -3,7 +3,7 @@
 from typing import Any
 
 from ...evaluation.findings import conclusion
-from ...inference.predictor import MULTI, SINGLE
+from ...inference.predictor import MULTI, SINGLE, Approach
 from ...tasks import task_named
 from . import cards
 
@@ -25,9 +25,8 @@ def headline(found: dict[str, Any]) -> str:
     figures = "".join(_figures(row) for row in rows)
     cost = ""
     if share := found["cost_share"]:
-        cost = (
-            f"<span>one model takes {share['milliseconds']:.0f} % of the three models' time</span>"
-        )
+        values = {MULTI: f"{share['milliseconds']:.0f}", SINGLE: "100"}
+        cost = f"<span>time {_both(values)} %</span>"
     n = f"{max(row['n'] for row in rows):,}"
     return (
         f'<section class="headline" aria-label="The answer">{said}<span>On {n} validation'
@@ -38,11 +37,15 @@ def headline(found: dict[str, Any]) -> str:
 
 def _figures(row: dict[str, Any]) -> str:
     task = task_named(row["task"])
-    values = (
-        f'<b class="{a.name}-text">{cards.mark(a)}<span class="sr-only">{a.title}: </span>'
-        f"{task.metric.number(row[a.name])}</b>"
-        for a in (MULTI, SINGLE)
-    )
+    values = {a: task.metric.number(row[a.name]) for a in (MULTI, SINGLE)}
     css = ' class="sensitive"' if task.sensitive else ""
     unit = task.metric.unit if task.metric.unit == "%" else f"{task.metric.unit} off"
-    return f"<span{css}>{task.name} {' / '.join(values)} {unit}</span>"
+    return f"<span{css}>{task.name} {_both(values)} {unit}</span>"
+
+
+def _both(values: dict[Approach, str]) -> str:
+    return " / ".join(
+        f'<b class="{a.name}-text">{cards.mark(a)}<span class="sr-only">{a.title}: </span>'
+        f"{value}</b>"
+        for a, value in values.items()
+    )

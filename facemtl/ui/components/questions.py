@@ -44,7 +44,7 @@ class Question:
         if not self._has_labels(view):
             return UNLABELLED
         n = 0 if view.seeds is None else view.seeds["seed"].nunique()
-        seeds = f" Strokes are {n} trainings, each with another seed." if n else ""
+        seeds = f" The short lines are {n} trainings, each with another seed." if n else ""
         return figures.below(self.numbers(view), self.note + (seeds if self.shows_seeds else ""))
 
     def _has_labels(self, view: View) -> bool:
