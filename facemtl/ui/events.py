@@ -43,7 +43,23 @@ def uploaded(path: str) -> str:
 
 def asked_by(event: gr.EventData) -> dict[str, str]:
     """The parameters of the address that a browser reports, when it goes back or forward."""
-    return dict(parse_qsl(str(event.query).lstrip("?")))
+    return dict(parse_qsl(str(sent(event, "query") or "").lstrip("?")))
+
+
+def sent(event: gr.EventData, key: str) -> object:
+    """What a browser sent with an event, or None. It can be anything."""
+    try:
+        return getattr(event, key, None)
+    except TypeError:  # it was not sent as an object
+        return None
+
+
+def number_sent(event: gr.EventData) -> int:
+    """The number that a click chooses. -1, which chooses nothing, if it is no number."""
+    try:
+        return int(str(sent(event, "choice")))
+    except ValueError:
+        return -1
 
 
 def handle_errors(handler: Callable) -> Callable:

@@ -100,7 +100,7 @@ def build(
 
         def on_pick(hidden: bool, values: tuple, event: gr.EventData) -> tuple:
             names = ("by", "task", "approach", "x", "y", "group")
-            kind = of_click({name: getattr(event, name, None) for name in names})
+            kind = of_click({name: events.sent(event, name) for name in names})
             if kind is None or (hidden and kind.sensitive):
                 return (gr.skip(),) * len(outputs)
             return show(kind, hidden, values, place)
@@ -155,7 +155,7 @@ def build(
 
     def open_face(found: Drawn, hidden: bool, event: gr.EventData) -> tuple:
         some = ready(pool).of_images(found.on_sheet, N_FACES)
-        chosen = [face for face in some if face.image == event.choice]
+        chosen = [face for face in some if face.image == events.sent(event, "choice")]
         if not chosen:
             raise gr.Error(
                 "This face is no longer on display. Show the faces again.", print_exception=False

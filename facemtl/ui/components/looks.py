@@ -16,7 +16,7 @@ from ...errors import FaceMTLError
 from ...inference.predictor import Predictor
 from ...inference.what_if import CHANGES
 from ...tasks import Task
-from ..events import KEEP_STATE, MODEL_WORK, REPORT_CHOICES, handle_errors, waiting_at
+from ..events import KEEP_STATE, MODEL_WORK, REPORT_CHOICES, handle_errors, sent, waiting_at
 from ..photo import PhotoView
 from . import cards, closer, cover, pins, what_if
 
@@ -90,14 +90,6 @@ def _tabs(tabs: Sequence[tuple[str, str, str]], chosen: bool = False) -> str:
         f' tabindex="{-1 if i else 0}">{escape(title)}</button>'
         for i, (name, title, controls) in enumerate(tabs)
     )
-
-
-def sent(event: gr.EventData, key: str) -> object:
-    """What a browser sent with an event, or None. It can be anything."""
-    try:
-        return getattr(event, key, None)
-    except TypeError:  # it was not sent as an object
-        return None
 
 
 def build_pins(state: gr.State, predictor: Predictor, hide: gr.Checkbox) -> Callable:

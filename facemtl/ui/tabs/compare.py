@@ -17,7 +17,16 @@ from ...tasks import AGE
 from ..components import cards, looks
 from ..components.photo_card import photo_card, poor
 from ..components.verdicts import verdict
-from ..events import KEEP_STATE, MODEL_WORK, REPORT_CHOICES, handle_errors, uploaded, waiting_at
+from ..events import (
+    KEEP_STATE,
+    MODEL_WORK,
+    REPORT_CHOICES,
+    handle_errors,
+    number_sent,
+    sent,
+    uploaded,
+    waiting_at,
+)
 from ..faces import CurrentPool, FaceFilter, FacePool, LabelledFace, new_seed
 from ..photo import (
     STEPS,
@@ -207,7 +216,7 @@ def build(
         return show(replace(view, said={} if age is None else {AGE.name: float(age)}), hidden)
 
     def on_example(view: PhotoView, hidden: bool, event: gr.EventData) -> tuple:
-        number = int(event.choice)
+        number = number_sent(event)
         return (
             show(view_of_face(six[number]), hidden)
             if 0 <= number < len(six)
@@ -239,14 +248,19 @@ def build(
             if found := source.of_images([image], 1):
                 return show(view_of_face(found[0]), hidden)
         if image:
-            gr.Info("The face of this link is not here. This is another one.")
+            gr.Info(
+                "The face of this link is not here. This is another one."
+                if pool.done()
+                else "The dataset is still being read. Reload the page in a moment to see the face"
+                " of this link."
+            )
         return on_random(view, hidden)
 
     def on_choice(view: PhotoView, hidden: bool, event: gr.EventData) -> tuple:
-        if drawn := getattr(event, "added", None):
+        if drawn := sent(event, "added"):
             return show(add(view, drawn), hidden)
-        dragged = getattr(event, "crop", None)
-        return show(place(view, dragged) if dragged else choose(view, int(event.choice)), hidden)
+        dragged = sent(event, "crop")
+        return show(place(view, dragged) if dragged else choose(view, number_sent(event)), hidden)
 
     def after(change: Callable[[PhotoView], PhotoView]) -> Callable:
         return handle_errors(lambda view, hidden: show(change(view), hidden))

@@ -247,7 +247,7 @@ def build(
             else []
         )
         # The name tells more than a number: the faces may have been replaced by others.
-        chosen = [face for face in drawn if face.image == event.choice]
+        chosen = [face for face in drawn if face.image == events.sent(event, "choice")]
         if not chosen:
             raise gr.Error(
                 "This face is no longer on display. Press “New faces” and click again.",
