@@ -39,7 +39,7 @@ def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
             hovertemplate="label %{y}, answered %{x}<br>%{z:.1f} %, %{customdata} images<extra>"
                 + approach.model + "</extra>",
         )  # fmt: skip
-    figure.update_xaxes(title_text="Predicted label (%)", showgrid=False, tickfont_size=11)
+    figure.update_xaxes(title_text="Predicted (%)", showgrid=False, tickfont_size=11)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_yaxes(title_text="Label", col=1)
     figure.update_annotations(font_size=13)
