@@ -22,7 +22,8 @@ class Command:
     """`facemtl ...`, running in a fork. `most` limits the size of each file that it writes."""
 
     def __init__(self, *arguments: str | Path, cwd: Path, most: int | None = None):
-        self._said = Path(tempfile.mkdtemp())
+        self._folder = tempfile.TemporaryDirectory()  # deleted with this object
+        self._said = Path(self._folder.name)
         self.process = _context.Process(
             target=_run, args=([*map(str, arguments)], cwd, self._said, most)
         )
