@@ -50,7 +50,13 @@ def look(request) -> dict:
 
 
 @pytest.fixture
-def page(browser, app, look) -> Iterator[Page]:
+def query() -> str:
+    """What the address of the page asks for, in addition to the colour scheme."""
+    return ""
+
+
+@pytest.fixture
+def page(browser, app, look, query) -> Iterator[Page]:
     """A page of the app. The test fails on a console error or a request to another host, in this
     page or in any other page of its context.
     """
@@ -69,7 +75,7 @@ def page(browser, app, look) -> Iterator[Page]:
         lambda request: faults.append(request.url) if _is_elsewhere(request.url, app) else None,
     )
     page = context.new_page()
-    page.goto(f"{app}/?__theme={look['scheme']}")
+    page.goto(f"{app}/?__theme={look['scheme']}{query}")
     yield page
     context.close()
     assert not faults

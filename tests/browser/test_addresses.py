@@ -2,10 +2,13 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from facemtl.ui.faces import FacePool
 from tests import support
+
+IMAGE = FacePool.of_composites(support.COMPOSITES).names[30]
 
 
 def shown_face(page: Page) -> str:
@@ -21,43 +24,43 @@ def another_face(page: Page, act) -> str:
     return shown_face(page)
 
 
-def selected(page: Page) -> list[str]:
-    tabs = page.get_by_role("tab", selected=True).filter(visible=True)
-    return tabs.all_inner_texts()
+def check_selected(page: Page, *tabs: str) -> None:
+    last = page.get_by_role("tab", name=tabs[-1], exact=True)
+    expect(last).to_have_attribute("aria-selected", "true")
+    shown = page.get_by_role("tab", selected=True).filter(visible=True)
+    assert shown.all_inner_texts() == [*tabs]
 
 
-def test_each_face_has_an_address_and_back_shows_it_again(page):
+def test_each_face_has_an_address_but_a_photo_of_a_visitor_has_none(page):
+    """Back and Forward show each face again."""
     expect(page.locator("#answer")).to_contain_text("What it cost")
     expect(page).to_have_url(re.compile("face="))
     first = shown_face(page)
     second = another_face(page, page.get_by_role("button", name="Random face", exact=True).click)
     assert another_face(page, page.go_back) == first
     assert another_face(page, page.go_forward) == second
-
-
-def test_a_link_opens_its_face(page, app):
-    image = FacePool.of_composites(support.ROOT / "assets" / "faces").names[30]
-    expect(page.locator("#answer")).to_contain_text("What it cost")
-    page = support.reopened(page, f"{app}/?face={image}")
-    expect(page.locator("#view a.address")).to_have_attribute("href", f"?face={image}")
-    expect(page).to_have_url(f"{app}/?face={image}")
-
-
-def test_a_link_to_an_unknown_face_says_so(page, app):
-    expect(page.locator("#answer")).to_contain_text("What it cost")
-    page = support.reopened(page, f"{app}/?face=0000000000000000")
-    expect(page.get_by_text("The face of this link is not here.")).to_be_visible()
-    expect(page.locator("#answer")).to_contain_text("What it cost")
-
-
-def test_a_photo_of_a_visitor_has_no_address(page):
-    expect(page).to_have_url(re.compile("face="))
     page.locator("#photo input[type=file]").set_input_files(support.composites(140)[3])
     expect(page.locator("#view")).to_contain_text("Your photo")
     expect(page).not_to_have_url(re.compile("face="))
 
 
-def test_tabs_and_filters_have_addresses(page, app):
+@pytest.mark.parametrize("query", [f"&face={IMAGE}"], ids=["face"])
+def test_a_link_opens_its_face_or_its_tab(page, app):
+    """If there is no such face or no such tab, Compare shows another one."""
+    expect(page.locator("#view a.address")).to_have_attribute("href", f"?face={IMAGE}")
+    expect(page.locator("#answer")).to_contain_text("What it cost")
+    expect(page).to_have_url(f"{app}/?__theme=light&face={IMAGE}")
+    page = support.reopened(page, f"{app}/?face=0000000000000000")
+    expect(page.get_by_text("The face of this link is not here.")).to_be_visible()
+    expect(page.locator("#answer")).to_contain_text("What it cost")
+    page = support.reopened(page, f"{app}/?tab=dataset")
+    check_selected(page, "Training", "Dataset")
+    page = support.reopened(page, f"{app}/?tab=nonsense")
+    check_selected(page, "Compare")
+
+
+def test_tabs_and_filters_have_addresses(page):
+    """Back passes the same tabs. It does what a link does, so each name of a tab is known."""
     expect(page.locator("#answer")).to_contain_text("What it cost")
     support.choose_tab(page, "Random faces")
     expect(page).to_have_url(re.compile(r"seed=\d+&tab=faces$"))
@@ -66,34 +69,23 @@ def test_tabs_and_filters_have_addresses(page, app):
     expect(page).not_to_have_url(first)
     expect(page).to_have_url(re.compile(r"seed=\d+&tab=faces$"))
     second = page.url
-    for tab, name in (("Guess", "guess"), ("Dataset", "dataset"), ("About", "about")):
+    for tab, name in (
+        ("Guess", "guess"), ("Training", "training"), ("Dataset", "dataset"), ("About", "about"),
+    ):  # fmt: skip
         support.choose_tab(page, tab)
         expect(page).to_have_url(re.compile(f"tab={name}$"))
-    for _ in range(10):  # Training is on the way
-        if page.url == second:
-            break
-        before = page.url
+    for *tabs, name in (
+        ("Training", "Dataset", "dataset"), ("Training", "Results", "training"),
+        ("Faces", "Guess", "guess"), ("Faces", "Random faces", "faces"),
+    ):  # fmt: skip
         page.go_back()
-        expect(page).not_to_have_url(before)
-    expect(page.get_by_role("tab", name="Random faces")).to_have_attribute("aria-selected", "true")
+        expect(page).to_have_url(re.compile(f"tab={name}$"))
+        check_selected(page, *tabs)
+    expect(page).to_have_url(second)
     page.go_back()
     expect(page).to_have_url(first)
     seed = re.search(r"seed=(\d+)", first)[1]
     expect(page.get_by_label("Seed", exact=True)).to_have_value(seed)
-
-
-def test_a_link_opens_its_tab(page, app):
-    for name, tabs in (
-        ("guess", ["Faces", "Guess"]),
-        ("dataset", ["Training", "Dataset"]),
-        ("training", ["Training", "Results"]),
-        ("about", ["About"]),
-        ("nonsense", ["Compare"]),
-    ):
-        page = support.reopened(page, f"{app}/?tab={name}")
-        last = page.get_by_role("tab", name=tabs[-1], exact=True)
-        expect(last).to_have_attribute("aria-selected", "true")
-        assert selected(page) == tabs
 
 
 def test_the_choice_in_validation_has_an_address(page, app):

@@ -9,6 +9,7 @@ from facemtl.inference.predictor import APPROACHES
 from facemtl.inference.what_if import CHANGES, GRID
 from facemtl.tasks import GENDER, TASKS
 from tests import support
+from tests.browser import pointer
 
 PHONE = pytest.mark.parametrize(
     "look", [{"width": 390, "scheme": "dark"}], indirect=True, ids=["390-dark"]
@@ -39,34 +40,29 @@ def what_if(page: Page, change: str) -> None:
     expect(pane(page).get_by_role("slider")).to_be_visible()
 
 
-def test_what_was_made_stays_until_the_face_changes(page):
+def test_panes_stay_until_the_face_the_crop_or_the_tasks_change(page):
+    """The keyboard opens the first pane."""
     ready(page)
     expect(page.locator("#closer [role=tabpanel]").filter(visible=True)).to_have_count(0)
+    check_the_keyboard_opens_save(page)
     tab(page, "How steady").click()
     expect(pane(page)).to_contain_text("12 views")
-    tab(page, "Save").click()
-    expect(pane(page)).to_contain_text("Download the picture")
     support.listen(page, "#closer")
-    for name, words in (("How steady", "12 views"), ("Save", "Download the picture")):
+    for name, words in (("Save", "Download the picture"), ("How steady", "12 views")):
         tab(page, name).click()
         expect(tab(page, name)).to_have_attribute("aria-selected", "true")
         expect(pane(page)).to_contain_text(words)
     assert not any("One moment" in said for said in page.evaluate("window.said"))
+
     page.get_by_role("button", name="Random face").click()
     expect(page.locator("#closer [role=tabpanel]").filter(visible=True)).to_have_count(0)
     expect(page.locator("#closer")).not_to_contain_text("12 views")
     expect(page.locator("#closer").get_by_role("tab", selected=True)).to_have_count(0)
-    tab(page, "How steady").click()  # it can be made again, for the new face
-    expect(pane(page)).to_contain_text("12 views")
-
-
-def test_a_corrected_crop_and_hidden_tasks_empty_the_panes(page):
-    ready(page)
     for change in (
         lambda: page.get_by_label("Hide gender and race").check(),
         lambda: page.get_by_role("button", name="Tighter").click(),
     ):
-        tab(page, "How steady").click()
+        tab(page, "How steady").click()  # it can be made again, for what is shown now
         expect(pane(page)).to_contain_text("12 views")
         if not page.get_by_role("button", name="Tighter").is_visible():
             page.get_by_role("button", name="Correct the crop").click()
@@ -77,8 +73,8 @@ def test_a_corrected_crop_and_hidden_tasks_empty_the_panes(page):
     expect(pane(page)).not_to_contain_text(GENDER.title)
 
 
-def test_tabs_are_reached_with_the_arrow_keys(page):
-    ready(page)
+def check_the_keyboard_opens_save(page: Page) -> None:
+    """Arrow keys, Home and End move between the tabs."""
     tab(page, "Where").focus()
     for key, name in (
         ("ArrowRight", "How steady"), ("ArrowRight", "What if"), ("End", "Save"),
@@ -93,17 +89,25 @@ def test_tabs_are_reached_with_the_arrow_keys(page):
     expect(pane(page)).to_have_attribute("aria-labelledby", "tab-save")
 
 
-def test_the_slider_moves_picture_and_answers_without_the_server(page):
+def test_the_slider_needs_no_server_and_other_tasks_have_curves(page):
     ready(page)
     what_if(page, "Light")
-    light = CHANGES[0]
     ages = answer(page).locator(".ruler-value b")
     for approach, age in zip(APPROACHES, ages.all_text_contents(), strict=True):
         expect(pane(page)).to_contain_text(f"{approach.title}: {age} years")
+    held = []
+    page.route("**/*", lambda route: held.append(route))  # whatever the page asks for has to wait
+    check_the_slider(page)
+    for route in held:
+        route.continue_()
+    page.unroute("**/*")
+    check_the_curve_of_gender(page)
+
+
+def check_the_slider(page: Page) -> None:
+    """It moves the picture, the answers and the mark on the curve."""
     slider = pane(page).get_by_role("slider")
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
-    assert slider.get_attribute("value") == str(light.start)
+    assert slider.get_attribute("value") == str(CHANGES[0].start)
     place = pane(page).locator(".here").filter(visible=True)
     at = [place.bounding_box()["x"]]
     slider.press("Home")
@@ -117,12 +121,9 @@ def test_the_slider_moves_picture_and_answers_without_the_server(page):
     expect(pane(page).get_by_alt_text("The face, 60 % darker")).to_be_visible()
     expect(pane(page).get_by_alt_text("The face, 75 % darker")).to_be_hidden()
     assert at[1] < place.bounding_box()["x"] < at[0]
-    assert not asked, "the server is not needed for a point"
 
 
-def test_the_curve_of_another_task_is_shown_for_every_change(page):
-    ready(page)
-    what_if(page, "Light")
+def check_the_curve_of_gender(page: Page) -> None:
     expect(pane(page).get_by_role("img", name=re.compile("^Age"))).to_be_visible()
     pane(page).get_by_role("radio", name=GENDER.title).check()
     plot = pane(page).get_by_role("img", name=re.compile(f"^{GENDER.title}: probability of"))
@@ -145,62 +146,36 @@ def covered_cells(page: Page) -> int:
     return mask.count("1")
 
 
-def by_mouse(page: Page, points) -> None:
-    page.mouse.move(*points[0])
-    page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*point, steps=4)
-    page.mouse.up()
-
-
-def by_finger(page: Page, points) -> None:
-    browser = page.context.new_cdp_session(page)
-    kinds = ["touchStart", *["touchMove"] * (len(points) - 1), "touchEnd"]
-    for kind, point in zip(kinds, [*points, None], strict=True):
-        at = [] if point is None else [{"x": point[0], "y": point[1]}]
-        browser.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
-
-
-@pytest.mark.parametrize("draw", [by_mouse, by_finger])
-def test_a_face_is_covered_with_the_brush(page, draw):
-    ready(page)
-    tab(page, "What if").click()
-    tab(page, "Cover").click()
+def stroke(page: Page) -> list[tuple[float, float]]:
+    """Points across the face, once the page does not scroll any more."""
     canvas = page.locator(".painter canvas")
-    expect(canvas).to_be_visible()
-    page.wait_for_timeout(1200)  # the page has come to rest
     canvas.scroll_into_view_if_needed()
+    page.wait_for_function(
+        """() => {
+            const at = document.querySelector('.painter canvas').getBoundingClientRect().top;
+            const waited = window.restedAt === at ? performance.now() - window.restedSince : 0;
+            if (window.restedAt !== at) window.restedSince = performance.now();
+            window.restedAt = at;
+            return waited > 600;  // the page scrolls half a second after a click
+        }"""
+    )
     box = canvas.bounding_box()
-    points = [
+    return [
         (box["x"] + x * box["width"], box["y"] + y * box["height"])
         for x, y in ((0.2, 0.3), (0.5, 0.3), (0.8, 0.3))
     ]
-    sent = []
-    page.on(
-        "request",
-        lambda request: (
-            sent.append(request.post_data)
-            if request.method == "POST" and "queue/join" in request.url
-            else None
-        ),
-    )
-    draw(page, points)
-    table = pane(page).get_by_role("table", name="Before and after covering")
-    for task in TASKS:
-        expect(table.get_by_role("row", name=re.compile(f"^{task.title}"))).to_contain_text("→")
-    n = covered_cells(page)
-    assert 0.04 < n / GRID**2 < 0.4
-    expect(pane(page)).to_contain_text(f"{100 * n / GRID**2:.0f} % of the crop is covered")
-    assert len(sent) == 1 and len(sent[0]) < 1000, "only the cells are sent"
-    pane(page).get_by_role("button", name="Clear").click()
-    expect(table).to_have_count(0)
-    assert covered_cells(page) == 0
 
 
-def test_fixed_places_are_covered_with_the_keyboard_and_removed_with_the_face(page):
+def test_a_face_is_covered_by_mouse_by_finger_and_with_the_keyboard(page):
+    """What was covered is gone with the face."""
     ready(page)
     tab(page, "What if").press("Enter")
     tab(page, "Cover").press("Enter")
+    expect(page.locator(".painter canvas")).to_be_visible()
+    for draw in (pointer.by_mouse, pointer.by_finger):
+        check_the_brush(page, draw)
+    check_a_cancelled_stroke(page)
+
     pane(page).get_by_role("button", name="Eyes").press("Enter")
     expect(pane(page)).to_contain_text("of the crop is covered")
     eyes = covered_cells(page)
@@ -211,6 +186,44 @@ def test_fixed_places_are_covered_with_the_keyboard_and_removed_with_the_face(pa
     page.get_by_role("button", name="Random face").click()
     expect(page.locator("#closer")).not_to_contain_text("of the crop is covered")
     expect(page.locator(".painter")).to_have_count(0)
+
+
+def check_the_brush(page: Page, draw) -> None:
+    """A stroke is answered for each task, and only the cells are sent."""
+    points = stroke(page)
+    sent = pointer.joined(page)
+    draw(page, points)
+    table = pane(page).get_by_role("table", name="Before and after covering")
+    for task in TASKS:
+        expect(table.get_by_role("row", name=re.compile(f"^{task.title}"))).to_contain_text("→")
+    n = covered_cells(page)
+    assert 0.04 < n / GRID**2 < 0.4
+    expect(pane(page)).to_contain_text(f"{100 * n / GRID**2:.0f} % of the crop is covered")
+    assert len(sent) == 1 and len(sent[0]) < 1000
+    clear(page)
+
+
+def check_a_cancelled_stroke(page: Page) -> None:
+    """The brush has left what it passed, but follows no pointer after that."""
+    points = stroke(page)
+    sent = pointer.joined(page)
+    pointer.cancelled(page, ".painter canvas", points[:2])
+    page.locator(".painter canvas").dispatch_event(
+        "pointermove", {"clientX": points[2][0], "clientY": points[2][1]}
+    )
+    table = pane(page).get_by_role("table", name="Before and after covering")
+    expect(table).to_be_visible()
+    n = covered_cells(page)
+    assert 0 < n / GRID**2 < 0.1
+    expect(pane(page)).to_contain_text(f"{100 * n / GRID**2:.0f} % of the crop is covered")
+    assert len(sent) == 1
+    clear(page)
+
+
+def clear(page: Page) -> None:
+    pane(page).get_by_role("button", name="Clear").click()
+    expect(pane(page).get_by_role("table", name="Before and after covering")).to_have_count(0)
+    assert covered_cells(page) == 0
 
 
 def test_a_pinned_face_stays_while_others_are_looked_at(page):

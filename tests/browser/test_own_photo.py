@@ -7,6 +7,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests import support
+from tests.browser import pointer
 
 PASTE = """async ([name, content]) => {
     const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
@@ -41,10 +42,12 @@ def ages(page: Page) -> dict[str, float]:
 
 
 def test_the_visitor_s_own_age_is_the_truth_and_the_visit_has_a_score(page, tmp_path):
+    """Only photos of one's own ask for the age: random faces and the examples have labels."""
+    expect(answer(page)).to_contain_text("What it cost")
+    expect(page.get_by_label("How old is this person?")).to_be_hidden()
     card = answer(page).locator("section", has=page.get_by_role("heading", name="Age"))
-    files = [support.composites(140)[i] for i in (3, 70)]
     score = {"single": 0, "multi": 0, "nobody": 0}
-    for i, file in enumerate(files):
+    for i, file in enumerate(support.composites(140)[j] for j in (3, 70)):
         with Image.open(file) as face:
             canvas = Image.new("RGB", (900, 700), (120, 140, 150))
             canvas.paste(face.resize((400, 400)), (200, 100))
@@ -67,17 +70,12 @@ def test_the_visitor_s_own_age_is_the_truth_and_the_visit_has_a_score(page, tmp_
     tell(page, "")
     expect(answer(page).locator(".truth")).to_have_count(0)
 
-
-def test_only_photos_of_one_s_own_ask_for_the_age(page, photo):
-    expect(answer(page)).to_contain_text("What it cost")
-    expect(page.get_by_label("How old is this person?")).to_be_hidden()
-    upload(page, photo)
     page.get_by_role("button", name="Random face", exact=True).click()
     expect(page.get_by_label("How old is this person?")).to_be_hidden()
+    check_the_examples(page)
 
 
-def test_six_examples_can_be_looked_at(page):
-    expect(answer(page)).to_contain_text("What it cost")
+def check_the_examples(page: Page) -> None:
     examples = page.locator("#examples").get_by_role("button")
     expect(examples).to_have_count(6)
     for number in (0, 5):
@@ -87,27 +85,16 @@ def test_six_examples_can_be_looked_at(page):
         expect(page.locator("#view")).to_contain_text("A composite of eight people.")
 
 
-def test_a_photo_can_be_pasted_in_any_tab(page, photo):
+def test_a_photo_is_pasted_in_another_tab_and_a_face_added_and_turned(page, photo):
     expect(answer(page)).to_contain_text("What it cost")
     support.choose_tab(page, "About")
     page.evaluate(PASTE, ["photo.jpg", b64encode(photo.read_bytes()).decode()])
     expect(page.locator("#view")).to_contain_text("Your photo")
     expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
-    expect(page.locator("#view .box")).to_have_count(3)
-
-
-def test_a_face_can_be_added_and_turned(page, photo):
-    upload(page, photo)
     boxes = page.locator("#view .box")
     expect(boxes).to_have_count(3)
-    frame = page.locator("#view .photo").bounding_box()
-    page.mouse.move(frame["x"] + 4, frame["y"] + 4)
-    page.mouse.down()
-    page.mouse.move(frame["x"] + 44, frame["y"] + 40, steps=4)
-    page.mouse.up()
-    expect(boxes).to_have_count(4)
-    expect(boxes.nth(3)).to_have_attribute("aria-pressed", "true")
-    expect(page.locator("#view")).to_contain_text("no face was found in it")
+
+    check_new_boxes(page, boxes)
     boxes.nth(0).click()
     expect(boxes.nth(0)).to_have_attribute("aria-pressed", "true")
     page.get_by_role("button", name="Correct the crop").click()
@@ -117,3 +104,16 @@ def test_a_face_can_be_added_and_turned(page, photo):
     expect(page.locator("#view")).not_to_contain_text("tilted")
     page.get_by_role("button", name="Add a face").click()
     expect(boxes).to_have_count(5)
+
+
+def check_new_boxes(page: Page, boxes) -> None:
+    """A drag beside the boxes adds one, and a drag that is taken away adds none."""
+    page.locator("#view .photo").scroll_into_view_if_needed()
+    frame, asked = page.locator("#view .photo").bounding_box(), pointer.joined(page)
+    points = [(frame["x"] + x, frame["y"] + y) for x, y in ((4, 4), (24, 22), (44, 40))]
+    pointer.cancelled(page, "#view .photo", points)
+    assert boxes.count() == 3 and not asked
+    pointer.by_mouse(page, points)
+    expect(boxes).to_have_count(4)
+    expect(boxes.nth(3)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#view")).to_contain_text("no face was found in it")

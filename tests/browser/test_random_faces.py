@@ -20,7 +20,7 @@ def spoken(page: Page) -> list[str]:
     return [face.locator(".sr-only").text_content() for face in faces(page).all()]
 
 
-def test_twelve_faces_are_shown_with_label_and_both_predictions(page):
+def test_faces_are_drawn_their_link_is_copied_and_a_click_opens_one(page, app):
     open_tab(page)
     for name in spoken(page):
         assert re.search(
@@ -32,69 +32,12 @@ def test_twelve_faces_are_shown_with_label_and_both_predictions(page):
     expect(page.locator("#grid")).to_contain_text(
         re.compile(r"Mean age error on these 12 faces: \d+\.\d years")
     )
-
-
-def test_new_faces_draws_other_faces(page):
-    open_tab(page)
-    before = page.get_by_label("Seed").input_value()
-    old = spoken(page)
+    seed, old = page.get_by_label("Seed").input_value(), spoken(page)
     page.get_by_role("button", name="New faces").click()
-    expect(page.get_by_label("Seed")).not_to_have_value(before)
+    expect(page.get_by_label("Seed")).not_to_have_value(seed)
     assert spoken(page) != old
+    check_the_link_is_copied(page, app)
 
-
-def test_a_seed_can_be_typed_and_its_link_shared(page, app):
-    open_tab(page)
-    page.get_by_label("Seed").fill("4711")
-    page.get_by_role("button", name="Show this seed").click()
-    link = page.get_by_role("link", name="Link to these faces")
-    expect(link).to_have_attribute("href", "?tab=faces&seed=4711")
-    first = spoken(page)
-    page = support.reopened(page, f"{app}/{link.get_attribute('href')}")
-    expect(faces(page)).to_have_count(12)
-    expect(page.get_by_label("Seed")).to_have_value("4711")
-    assert spoken(page) == first
-
-
-def copy(page: Page) -> None:
-    """Click Copy, and record what the button then says for three seconds."""
-    button = page.get_by_role("button", name="Copy", exact=True)
-    expect(button).to_be_visible()
-    support.listen(page, ".copy")
-    button.click()
-
-
-def test_the_link_can_be_copied(page, app):
-    open_tab(page)
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    copy(page)
-    support.wait_to_hear(page, "Copied")
-    seed = page.get_by_label("Seed").input_value()
-    assert page.evaluate("navigator.clipboard.readText()") == f"{app}/?tab=faces&seed={seed}"
-
-
-def test_without_clipboard_access_the_address_bar_has_the_link(page, app):
-    open_tab(page)
-    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(); }")
-    copy(page)
-    support.wait_to_hear(page, "Copy it from the address bar")
-    assert page.url == f"{app}/?tab=faces&seed={page.get_by_label('Seed').input_value()}"
-
-
-def test_a_link_to_a_later_page_opens_that_page(page, app):
-    open_tab(page)
-    page.get_by_role("button", name="Next").click()
-    expect(page.get_by_text("Page 2 of")).to_be_visible()
-    second = spoken(page)
-    page = support.reopened(
-        page, f"{app}/{page.get_by_role('link', name='Link to these faces').get_attribute('href')}"
-    )
-    expect(page.get_by_text("Page 2 of")).to_be_visible()
-    assert spoken(page) == second
-
-
-def test_a_click_opens_the_face_in_compare(page):
-    open_tab(page)
     chosen = faces(page).nth(10)  # below the fold
     age = re.search(r"label .*?(\d+) years?", chosen.locator(".sr-only").text_content())[1]
     page.evaluate("window.scrollTo({top: 300, behavior: 'instant'})")
@@ -105,11 +48,35 @@ def test_a_click_opens_the_face_in_compare(page):
     expect(page.locator("#answer").get_by_text(f"label {age}", exact=True)).to_be_visible()
 
 
-def test_a_face_opens_with_the_keyboard(page):
+def check_the_link_is_copied(page: Page, app: str) -> None:
+    """Without access to the clipboard, the address bar has the link."""
+    link = f"{app}/?tab=faces&seed={page.get_by_label('Seed').input_value()}"
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    support.listen(page, ".copy")
+    copy = page.get_by_role("button", name="Copy", exact=True)
+    copy.click()
+    support.wait_to_hear(page, "Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == link
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(); }")
+    copy.click()  # once it has this name again
+    support.wait_to_hear(page, "Copy it from the address bar")
+    assert page.url == link
+
+
+def test_a_seed_can_be_typed_and_the_link_opens_its_second_page(page, app):
     open_tab(page)
-    faces(page).first.focus()
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
+    page.get_by_label("Seed").fill("4711")
+    page.get_by_role("button", name="Show this seed").click()
+    link = page.get_by_role("link", name="Link to these faces")
+    expect(link).to_have_attribute("href", "?tab=faces&seed=4711")
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("Page 2 of")).to_be_visible()
+    second = spoken(page)
+    page = support.reopened(page, f"{app}/{link.get_attribute('href')}")
+    expect(page.get_by_text("Page 2 of")).to_be_visible()
+    expect(faces(page)).to_have_count(12)
+    expect(page.get_by_label("Seed")).to_have_value("4711")
+    assert spoken(page) == second
 
 
 def choose(page: Page, label: str, option: str) -> None:
@@ -159,9 +126,10 @@ def test_faces_can_be_filtered_and_the_link_keeps_the_filter(page, app, browser)
     somebody.close()
 
 
-def test_the_filter_is_described_above_the_faces(page):
+def test_the_filter_is_described_and_the_largest_errors_come_first(page):
     open_tab(page)
     open_filter(page)
+    check_the_largest_errors(page)
     expect(page.locator("#grid")).not_to_contain_text("Only")
     type_age(page, "Age from", 60)
     type_age(page, "Age to", 5)
@@ -173,11 +141,14 @@ def test_the_filter_is_described_above_the_faces(page):
     expect(page.locator("#page-number")).to_contain_text(f"{n} faces")
     page.get_by_label("Hide gender and race").check()
     expect(page.locator("#grid")).to_contain_text("Only ages 5 to 60: ")
+    type_age(page, "Age from", 116)
+    type_age(page, "Age to", 115)
+    page.keyboard.press("Enter")
+    expect(page.locator("#grid")).to_contain_text("No such face")
 
 
-def test_the_largest_errors_come_first_and_there_are_more_pages(page):
-    open_tab(page)
-    open_filter(page)
+def check_the_largest_errors(page: Page) -> None:
+    """They are smaller on the second page."""
     choose(page, "Order", "largest age errors")
     expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute(
         "href", re.compile("order=hardest")
@@ -195,11 +166,3 @@ def test_the_largest_errors_come_first_and_there_are_more_pages(page):
     page.get_by_role("button", name="Next", exact=True).click()
     expect(page.locator("#page-number")).to_contain_text("Page 2 of 12")
     assert error() < first
-
-
-def test_a_filter_without_matches_is_reported(page):
-    open_tab(page)
-    open_filter(page)
-    type_age(page, "Age from", 115)
-    page.keyboard.press("Enter")
-    expect(page.locator("#grid")).to_contain_text("No such face")

@@ -31,7 +31,9 @@ def http(tmp_path_factory):
     """A client of a separate app: these requests put tracebacks into the log of the server."""
     folder = tmp_path_factory.mktemp("outside")
     settings = {"FACEMTL_DATA": str(folder / "no-dataset"), "TMPDIR": str(folder)}
-    with support.running_app(folder / "log.txt", environment=settings) as address:
+    with support.running_app(
+        folder / "log.txt", "--no-allow-download", environment=settings
+    ) as address:
         with httpx.Client(
             base_url=address, timeout=60, limits=httpx.Limits(max_keepalive_connections=0)
         ) as client:
@@ -206,6 +208,7 @@ def test_events_of_the_page_are_not_public_endpoints(http):
         if f"/{event['api_name']}" not in public
     }
     assert {"on_file", "on_random", "on_load", "on_choice", "lambda"} <= inputs.keys()
+    assert not {"on_start", "on_cancel"} & inputs.keys(), "nobody outside starts a download"
     client = Client(str(http.base_url), verbose=False)
     for name, data in inputs.items():
         with pytest.raises(ValueError, match="Cannot find a function"):

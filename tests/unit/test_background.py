@@ -118,3 +118,9 @@ def test_without_permission_nothing_starts(fake, tmp_path):
     with pytest.raises(FaceMTLError, match="does not download"):
         job.start()
     assert not fake.calls and job.status.state == IDLE
+
+
+def test_a_restarted_app_tells_what_is_kept_of_an_earlier_download(fake, tmp_path, monkeypatch):
+    monkeypatch.setattr(background, "n_kept", lambda: 45_300_000)
+    job = BackgroundDownload(tmp_path, lambda: None, allowed=True)
+    assert job.status.state == IDLE and job.status.done == 45_300_000

@@ -73,6 +73,10 @@ def test_steadiness_is_described_in_words(predictor, labelled):
     ]  # a mark for each view on the age axis
     words = text(html)
     assert words.count("of 12 views") == 4 and words.count("years in 12 views") == 2
+    rows = re.findall(r'<th scope="row">(.*?)</th>', html)
+    assert [row[: len(task.title)] for row, task in zip(rows, TASKS, strict=True)] == [
+        task.title for task in TASKS
+    ]
 
 
 def test_spreads_match_hand_computed_values():

@@ -5,6 +5,7 @@ import re
 import gradio as gr
 import pytest
 
+from facemtl import cli
 from facemtl.evaluation.compare import compare as compare_approaches
 from facemtl.evaluation.studies import STUDIES_FILE
 from facemtl.evaluation.validation import load_metrics
@@ -76,3 +77,11 @@ def test_only_the_measured_studies_are_shown(predictor, tmp_path, left, told, no
         training.build(predictor, tmp_path, load_metrics(MEASURED), tmp_path, tab)
     words = " ".join(block.value for block in demo.blocks.values() if isinstance(block, gr.HTML))
     assert told in words and not_told not in words
+
+
+def test_the_command_line_accepts_the_commands_for_own_faces():
+    lines = re.search(r"```sh\n(.*?)```", training.OWN_FACES, re.DOTALL)[1].splitlines()
+    given = [line.removeprefix("python -m facemtl ") for line in lines if " -m facemtl " in line]
+    assert [command.split()[0] for command in given] == ["train", "evaluate"]
+    for command in given:
+        cli._parser().parse_args(command.split())  # raises SystemExit if it is not valid

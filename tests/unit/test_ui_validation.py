@@ -18,6 +18,7 @@ def test_the_summary_shows_the_measured_numbers(results):
     for row in compare_approaches(results).itertuples():
         digits = 2 if row.task == AGE.name else 1
         assert f"{row.single:.{digits}f}" in words
+        assert f"{row.multi:.{digits}f}" in words
         assert f"{row.difference:+.{digits}f}" in words
 
 

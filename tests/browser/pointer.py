@@ -1,0 +1,52 @@
+"""Drags: by a mouse, by a finger, and by a finger that the browser takes away."""
+
+from collections.abc import Sequence
+
+from playwright.sync_api import Page
+
+Points = Sequence[tuple[float, float]]
+
+
+def by_mouse(page: Page, points: Points) -> None:
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=4)
+    page.mouse.up()
+
+
+def by_finger(page: Page, points: Points, end: str = "touchEnd") -> None:
+    browser = page.context.new_cdp_session(page)
+    kinds = ["touchStart", *["touchMove"] * (len(points) - 1), end]
+    for kind, point in zip(kinds, [*points, None], strict=True):
+        at = [] if point is None else [{"x": point[0], "y": point[1]}]
+        browser.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+
+
+def cancelled(page: Page, target: str, points: Points) -> None:
+    """Drag by a finger that the browser takes away. Then a pointer moves on and is released."""
+    page.evaluate(
+        """(target) => {
+            window.taken = false;
+            document.querySelector(target)
+                .addEventListener('pointercancel', () => { window.taken = true; }, {once: true});
+        }""",
+        target,
+    )
+    by_finger(page, points, end="touchCancel")
+    page.wait_for_function("window.taken")
+    for x, y in reversed(points):
+        page.locator(target).dispatch_event("pointermove", {"clientX": x, "clientY": y})
+    page.locator(target).dispatch_event("pointerup", {"clientX": x, "clientY": y})
+
+
+def joined(page: Page) -> list[str]:
+    """The list of what events ask the server for from now on. It grows."""
+    asked = []
+
+    def note(request) -> None:
+        if request.method == "POST" and "queue/join" in request.url:
+            asked.append(request.post_data)
+
+    page.on("request", note)
+    return asked
