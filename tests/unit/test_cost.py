@@ -10,7 +10,6 @@ import pytest
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation import cost
 from facemtl.evaluation.cost import ALL, costs, in_words, machine, note
-from facemtl.inference import predictor as predictor_
 from facemtl.inference.arithmetic import multiply_adds
 from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, LoadedModel, Predictor
 from facemtl.models.model_file import ModelInfo, load_weights, write_model
@@ -155,8 +154,7 @@ def test_times_are_medians_and_quartiles_of_rounds(tmp_path, monkeypatch):
 
 def test_the_machine_is_named_in_general_terms():
     named = machine()
-    assert named["threads"] == predictor_.threads() and named["processor"]
-    assert named["runtime"] == predictor_.RUNTIME
+    assert named["processor"]
     words = " ".join(map(str, named.values()))
     assert "/" not in words and socket.gethostname() not in words
 

@@ -182,7 +182,8 @@ def test_every_setting_is_an_option_of_the_command_line(capsys):
     words = capsys.readouterr().out
     for setting in (*fields(TrainConfig), *fields(Augmentation)):
         if setting.name not in ("tasks", "augmentation"):
-            assert re.search(rf"--(no-)?{setting.name.replace('_', '-')}\b", words), setting.name
+            option = setting.name.replace("_", "-")
+            assert re.search(rf"--(no-)?{option}(?![\w-])", words), option
 
 
 @pytest.mark.parametrize(
