@@ -95,15 +95,16 @@ def test_an_app_that_does_not_start_is_reported(tmp_path):
         pass
 
 
+@pytest.mark.usefixtures("small_backbone")
 def test_both_pipelines_learn_from_the_same_files(synthetic_faces):
     from facemtl.training.config import TrainConfig
     from facemtl.training.learner import face_learner
     from research.stock import stock_learner
 
     images, _ = read_images(synthetic_faces, progress=False)
-    config = TrainConfig(tasks=("gender",), pretrained=False, size=32, batch_size=4)
+    config = TrainConfig(tasks=("gender",), backbone=support.SMALL, size=32, batch_size=4)
     ours = face_learner(images, config, device="cpu").dls
-    stock = stock_learner(images, config.backbone, 112, 4).dls
+    stock = stock_learner(images, "face-resnet", 112, 4).dls
     for one, other in ((ours.train, stock.train), (ours.valid, stock.valid)):
         files = {Path(file).name for file in images["file"].iloc[one.indices]}
         assert files == {Path(file).name for file in other.items["file"]}

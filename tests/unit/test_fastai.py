@@ -24,7 +24,8 @@ from facemtl.tasks import AGE, CLASSES
 from facemtl.training.callbacks import MixUp
 from tests import support
 
-TINY = TrainConfig(backbone="resnet18", pretrained=False, batch_size=16)
+pytestmark = pytest.mark.usefixtures("small_backbone")
+TINY = TrainConfig(backbone=support.SMALL, pretrained=False, batch_size=16)
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,15 @@ def composites() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
+def predictor(tmp_path_factory) -> Predictor:
+    """Four made-up models, because the tests are about rows and differences."""
+    folder = tmp_path_factory.mktemp("models")
+    for tasks in (*((task,) for task in TASKS), TASKS):
+        support.write_model(folder, tasks)
+    return Predictor.load(folder)
+
+
+@pytest.fixture(scope="module")
 def table(predictor, composites) -> pd.DataFrame:
     return robustness(predictor, composites, n=3)
 
