@@ -17,6 +17,20 @@ from facemtl.paths import default_folder
 from facemtl.ui import uploads
 from tests import support
 
+# Fixtures that take a minute. The tests of each group run in one process, so that each fixture is
+# made once.
+EXPENSIVE = {
+    "uninterrupted": "interrupted trainings",
+    "killed": "interrupted trainings",
+    "installed": "the installed app",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for fixture in EXPENSIVE.keys() & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.xdist_group(EXPENSIVE[fixture]))
+
 
 @pytest.fixture(scope="session")
 def synthetic_faces(tmp_path_factory) -> Path:

@@ -322,8 +322,8 @@ def test_the_loss_takes_any_kind_of_number_as_target(task):
 
 @each_task
 def test_the_temperature_undoes_a_scaling_of_the_logits(task):
-    logits = random_logits(task, n=4000, spread=2, seed=2)
-    drawn = np.random.default_rng(1).random((4000, 1))
+    logits = random_logits(task, n=1500, spread=2, seed=2)
+    drawn = np.random.default_rng(1).random((1500, 1))
     target = (
         (softmax(logits).cumsum(axis=1) < drawn).sum(axis=1).clip(max=task.n_outputs - 1)
     )  # so that a temperature of 1 is correct
