@@ -96,19 +96,15 @@ def test_a_full_disk_is_reported_and_leaves_no_partial_files(most, tmp_path):
 # --------------------------------------------------------------------------------- starting the app
 
 
-def start_app(tmp_path: Path, *arguments: str) -> tuple[int, str]:
-    command = [sys.executable, "app.py", *arguments]
-    done = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True, timeout=300)
-    return done.returncode, done.stderr
-
-
-def test_a_port_in_use_is_reported(tmp_path):
+def test_a_port_in_use_is_reported(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FACEMTL_DATA", str(tmp_path / "no-dataset"))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        status, said = start_app(tmp_path, "--port", str(port))
-    assert status == 1 and one_sentence(said), said
+        assert main(["app", "--port", str(port)]) == 1
+    said = capsys.readouterr().err
+    assert one_sentence(said), said
     assert str(port) in said and "--port" in said
 
 
@@ -138,9 +134,11 @@ def test_the_app_does_not_start_with_wrong_or_damaged_models(damage, named, tmp_
 
 
 def test_the_app_does_not_start_without_models(tmp_path):
-    status, said = start_app(tmp_path, "--models", str(tmp_path / "models"))
-    assert status == 1 and one_sentence(said), said
-    assert "models" in said.splitlines()[-1]
+    """In a process of its own, for the exit status of app.py."""
+    command = [sys.executable, "app.py", "--models", str(tmp_path / "models")]
+    done = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and one_sentence(done.stderr), done.stderr
+    assert "models" in done.stderr.splitlines()[-1]
 
 
 def app_without(missing: str, copy: Path) -> dict[str, str]:
