@@ -26,6 +26,7 @@ EXPENSIVE = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for fixture in EXPENSIVE.keys() & {*getattr(item, "fixturenames", ())}:
