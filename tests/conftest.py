@@ -26,11 +26,15 @@ EXPENSIVE = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """xdist 3.8 writes a test's group where pytest 9.2 does not read it. So this writes it, too."""
     for item in items:
         for fixture in EXPENSIVE.keys() & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.xdist_group(EXPENSIVE[fixture]))
+        group = item.get_closest_marker("xdist_group")
+        if group and config.getoption("loadgroup", False) and hasattr(item, "_id"):
+            item._id = item._id.parse(f"{item.nodeid}@{group.args[0]}")
 
 
 @pytest.fixture(scope="session")
