@@ -11,9 +11,10 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --cust
 run: .venv/requirements-app.stamp  ## start the app and open its page
 	@$(BIN)/python app.py --open $(ARGS)
 
+# A file's tests run in one process, so that its fixtures are made once. The files with the longest tests come first.
 test: .venv/requirements-dev.stamp  ## run all tests, on up to four cores, the browser tests in a Chromium
 	@sh tests/install_chromium.sh $(BIN)/python
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 screenshots: .venv/requirements-dev.stamp  ## take the pictures of the app for the README
 	@$(BIN)/python -m research.picture

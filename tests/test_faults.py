@@ -12,6 +12,8 @@ import httpx
 import pandas as pd
 import pytest
 
+from facemtl.cli import main
+from facemtl.data.reading import VALIDATION, read_images
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation.validation import (
     METRICS_FILE,
@@ -50,9 +52,14 @@ def test_a_killed_evaluation_leaves_no_partial_results(tmp_path):
         files = ["--data", support.COMPOSITES, "--models", models, "--output", out]
         return Command("evaluate", *files, cwd=tmp_path)
 
-    status, _, said = start().finish()
+    status, printed, said = start().finish()
     assert status == 0, said
+    for task in TASKS:
+        assert re.search(rf"^{task.name}\b.*difference", printed, re.MULTILINE)
     whole = load_validation(out), load_metrics(out)
+    images, _ = read_images(support.COMPOSITES, progress=False)
+    validated = images[images["split"] == VALIDATION]["sha256"].str[:16]
+    assert set(whole[0]["image"]) == set(validated)
     first = (out / METRICS_FILE).stat().st_mtime_ns
     start().kill_once(lambda: (out / METRICS_FILE).stat().st_mtime_ns > first)
     assert not (out / PREDICTIONS_FILE).exists()
@@ -89,19 +96,15 @@ def test_a_full_disk_is_reported_and_leaves_no_partial_files(most, tmp_path):
 # --------------------------------------------------------------------------------- starting the app
 
 
-def start_app(tmp_path: Path, *arguments: str) -> tuple[int, str]:
-    command = [sys.executable, "app.py", *arguments]
-    done = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True, timeout=300)
-    return done.returncode, done.stderr
-
-
-def test_a_port_in_use_is_reported(tmp_path):
+def test_a_port_in_use_is_reported(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FACEMTL_DATA", str(tmp_path / "no-dataset"))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        status, said = start_app(tmp_path, "--port", str(port))
-    assert status == 1 and one_sentence(said), said
+        assert main(["app", "--port", str(port)]) == 1
+    said = capsys.readouterr().err
+    assert one_sentence(said), said
     assert str(port) in said and "--port" in said
 
 
@@ -119,15 +122,23 @@ def gone(models: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "named"),
-    [(swapped, r"\bage\b"), (cut_off, r"age\.onnx"), (gone, r"\bage\b"), (shutil.rmtree, "models")],
+    ("damage", "named"), [(swapped, r"\bage\b"), (cut_off, r"age\.onnx"), (gone, r"\bage\b")]
 )
-def test_the_app_does_not_start_with_wrong_or_damaged_models(damage, named, tmp_path):
+def test_the_app_does_not_start_with_wrong_or_damaged_models(damage, named, tmp_path, capsys):
     models = shutil.copytree(MODELS, tmp_path / "models")
     damage(models)
-    status, said = start_app(tmp_path, "--models", str(models))
-    assert status == 1 and one_sentence(said), said
+    assert main(["app", "--models", str(models)]) == 1
+    said = capsys.readouterr().err
+    assert one_sentence(said), said
     assert re.search(named, said.splitlines()[-1])
+
+
+def test_the_app_does_not_start_without_models(tmp_path):
+    """In a process of its own, for the exit status of app.py."""
+    command = [sys.executable, "app.py", "--models", str(tmp_path / "models")]
+    done = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and one_sentence(done.stderr), done.stderr
+    assert "models" in done.stderr.splitlines()[-1]
 
 
 def app_without(missing: str, copy: Path) -> dict[str, str]:
@@ -171,17 +182,14 @@ def test_the_app_does_not_start_without_these_assets(missing, message, tmp_path)
     assert message.format(tmp_path / missing) in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize(
-    ("missing", "message"),
-    [
-        ("assets/dataset", "Not described yet"),
-        ("assets/history", "Make it with `git checkout assets/history/2018.csv`"),
-    ],
-)
-def test_the_app_starts_without_these_assets(missing, message, tmp_path):
+def test_the_app_starts_without_a_description_or_history(tmp_path):
+    """Their two cards are independent: each says what is missing."""
     copy, log = tmp_path / "copy", tmp_path / "log.txt"
-    environment = app_without(missing, copy)
+    environment = app_without("assets/dataset", copy)
+    shutil.rmtree(copy / "assets" / "history")
     with support.running_app(log, environment=environment, cwd=copy) as address:
         assert httpx.get(address, timeout=60).status_code == 200
-        assert message in httpx.get(f"{address}/config", timeout=60).text
+        page = httpx.get(f"{address}/config", timeout=60).text
+    assert "Not described yet" in page
+    assert "Make it with `git checkout assets/history/2018.csv`" in page
     assert "Traceback" not in log.read_text()

@@ -8,8 +8,6 @@ import shlex
 import pytest
 
 from facemtl import cli
-from facemtl.evaluation.findings import overall
-from facemtl.tasks import TASKS, task_named
 from tests.support import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -93,15 +91,3 @@ def test_link_targets_exist(file):
         headings = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.M) if anchor else []
         anchors = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
         assert not anchor or anchor in anchors, (name, anchor)
-
-
-def test_the_results_match_the_measured_ones():
-    measured = overall(ROOT / "assets" / "validation")
-    assert set(measured["task"]) == {task.name for task in TASKS}
-    for row in measured.itertuples():
-        words = task_named(row.task).metric.words
-        line = next(
-            line for line in README.splitlines() if line.lower().startswith(f"| {row.task}")
-        )
-        for number in (words(row.single), words(row.multi), words(row.difference, sign=True)):
-            assert number in line

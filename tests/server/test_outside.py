@@ -31,9 +31,8 @@ def http(tmp_path_factory):
     """A client of a separate app: these requests put tracebacks into the log of the server."""
     folder = tmp_path_factory.mktemp("outside")
     settings = {"FACEMTL_DATA": str(folder / "no-dataset"), "TMPDIR": str(folder)}
-    with support.running_app(
-        folder / "log.txt", "--no-allow-download", environment=settings
-    ) as address:
+    log, options = folder / "log.txt", ["--no-allow-download"]
+    with support.running_app(log, *options, environment=settings) as address:
         with httpx.Client(
             base_url=address, timeout=60, limits=httpx.Limits(max_keepalive_connections=0)
         ) as client:
@@ -193,6 +192,11 @@ def test_an_upload_stays_in_the_upload_folder(http, name):
 def test_an_upload_without_a_name_is_refused(http):
     answer = http.post("/gradio_api/upload", files={"files": ("", b"not a face", "image/jpeg")})
     assert answer.status_code >= 400 and not tells_secrets(answer.text)
+
+
+def test_where_it_is_not_allowed_no_event_starts_a_download(http):
+    names = {event["api_name"] for event in http.get("/config").json()["dependencies"]}
+    assert "on_random" in names and not {"on_start", "on_cancel"} & names
 
 
 def test_events_of_the_page_are_not_public_endpoints(http):

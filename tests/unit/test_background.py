@@ -68,6 +68,12 @@ def test_a_second_start_joins_the_first(fake, tmp_path):
     assert fake.calls == [tmp_path] and installed == [True]
 
 
+def test_a_restarted_app_knows_what_an_earlier_one_has_fetched(fake, tmp_path, monkeypatch):
+    monkeypatch.setattr(background, "n_kept", lambda: 45_300_000)
+    status = BackgroundDownload(tmp_path, lambda: None, allowed=True).status
+    assert (status.state, status.done) == (IDLE, 45_300_000)
+
+
 def test_a_stopped_download_can_be_started_again(fake, tmp_path):
     job = BackgroundDownload(tmp_path, lambda: None, allowed=True)
     job.start()

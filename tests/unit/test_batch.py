@@ -191,8 +191,10 @@ def test_an_unexpected_error_is_recorded_for_its_image_only(predict, tmp_path, m
 # ---------------------------------------------------------------------- killed and distributed runs
 
 
-def kill_midway(folder, models, target) -> bytes:
-    """Run `predict`, kill it after two rounds, and return its journal."""
+@pytest.fixture(scope="module")
+def kept(folder, models, tmp_path_factory) -> bytes:
+    """The journal of a run that was killed after two rounds. It does not name its target."""
+    target = tmp_path_factory.mktemp("killed") / "out.csv"
     journal = journal_of(target)
     arguments = (folder, "--no-detect", "--models", models, "--csv", target)
     process = support.facemtl("predict", *arguments, cwd=target.parent, OMP_NUM_THREADS="1")
@@ -215,11 +217,8 @@ def count_predicted(monkeypatch) -> list[int]:
 @pytest.mark.parametrize(
     "rest", [b"", b'{"image": "deep/1'], ids=["between lines", "within a line"]
 )
-def test_a_killed_run_resumes_where_it_stopped(
-    folder, models, predict, single, tmp_path, monkeypatch, rest
-):
+def test_a_killed_run_resumes_where_it_stopped(kept, predict, single, tmp_path, monkeypatch, rest):
     target = tmp_path / "out.csv"
-    kept = kill_midway(folder, models, target)
     n_done = kept.count(b"\n") - 1
     assert 8 <= n_done < N_IMAGES and n_done % batch.ROUND == 0
     journal_of(target).write_bytes(kept[: kept.rindex(b"\n") + 1] + rest)
@@ -231,9 +230,9 @@ def test_a_killed_run_resumes_where_it_stopped(
     assert not journal_of(target).exists()
 
 
-def test_another_run_is_not_continued(folder, models, predict, tmp_path, capsys):
+def test_another_run_is_not_continued(kept, folder, models, tmp_path, capsys):
     target = tmp_path / "out.csv"
-    kept = kill_midway(folder, models, target)
+    journal_of(target).write_bytes(kept)
     arguments = ["predict", str(folder), "--csv", str(target)]
     for more, other in (
         ([], "models, no_detect"),
@@ -317,11 +316,9 @@ def test_only_one_process_writes_a_table(predict, tmp_path, capsys):
     assert "Another process" in capsys.readouterr().err and not target.exists()
 
 
-def test_a_journal_in_another_order_is_refused_as_damaged(
-    folder, models, predict, tmp_path, capsys
-):
+def test_a_journal_in_another_order_is_refused_as_damaged(kept, predict, tmp_path, capsys):
     target = tmp_path / "out.csv"
-    head, *records = kill_midway(folder, models, target).splitlines(keepends=True)
+    head, *records = kept.splitlines(keepends=True)
     journal_of(target).write_bytes(head + b"".join(records[::-1]))
     assert predict("--csv", target) == 1
     assert "damaged. Delete it" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The cost of a prediction: counts from weights and shapes, and measured times."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ import pytest
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation import cost
 from facemtl.evaluation.cost import ALL, costs, in_words, machine, note
-from facemtl.inference import predictor as predictor_
 from facemtl.inference.arithmetic import multiply_adds
 from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, LoadedModel, Predictor
 from facemtl.models.model_file import ModelInfo, load_weights, write_model
@@ -86,19 +86,19 @@ def test_multiply_adds_of_a_tiny_model(tmp_path):
     assert counted(file) == 3 * sum(task.n_outputs for task in TASKS)
 
 
-@pytest.mark.parametrize("backbone", ["small", "mobilenet_v3_small"])
-def test_multiply_adds_follow_from_the_shapes_of_each_layer(backbone, tmp_path, monkeypatch):
-    """For plain and grouped convolutions, and for linear layers on features and inside blocks."""
+def test_multiply_adds_follow_from_the_shapes_of_each_layer(tmp_path, monkeypatch):
+    """For plain and grouped convolutions, and for linear layers before and in the heads."""
     import torch
     from torch import nn
 
     from facemtl.models import face_model
 
-    if backbone == "small":
-        monkeypatch.setattr(
-            face_model, "backbone_named", lambda name, **_: support.small_backbone()
-        )
-    model, size, found = face_model.FaceModel((GENDER, AGE), backbone).eval(), 64, []
+    small = support.small_backbone()
+    more = [nn.Conv2d(32, 32, 3, groups=32), nn.Hardswish(), nn.Conv2d(32, 8, 1, groups=4)]
+    more += [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 128)]
+    body = nn.Sequential(*list(small.module)[:-2], *more)
+    monkeypatch.setattr(face_model, "backbone_named", lambda name, **_: replace(small, module=body))
+    model, size, found = face_model.FaceModel((GENDER, AGE), "small").eval(), 64, []
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     for layer in layers:
         layer.register_forward_hook(
@@ -111,7 +111,7 @@ def test_multiply_adds_follow_from_the_shapes_of_each_layer(backbone, tmp_path, 
     for layer in layers:
         layer._forward_hooks.clear()
     file = tmp_path / "gender+age.onnx"
-    write_model(file, model, ModelInfo("gender+age", (GENDER, AGE), backbone, size))
+    write_model(file, model, ModelInfo("gender+age", (GENDER, AGE), "small", size))
     assert len(found) == len(layers)
     assert counted(file) == sum(found)
 
@@ -155,8 +155,7 @@ def test_times_are_medians_and_quartiles_of_rounds(tmp_path, monkeypatch):
 
 def test_the_machine_is_named_in_general_terms():
     named = machine()
-    assert named["threads"] == predictor_.threads() and named["processor"]
-    assert named["runtime"] == predictor_.RUNTIME
+    assert named["processor"]
     words = " ".join(map(str, named.values()))
     assert "/" not in words and socket.gethostname() not in words
 

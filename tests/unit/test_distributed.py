@@ -20,7 +20,11 @@ from facemtl.training import train as module
 import torch
 from fastai.distributed import DistributedDL, rank_distrib
 from facemtl import TrainConfig, read_images, train
+from facemtl.models import backbones
 from facemtl.training.callbacks import plain_model
+from tests import support
+
+backbones.OWN[support.SMALL] = support.small_backbone
 
 def broadcast(self, values, rank):
     values = torch.LongTensor(values)
@@ -39,7 +43,7 @@ module.KeepProgress.after_epoch = after_epoch
 
 faces, output = map(Path, sys.argv[1:])
 config = TrainConfig(
-    tasks=("age",), backbone="resnet18", pretrained=False, size=32, batch_size=16,
+    tasks=("age",), backbone=support.SMALL, pretrained=False, size=32, batch_size=16,
     frozen_epochs=1, epochs=1,
 )
 train(config, read_images(faces, progress=False)[0], output, device="cpu", progress=False)

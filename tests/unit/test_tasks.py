@@ -74,11 +74,6 @@ def test_a_task_is_immutable_and_hashable(task):
 
 
 @each_task
-def test_every_output_has_its_own_bin(task):
-    assert len(task.bins) == task.n_outputs == len(set(task.bins))
-
-
-@each_task
 def test_a_task_is_found_by_its_name(task):
     assert task_named(task.name) is task
 
@@ -327,8 +322,8 @@ def test_the_loss_takes_any_kind_of_number_as_target(task):
 
 @each_task
 def test_the_temperature_undoes_a_scaling_of_the_logits(task):
-    logits = random_logits(task, n=4000, spread=2, seed=2)
-    drawn = np.random.default_rng(1).random((4000, 1))
+    logits = random_logits(task, n=1500, spread=2, seed=2)
+    drawn = np.random.default_rng(1).random((1500, 1))
     target = (
         (softmax(logits).cumsum(axis=1) < drawn).sum(axis=1).clip(max=task.n_outputs - 1)
     )  # so that a temperature of 1 is correct
@@ -364,18 +359,6 @@ def test_accuracy_and_error_by_hand():
     assert ACCURACY(np.array([0, 1, 1, 0]), np.array([0.0, 1.0, 0.0, 0.0])) == 75
     assert MAE(np.array([10, 20]), np.array([12.5, 19.5])) == pytest.approx(1.5)
     assert not ACCURACY.lower_is_better and MAE.lower_is_better
-
-
-@each_task
-def test_a_metric_is_the_mean_of_its_scores(task):
-    rng = np.random.default_rng(0)
-    y_true, y_pred = (
-        rng.integers(0, task.n_outputs, 40),
-        rng.integers(0, task.n_outputs, 40).astype(float),
-    )
-    scores = task.metric.scores(y_true, y_pred)
-    assert scores.shape == (40,)
-    assert task.metric(y_true, y_pred) == pytest.approx(sum(scores) / 40)
 
 
 @each_task

@@ -3,18 +3,18 @@
 import asyncio
 from concurrent.futures import Future
 from dataclasses import fields, replace
-from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import pytest
 
 from facemtl.errors import FaceMTLError
-from facemtl.faces import open_image, whole
+from facemtl.evaluation import composites
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from facemtl.ui.faces import ANY, MAX_SEED, CurrentPool, FaceFilter, FacePool, as_seed, ready, wait
 from facemtl.ui.prediction_cache import PredictionCache
 from tests import support
+from tests.unit.ui_support import MEASURED
 
 
 def test_without_a_dataset_the_pool_holds_composites(pool):
@@ -64,14 +64,12 @@ def test_select_returns_exactly_the_matching_faces(pool, gender, race):
 
 
 def test_the_order_is_random_unless_the_filter_sets_one(pool, predictor):
-    pool.learn(PredictionCache(predictor))
-    table = predictor.predict_crops(
-        [whole(open_image(Path(f))).crop for f in pool.table["file"]], list(pool.table["sha256"])
-    ).table
+    saved = composites.load(MEASURED, predictor)
+    pool.learn(PredictionCache(predictor, None, saved))
     ages = (
-        table[table["task"] == "age"]
+        saved[saved["task"] == "age"]
         .pivot(index="image", columns="model", values="prediction")
-        .loc[pool.table["sha256"]]
+        .loc[pool.names]
     )
     errors = (ages.sub(pool.table["age"].to_numpy(), axis=0)).abs().mean(axis=1).to_numpy()
     apart = (ages["age"] - ages["multitask"]).abs().to_numpy()
@@ -83,7 +81,8 @@ def test_the_order_is_random_unless_the_filter_sets_one(pool, predictor):
 
 
 def test_agreeing_and_disagreeing_faces_together_are_all_faces(pool, predictor):
-    pool.learn(PredictionCache(predictor))
+    saved = composites.load(MEASURED, predictor)
+    pool.learn(PredictionCache(predictor, None, saved))
     agree, differ = (
         set(pool.select(FaceFilter(3, agreement=agreement))) for agreement in ("agree", "differ")
     )

@@ -103,7 +103,7 @@ def test_the_better_approach_is_named_at_its_age(better, group):
     (other,) = {*APPROACHES} - {better}
     words = f"{better.model.lower()} is better at"
     assert words in said.lower() and sentences.age_words(group) in said
-    assert len(said) < 120 and f"{other.model.lower()} is better at {group}" not in said.lower()
+    assert len(said) < 120 and f"{other.model.lower()} is better" not in said.lower()
 
 
 def test_no_winner_is_named_if_the_approaches_are_alike():
