@@ -22,6 +22,7 @@ from .components import cards
 from .faces import ANY, MAX_SEED, ORDERS, CurrentPool, FaceFilter, FacePool, ready
 from .prediction_cache import PredictionCache
 
+ENDPOINTS = ("predict", "sample", "metrics")
 MOST_FACES = 24  # per call of `/sample`
 
 # Pass on the path of an uploaded file, so that only `open_image` reads it or says why it cannot.

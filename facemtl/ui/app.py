@@ -28,6 +28,7 @@ from ..faces import prepare
 from ..inference.predictor import Predictor
 from ..tasks import AGE
 from . import api, uploads
+from .access import OnlyEndpoints
 from .components import cards, error_gallery
 from .components.get_utkface import Offer
 from .components.headline import headline
@@ -279,5 +280,5 @@ def launch_options(assets: Path, *, mcp: bool = False) -> dict:
         "share": False,
         "ssr_mode": False,
         "mcp_server": mcp,
-        "app_kwargs": {"middleware": [Middleware(WithHeaders)]},
+        "app_kwargs": {"middleware": [Middleware(WithHeaders), Middleware(OnlyEndpoints)]},
     }

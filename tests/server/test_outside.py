@@ -200,7 +200,7 @@ def test_where_it_is_not_allowed_no_event_starts_a_download(http):
 
 
 def test_events_of_the_page_are_not_public_endpoints(http):
-    """Gradio's client cannot call them. Plain HTTP can, as the page does, but gets no secrets."""
+    """Neither Gradio's client nor plain HTTP can call them by their names."""
     listed = http.get("/gradio_api/info").json()
     public = {"/predict", "/sample", "/metrics"}
     assert set(listed["named_endpoints"]) == public and not listed["unnamed_endpoints"]
@@ -217,9 +217,7 @@ def test_events_of_the_page_are_not_public_endpoints(http):
     for name, data in inputs.items():
         with pytest.raises(ValueError, match="Cannot find a function"):
             client.predict(*data, api_name=f"/{name}")
-    for name in ("on_file", "on_choice", "js_fn"):  # no upload, no click, no Python function
-        said = call(http, name, inputs[name])
-        assert said.startswith("event: error") and "complete" not in said, name
-        assert not tells_secrets(said)
-    for name in ("on_random", "on_load"):
-        assert not tells_secrets(call(http, name, inputs[name]))
+        for way in ("call", "call/v2", "run"):
+            said = http.post(f"/gradio_api/{way}/{name}", json={"data": data})
+            assert said.status_code == HTTPStatus.NOT_FOUND, name
+            assert "predict, sample, metrics" in said.json()["error"]
