@@ -121,12 +121,12 @@ def test_an_answer_shows_the_track_record_of_similar_faces(predictor, pool, resu
     html = compare.answer(predictor, photos.view_of_face(labelled), records=records)
     notes = [text(note) for note in re.findall(r"On \d+ validation faces.*?</p>", html)]
     assert found.keys() >= {AGE.name} and len(notes) == len(found)
-    for record, note in zip(found.values(), notes, strict=True):
-        assert note.startswith(f"On {record.n} validation faces")
+    for record in found.values():
         values = [record.single, record.multi]
         if abs(record.single - record.multi) < record.task.metric.close:
             values = [sum(values) / 2]
-        assert all(record.task.metric.brief(value) in note for value in values)
+        words = [f"On {record.n} validation faces", *map(record.task.metric.brief, values)]
+        assert any(all(each in note for each in words) for note in notes)
 
 
 def test_a_missing_face_is_reported_and_the_centre_is_offered(predictor, results, tmp_path):
