@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 from tests import support
 
 NOTEBOOK = support.ROOT / "notebooks" / "multitask_faces.ipynb"
-SMALL = "DATA = '../assets/faces'\nIMAGES, SIZE, EPOCHS, SEEDS = 140, 104, 1, 2"
+SMALL = "DATA = '../assets/faces'\nIMAGES, SIZE, BATCH, EPOCHS, SEEDS = 72, 104, 8, 1, 2"
 
 
 @pytest.fixture(scope="module")
