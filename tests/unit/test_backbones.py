@@ -47,9 +47,9 @@ def test_only_the_last_linear_layer_of_a_backbone_is_removed(name):
     assert (found.mean, found.std) == (IMAGENET_MEAN, IMAGENET_STD)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
-def test_a_torchvision_backbone_gives_the_same_outputs_from_its_file(name, tmp_path):
+def test_a_torchvision_backbone_gives_the_same_outputs_from_its_file(tmp_path):
     torch.manual_seed(1)
+    name = "resnet18"
     model = FaceModel((GENDER, RACE, AGE), name)
     with torch.no_grad():
         for _ in range(3):
