@@ -29,9 +29,9 @@ _JUDGED = {
     None: "The difference is not significant.",
 }
 _VERDICTS = {  # keys: is one model better at any task, are three better at any task
-    (True, False): "One model is significantly better on some tasks, and not worse on any.",
+    (True, False): "One model is better on some tasks, and not significantly worse on any.",
     (False, False): "No difference between one model and three is significant.",
-    (False, True): "One model is significantly worse on some tasks, and not better on any.",
+    (False, True): "One model is worse on some tasks, and not significantly better on any.",
     (True, True): "One model is significantly better on some tasks, and worse on others.",
 }
 

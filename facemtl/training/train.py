@@ -33,9 +33,10 @@ def train(
     device: str = "auto",
     progress: bool = True,
 ) -> ModelInfo:
-    """Train on the images of the training split; write model file and history into `output`.
+    """Train one model; write `<name>.onnx` and its history into `output`. Returns its metadata.
 
-    The arguments are those of `fit`.
+    The arguments are those of `fit`, which does the training. Its `<name>.resume.pt` is deleted at
+    the end.
     """
     started, output = time.perf_counter(), Path(output)
     learner, rows = fit(

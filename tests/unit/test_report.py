@@ -111,9 +111,12 @@ def shipped(tmp_path, **better):
     ("better", "says"),
     [
         ({}, "No difference between one model and three"),
-        ({"age": (0.1, 0.3)}, "better on some tasks, and not worse on any"),
-        ({"gender": (0.2, 0.4), "race": (0.1, 0.3)}, "better on some tasks, and not worse on any"),
-        ({"race": (-0.3, -0.1)}, "worse on some tasks, and not better on any"),
+        ({"age": (0.1, 0.3)}, "better on some tasks, and not significantly worse on any"),
+        (
+            {"gender": (0.2, 0.4), "race": (0.1, 0.3)},
+            "better on some tasks, and not significantly worse on any",
+        ),
+        ({"race": (-0.3, -0.1)}, "worse on some tasks, and not significantly better on any"),
         ({"age": (0.1, 0.3), "race": (-0.3, -0.1)}, "better on some tasks, and worse on others"),
     ],
 )

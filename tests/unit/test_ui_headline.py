@@ -32,7 +32,7 @@ def test_if_gender_and_race_are_hidden_the_conclusion_is_about_age():
     html = headline(found)
     assert "better on some tasks, and worse on others" in visible(html, hides=False)
     words = visible(html, hides=True)
-    assert "better on some tasks, and not worse on any" in words
+    assert "better on some tasks, and not significantly worse on any" in words
     assert "at one question and worse" not in words and "age" in words
     assert "gender" not in words and "race" not in words
 

@@ -67,7 +67,9 @@ def summary(compared: pd.DataFrame, of_seeds: Sequence[dict[str, Any]] = ()) -> 
         difference, judged = cell("difference", sign=True), row
         if task.name in seeds:
             judged = SimpleNamespace(**seeds[task.name])
-            low, high = (metric.number(getattr(judged, f"difference_{e}"), True) for e in ENDS)
+            low, high = (
+                metric.number(getattr(judged, f"difference_{e}"), True) for e in ("low", "high")
+            )
             mean = metric.number(judged.difference, True)
             difference += f"<small>{judged.seeds} seeds: {mean}, {low} to {high}</small>"
         rows.append(
