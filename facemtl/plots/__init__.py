@@ -15,7 +15,7 @@ from .groups import metric_by_group
 from .of_approach import of_approach
 from .perturbations import metric_by_perturbation
 from .style import COLORS, DASHES, PALETTE, SYMBOLS, blank
-from .trainings import compared_with_2018, learning_curves, spread_over_seeds
+from .trainings import compared_with_2018, learning_curves, over_shares, spread_over_seeds
 from .trust import FEWEST, confusion_matrices, reliability_diagram
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "metric_by_group",
     "metric_by_perturbation",
     "of_approach",
+    "over_shares",
     "people",
     "predicted_against_true",
     "reliability_diagram",

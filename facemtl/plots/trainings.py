@@ -95,3 +95,39 @@ def spread_over_seeds(table: pd.DataFrame, by: str) -> go.Figure:
         figure.update_xaxes(title_text=title, nticks=6, tickangle=0, row=i, col=1)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure.update_layout(template=template(), height=SPREAD * n_rows, margin_t=12)
+
+
+def over_shares(table: pd.DataFrame) -> go.Figure:
+    """Each training as a mark, and lines through the means over seeds, one panel per task.
+
+    Columns of `table`: `share` (percent of the training images), `approach, seed, task, value`.
+    """
+    tasks = [task for task in TASKS if (table["task"] == task.name).any()]
+    n_rows, shares = max(1, len(tasks)), sorted(table["share"].unique())
+    figure = make_subplots(n_rows, 1, vertical_spacing=85 / (SPREAD * n_rows))
+    for i, task in enumerate(tasks, start=1):
+        for approach in APPROACHES:
+            part = table[(table["task"] == task.name) & (table["approach"] == approach.name)]
+            means, words = part.groupby("share")["value"].mean(), task.metric.words
+            marker = {"color": COLORS[approach.name], "symbol": SYMBOLS[approach.name]}
+            figure.add_scatter(
+                x=means.index, y=means, mode="lines", name=approach.model, row=i, col=1,
+                showlegend=i == 1, legendgroup=approach.name,
+                line={"color": COLORS[approach.name], "dash": DASHES[approach.name], "width": 2},
+                text=[words(value) for value in means],
+                hovertemplate="mean at %{x} %: %{text}<extra>" + approach.model + "</extra>",
+            )  # fmt: skip
+            figure.add_scatter(
+                x=part["share"], y=part["value"], mode="markers", showlegend=False, row=i, col=1,
+                marker={**marker, "size": 9, "opacity": 0.6}, legendgroup=approach.name,
+                customdata=part["seed"], text=[words(value) for value in part["value"]],
+                hovertemplate="seed %{customdata}: %{text}<extra>" + approach.model + "</extra>",
+            )  # fmt: skip
+        title = f"{task.title}: {task.metric.title.lower()},<br>in {task.metric.unit}"
+        figure.update_yaxes(title_text=title, row=i, col=1)
+        # A logarithmic axis: from 10 to 30 is as far as from 30 to 90.
+        figure.update_xaxes(
+            type="log", tickvals=shares, ticktext=[f"{share} %" for share in shares], row=i, col=1
+        )
+    figure.update_xaxes(title_text="Share of the training images", row=n_rows, col=1)
+    return figure.update_layout(template=template(), height=SPREAD * n_rows)

@@ -18,7 +18,7 @@ from facemtl.evaluation.confusion import confusion
 from facemtl.evaluation.groups import AGE_GROUPS
 from facemtl.evaluation.robustness import COLUMNS
 from facemtl.evaluation.seeds import age_errors_of_seeds, load_seeds
-from facemtl.evaluation.studies import WEIGHTINGS, learning, named
+from facemtl.evaluation.studies import SHARES, WEIGHTINGS, learning, named
 from facemtl.inference.perturbations import PERTURBATIONS
 from facemtl.inference.predictor import APPROACHES
 from facemtl.plots.style import PALETTE
@@ -432,3 +432,17 @@ def test_learning_curves_match_the_histories(predictor, task):
         history = pd.read_csv(models / f"{name}.history.csv")
         assert list(line.y) == history[f"{task.name}_{task.metric.name}"].tolist()
         assert (line.name, line.line.dash) == (approach.model, plots.DASHES[approach.name])
+
+
+def test_lines_over_shares_go_through_the_means_of_their_marks():
+    table = named(made_up_studies(), SHARES, "share")
+    figure = plots.over_shares(table)
+    lines = [trace for trace in figure.data if trace.mode == "lines"]
+    marks = [trace for trace in figure.data if trace.mode == "markers"]
+    assert len(lines) == len(marks) == len(TASKS) * len(APPROACHES)
+    for line, dots in zip(lines, marks, strict=True):
+        assert line.line.color == dots.marker.color and line.xaxis == dots.xaxis
+        assert list(line.x) == sorted(SHARES.values())
+        for share, mean in zip(line.x, line.y, strict=True):
+            values = [y for x, y in zip(dots.x, dots.y, strict=True) if x == share]
+            assert len(values) == 3 and mean == pytest.approx(sum(values) / 3)

@@ -37,6 +37,19 @@ CURVES = (
     " without mirror images. The first epoch trains only the heads. The others train the whole"
     " model, with a learning rate that first rises and then falls to almost zero."
 )
+FEWER_LABELS = (
+    "Four models were trained on a share of the images, with a smaller budget than all images had:"
+    " compare the gap between the lines. Lines go through the means over the seeds. "
+)
+LOSSES = (
+    "Training minimises a loss. With fixed scales, the loss of each task is divided by its usual"
+    " size. With equal weights, the losses are added as they are. Learned weights are found in"
+    " training. "
+)
+STROKES, MARKS = (
+    "Each stroke is the mean over the seeds. ",
+    "Each mark is one training. More in docs/experiments.md.",
+)
 OWN_FACES = """
 Put crops of faces into a folder, here `faces`, with a file `labels.csv` that says what is known of
 each: a column `file`, and `age`<span class="sensitive">, `gender`, `race`</span>, or some of them.
@@ -142,14 +155,20 @@ def numbers_of_learning(learned: pd.DataFrame, task: Task) -> str:
     return figures.numbers(wide, {"epoch": "Epoch", **columns}, digits=2)
 
 
-def numbers_of_seeds(table: pd.DataFrame, by: str) -> str:
-    """An HTML table with a row per training. Takes what `plots.spread_over_seeds` takes."""
-    words = [f"{task_named(row.task).metric.words(row.value)}" for row in table.itertuples()]
+def numbers_of_trainings(table: pd.DataFrame, by: str) -> str:
+    """An HTML table with a row per training and task.
+
+    Columns of `table`: `by`, which is what the trainings differ in, and `approach, task, seed,
+    value`.
+    """
+    tasks = [task_named(name) for name in table["task"]]
     table = table.assign(
-        metric=[task_named(name).metric.title for name in table["task"]], value=words
+        metric=[task.metric.title for task in tasks],
+        value=[task.metric.words(value) for task, value in zip(tasks, table["value"], strict=True)],
     )
     columns = {
-        by: by.capitalize(),
+        by: "Images (%)" if by == "share" else by.capitalize(),
+        **({"approach": "Approach"} if table["approach"].nunique() > 1 else {}),
         "task": "Task",
         "metric": "Metric",
         "seed": "Seed",
@@ -231,33 +250,38 @@ def _lay_out_studies(sheet: figures.Sheet, trainings: pd.DataFrame) -> None:
 
     A figure is left out if there is only one group to compare.
     """
+    shares = studies.named(trainings, studies.SHARES, "share")
     seeds = trainings[trainings["study"] == studies.SEEDS]
     weighed = studies.named(
         trainings[trainings["approach"] == MULTI.name], studies.WEIGHTINGS, "weighting"
     )
-    asked = {
-        "approach": ("How much do the results vary between seeds?", seeds),
-        "weighting": ("Does it matter how the losses are weighted?", weighed),
-    }
-    losses = (
-        "Training minimises a loss. With fixed scales, the loss of each task is divided by its"
-        " usual size. With equal weights, the losses are added as they are. Learned weights are"
-        " found in training. "
-    )
-    note = (
-        "Each mark is one training. Each stroke is the mean over the seeds. More in"
-        " docs/experiments.md."
-    )
     with gr.Row(equal_height=True):
-        for by, (title, table) in asked.items():
+        for title, by, table, draw, note in (
+            (
+                "Does one model help where labels are few?",
+                "share",
+                shares,
+                partial(plots.over_shares, shares),
+                FEWER_LABELS + MARKS,
+            ),
+            (
+                "How much do the results vary between seeds?",
+                "approach",
+                seeds,
+                partial(plots.spread_over_seeds, seeds, "approach"),
+                STROKES + MARKS,
+            ),
+            (
+                "Does it matter how the losses are weighted?",
+                "weighting",
+                weighed,
+                partial(plots.spread_over_seeds, weighed, "weighting"),
+                LOSSES + STROKES + MARKS,
+            ),
+        ):
             if table[by].nunique() > 1:
-                draw, said = (
-                    partial(plots.spread_over_seeds, table, by),
-                    note if by == "approach" else losses + note,
-                )
-                sheet.card(
-                    title, draw, partial(numbers_of_seeds, table, by), said, is_sensitive=True
-                )
+                numbers = partial(numbers_of_trainings, table, by)
+                sheet.card(title, draw, numbers, note, is_sensitive=True)
 
 
 def _or_message(make) -> None:
