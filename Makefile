@@ -1,12 +1,12 @@
 # `make help` lists the targets. Everything is installed into .venv; a finished installation leaves a stamp there,
-# so that the next one starts at once. ARGS go to the command: make run ARGS=..., make test ARGS="-k tasks".
+# so that the next one starts at once. The package is installed from here: `.venv/bin/facemtl` works in any folder. ARGS go to the command: make run ARGS=..., make test ARGS="-k tasks".
 
 PYTHON ?= python3
 BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: run test screenshots lint audit lock clean help
+.PHONY: run test newest screenshots lint audit lock clean help
 
 run: .venv/requirements-app.stamp  ## start the app and open its page
 	@$(BIN)/python app.py --open $(ARGS)
@@ -15,6 +15,9 @@ run: .venv/requirements-app.stamp  ## start the app and open its page
 test: .venv/requirements-dev.stamp  ## run all tests, on up to four cores, the browser tests in a Chromium
 	@sh tests/install_chromium.sh $(BIN)/python
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+newest: .venv/requirements-dev.stamp  ## test the installed app with the newest versions that pyproject.toml allows
+	@FACEMTL_NEWEST=1 $(BIN)/python -m pytest tests/test_deploy.py $(ARGS)
 
 screenshots: .venv/requirements-dev.stamp  ## take the pictures of the app for the README
 	@$(BIN)/python -m research.picture
@@ -41,6 +44,7 @@ help:
 .venv/%.stamp: %.txt | $(BIN)/pip
 	@echo "Installing $< into .venv ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@# As pip would, but on all cores, and not the libraries' own tests; some files are for other Pythons.
 	@$(BIN)/python -m compileall -q -j 0 -x '/(tests?|pip|setuptools)/' .venv/lib >/dev/null || true
 	@touch $@

@@ -56,7 +56,8 @@ def parse(*arguments: str):
 def installed(tmp_path_factory) -> Path:
     """The scripts folder of an environment with the project's wheel and requirements-app.txt.
 
-    Nothing else is installed, and the checkout is not in it.
+    Nothing else is installed, and the checkout is not in it. With FACEMTL_NEWEST, which
+    `make newest` sets, it has the newest versions that pyproject.toml allows.
     """
     folder = tmp_path_factory.mktemp("installed")
     uv = [sys.executable, "-m", "uv", "--quiet"]
@@ -64,12 +65,14 @@ def installed(tmp_path_factory) -> Path:
     run(sys.executable, "-m", "venv", "--without-pip", folder / "env")
     python = folder / "env" / SCRIPTS / "python"
     (wheel,) = folder.glob("*.whl")
-    run(*uv, "pip", "install", "--no-deps", "--python", python, wheel)
+    newest = "FACEMTL_NEWEST" in os.environ
+    run(*uv, "pip", "install", *([] if newest else ["--no-deps"]), "--python", python, wheel)
     wheel.unlink()
-    site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    for requirement in REQUIREMENTS["requirements-app"].values():
-        if requirement.marker is None or requirement.marker.evaluate():
-            link_into(Path(site), requirement.name)
+    if not newest:
+        site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+        for requirement in REQUIREMENTS["requirements-app"].values():
+            if requirement.marker is None or requirement.marker.evaluate():
+                link_into(Path(site), requirement.name)
     yield folder / "env" / SCRIPTS
     shutil.rmtree(folder)  # it is large, because of the weights
 
