@@ -26,8 +26,8 @@ _ASKED = os.environ.get("OMP_NUM_THREADS", "")
 THREADS = int(_ASKED) if _ASKED.isdigit() and int(_ASKED) else min(2, os.cpu_count() or 1)
 STRIDE = 4  # px per cell
 MULTIPLE = 32  # px; the sides of an input must be multiples of it
-SAME = 0.3  # two boxes with at least this intersection over union are of the same face
-AVERAGED = 0.5  # boxes with at least this intersection over union with the best one are averaged
+SUPPRESSED_IOU = 0.3  # two boxes with at least this intersection over union are of one face
+AVERAGED_IOU = 0.5  # boxes that overlap so much with the best one are averaged
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,13 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray) -> De
     found = []
     while len(left):
         best, shared = left[0], overlaps(boxes[left[0]], boxes[left])
-        near = left[shared >= AVERAGED]
+        near = left[shared >= AVERAGED_IOU]
         weights = scores[near].astype(np.float64) ** 2
         weights /= weights.sum()
         found.append(
             (weights @ boxes[near], scores[best], np.tensordot(weights, landmarks[near], axes=1))
         )
-        left = left[shared < SAME]
+        left = left[shared < SUPPRESSED_IOU]
     if not found:
         return Detections(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
     return Detections(*(np.array(each, np.float64) for each in zip(*found, strict=True)))

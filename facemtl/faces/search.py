@@ -77,7 +77,7 @@ def search(image: Image.Image, border: float = 0.0) -> list[Found]:
     return found
 
 
-def settle(image: Image.Image, square: Square) -> Found | None:
+def refine(image: Image.Image, square: Square) -> Found | None:
     """Look closely at a square. Returns the face in it, seen upright, or None if there is none.
 
     The landmarks of a face that lies on its side may be wrong, and those of an upside-down face
@@ -111,7 +111,7 @@ def _added(
             continue
         if failures == FAILURES:
             break
-        face = settle(image, square)
+        face = refine(image, square)
         if face is None or face.score < DOUBTFUL or face.square.side < LEAST:
             failures += 1
             continue
