@@ -10,7 +10,7 @@ from .detector import SHA256, open_session
 from .face import Face
 from .photo import PIXEL_SIZE, ImageLike, as_image
 from .quality import weaknesses
-from .search import BORDER, COARSE, DOUBTFUL, FINE, SURE, Found, search, refine
+from .search import BORDER, COARSE, DOUBTFUL, FINE, SURE, Found, refine, search
 
 # A square image is taken as one crop if its face fills it as in UTKFace. This holds for 98 % of
 # UTKFace's images. The limits are a factor, a fraction of the side, and degrees.
