@@ -3,8 +3,8 @@
     python -m research.landmark_positions data/UTKFace
 
 It prints the positions in `faces.align`, and the percentages by which the thresholds in
-`faces.quality` were set. Training images are measured. Each gets a border, because its face fills
-it.
+`faces.quality` were set, for all people and for each race. Training images are measured. Each gets
+a border, because its face fills it.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
@@ -20,6 +21,7 @@ from facemtl.data.images import as_rgb
 from facemtl.data.reading import TRAIN, read_images
 from facemtl.faces.crops import detect
 from facemtl.faces.quality import weaknesses
+from facemtl.tasks import RACE
 
 from . import run_script
 
@@ -35,12 +37,16 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, help="how many training images")
     options = parser.parse_args()
     table, _ = read_images(options.data)
-    files = table["file"][table["split"] == TRAIN][: options.images]
+    table = table[table["split"] == TRAIN][: options.images]
     with ThreadPoolExecutor(2) as pool:
-        measured = list(tqdm(pool.map(measure, files), "Measuring", len(files), disable=None))
+        measuring = pool.map(measure, table["file"])
+        measured = list(tqdm(measuring, "Measuring", len(table), disable=None))
     points = [each for each, _ in measured if each is not None]
     print(positions(np.array(points), len(measured)))
-    print(shares([words for _, words in measured]))
+    weak = pd.Series([words for _, words in measured])
+    print("all", shares(weak), sep="\n")
+    for race, part in weak.groupby(table["race"].to_numpy()):
+        print(RACE.labels[int(race)], shares(part), sep="\n")
 
 
 def measure(file: str) -> tuple[np.ndarray | None, list[str]]:
@@ -71,7 +77,7 @@ def positions(landmarks: np.ndarray, images: int) -> str:
     return "\n".join(lines)
 
 
-def shares(weak: list[list[str]]) -> str:
+def shares(weak: pd.Series) -> str:
     """The percentage of images that have each weakness, as text.
 
     "aligned" means that the crop is turned, so the image was not taken whole.

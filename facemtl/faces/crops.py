@@ -116,7 +116,10 @@ def _as_whole(image: Image.Image, found: Found | None) -> Face:
     side = min(image.size)
     left, top = ((length - side) / 2 for length in image.size)
     square = _whole_pixels((left, top, left + side, top + side))
-    return Face(square.box, None, cut(image, square), found.landmarks if found else None)
+    crop = cut(image, square)
+    if found is None:
+        return Face(square.box, None, crop)
+    return Face(square.box, found.score, crop, found.landmarks)
 
 
 def _whole_pixels(box: tuple[float, float, float, float]) -> Square:

@@ -21,6 +21,7 @@ from facemtl.faces import (  # fmt: skip
     whole,
 )
 from facemtl.faces.align import POSITIONS, Square
+from facemtl.faces.quality import COVERED
 from tests import support
 from tests.odd_files import GRAY, composite, scene
 
@@ -122,7 +123,7 @@ def test_an_uncertain_face_is_used_and_flagged_if_no_face_is_certain(monkeypatch
     monkeypatch.setattr(crops, "search", lambda image, border: found)
     faces = detect(composite(0).resize((400, 300)))
     assert [face.score for face in faces] == taken
-    assert all(("perhaps no face" in weaknesses(face)) == (face.score < 0.5) for face in faces)
+    assert all((COVERED in weaknesses(face)) == (face.score < 0.5) for face in faces)
 
 
 # ------------------------------------------------------------------------------------------ turning
@@ -176,10 +177,19 @@ def test_a_record_holds_the_angle_and_plain_floats():
 def test_an_image_framed_like_utkface_is_used_whole(file, side):
     image = Image.open(file).convert("RGB").resize((side, side))
     (face,) = detect(image)
-    assert face.box == (0, 0, side, side) and face.score is None and face.angle == 0
-    assert landmark_error(face) < 0.09 and face.pose == ""
+    assert face.box == (0, 0, side, side) and face.angle == 0
+    assert landmark_error(face) < 0.09 and face.pose == "" and COVERED not in weaknesses(face)
     if side <= LARGEST_CROP:
         np.testing.assert_array_equal(face.crop, np.asarray(image))
+
+
+def test_a_framed_face_that_is_covered_is_called_so_or_not_found():
+    called = []
+    for file in support.composites(14):
+        pixels = np.array(Image.open(file).convert("RGB").resize((200, 200)))
+        pixels[50:150, 50:150] = GRAY
+        called += [COVERED in weaknesses(face) for face in detect(Image.fromarray(pixels))]
+    assert 0 < len(called) < 7 and sum(called) > len(called) / 2
 
 
 @pytest.mark.parametrize("share", [0.45, 0.6, 0.75])

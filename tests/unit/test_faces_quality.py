@@ -9,6 +9,7 @@ from PIL import Image, ImageFilter
 from facemtl.faces import detect, weaknesses, whole
 from facemtl.faces.align import POSITIONS, Square
 from facemtl.faces.pose import SIDEWAYS, TILTED, pose_of, yaw
+from tests import support
 from tests.odd_files import GRAY, composite
 
 
@@ -36,6 +37,15 @@ def test_a_good_crop_has_no_weakness():
 )
 def test_a_poor_crop_names_its_weakness(image, says):
     assert says in weaknesses(whole(image))
+
+
+@pytest.mark.parametrize("file", support.composites(20), ids=lambda f: f.stem)
+def test_half_the_light_is_not_dark_for_any_skin(file):
+    """Composites are of people of all groups."""
+    pixels = np.asarray(Image.open(file).convert("RGB"), float)
+    for light in (0.6, 1.0, 1.2):
+        face = whole(Image.fromarray((light * pixels).clip(0, 255).astype(np.uint8)))
+        assert not {"dark", "too bright"} & set(weaknesses(face))
 
 
 def test_a_small_crop_of_a_reduced_copy_is_called_small():

@@ -17,6 +17,7 @@ ADVICE = {
     "too bright": "Try a photo in softer light.",
     "turned": "Try a photo from the front.",
     "tilted": "Try a photo from the front.",
+    "perhaps covered": "Try a photo that shows the whole face.",
 }
 
 
