@@ -132,6 +132,7 @@ def evaluate(options: argparse.Namespace) -> None:
     if set(images["split"]) == {VALIDATION}:
         which = f"all {n_images:,} images, which the models were not trained on,"
     say(f"Wrote predictions and metrics of {which} to {options.output}")
+    say(f"The app shows them with --models {options.models} --results {options.output}")
     for row in compare(table).itertuples():
         words = task_named(row.task).metric.words
         say(
