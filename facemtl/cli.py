@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import FaceMTLError
+from .escapes import escape_what_cannot_be_encoded, say_error
 from .label_sets import use_labels_beside
 from .paths import ASSETS, default_folder
 
@@ -21,23 +22,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     An error that the user can act on is printed as one line on standard error.
     """
+    escape_what_cannot_be_encoded()
     try:
         _choose_labels(arguments)
         options = _parser().parse_args(arguments)
         options.run(options)
         return 0
     except FaceMTLError as error:
-        print(f"facemtl: {error}", file=sys.stderr)
+        say_error(error)
         return 1
     except ModuleNotFoundError as error:  # libraries for training are optional
         library = str(error.name).partition(".")[0]
-        print(
-            f"facemtl: this needs {library}, which is not installed. pip install {library}",
-            file=sys.stderr,
-        )
+        say_error(f"this needs {library}, which is not installed. pip install {library}")
+        return 1
+    except BrokenPipeError:
+        # What is left in Python's buffer could not be written at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        say_error("the output was closed before everything was written")
         return 1
     except OSError as error:  # the disk is full, a folder may not be written ...
-        print(f"facemtl: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        say_error(f"{error.filename or 'a file'}: {error.strerror or error}")
         return 1
     except KeyboardInterrupt:
         print("\nfacemtl: interrupted", file=sys.stderr)
@@ -80,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         default_folder(),
     )
     models = _path("--models", "the folder of trained models", ASSETS / "models")
-    results = _path("--output", "the folder for the tables", ASSETS / "validation")
+    results = _path("--output", "the folder for the tables", Path("runs") / "validation")
 
     def command(run: Callable, summary: str, *options: Option) -> None:
         command = added.add_parser(
@@ -101,9 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command(
         commands.describe,
-        "Count who is in UTKFace and what is wrong with it; write what the app shows.",
+        "Count who is in UTKFace and what is wrong with it; write tables of it.",
         data,
-        _path("--output", "the folder for the counts", ASSETS / "dataset"),
+        _path("--output", "the folder for the counts", Path("runs") / "dataset"),
     )
     names = [task.name for task in TASKS]
     command(
@@ -125,14 +129,23 @@ def _parser() -> argparse.ArgumentParser:
         _option("--device", "auto, cpu, cuda or mps", default="auto"),
     )
     command(
+        commands.calibrate,
+        "Fit confidences and intervals to the calibration images; write copies of the models."
+        " `train` does so for the model that it trains.",
+        data,
+        models,
+        _path("--output", "the folder for the calibrated models", required=True),
+    )
+    command(
         commands.evaluate,
-        "Run the models over the validation images; write what the app shows.",
+        "Measure the models on images that they have not seen; write tables for the app.",
         data,
         models,
         results,
         _option(
             "--split",
-            "calibration: only print metrics of the calibration images, to choose models by",
+            "validation: of data that the models were trained on, else all images; calibration:"
+            " only print metrics of the calibration images, to choose models by",
             choices=[VALIDATION, CALIBRATION],
             default=VALIDATION,
         ),

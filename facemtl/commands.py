@@ -4,52 +4,59 @@ A library that only some commands need is imported inside their functions.
 """
 
 import argparse
+import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+import pandas as pd
 from tqdm import tqdm
 
 from .data.download import download as download_utkface
-from .data.labels_csv import labelled_tasks, utkface_folder
+from .data.labels_csv import csv_of, labelled_tasks, utkface_folder
 from .data.reading import CALIBRATION, VALIDATION, read_files, read_images, without_copies
 from .errors import FaceMTLError
+from .escapes import say, say_error
+from .files import is_stream, real_path
+from .label_sets import VARIABLE
+from .models.model_file import SUFFIX
+from .outputs import claimed
 from .paths import ASSETS
 from .tasks import TASKS, Task, task_named
 
 
 def download(options: argparse.Namespace) -> None:
     download_utkface(utkface_folder(options.data), options.archive)
-    print(f"UTKFace is in {options.data}")
-    print(read_images(options.data, verify=True)[1])
+    say(f"UTKFace is in {options.data}")
+    say(read_images(options.data, verify=True)[1])
 
 
 def describe(options: argparse.Namespace) -> None:
     from .data import summary
 
-    files, report = read_files(utkface_folder(options.data))
-    counts = summary.counts(without_copies(files, report))
-    wrong = summary.problems(files, report)
-    summary.save(counts, wrong, options.output)
-    print(wrong.to_string(index=False))
-    print(f"Wrote the counts to {options.output}")
+    folder = utkface_folder(options.data)
+    with claimed([options.output / name for name in (summary.COUNTS_FILE, summary.PROBLEMS_FILE)]):
+        files, report = read_files(folder)
+        counts = summary.counts(without_copies(files, report))
+        wrong = summary.problems(files, report)
+        summary.save(counts, wrong, options.output)
+    say(wrong.to_string(index=False))
+    say(f"Wrote the counts to {options.output}")
 
 
 def train(options: argparse.Namespace) -> None:
-    from .training.train import TrainConfig, find_learning_rate, interrupted_config
-    from .training.train import train as train_model
+    from .training import train as training
 
     tasks = _chosen(options.tasks, labelled_tasks(options.data))
     if "all" in options.tasks and len(tasks) < len(TASKS):
-        print(f"Training on what the data has labels for: {', '.join(tasks)}")
-    config = TrainConfig(tasks=tasks)
+        say(f"Training on what the data has labels for: {', '.join(tasks)}")
+    config = training.TrainConfig(tasks=tasks)
     if options.resume:
         # Settings that are not given as options stay as they were.
-        config = interrupted_config(config, options.output)
+        config = training.interrupted_config(config, options.output)
 
     def given(settings) -> dict:
         names = [setting.name for setting in fields(settings) if "help" in setting.metadata]
@@ -57,14 +64,22 @@ def train(options: argparse.Namespace) -> None:
 
     augmentation = replace(config.augmentation, **given(config.augmentation))
     config = replace(config, augmentation=augmentation, **given(config))
-    images, report = read_images(options.data, verify=True)
-    print(report)
     shared = {"cache": options.data.absolute().parent / "cache", "device": options.device}
     if options.lr_find:
-        rate = find_learning_rate(config, images, **shared)
-        print(f"Suggested learning rate: {rate:.1e} (use it with --lr {rate:.1e})")
-    else:
-        train_model(config, images, options.output, resume=options.resume, **shared)
+        images, report = read_images(options.data, verify=True)
+        say(report)
+        rate = training.find_learning_rate(config, images, **shared)
+        say(f"Suggested learning rate: {rate:.1e} (use it with --lr {rate:.1e})")
+        return
+    start = [Path(config.start)] if config.start else []
+    files = training.output_files(config, options.output)
+    claim = claimed(files, [*start, *_read_files(options)])
+    with claim if training.is_first_process() else nullcontext():
+        images, report = read_images(options.data, verify=True)
+        say(report)
+        training.train(config, images, options.output, resume=options.resume, **shared)
+        if training.is_first_process():
+            _calibrate(files[:1], images, options.output)
 
 
 def _chosen(names: Sequence[str], labelled: Sequence[Task]) -> tuple[str, ...]:
@@ -73,71 +88,122 @@ def _chosen(names: Sequence[str], labelled: Sequence[Task]) -> tuple[str, ...]:
     )
 
 
+def calibrate(options: argparse.Namespace) -> None:
+    from .inference.predictor import Predictor
+
+    names = [loaded.name for loaded in Predictor.load(options.models).models]
+    files = [options.models / f"{name}{SUFFIX}" for name in names]
+    outputs = [options.output / file.name for file in files]
+    with claimed(outputs, _read_files(options)):
+        images, _ = read_images(options.data, verify=True)
+        _calibrate(files, images, options.output)
+    say(f"Wrote {', '.join(file.name for file in files)} to {options.output}")
+
+
+def _calibrate(files: Sequence[Path], images: pd.DataFrame, output: Path) -> None:
+    from .evaluation.calibration import calibrate_files
+
+    n_images = int((images["split"] == CALIBRATION).sum())
+    with _bar("Calibrating", 2 * n_images * len(files)) as bar:
+        calibrate_files(files, images, output, bar.update)
+
+
 def evaluate(options: argparse.Namespace) -> None:
-    from .evaluation import composites
-    from .evaluation.calibration import calibrate
+    from .evaluation import composites, findings
     from .evaluation.compare import compare
-    from .evaluation.findings import save_findings
-    from .evaluation.validation import metrics_of, save_evaluation, validate
+    from .evaluation.validation import RESULT_FILES, save_validation, unseen, validate
     from .inference.predictor import Predictor
 
     predictor = Predictor.load(options.models)
-    if is_reported := options.split == VALIDATION:
-        predictor.require_pairs()
-    images, _ = read_images(options.data, verify=True)
-    counts = images["split"].value_counts()
-    if is_reported:
-        with _bar("Calibrating", 2 * counts.get(CALIBRATION, 0) * len(predictor.models)) as bar:
-            predictor = calibrate(predictor, images, bar.update)
-    with _bar("Validating", counts.get(options.split, 0)) as bar:
-        table = validate(predictor, images, bar.update, options.split)
-    if not is_reported:
-        for task in predictor.tasks:
-            key = f"{task.name}_{task.metric.name}"
-            found = {m.name: metrics_of(m, table) for m in predictor.models if task in m.tasks}
-            said = [f"{name} {task.metric.words(of[key])}" for name, of in found.items()]
-            print(f"{task.name:<8}{task.metric.name:<10} {', '.join(said)}")
+    if options.split == CALIBRATION:
+        _print_calibration_metrics(options, predictor)
         return
-    save_evaluation(predictor, table, options.output, options.models)
-    save_findings(options.output)
-    composites.save(composites.answers(predictor, ASSETS / "faces"), options.output)
+    predictor.require_pairs()
+    names = (*RESULT_FILES, findings.FINDINGS_FILE, composites.FILE)
+    with _claimed_in(options, names):
+        images = unseen(predictor, read_images(options.data, verify=True)[0])
+        with _bar("Validating", int((images["split"] == VALIDATION).sum())) as bar:
+            table = validate(predictor, images, bar.update)
+        save_validation(table, options.output)
+        findings.save_findings(options.output)
+        composites.save(composites.answers(predictor, ASSETS / "faces"), options.output)
     n_images = table["image"].nunique()
-    print(f"Wrote predictions and metrics of {n_images:,} validation images to {options.output}")
+    which = f"{n_images:,} validation images"
+    if set(images["split"]) == {VALIDATION}:
+        which = f"all {n_images:,} images, which the models were not trained on,"
+    say(f"Wrote predictions and metrics of {which} to {options.output}")
+    say(f"The app shows them with --models {options.models} --results {options.output}")
     for row in compare(table).itertuples():
         words = task_named(row.task).metric.words
-        print(
+        say(
             f"{row.task:<8}{row.metric:<10} "
             f"three models {words(row.single):<12} one model {words(row.multi):<12} "
             f"difference {words(row.difference, sign=True)} "
             f"[{row.difference_low:+.2f}, {row.difference_high:+.2f}]"
         )
+    uncalibrated = [loaded.name for loaded in predictor.models if not loaded.info.is_calibrated]
+    if uncalibrated:
+        say_error(
+            f"{', '.join(uncalibrated)}: not calibrated, so confidences and intervals are"
+            " unreliable. Calibrate with `python -m facemtl calibrate`."
+        )
+
+
+def _print_calibration_metrics(options: argparse.Namespace, predictor) -> None:
+    from .evaluation.validation import metrics_of, validate
+
+    images, _ = read_images(options.data, verify=True)
+    with _bar("Validating", int((images["split"] == CALIBRATION).sum())) as bar:
+        table = validate(predictor, images, bar.update, CALIBRATION)
+    for task in predictor.tasks:
+        key = f"{task.name}_{task.metric.name}"
+        found = {m.name: metrics_of(m, table) for m in predictor.models if task in m.tasks}
+        said = [f"{name} {task.metric.words(of[key])}" for name, of in found.items()]
+        say(f"{task.name:<8}{task.metric.name:<10} {', '.join(said)}")
 
 
 def robustness(options: argparse.Namespace) -> None:
-    from .evaluation.robustness import passes, save_robustness
+    from .evaluation.robustness import ROBUSTNESS_FILE, passes, save_robustness
     from .evaluation.robustness import robustness as measure
+    from .evaluation.validation import unseen
     from .inference.predictor import Predictor
 
     predictor = Predictor.load(options.models).require_pairs()
-    images, _ = read_images(options.data)
-    n_images = min(options.images, int((images["split"] == VALIDATION).sum()))
-    with _bar("Perturbing", passes() * n_images) as bar:
-        table = measure(predictor, images, options.images, bar.update)
-    save_robustness(table, options.output)
-    print(f"Wrote the metrics of {n_images:,} crops to {options.output}")
+    with _claimed_in(options, [ROBUSTNESS_FILE]):
+        images = unseen(predictor, read_images(options.data)[0])
+        n_images = min(options.images, int((images["split"] == VALIDATION).sum()))
+        with _bar("Perturbing", passes() * n_images) as bar:
+            table = measure(predictor, images, options.images, bar.update)
+        save_robustness(table, options.output)
+    say(f"Wrote the metrics of {n_images:,} crops to {options.output}")
 
 
 def cost(options: argparse.Namespace) -> None:
-    from .evaluation import cost
-    from .evaluation.findings import save_findings
+    from .evaluation import cost, findings
     from .evaluation.validation import PREDICTIONS_FILE
     from .inference.predictor import Predictor
 
-    table = cost.costs(Predictor.load(options.models).require_pairs(), options.models)
-    cost.save(table, options.output)
-    if (options.output / PREDICTIONS_FILE).exists():  # written last by `evaluate`
-        save_findings(options.output)
-    print(table.drop(columns=list(cost.machine())).round(1).to_string(index=False))
+    predictor = Predictor.load(options.models).require_pairs()
+    with _claimed_in(options, [cost.COSTS_FILE, findings.FINDINGS_FILE]):
+        table = cost.costs(predictor, options.models)
+        cost.save(table, options.output)
+        if (options.output / PREDICTIONS_FILE).exists():  # written last by `evaluate`
+            findings.save_findings(options.output)
+    say(table.drop(columns=list(cost.machine())).round(1).to_string(index=False))
+    say(f"Wrote the costs to {options.output}")
+
+
+def _claimed_in(options: argparse.Namespace, names: Sequence[str]) -> AbstractContextManager[None]:
+    """A claim to files in the output folder."""
+    return claimed([options.output / name for name in names], _read_files(options))
+
+
+def _read_files(options: argparse.Namespace) -> list[Path]:
+    """The files that a command reads, but the images: a CSV, declared labels, and models."""
+    own = csv_of(options.data) if "data" in options else None
+    declared = os.environ.get(VARIABLE)
+    models = sorted(options.models.glob(f"*{SUFFIX}")) if "models" in options else []
+    return [*map(Path, filter(None, (own, declared))), *models]
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -147,59 +213,46 @@ def predict(options: argparse.Namespace) -> None:
     team = batch.Team()
     images = batch.find_images(options.paths)
     tables = [table for table in (options.csv, options.json) if table]
-    for table in tables if team.is_first else ():  # fail now, not after the last image
-        batch.check_writable(table)
-    predictor = Predictor.load(options.models)
+    inputs = [*images.values(), *_read_files(options)]
     with (
+        claimed(tables, inputs) if team.is_first else nullcontext(),
         tempfile.TemporaryDirectory() as folder,
-        _bar("Predicting", len(images), disable=not team.is_first) as bar,
     ):
-
-        def report(record: dict) -> None:
-            if "error" in record:
-                bar.write(f"facemtl: {record['image']}: {record['error']}", file=sys.stderr)
-            bar.update()
-
+        predictor = Predictor.load(options.models)
         printed = Path(folder) / "predictions.csv"
-        target = tables[0] if tables else printed
+        target = next((real_path(table) for table in tables if not is_stream(table)), printed)
         journal = target.with_name(f".{target.name}.journal")
-        with _alone(journal) if team.is_first else nullcontext():
+        with _bar("Predicting", len(images), disable=not team.is_first) as bar:
+
+            def report(record: dict) -> None:
+                if "error" in record:
+                    with bar.external_write_mode(sys.stderr):
+                        say_error(f"{record['image']}: {record['error']}")
+                bar.update()
+
             batch.predict(
                 predictor, images, journal, team=team, no_detect=options.no_detect, report=report
             )
-            bar.close()
-            if not team.is_first:
-                return
-            try:
-                csv = options.csv if tables else printed
-                words = batch.write_tables(journal, csv, options.json)
-            except FaceMTLError:  # there are no predictions to keep
-                journal.unlink()
-                raise
+        if not team.is_first:
+            return
+        try:
+            csv = options.csv if tables else printed
+            words = batch.write_tables(journal, csv, options.json)
+        except FaceMTLError:  # there are no predictions to keep
             journal.unlink()
+            raise
         if tables:
-            print(f"Wrote {words} to {' and '.join(map(str, tables))}")
+            # On standard error if a table is on standard output.
+            file = sys.stderr if any(map(is_stream, tables)) else sys.stdout
+            say(f"Wrote {words} to {' and '.join(map(str, tables))}", file=file)
         else:
-            print(printed.read_text("utf-8").rstrip("\n"))
-
-
-@contextmanager
-def _alone(journal: Path) -> Iterator[None]:
-    """A lock for writing a table. Raises FaceMTLError if another process holds it."""
-    lock = FileLock(f"{journal}.lock", timeout=0)
-    try:
-        with lock:
-            try:
-                yield
-            finally:
-                Path(lock.lock_file).unlink(missing_ok=True)
-    except Timeout as error:
-        raise FaceMTLError(f"Another process writes {journal}. Wait until it is done.") from error
+            print(printed.read_text("utf-8").rstrip("\n"), flush=True)
+        journal.unlink()
 
 
 def app(options: argparse.Namespace) -> None:
     # First, because what comes now takes seconds.
-    print(f"Loading the models of {options.models} and the page ...", flush=True)
+    say(f"Loading the models of {options.models} and the page ...")
     from .ui.launch import is_local, make_app, read_visitors, serve
 
     visitors = read_visitors(options.auth_file) if options.auth_file else None

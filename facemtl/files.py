@@ -1,37 +1,136 @@
-"""Writing of files as a whole or not at all, tables in CSV and Markdown, and temporary paths."""
+"""Writing of files whole or not at all, tables in CSV, and temporary paths."""
 
 import gzip
 import hashlib
+import os
+import secrets
+import stat
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
+from typing import BinaryIO
 
 import pandas as pd
 
 from .errors import FaceMTLError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 
 @contextmanager
-def written_whole(file: Path) -> Iterator[Path]:
-    """A temporary path to write to, which is renamed to `file` at the end.
+def written_whole(file: Path) -> Iterator[BinaryIO]:
+    """A new file to write to, which gets the name `file` at the end.
 
-    Readers of `file` find the old content or the new one, even after a crash. After an OSError the
-    temporary file is deleted.
+    Readers of `file` find the old content or the new one, even after a crash or a power failure.
+    If anything goes wrong, the old content stays. A symbolic link stays one: its target is
+    replaced. A pipe, a device and this process's own output are written directly.
     """
-    partial = file.with_name(f".{file.name}.partial")
+    if (stream := _stream(file)) is not None:
+        with stream:
+            yield stream
+        return
+    target = real_path(file)
+    _sweep(target)
+    partial, opened = _new_partial(target)
     try:
-        yield partial
-        partial.replace(file)
-    except OSError:
+        with opened:
+            yield opened
+            opened.flush()
+            os.fsync(opened.fileno())
+            if target.exists():
+                partial.chmod(stat.S_IMODE(target.stat().st_mode))
+            if fcntl is None:
+                opened.close()  # Windows does not rename open files
+            partial.replace(target)
+    except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    _sync_folder(target.parent)
 
 
 def write_whole(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    with written_whole(file) as partial:
-        partial.write_bytes(content)
+    """Write a file whole or not at all, as `written_whole` does."""
+    with written_whole(file) as opened:
+        opened.write(content)
+
+
+def real_path(file: Path) -> Path:
+    """The path that is written to: symbolic links are followed."""
+    return Path(os.path.realpath(file))
+
+
+def is_stream(file: Path) -> bool:
+    """Whether a path is a pipe, a device or this process's own output, to be written directly."""
+    try:
+        found = file.stat()
+    except OSError:
+        return False
+    is_plain = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
+    return not is_plain or _own_output(found) is not None
+
+
+def _stream(file: Path) -> BinaryIO | None:
+    if not is_stream(file):
+        return None
+    own = _own_output(file.stat())
+    if own is None:
+        return file.open("wb")
+    sys.stdout.flush()
+    return os.fdopen(os.dup(own), "wb")  # opened by its name, a file would be emptied
+
+
+def _own_output(found: os.stat_result) -> int | None:
+    """The descriptor of this process's standard output or error, if that is the file."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(found, os.fstat(descriptor)):
+                return descriptor
+    return None
+
+
+def _new_partial(target: Path) -> tuple[Path, BinaryIO]:
+    """A new, locked file beside `target`."""
+    while True:
+        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+        opened = partial.open("xb")
+        if _lock(opened) is not False and partial.exists():
+            return partial, opened
+        opened.close()  # another process has just swept it
+
+
+def _sweep(target: Path) -> None:
+    """Delete what killed processes left of `target`. Partial files in use are locked."""
+    for left in target.parent.glob(f".{escape(target.name)}.*partial"):
+        with suppress(OSError), left.open("rb") as opened:
+            if _lock(opened):
+                left.unlink()
+
+
+def _lock(opened: BinaryIO) -> bool | None:
+    """Lock an open file until it is closed. None means that it cannot be locked here."""
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except (AttributeError, OSError):  # Windows, or a file system without locks
+        return None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in a folder survive a power failure, where folders can be synced."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_table(table: pd.DataFrame, file: Path) -> None:

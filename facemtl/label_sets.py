@@ -61,8 +61,8 @@ def require_used(place: Path) -> None:
 
 
 def copy_labels(folder: Path) -> None:
-    """Copy the file that is used, if any, to a folder of models."""
-    if file := os.environ.get(VARIABLE):
+    """Copy the file that is used, if any, to a folder of models that declares no labels."""
+    if (file := os.environ.get(VARIABLE)) and _beside(folder) is None:
         write_whole(folder / NAME, Path(file).read_bytes())
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from facemtl.files import write_whole
 from facemtl.paths import ASSETS
 
 from .bench import running_app
@@ -272,7 +273,7 @@ def main() -> int:
             print(said[-3000:])
             figures["failed"] += 1
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_whole(options.json, (json.dumps(figures, indent=2) + "\n").encode())
     return int(figures["failed"] > 0)
 
 

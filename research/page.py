@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
+from facemtl.files import write_whole
 from tests.browser.conftest import ARGUMENTS, NAMES
 from tests.support import choose_tab
 
@@ -90,7 +91,7 @@ def main() -> None:
     for name, (low, median, high) in quartiles.items():
         print(f"{name:<42}{median:>7.0f} ms ({low:.0f} to {high:.0f})")
     if sys.argv[1:2] == ["--json"]:
-        Path(sys.argv[2]).write_text(json.dumps(quartiles, indent=2) + "\n")
+        write_whole(Path(sys.argv[2]), (json.dumps(quartiles, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

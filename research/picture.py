@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from facemtl.files import write_whole
 from facemtl.paths import ASSETS, ROOT
 from tests.browser.conftest import ARGUMENTS, NAMES
 
@@ -42,7 +43,8 @@ def save(page: Page, file: Path) -> None:
     page.locator("#photo input[type=file]").set_input_files(FACE)
     page.wait_for_timeout(5000)
     picture = Image.open(BytesIO(page.screenshot()))
-    picture.convert("RGB").quantize(COLORS).save(file, optimize=True)
+    picture.convert("RGB").quantize(COLORS).save(content := BytesIO(), "PNG", optimize=True)
+    write_whole(file, content.getvalue())
 
 
 if __name__ == "__main__":

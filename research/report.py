@@ -13,14 +13,23 @@ import numpy as np
 import pandas as pd
 
 from facemtl.errors import FaceMTLError
+from facemtl.escapes import say
 from facemtl.evaluation import cost, robustness, studies
 from facemtl.evaluation.compare import FEW, worst_groups
-from facemtl.evaluation.findings import findings, load_history, overall, save_findings, sentences
+from facemtl.evaluation.findings import (
+    FINDINGS_FILE,
+    findings,
+    load_history,
+    overall,
+    save_findings,
+    sentences,
+)
 from facemtl.evaluation.validation import TRUST_FILE, load_metrics
-from facemtl.files import read_table
+from facemtl.files import read_table, write_whole
 from facemtl.inference.perturbations import GRAY, PERTURBATIONS
 from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from facemtl.metrics import Metric
+from facemtl.outputs import claimed
 from facemtl.paths import ASSETS, ROOT
 from facemtl.tasks import task_named
 
@@ -434,7 +443,7 @@ _LABELS = "python -m research.label_noise"
 
 def _trust(folder: Path, by: str) -> pd.DataFrame:
     types = {"by": str, "group": str, "task": str, "approach": str, "n": int, "ece": float}
-    table = read_table(folder / TRUST_FILE, types, "python -m facemtl evaluate")
+    table = read_table(folder / TRUST_FILE, types, f"python -m facemtl evaluate --output {folder}")
     return table[table["by"] == by]
 
 
@@ -458,10 +467,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("files", nargs="*", type=Path, help="documents; none: all that hold some")
     parser.add_argument("--results", type=Path, default=ASSETS / "validation")
     options = parser.parse_args(arguments)
-    save_findings(options.results)
-    for file in options.files or DOCUMENTS:
-        file.write_text(fill(file.read_text("utf-8"), options.results), "utf-8")
-        print(f"Wrote the tables of {file.name}")
+    files = options.files or DOCUMENTS
+    with claimed([*files, options.results / FINDINGS_FILE]):
+        save_findings(options.results)
+        # All are filled before the first one is written.
+        filled = {file: fill(file.read_bytes().decode(), options.results) for file in files}
+        for file, text in filled.items():
+            write_whole(file, text.encode())
+            say(f"Wrote the tables of {file.name}")
 
 
 if __name__ == "__main__":

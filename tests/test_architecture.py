@@ -16,8 +16,8 @@ SOURCES = [ROOT / "app.py", *sorted(PACKAGE.rglob("*.py"))]
 
 # A module imports only from modules before it.
 ORDER = [
-    "errors", "paths", "files", "label_sets", "metrics", "tasks", "data", "faces", "models",
-    "training", "inference", "evaluation", "plots", "ui", "commands", "cli",
+    "errors", "escapes", "paths", "files", "outputs", "label_sets", "metrics", "tasks", "data",
+    "faces", "models", "training", "inference", "evaluation", "plots", "ui", "commands", "cli",
 ]  # fmt: skip
 HOMES = {
     "gradio": {"ui"},

@@ -19,7 +19,6 @@ COUNTS_FILE, PROBLEMS_FILE = "counts.csv", "problems.csv"
 # as the ages around it, and at least FEWEST.
 HEAPED, FEWEST = 2, 50
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-_COMMAND = "python -m facemtl describe"
 
 
 def counts(images: pd.DataFrame) -> pd.DataFrame:
@@ -113,8 +112,7 @@ def load(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Raises FaceMTLError if one is missing or damaged.
     """
+    command = f"python -m facemtl describe --output {folder}"
     types = {"age": int, "gender": int, "race": int, "split": str, "n": int}
-    found = read_table(folder / COUNTS_FILE, types, _COMMAND)
-    return found, read_table(
-        folder / PROBLEMS_FILE, {"problem": str, "n": int, "of": int}, _COMMAND
-    )
+    found = read_table(folder / COUNTS_FILE, types, command)
+    return found, read_table(folder / PROBLEMS_FILE, {"problem": str, "n": int, "of": int}, command)

@@ -1,7 +1,8 @@
 """Calibration: how far confidences and intervals can be trusted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,12 @@ from ..data.images import load_image
 from ..data.reading import CALIBRATION
 from ..data.utkface import CHIP_SIZE
 from ..errors import FaceMTLError
+from ..files import write_whole
 from ..inference.perturbations import BLUR
 from ..inference.predictor import LoadedModel, Predictor, to_batch
+from ..label_sets import copy_labels, require_used
+from ..models.model_file import rewrite_info
+from ..models.seen import seen_text
 from ..tasks import Task, task_named
 from .groups import by_group
 
@@ -39,8 +44,31 @@ def calibrate(
             labels = np.tile(held_out[task.column].to_numpy(float), 2)
             if (known := ~np.isnan(labels)).any():
                 calibration[task.name] = task.calibrate(logits[task.name][known], labels[known])
-        calibrated.append(replace(loaded, info=replace(loaded.info, calibration=calibration)))
+        seen = loaded.info.seen  # empty: it is not known what else the model has seen
+        seen = seen and seen_text(held_out["sha256"], seen)
+        info = replace(loaded.info, calibration=calibration, seen=seen)
+        calibrated.append(replace(loaded, info=info))
     return Predictor(calibrated)
+
+
+def calibrate_files(
+    files: Sequence[Path],
+    images: pd.DataFrame,
+    output: Path,
+    progress: Callable[[int], None] = lambda n: None,
+) -> None:
+    """Write calibrated copies of model files into a folder, with their histories.
+
+    The folder may be that of the files. Raises FaceMTLError as `calibrate` does.
+    """
+    require_used(output)
+    predictor = calibrate(Predictor(map(LoadedModel.load, files)), images, progress)
+    for file, loaded in zip(files, predictor.models, strict=True):
+        history = file.with_suffix(".history.csv")
+        if file.parent != output and history.is_file():
+            write_whole(output / history.name, history.read_bytes())
+        rewrite_info(file, loaded.info, output / file.name)
+    copy_labels(output)
 
 
 def _logits(

@@ -28,7 +28,7 @@ def answers(predictor: Predictor, folder: Path) -> pd.DataFrame:
     images, _ = read_images(folder, progress=False)
     crops = [whole(open_image(Path(file))).crop for file in images["file"]]
     table = predictor.predict_crops(crops, images["sha256"].str[:16]).table
-    return table.assign(made_by=table["model"].map(_makers(predictor)))[[*_TYPES]]
+    return table.assign(made_by=table["model"].map(predictor.fingerprints))[[*_TYPES]]
 
 
 def save(table: pd.DataFrame, folder: Path) -> None:
@@ -40,9 +40,5 @@ def load(folder: Path, predictor: Predictor) -> pd.DataFrame:
 
     Raises FaceMTLError if the file is missing or damaged.
     """
-    table = read_table(folder / FILE, _TYPES, "python -m facemtl evaluate")
-    return table[table["made_by"] == table["model"].map(_makers(predictor))]
-
-
-def _makers(predictor: Predictor) -> dict[str, str]:
-    return {loaded.name: loaded.info.fingerprint for loaded in predictor.models}
+    table = read_table(folder / FILE, _TYPES, f"python -m facemtl evaluate --output {folder}")
+    return table[table["made_by"] == table["model"].map(predictor.fingerprints)]

@@ -141,4 +141,4 @@ def save(table: pd.DataFrame, folder: Path) -> None:
 
 def load(folder: Path) -> pd.DataFrame:
     """The table that `save` wrote."""
-    return read_table(folder / COSTS_FILE, _TYPES, "python -m facemtl cost")
+    return read_table(folder / COSTS_FILE, _TYPES, f"python -m facemtl cost --output {folder}")

@@ -100,8 +100,8 @@ def load_findings(folder: Path) -> dict[str, Any]:
         return json.loads((folder / FINDINGS_FILE).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise FaceMTLError(
-            f"There is no whole {FINDINGS_FILE} in {folder}. Make it with `python -m facemtl"
-            " evaluate`."
+            f"There is no whole {FINDINGS_FILE} in {folder}. Make it with"
+            f" `python -m facemtl evaluate --output {folder}`."
         ) from error
 
 

@@ -114,4 +114,6 @@ def save_robustness(table: pd.DataFrame, folder: Path) -> None:
 
 def load_robustness(folder: Path) -> pd.DataFrame:
     """The table that `save_robustness` wrote."""
-    return read_table(folder / ROBUSTNESS_FILE, _TYPES, "python -m facemtl robustness")
+    return read_table(
+        folder / ROBUSTNESS_FILE, _TYPES, f"python -m facemtl robustness --output {folder}"
+    )

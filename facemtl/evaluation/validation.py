@@ -1,7 +1,6 @@
 """Predictions for labelled images, and the files that store them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +10,31 @@ from ..data.images import load_image
 from ..data.reading import VALIDATION
 from ..data.utkface import CHIP_SIZE
 from ..errors import FaceMTLError
-from ..files import read_table, write_table
+from ..files import read_table, real_path, write_table
 from ..inference.predictor import MULTI, SINGLE, LoadedModel, Predictor
-from ..models.model_file import SUFFIX, rewrite_info
+from ..models.seen import has_seen
 from ..tasks import AGE, CLASSES, TASKS
 from .calibration import trust
 from .compare import metric_tables
 from .groups import age_groups
 
 PREDICTIONS_FILE, METRICS_FILE, TRUST_FILE = "predictions.csv.gz", "metrics.csv", "trust.csv"
+RESULT_FILES = (PREDICTIONS_FILE, METRICS_FILE, TRUST_FILE)
 _TYPES = {
     "image": str, "model": str, "approach": str, "task": str, "age_group": str,
     "prediction": float, "confidence": float, "target": float,
 }  # fmt: skip
+
+
+def unseen(predictor: Predictor, images: pd.DataFrame) -> pd.DataFrame:
+    """The table of images, all of them for validation if no model has seen any of them.
+
+    Otherwise, or if a model does not say what it has seen, the split stays as it is.
+    """
+    for loaded in predictor.models:
+        if not loaded.info.seen or has_seen(loaded.info.seen, images["sha256"]):
+            return images
+    return images.assign(split=VALIDATION)
 
 
 def validate(
@@ -35,7 +46,8 @@ def validate(
     """The predictions table of a split, with labels as `with_targets` adds them.
 
     Images are named by the first 16 digits of their hash, which do not reveal the files' names.
-    Raises FaceMTLError if the split has no images, or none with a label of the predictor's tasks.
+    The column `made_by` is the fingerprint of the model. Raises FaceMTLError if the split has no
+    images, or none with a label of the predictor's tasks.
     """
     chosen = images[images["split"] == split].assign(image=lambda table: table["sha256"].str[:16])
     if chosen.empty:
@@ -48,7 +60,7 @@ def validate(
         raise FaceMTLError(
             f"No {split} image has a label of {' or '.join(task.name for task in predictor.tasks)}."
         )
-    return table
+    return table.assign(made_by=table["model"].map(predictor.fingerprints))
 
 
 def with_targets(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
@@ -69,27 +81,13 @@ def with_targets(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def save_evaluation(predictor: Predictor, table: pd.DataFrame, folder: Path, models: Path) -> None:
-    """Write results into `folder`; calibration and metrics into the model files in `models`.
-
-    Old results are deleted first, so that a crash never leaves mismatched files.
-    """
-    (folder / PREDICTIONS_FILE).unlink(missing_ok=True)
-    for loaded in predictor.models:
-        rewrite_info(
-            models / f"{loaded.name}{SUFFIX}",
-            replace(loaded.info, metrics=metrics_of(loaded, table)),
-        )
-    save_validation(table, folder)
-
-
 def save_validation(table: pd.DataFrame, folder: Path) -> None:
     """Write the metric tables and the predictions.
 
     The old predictions are deleted first and the new ones are written last, so that they never lie
     beside other metrics.
     """
-    (folder / PREDICTIONS_FILE).unlink(missing_ok=True)
+    real_path(folder / PREDICTIONS_FILE).unlink(missing_ok=True)
     write_table(metric_tables(table), folder / METRICS_FILE)
     write_table(trust(table), folder / TRUST_FILE)
     rounded = table.round({"prediction": 3, "confidence": 4, "low": 2, "high": 2})
@@ -110,11 +108,18 @@ def metrics_of(loaded: LoadedModel, table: pd.DataFrame) -> dict[str, float]:
 
 def load_validation(folder: Path) -> pd.DataFrame:
     """The predictions table that `save_validation` wrote."""
-    command = "python -m facemtl evaluate"
+    command = _command(folder)
     table = read_table(folder / PREDICTIONS_FILE, _TYPES, command, gaps=["age_group"])
     for task in CLASSES:  # a task that was added later has no labels in the file
         table[task.name] = table[task.name].astype(float) if task.name in table else np.nan
     return table.assign(face=0)
+
+
+def are_results_of(predictor: Predictor, results: pd.DataFrame) -> bool:
+    """Whether saved results come from exactly these models, with their calibration."""
+    return "made_by" in results and bool(
+        (results["made_by"] == results["model"].map(predictor.fingerprints)).all()
+    )
 
 
 def load_metrics(folder: Path) -> pd.DataFrame:
@@ -132,4 +137,8 @@ def load_metrics(folder: Path) -> pd.DataFrame:
         **dict.fromkeys(columns, float),
         "few": bool,
     }
-    return read_table(folder / METRICS_FILE, types, "python -m facemtl evaluate")
+    return read_table(folder / METRICS_FILE, types, _command(folder))
+
+
+def _command(folder: Path) -> str:
+    return f"python -m facemtl evaluate --output {folder}"

@@ -7,6 +7,7 @@ the tables are written from the journal.
 
 import csv
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from ..errors import FaceMTLError
+from ..escapes import escaped, printable
 from ..faces import DETECTOR, as_record, detect, open_image, whole
 from ..files import written_whole
 from .predictor import COLUMNS, Predictor, in_words
@@ -31,8 +33,9 @@ ROUND = 4  # images per process and round; a killed run repeats at most one roun
 def find_images(paths: Sequence[Path]) -> dict[str, Path]:
     """The named files and all images in the named folders, as {name: file}, each once, in order.
 
-    An image's name is its path below the folder that holds all `paths`. If they are on several
-    drives, it is the whole path. Raises FaceMTLError if there are no images.
+    An image's name is its path below the folder that holds all `paths`, as `escapes.escaped` writes
+    it. If they are on several drives, it is the whole path. Raises FaceMTLError if there are no
+    images.
     """
     given = [Path(os.path.abspath(path)) for path in paths]
     files = [file for path in given for file in (_below(path) if path.is_dir() else [path])]
@@ -44,8 +47,8 @@ def find_images(paths: Sequence[Path]) -> dict[str, Path]:
     try:
         root = os.path.commonpath([path if path.is_dir() else path.parent for path in given])
     except ValueError:  # the paths are on several drives
-        return {file.as_posix(): file for file in files}
-    return {file.relative_to(root).as_posix(): file for file in files}
+        return {escaped(file.as_posix()): file for file in files}
+    return {escaped(file.relative_to(root).as_posix()): file for file in files}
 
 
 def _below(folder: Path) -> list[Path]:
@@ -97,10 +100,12 @@ def predict(
 ) -> None:
     """Write one record per image into `journal`. Images that it already holds are skipped.
 
-    A record is `image, error` or `image, faces`. A face has `box, angle, score, poor, answers`. If
-    an image cannot be read or shows no face, its record has the error, and the run goes on.
-    `report` is called with each record, also with those that the journal already holds. Raises
-    FaceMTLError if the journal is damaged, or belongs to other images, models or options.
+    A record is `image, content, error` or `image, content, faces`, where `content` is a hash of the
+    file. A face has `box, angle, score, poor, answers`. If an image cannot be read or shows no
+    face, its record has the error, and the run goes on. If an image has changed since it was
+    predicted, the run goes on from there. `report` is called with each record, also with those that
+    the journal already holds. Raises FaceMTLError if the journal is damaged, or belongs to other
+    images, models or options.
     """
     team = team or Team()
     asked = _asked(predictor, images, no_detect)
@@ -110,30 +115,45 @@ def predict(
         mine = dict(ours[team.rank * ROUND : (team.rank + 1) * ROUND])
         records = team.gather(_records(predictor, mine, no_detect))
         if team.is_first:
-            with journal.open("a", encoding="ascii", newline="\n") as file:
-                file.writelines(json.dumps(record) + "\n" for record in records)
+            _append(journal, records)
             for record in records:
                 report(record)
 
 
 def _records(predictor: Predictor, images: Mapping[str, Path], no_detect: bool) -> list[dict]:
     """The record of each image, in order."""
-    faces, errors = {}, {}
+    faces, errors, contents = {}, {}, {}
     for name, file in images.items():
+        contents[name] = _content(file)
         try:
             faces[name] = _faces(file, no_detect)
         except FaceMTLError as error:
-            errors[name] = str(error)
+            errors[name] = printable(str(error))
         except Exception as error:  # one bad file must not stop the run
-            errors[name] = f"This image cannot be used ({type(error).__name__}: {error})."
+            said = f"This image cannot be used ({type(error).__name__}: {error})."
+            errors[name] = printable(said)
     crops = [crop for found in faces.values() for crop, _ in found]
     answers = iter(in_words(predictor.predict_crops(crops, faces=range(len(crops)))))
     return [
-        {"image": name, "error": errors[name]}
-        if name in errors
-        else {"image": name, "faces": [{**f, "answers": next(answers)} for _, f in faces[name]]}
+        {"image": name, "content": contents[name]}
+        | (
+            {"error": errors[name]}
+            if name in errors
+            else {"faces": [{**f, "answers": next(answers)} for _, f in faces[name]]}
+        )
         for name in images
     ]
+
+
+def _content(file: Path) -> str:
+    """A hash of a file's bytes, or an empty text if it cannot be read, or only once."""
+    if not file.is_file():
+        return ""
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError:  # reported as the error of that image
+        return ""
 
 
 def _faces(file: Path, no_detect: bool) -> list[tuple[np.ndarray, dict]]:
@@ -152,29 +172,29 @@ def _faces(file: Path, no_detect: bool) -> list[tuple[np.ndarray, dict]]:
 
 
 def _asked(predictor: Predictor, images: Mapping[str, Path], no_detect: bool) -> dict:
-    """Everything that the answers depend on. A journal is continued only by the same run."""
-    listed = hashlib.sha256()
-    for name, file in images.items():
-        size = -1
-        with suppress(OSError):  # reported later, as the error of that image
-            size = file.stat().st_size
-        listed.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
+    """Everything that the answers depend on, but the content of the images.
+
+    A journal is continued only by the same run.
+    """
+    listed = hashlib.sha256("\n".join(images).encode()).hexdigest()
     return {
-        "images": [len(images), listed.hexdigest()],
+        "images": [len(images), listed],
         "models": {loaded.name: loaded.info.fingerprint for loaded in predictor.models},
         "no_detect": no_detect,
         "detector": DETECTOR,
     }
 
 
-def _open(journal: Path, asked: dict, images: Iterable[str], report: Callable[[dict], None]) -> int:
+def _open(
+    journal: Path, asked: dict, images: Mapping[str, Path], report: Callable[[dict], None]
+) -> int:
     """Start or continue the journal. Returns the number of images that are done.
 
-    Raises FaceMTLError if the journal is damaged or belongs to another run.
+    Records from the first one on whose image has changed are deleted. Raises FaceMTLError if the
+    journal is damaged or belongs to another run.
     """
-    journal.parent.mkdir(parents=True, exist_ok=True)
     length = n_lines = 0
-    names = iter(images)
+    left = iter(images.items())
     for line, content in _lines(journal) if journal.exists() else ():
         if n_lines == 0 and content != asked:
             other = ", ".join(name for name in asked if content.get(name) != asked[name])
@@ -183,39 +203,42 @@ def _open(journal: Path, asked: dict, images: Iterable[str], report: Callable[[d
                 " again."
             )
         if n_lines > 0:
-            if content.get("image") != next(names, None):
+            name, file = next(left, (None, journal))
+            if "content" not in content or content.get("image") != name:
                 raise FaceMTLError(f"{journal} is damaged. Delete it to start again.")
+            if content["content"] != _content(file):
+                break
             report(content)
         length, n_lines = length + len(line), n_lines + 1
+    if journal.exists():
+        os.truncate(journal, length)  # a kill may have cut off the last line
     if n_lines == 0:
-        journal.write_text(json.dumps(asked) + "\n", "ascii")
+        _append(journal, [asked])
         return 0
-    os.truncate(journal, length)  # a kill may have cut off the last line
     return n_lines - 1
 
 
+def _append(journal: Path, lines: Iterable[dict]) -> None:
+    """Add lines to a journal, so that they survive a power failure."""
+    with journal.open("a", encoding="ascii", newline="\n") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _lines(journal: Path) -> Iterator[tuple[bytes, dict]]:
-    """The complete lines of a journal, each with its JSON object, or {} if it is not JSON."""
+    """The complete lines of a journal, each with its JSON object, or {} if it has none."""
     with journal.open("rb") as file:
         for line in file:
             if not line.endswith(b"\n"):
                 return
             content = {}
-            with suppress(ValueError):
-                content = json.loads(line)
+            with suppress(ValueError, TypeError):
+                content = dict(json.loads(line))
             yield line, content
 
 
 # -------------------------------------------------------------------------------------- the tables
-
-
-def check_writable(file: Path) -> None:
-    """Create the file's folder. Raises OSError if the file cannot be written."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not file.exists()
-    file.open("a").close()
-    if is_new:
-        file.unlink()
 
 
 def write_tables(journal: Path, csv_file: Path | None, json_file: Path | None) -> str:
@@ -228,9 +251,10 @@ def write_tables(journal: Path, csv_file: Path | None, json_file: Path | None) -
         raise FaceMTLError(f"None of the {len(n_faces)} images gave a prediction.")
     for file, write in ((csv_file, _write_csv), (json_file, _write_json)):
         if file:
-            text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
-            with written_whole(file) as partial, partial.open("w", **text) as opened:
-                write(_read(journal), opened)
+            with written_whole(file) as opened:
+                text = io.TextIOWrapper(opened, "utf-8", newline="\n")
+                write(_read(journal), text)
+                text.detach()  # writes the rest, and leaves the file open
     failed = n_faces.count(0)
     words = f"{_counted(sum(n_faces), 'face')} of {_counted(len(n_faces) - failed, 'image')}"
     return f"{words}; {_counted(failed, 'image')} left out" if failed else words
@@ -252,6 +276,7 @@ def _write_csv(records: Iterator[dict], file: TextIO) -> None:
         for i, face in enumerate(record.get("faces", ())):
             for answer in face["answers"]:
                 row = {**answer, "image": record["image"], "face": i}
+                row["model"] = escaped(row["model"])
                 writer.writerow([row[name] for name in COLUMNS])
 
 
@@ -259,5 +284,6 @@ def _write_json(records: Iterator[dict], file: TextIO) -> None:
     """Write a JSON array with one image per line."""
     file.write("[")
     for position, record in enumerate(records):
-        file.write((",\n" if position else "\n") + json.dumps(record))
+        said = {name: value for name, value in record.items() if name != "content"}
+        file.write((",\n" if position else "\n") + json.dumps(said))
     file.write("\n]\n")

@@ -175,6 +175,11 @@ class Predictor:
             t for t in TASKS if any(t in m.tasks for m in self.models)
         )
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """By model name: what identifies its weights and calibration."""
+        return {loaded.name: loaded.info.fingerprint for loaded in self.models}
+
     @classmethod
     def load(cls, folder: str | Path = MODELS) -> "Predictor":
         """Load all models of a folder, single-task models first.

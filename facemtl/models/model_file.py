@@ -46,7 +46,7 @@ class ModelInfo:
     # its interval is extended at both ends.
     calibration: dict[str, dict[str, float]] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
+    seen: str = ""  # the images that it was trained or calibrated on, see `models.seen`
     # Filled in when the file is written:
     # The first half of the SHA-256 of graph and weights. It does not depend on the calibration.
     weights: str = ""
@@ -69,6 +69,7 @@ class ModelInfo:
             raise FaceMTLError(f"{file} is damaged. {_AGAIN}")
         try:
             fields = json.loads(metadata[_INFO])
+            fields.pop("metrics", None)  # in files of before
             outputs = dict(fields.pop("outputs"))
             tasks = tuple(task_named(name) for name in outputs)
             info = cls(**{**fields, "tasks": tasks})
@@ -85,6 +86,10 @@ class ModelInfo:
                     f"expected {', '.join(map(str, task.bins[:9]))}. Train the model again."
                 )
         return info
+
+    @property
+    def is_calibrated(self) -> bool:
+        return all(task.name in self.calibration for task in self.tasks)
 
     @property
     def fingerprint(self) -> str:
@@ -121,11 +126,11 @@ def write_model(file: Path, model: "FaceModel", info: ModelInfo) -> None:
     _write(file, proto, info)
 
 
-def rewrite_info(file: Path, info: ModelInfo) -> None:
-    """Replace the metadata of a model file, for example its calibration."""
+def rewrite_info(file: Path, info: ModelInfo, to: Path | None = None) -> None:
+    """Write a model file with other metadata, for example its calibration, in its place or `to`."""
     import onnx
 
-    _write(file, onnx.load(file), info)
+    _write(to or file, onnx.load(file), info)
 
 
 def load_weights(file: Path) -> dict[str, "torch.Tensor"]:
@@ -136,6 +141,22 @@ def load_weights(file: Path) -> dict[str, "torch.Tensor"]:
     import onnx
     import torch
 
+    return {
+        each.name: torch.from_numpy(onnx.numpy_helper.to_array(each).astype(np.float32))
+        for each in _read(file)[0].graph.initializer
+        if each.name.startswith(("backbone.", "heads."))
+    }
+
+
+def read_info(file: Path) -> ModelInfo:
+    """The metadata of a model file. Raises FaceMTLError as `load_weights` does."""
+    return _read(file)[1]
+
+
+def _read(file: Path) -> tuple[Any, ModelInfo]:
+    """The content of a model file as ONNX's ModelProto, and its metadata."""
+    import onnx
+
     try:
         content = file.read_bytes()
         proto = onnx.load_from_string(content)
@@ -143,12 +164,8 @@ def load_weights(file: Path) -> dict[str, "torch.Tensor"]:
         raise FaceMTLError(f"The model {file} cannot be read ({error.strerror}).") from error
     except Exception as error:  # the parser raises many kinds of errors
         raise FaceMTLError(f"{file} is not a model of facemtl. {_AGAIN}") from error
-    ModelInfo.of_file(content, {each.key: each.value for each in proto.metadata_props}, file.name)
-    return {
-        each.name: torch.from_numpy(onnx.numpy_helper.to_array(each).astype(np.float32))
-        for each in proto.graph.initializer
-        if each.name.startswith(("backbone.", "heads."))
-    }
+    metadata = {each.key: each.value for each in proto.metadata_props}
+    return proto, ModelInfo.of_file(content, metadata, file.name)
 
 
 def load_model(file: Path, info: ModelInfo) -> "FaceModel":

@@ -15,8 +15,11 @@ from fastai.distributed import num_distrib, rank_distrib
 from fastai.learner import Learner
 
 from ..errors import FaceMTLError
+from ..escapes import say
 from ..label_sets import copy_labels, require_used
-from ..models.model_file import ModelInfo, write_model
+from ..models.model_file import SUFFIX, ModelInfo, read_info, write_model
+from ..models.seen import seen_text
+from ..outputs import claimed
 from ..tasks import task_named
 from .callbacks import KeepProgress
 from .config import TrainConfig
@@ -36,35 +39,68 @@ def train(
     """Train one model; write `<name>.onnx` and its history into `output`. Returns its metadata.
 
     The arguments are those of `fit`, which does the training. Its `<name>.resume.pt` is deleted at
-    the end.
+    the end. Raises FaceMTLError if another process trains this model in the same folder.
     """
     started, output = time.perf_counter(), Path(output)
-    learner, rows = fit(
-        config, images, output, cache=cache, resume=resume, device=device, progress=progress
-    )
-    where = learner.dls.device
-    info = ModelInfo(
+    files = output_files(config, output)
+    start = [Path(config.start)] if config.start else []
+    with claimed(files, start) if is_first_process() else nullcontext():
+        learner, rows = fit(
+            config, images, output, cache=cache, resume=resume, device=device, progress=progress
+        )
+        info = _info(config, images, learner, rows)
+        if is_first_process():
+            copy_labels(output)
+            model, _, interrupted = files
+            write_model(model, learner.model, info)
+            interrupted.unlink(missing_ok=True)
+            if progress:
+                say(f"Wrote {model} after {time.perf_counter() - started:,.0f} s")
+    return info
+
+
+def output_files(config: TrainConfig, output: Path) -> list[Path]:
+    """The files that a training writes: model, history and progress."""
+    names = (f"{config.name}{SUFFIX}", f"{config.name}.history.csv", f"{config.name}.resume.pt")
+    return [output / name for name in names]
+
+
+def is_first_process() -> bool:
+    """Whether this process writes for all that train together."""
+    return not rank_distrib()
+
+
+def _info(
+    config: TrainConfig, images: pd.DataFrame, learner: Learner, rows: list[dict]
+) -> ModelInfo:
+    """The metadata of a trained model."""
+    where, trained_on = learner.dls.device, learner.dls.train.indices
+    return ModelInfo(
         name=config.name,
         tasks=tuple(task_named(name) for name in config.tasks),
         backbone=config.backbone,
         size=config.size,
         training={
             **config.plain(),
-            "images": len(learner.dls.train.indices),
+            "images": len(trained_on),
             "seconds": round(sum(row["seconds"] for row in rows)),
             "device": where.type,
             "precision": precision(where),
             "loss_scales": {name: task_named(name).loss_scale for name in config.tasks},
         },
+        seen=seen_by_model(config, images["sha256"].iloc[trained_on]),
     )
-    if rank_distrib():
-        return info
-    copy_labels(output)
-    write_model(output / f"{config.name}.onnx", learner.model, info)
-    _progress_file(config, output).unlink(missing_ok=True)
-    if progress:
-        print(f"Wrote {output / config.name}.onnx after {time.perf_counter() - started:,.0f} s")
-    return info
+
+
+def seen_by_model(config: TrainConfig, hashes: pd.Series) -> str:
+    """What the model has seen; an empty text if that of the model it started from is unknown."""
+    if not config.start:
+        return seen_text(hashes)
+    try:
+        before = read_info(Path(config.start)).seen
+    except FaceMTLError:  # a resumed training does not need the file any more
+        return ""
+    return before and seen_text(hashes, before)
 
 
 def fit(
@@ -86,7 +122,7 @@ def fit(
     """
     output.mkdir(parents=True, exist_ok=True)
     require_used(output)
-    progress_file = _progress_file(config, output)
+    _, history, progress_file = output_files(config, output)
     if progress_file.exists() and not resume:
         raise FaceMTLError(
             f"{progress_file} belongs to an interrupted training. Continue it with --resume, or"
@@ -94,12 +130,10 @@ def fit(
         )
     learner = face_learner(images, config, cache=cache, device=device, is_new=not resume)
     where = learner.dls.device
-    keeper = KeepProgress(config, progress_file, output / f"{config.name}.history.csv")
+    keeper = KeepProgress(config, progress_file, history)
     done = keeper.restore(learner) if resume else 0
     if progress and where.type == "cpu":
-        print(
-            f"Training {config.name} on {torch.get_num_threads()} CPU threads, {precision(where)}"
-        )
+        say(f"Training {config.name} on {torch.get_num_threads()} CPU threads, {precision(where)}")
     before = 0
     with _all_processes(learner), nullcontext() if progress else learner.no_bar():
         for frozen, epochs in config.phases:
@@ -114,10 +148,6 @@ def fit(
             before += epochs
     learner.running_mean.keep(learner)
     return learner, keeper.rows
-
-
-def _progress_file(config: TrainConfig, output: Path) -> Path:
-    return output / f"{config.name}.resume.pt"
 
 
 def _all_processes(learner: Learner) -> AbstractContextManager:
@@ -140,9 +170,8 @@ def interrupted_config(config: TrainConfig, output: Path) -> TrainConfig:
     Also returns `config` if they cannot be read: `train` reports what is wrong.
     """
     try:
-        state = torch.load(
-            _progress_file(config, output), map_location="cpu", weights_only=True, mmap=True
-        )
+        *_, file = output_files(config, output)
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         return TrainConfig.of_plain(state["config"])
     except Exception:  # `train` reports it
         return config

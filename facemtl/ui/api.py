@@ -104,8 +104,8 @@ def metrics_of(metrics: pd.DataFrame | None, by: str) -> list[dict[str, Any]]:
     """
     if metrics is None:
         raise FaceMTLError(
-            "These models have not been measured. Run `python -m facemtl evaluate`, then start the"
-            " app again."
+            "These models have not been measured. Run `python -m facemtl evaluate --output FOLDER`,"
+            " then start the app with `--results FOLDER`."
         )
     _place("by", by, list(metrics["by"].unique()))
     rows = metrics[metrics["by"] == by]

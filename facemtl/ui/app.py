@@ -7,7 +7,6 @@ from . import (
 
 # isort: split
 
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from starlette.middleware import Middleware
 
 from .. import plots
 from ..errors import FaceMTLError
+from ..escapes import say_error
 from ..evaluation import composites as composites_
 from ..evaluation.findings import load_findings
 from ..evaluation.track_record import TrackRecords
@@ -42,7 +42,10 @@ from .tabs import dataset as dataset_
 TITLE = "facemtl"
 QUESTION = "Is one multi-task model as accurate as three single-task models?"
 HIDE = "Hide gender and race"
-MISSING = "Make them with `python -m facemtl evaluate`, then start the app again."
+MISSING = (
+    "Make them with `python -m facemtl evaluate --output FOLDER`, then start the app with"
+    " `--results FOLDER`."
+)
 DRAW_AHEAD = 2.0  # seconds after the first page load
 KEEP_VISITORS = 200  # visitors whose state the server keeps
 MAX_FILE_SIZE = "30mb"
@@ -254,7 +257,7 @@ def _answers_of_composites(measured: Path, predictor: Predictor) -> pd.DataFrame
     try:
         return composites_.load(measured, predictor)
     except FaceMTLError as error:
-        print(f"facemtl: {error}", file=sys.stderr)
+        say_error(error)
         return None
 
 

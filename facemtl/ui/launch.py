@@ -12,6 +12,7 @@ import numpy as np
 
 from ..data.labels_csv import labelled_tasks
 from ..errors import FaceMTLError
+from ..escapes import say_error
 from ..evaluation.validation import load_metrics, load_validation
 from ..inference.predictor import Predictor
 from ..paths import ASSETS, MODEL_CARD
@@ -32,7 +33,7 @@ def make_app(models: Path, results: Path, data: Path, *, allow_download: bool = 
     try:
         table, metrics = load_validation(results), load_metrics(results)
     except FaceMTLError as error:
-        print(f"facemtl: {error}", file=sys.stderr)
+        say_error(error)
         table = metrics = None
     return build_app(
         predictor,

@@ -6,7 +6,7 @@ from threading import Lock
 import numpy as np
 import pandas as pd
 
-from ..evaluation.validation import metrics_of
+from ..evaluation.validation import are_results_of
 from ..inference.predictor import APPROACHES, Predictor, in_words
 
 AT_ONCE = 16  # faces whose crops are in memory together
@@ -82,17 +82,3 @@ class PredictionCache:
         with self._taking:
             new = wide[~wide.index.isin(self._known.index)]
             self._known = pd.concat([self._known, new]) if len(self._known) else new
-
-
-def are_results_of(predictor: Predictor, results: pd.DataFrame) -> bool:
-    """Whether saved results come from these models.
-
-    A model file holds the metrics that were measured for it. They must match those of the results.
-    """
-    for loaded in predictor.models:
-        noted, found = loaded.info.metrics, metrics_of(loaded, results)
-        if noted.keys() != found.keys() or not np.allclose(
-            [*noted.values()], [*found.values()], atol=0.01
-        ):
-            return False
-    return True

@@ -4,9 +4,11 @@ distributed.
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
 from filelock import FileLock
@@ -230,6 +232,55 @@ def test_a_killed_run_resumes_where_it_stopped(kept, predict, single, tmp_path, 
     assert not journal_of(target).exists()
 
 
+def test_an_image_that_has_changed_is_predicted_again(models, tmp_path, monkeypatch):
+    """Also if size and time of the file are as before. Images before it are not predicted again."""
+    predictor, journal = Predictor.load(models), tmp_path / "journal"
+    for i, file in enumerate(support.composites(140)[:8]):
+        with Image.open(file) as image:
+            image.resize((64, 64)).save(tmp_path / f"{i}.bmp")
+    images = batch.find_images([tmp_path])
+
+    def answers() -> list[dict]:
+        said = []
+        batch.predict(predictor, images, journal, no_detect=True, report=said.append)
+        return said
+
+    first, changed = answers(), tmp_path / "5.bmp"
+    times = changed.stat()
+    changed.write_bytes((tmp_path / "1.bmp").read_bytes())
+    os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert changed.stat().st_size == times.st_size
+    asked = count_predicted(monkeypatch)
+    again = answers()
+    assert asked == [3] and len(again) == 8
+    assert again[5]["faces"] == first[1]["faces"] != first[5]["faces"]
+    assert [r for r in again if r["image"] != "5.bmp"] == [
+        r for r in first if r["image"] != "5.bmp"
+    ]
+    changed.unlink()
+    assert "error" in answers()[5] and asked == [3, 2]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+def test_a_second_run_leaves_the_work_of_the_first_one(predict, folder, models, single, tmp_path):
+    """The first one waits, after its last image, for somebody who reads its pipe."""
+    target, pipe = tmp_path / "out.csv", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    tables = ["--csv", target, "--json", pipe]
+    arguments = (folder, "--no-detect", "--models", models, *tables)
+    first = support.facemtl("predict", *arguments, cwd=tmp_path)
+    until = time.monotonic() + 60
+    while not target.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert predict("--csv", target) == 1
+    with pipe.open("rb") as reader:
+        assert reader.read() == single.with_suffix(".json").read_bytes()
+    status, printed, said = support.finish(first)
+    assert status == 0 and not printed and "Wrote 20 faces" in said  # a pipe may be the output
+    assert target.read_bytes() == single.read_bytes()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out.csv", "pipe"]
+
+
 def test_another_run_is_not_continued(kept, folder, models, tmp_path, capsys):
     target = tmp_path / "out.csv"
     journal_of(target).write_bytes(kept)
@@ -309,11 +360,18 @@ def test_each_process_predicts_its_part_of_each_round(models, tmp_path, rank):
     assert journal.exists() == (rank == 0)
 
 
-def test_only_one_process_writes_a_table(predict, tmp_path, capsys):
+@pytest.mark.parametrize("taken", ["out.csv", "out.json"])
+def test_a_second_run_onto_a_table_is_refused_at_its_start(taken, predict, tmp_path, capsys):
+    """Also by another name of the table. The first run's files stay as they are."""
     target = tmp_path / "out.csv"
-    with FileLock(f"{journal_of(target)}.lock"):
-        assert predict("--csv", target) == 1
-    assert "Another process" in capsys.readouterr().err and not target.exists()
+    (tmp_path / "link.csv").symlink_to(target)
+    journal_of(target).write_bytes(b"of the first run")
+    with FileLock(tmp_path / f".{taken}.lock"):
+        for csv_file in (target, tmp_path / "link.csv"):
+            assert predict("--csv", csv_file, "--json", tmp_path / "out.json") == 1
+            (said,) = capsys.readouterr().err.splitlines()
+            assert said.startswith("facemtl: Another process is writing") and taken in said
+    assert journal_of(target).read_bytes() == b"of the first run" and not target.exists()
 
 
 def test_a_journal_in_another_order_is_refused_as_damaged(kept, predict, tmp_path, capsys):

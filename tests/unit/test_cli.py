@@ -1,10 +1,14 @@
-"""The commands predict and evaluate from the command line. The tests of download and train are with
-their modules.
+"""The commands predict, evaluate and calibrate from the command line. The tests of download and
+train are with their modules.
 """
 
+import io
+import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,13 +17,22 @@ from PIL import Image
 
 from facemtl import cli
 from facemtl.data.images import load_image
-from facemtl.data.reading import CALIBRATION, read_images
+from facemtl.data.reading import CALIBRATION, TRAIN, VALIDATION, read_images
 from facemtl.data.utkface import CHIP_SIZE
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation import cost
-from facemtl.evaluation.validation import with_targets
+from facemtl.escapes import unescaped
+from facemtl.evaluation import cost, findings
+from facemtl.evaluation.composites import FILE as COMPOSITES_FILE
+from facemtl.evaluation.validation import (
+    RESULT_FILES,
+    are_results_of,
+    load_validation,
+    unseen,
+    with_targets,
+)
 from facemtl.faces import detect, open_image, whole
 from facemtl.inference.predictor import COLUMNS, Predictor
+from facemtl.models.seen import seen_text
 from facemtl.tasks import AGE, TASKS
 from research import report
 from tests import support
@@ -42,6 +55,17 @@ def folder(tmp_path):
     (images / "broken.jpg").write_text("hello")
     (images / "notes.txt").write_text("hello")
     return images
+
+
+@pytest.fixture(scope="module")
+def small_models(tmp_path_factory) -> Path:
+    """Models that have seen one image, which is none of ours. Read only."""
+    folder = tmp_path_factory.mktemp("models")
+    for tasks in (*((task,) for task in TASKS), TASKS):
+        name = "multitask" if tasks is TASKS else ""
+        support.write_model(folder, tasks, name, seen=seen_text(["0" * 64]))
+    (folder / "age.history.csv").write_text("epoch,age_mae\n1,20\n")
+    return folder
 
 
 def test_a_folder_with_a_broken_file(folder, tmp_path, predictor, capsys):
@@ -119,6 +143,58 @@ def test_nothing_to_predict_gives_a_one_line_error(tmp_path, capsys, what):
     assert capsys.readouterr().err.splitlines()[-1].startswith("facemtl: ")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="not all systems have such names")
+def test_any_name_is_reported_and_written(tmp_path, monkeypatch, small_models):
+    """On a terminal that shows ASCII only. The tables are UTF-8, and their names lead to files."""
+    images, good = tmp_path / "images", support.composites(1)[0].read_bytes()
+    images.mkdir()
+    for name in (b"a\xff.jpg", b"=1+1.jpg", b"\x1b[31m.jpg", "größe.jpg".encode(), b"a\\b.jpg"):
+        Path(os.fsdecode(os.fsencode(images) + b"/" + name)).write_bytes(good)
+    Path(os.fsdecode(os.fsencode(images) + b"/bad\xff\x1b\n.jpg")).write_bytes(b"no image")
+    streams = {name: io.BytesIO() for name in ("stdout", "stderr")}
+    for name, content in streams.items():
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(content, "ascii", write_through=True))
+    command = (images, "--no-detect", "--models", small_models)
+    assert predict(*command) == 0
+    out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/out\xff.csv"))
+    assert predict(*command, "--csv", out, "--json", tmp_path / "out.json") == 0
+    printed, said = (content.getvalue().decode("ascii") for content in streams.values())
+    assert said.count(r"facemtl: bad\xff\x1b\x0a.jpg: This file is damaged") == 2
+    assert "\x1b" not in said + printed and r"gr\xc3\xb6\xc3\x9fe.jpg,0,age" in printed
+    assert r"/out\xff.csv and " in printed.splitlines()[-1]
+    table = pd.read_csv(out)  # as UTF-8
+    assert {unescaped(name) for name in table["image"]} == {
+        file.name for file in images.glob("[!b]*")
+    }
+    assert not table["image"].str.startswith(("=", "+", "-", "@")).any()
+    assert {entry["image"] for entry in pd.read_json(tmp_path / "out.json").to_dict("records")} > {
+        *table["image"]
+    }
+
+
+def test_an_input_is_never_an_output(folder, tmp_path, small_models, capsys):
+    photo, model = next(folder.glob("*composite*")), small_models / "age.onnx"
+    labels = tmp_path / "metrics.csv"
+    labels.write_text(f"file,age\n{photo},30\n")
+    where = ["--models", str(small_models)]
+    before = support.contents(small_models), support.contents(tmp_path)
+    for command in (
+        ["predict", str(photo), *where, "--json", str(photo)],
+        ["predict", str(folder), *where, "--csv", f"{folder}/../images/{photo.name}"],
+        ["predict", str(photo), *where, "--csv", str(model)],
+        ["evaluate", "--data", str(labels), *where, "--output", str(tmp_path)],
+        ["calibrate", "--data", str(labels), *where, "--output", str(small_models)],
+        ["train", "--data", str(labels), "--start", str(model), "--output", str(small_models),
+            "--tasks", "age"],
+    ):  # fmt: skip
+        assert cli.main(command) == 1
+        said = capsys.readouterr().err.splitlines()
+        assert "is read, so it cannot be written" in said[-1] and len(said) == 1, command
+    assert cli.main(["predict", str(photo), *where, "--csv", "out", "--json", "./out"]) == 1
+    assert "two outputs" in capsys.readouterr().err
+    assert (support.contents(small_models), support.contents(tmp_path)) == before
+
+
 def test_an_unwritable_target_is_refused_before_the_predictions(folder, tmp_path, capsys):
     (tmp_path / "taken").mkdir()
     assert predict(folder, "--no-detect", "--csv", tmp_path / "taken") == 1
@@ -170,6 +246,58 @@ def test_evaluate_on_calibration_images_prints_metrics_and_writes_nothing(tmp_pa
     assert capsys.readouterr().out.splitlines()[-1].endswith(said["gender+race+age"])
 
 
+def test_evaluate_reads_models_and_measures_all_that_they_have_not_seen(
+    tmp_path, small_models, monkeypatch, capsys
+):
+    """Without --output, its tables are in a folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    images, _ = read_images(support.COMPOSITES, progress=False)
+    before = support.contents(small_models), support.contents(MODELS.parent / "validation")
+    where = ["evaluate", "--data", str(support.COMPOSITES), "--models", str(small_models)]
+    assert cli.main(where) == 0
+    assert before == (
+        support.contents(small_models),
+        support.contents(MODELS.parent / "validation"),
+    )
+    folder = tmp_path / "runs" / "validation"
+    written = {*RESULT_FILES, findings.FINDINGS_FILE, COMPOSITES_FILE}
+    assert [*tmp_path.iterdir()] == [tmp_path / "runs"]
+    assert {file.name for file in folder.iterdir()} == written
+    results, predictor = load_validation(folder), Predictor.load(small_models)
+    assert set(results["image"]) == {each[:16] for each in images["sha256"]}
+    assert are_results_of(predictor, results)
+    output, said = capsys.readouterr()
+    assert f"all {len(images)} images, which the models were not trained on" in output
+    assert "gender, race, age, multitask: not calibrated" in said
+
+
+def test_data_that_any_model_has_seen_keep_their_split(small_models):
+    images, _ = read_images(support.COMPOSITES, progress=False)
+    predictor = Predictor.load(small_models)
+    assert set(unseen(predictor, images)["split"]) == {VALIDATION}
+    first, *rest = predictor.models
+    one = images.loc[images["split"] == TRAIN, "sha256"].iloc[:1]
+    for seen in (seen_text(one, first.info.seen), ""):  # empty: it is not known
+        knows = replace(first, info=replace(first.info, seen=seen))
+        assert unseen(Predictor([*rest, knows]), images) is images
+
+
+def test_calibrate_writes_copies(tmp_path, small_models):
+    images, _ = read_images(support.COMPOSITES, progress=False)
+    before, output = support.contents(small_models), tmp_path / "calibrated"
+    where = ["--models", str(small_models), "--output", str(output)]
+    assert cli.main(["calibrate", "--data", str(support.COMPOSITES), *where]) == 0
+    assert support.contents(small_models) == before
+    assert {file.name for file in output.iterdir()} == {*before}
+    assert (output / "age.history.csv").read_bytes() == before["age.history.csv"]
+    calibrated = Predictor.load(output)
+    for one, other in zip(calibrated.models, Predictor.load(small_models).models, strict=True):
+        assert one.info.is_calibrated and not other.info.is_calibrated
+        assert one.info.weights == other.info.weights
+    # They have seen these data now.
+    assert unseen(calibrated, images) is images
+
+
 def test_evaluate_refuses_a_missing_model_before_the_predictions(tmp_path, capsys):
     models = tmp_path / "models"
     shutil.copytree(MODELS, models)
@@ -190,9 +318,11 @@ def test_costs_are_measured_and_written(tmp_path, capsys):
 
 
 def test_a_report_updates_only_the_measured_tables(tmp_path):
-    page = tmp_path / "page.md"
+    page, link = tmp_path / "page.md", tmp_path / "link.md"
+    link.symlink_to(page)
     page.write_text("# Größe\n<!-- begin: results -->\n<!-- end: results -->\nrest\n", "utf-8")
-    report.main([str(page)])
+    report.main([str(link)])
+    assert link.is_symlink()
     lines = page.read_text("utf-8").splitlines()
     assert lines[0] == "# Größe" and lines[-1] == "rest"
     assert sum(line.startswith("|") for line in lines) == 3 + len(TASKS)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 
 from facemtl.cli import main
 from facemtl.data.images import decode_images
@@ -19,6 +20,7 @@ from facemtl.errors import FaceMTLError
 from facemtl.inference.predictor import LoadedModel
 from facemtl.models.face_model import FaceModel
 from facemtl.models.model_file import ModelInfo, load_model, load_weights
+from facemtl.models.seen import has_seen, seen_text
 from facemtl.tasks import AGE, RACE, TASKS
 from facemtl.training import train as training
 from facemtl.training.callbacks import RunningMean, TaskMetric
@@ -105,7 +107,7 @@ def killed(synthetic_faces, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def interrupted_output(killed, tmp_path) -> Path:
-    return shutil.copytree(killed, tmp_path / "runs")
+    return shutil.copytree(killed, tmp_path / "runs", ignore=shutil.ignore_patterns("*.lock"))
 
 
 def resume(output: Path, data: Path, *more: str) -> int:
@@ -338,6 +340,9 @@ def test_training_writes_only_a_checkpoint_and_a_history(uninterrupted, images):
     assert (found.name, found.backbone, found.size, found.tasks) == (MODEL, SMALL, 40, TASKS)
     assert found.training["seed"] == 5 and found.training["lr"] == 0.004
     assert found.training["images"] == (images["split"] == TRAIN).sum()
+    assert found.is_calibrated
+    for split, part in images.groupby("split"):
+        assert {has_seen(found.seen, [each]) for each in part["sha256"]} == {split != VALIDATION}
     assert all(torch.isfinite(value).all() for value in weights(uninterrupted).values())
     rows = history(uninterrupted)
     assert list(rows["epoch"]) == list(range(1, 12))
@@ -569,8 +574,31 @@ def test_a_training_stopped_after_its_last_epoch_resumes_too(
     assert len(history(tmp_path / "stopped")) == 1
 
 
+def test_a_second_training_in_a_folder_is_refused_at_its_start(
+    interrupted_output, synthetic_faces, images, capsys
+):
+    """Before it reads an image; also from Python. The first one's files stay as they are."""
+    before = support.contents(interrupted_output)
+    with FileLock(lock := interrupted_output / f".{MODEL}.resume.pt.lock"):
+        assert resume(interrupted_output, synthetic_faces) == 1
+        printed, said = capsys.readouterr()
+        assert re.fullmatch(r"facemtl: Another process is writing .*\n", said) and not printed
+        with pytest.raises(FaceMTLError, match="Another process"):
+            train(TINY, images, interrupted_output, resume=True, progress=False)
+    lock.unlink()
+    assert support.contents(interrupted_output) == before
+
+
+def test_what_a_model_has_seen_includes_what_its_start_has_seen(tmp_path, images):
+    for seen in (seen_text(["0" * 64]), ""):  # the latter: it is not known
+        start = support.write_model(tmp_path, [AGE], "start", seen=seen)
+        config = replace(SHORT, start=str(start))
+        found = training.seen_by_model(config, images["sha256"])
+        assert has_seen(found, ["0" * 64]) == has_seen(found, images["sha256"]) == bool(seen)
+
+
 def test_an_interrupted_training_is_not_overwritten_by_a_new_one(
-    interrupted_output, written, synthetic_faces, capsys
+    interrupted_output, synthetic_faces, images, capsys
 ):
     arguments = [
         "--data",
@@ -586,10 +614,8 @@ def test_an_interrupted_training_is_not_overwritten_by_a_new_one(
     assert "--resume, or delete the file" in capsys.readouterr().err.splitlines()[-1]
     assert support.contents(interrupted_output) == before
     (interrupted_output / f"{MODEL}.resume.pt").unlink()
-    assert not written
-    assert main(["train", *arguments]) == 0
-    assert {*written} == {f"{MODEL}.onnx"} and len(history(interrupted_output)) == 2
-    assert not (interrupted_output / f"{MODEL}.resume.pt").exists()
+    fitted(SHORT, images, interrupted_output)
+    assert len(history(interrupted_output)) == 1
 
 
 # ---------------------------------------------------------------------------- options of the recipe

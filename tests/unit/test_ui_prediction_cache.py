@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pandas as pd
 
-from facemtl.evaluation.validation import metrics_of
 from facemtl.inference.predictor import Predictor
 from facemtl.tasks import TASKS
 from facemtl.ui.faces import FaceFilter, FacePool
@@ -12,7 +11,7 @@ from facemtl.ui.prediction_cache import PredictionCache
 from tests import support
 
 
-def saved_results(pool) -> pd.DataFrame:
+def saved_results(pool, predictor: Predictor) -> pd.DataFrame:
     """Saved predictions: always 1 by the multi-task model, always 0 by the others."""
     rows = [
         (key[:16], model, approach, task.name, 1.0 if approach == "multi" else 0.0, 1.0)
@@ -20,27 +19,22 @@ def saved_results(pool) -> pd.DataFrame:
         for task in TASKS
         for model, approach in ((task.name, "single"), ("multitask", "multi"))
     ]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         rows, columns=["image", "model", "approach", "task", "prediction", "target"]
     )
-
-
-def as_measured(predictor: Predictor, saved: pd.DataFrame) -> Predictor:
-    """The models with the metrics of these results in their metadata."""
-    return Predictor(
-        replace(m, info=replace(m.info, metrics=metrics_of(m, saved))) for m in predictor.models
-    )
+    return table.assign(made_by=table["model"].map(predictor.fingerprints))
 
 
 def test_saved_predictions_are_used_only_for_the_same_models(synthetic_faces, predictor):
     pool, other = (FacePool.open(synthetic_faces, support.COMPOSITES) for _ in range(2))
-    saved = saved_results(pool)
-    measured = as_measured(predictor, saved)
-    pool.learn(PredictionCache(measured, saved))
+    saved = saved_results(pool, predictor)
+    pool.learn(PredictionCache(predictor, saved))
     assert (pool.predictions["age"]["multi"] == 1).all() and (
         pool.predictions["age"]["single"] == 0
     ).all()
-    other.learn(PredictionCache(predictor, saved))  # their files contain other metrics
+    first, *rest = predictor.models
+    calibrated = replace(first, info=replace(first.info, calibration={}))
+    other.learn(PredictionCache(Predictor([calibrated, *rest]), saved))
     assert len(other.predictions) == len(pool.predictions) and not other.predictions.equals(
         pool.predictions
     )
@@ -48,9 +42,7 @@ def test_saved_predictions_are_used_only_for_the_same_models(synthetic_faces, pr
 
 def test_a_face_with_incomplete_saved_predictions_is_predicted_again(synthetic_faces, predictor):
     pool = FacePool.open(synthetic_faces, support.COMPOSITES)
-    saved = saved_results(pool)[1:]
-    measured = as_measured(predictor, saved)
-    pool.learn(PredictionCache(measured, saved))
+    pool.learn(PredictionCache(predictor, saved_results(pool, predictor)[1:]))
     assert (pool.predictions["age"]["single"][1:] == 0).all() and pool.predictions["age"]["single"][
         0
     ] > 0

@@ -1,0 +1,87 @@
+r"""Names of files as text for terminals, CSV and JSON, from which the name can be had again.
+
+A byte that cannot be shown is written as `\x` and two hexadecimal digits, and a backslash in a name
+as two of them: `caf\xe9.jpg`, `\x1b[31m.jpg`, `\x3d1+1.jpg`.
+"""
+
+import codecs
+import io
+import os
+import re
+import sys
+import unicodedata
+from typing import TextIO
+
+# A spreadsheet takes a cell that begins with one of these as a formula. The last four are wide.
+_FORMULA = "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\uff0d\N{FULLWIDTH COMMERCIAL AT}"
+# Control characters, parts of names that are not UTF-8, and the ends of lines and paragraphs.
+_HIDDEN = {"Cc", "Cs", "Zl", "Zp"}
+# Characters that change the direction of the text that follows.
+_TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-f]{2})|(\\))")
+_HANDLER = "facemtl.escapes"  # what Python's codecs call `_encoding_error`
+
+
+def escaped(name: str) -> str:
+    """A name as text for terminals and tables. `unescaped` turns it back.
+
+    Escaped are control characters, bytes that are not UTF-8, characters that turn the direction of
+    writing, and a first character that would begin a formula in a spreadsheet.
+    """
+    text = printable(name.replace("\\", "\\\\")).replace("\n", "\\x0a")
+    return _hexadecimal(text[0]) + text[1:] if text[:1] and text[0] in _FORMULA else text
+
+
+def unescaped(text: str) -> str:
+    """The name that `escaped` was given."""
+    return os.fsdecode(_ESCAPE.sub(_byte, text.encode()))
+
+
+def printable(text: str) -> str:
+    """A message as text for terminals. Its line breaks stay, and so do backslashes."""
+    return "".join(_hexadecimal(c) if c != "\n" and _is_hidden(c) else c for c in text)
+
+
+def say(*words: object, file: TextIO | None = None) -> None:
+    """Print a message. Names in it cannot control the terminal."""
+    print(printable(" ".join(map(str, words))), file=file or sys.stdout, flush=True)
+
+
+def say_error(error: object) -> None:
+    """Print an error as one line on standard error."""
+    say(" ".join(f"facemtl: {error}".split("\n")), file=sys.stderr)
+
+
+def escape_what_cannot_be_encoded() -> None:
+    """Let this process print any text on a terminal of any encoding, such as ASCII."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def _is_hidden(character: str) -> bool:
+    return (
+        unicodedata.category(character) in _HIDDEN or unicodedata.bidirectional(character) in _TURNS
+    )
+
+
+def _hexadecimal(characters: str) -> str:
+    try:
+        # A byte that is not UTF-8 is a surrogate in Python's names of files.
+        content = characters.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # another surrogate: names on Windows may have some
+        content = characters.encode("utf-8", "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in content)
+
+
+def _byte(match: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(match[1].decode()) if match[1] else b"\\"
+
+
+def _encoding_error(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return _hexadecimal(error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_HANDLER, _encoding_error)

@@ -1,0 +1,89 @@
+"""The files that a command will write: checked and locked before its work begins."""
+
+import errno
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .errors import FaceMTLError
+from .files import is_stream, real_path
+
+
+@contextmanager
+def claimed(outputs: Sequence[Path], inputs: Iterable[Path] = ()) -> Iterator[None]:
+    """Keep other processes from writing the same files. Missing folders are made.
+
+    Raises FaceMTLError if a file is claimed by another process, is one of the inputs, or is named
+    twice, and OSError if it cannot be written. Within a process, a claim may contain the same one.
+    """
+    _check(outputs, inputs)
+    with ExitStack() as stack:
+        for file in outputs:
+            if not is_stream(file):
+                stack.enter_context(_claimed(real_path(file)))
+        yield
+
+
+def _check(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
+    """Raise FaceMTLError if an output is an input, or if two outputs are one file."""
+    known: set[object] = set()
+    for file in outputs:
+        if (key := _key(file)) in known:
+            raise FaceMTLError(
+                f"{file} is the name of two outputs. Give each one a name of its own."
+            )
+        known.add(key)
+    if any(file.exists() for file in outputs):  # a new file cannot be an input
+        for file in inputs:
+            if _key(file) in known:
+                raise FaceMTLError(f"{file} is read, so it cannot be written. Name another output.")
+
+
+def _key(file: Path) -> object:
+    """What two paths of one file have in common."""
+    try:
+        found = file.stat()
+    except OSError:
+        return os.path.normcase(real_path(file))
+    return found.st_dev, found.st_ino
+
+
+@contextmanager
+def _claimed(file: Path) -> Iterator[None]:
+    for is_wrong, number in (
+        (file.is_dir(), errno.EISDIR),
+        (file.exists() and not os.access(file, os.W_OK), errno.EACCES),
+    ):
+        if is_wrong:
+            raise OSError(number, os.strerror(number), str(file))
+    made = [folder for folder in file.parents if not folder.exists()]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _locked(file):
+            yield
+    finally:
+        for folder in made:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    name = file.with_name(f".{file.name}.lock")
+    lock = FileLock(name, timeout=0, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise FaceMTLError(
+            f"Another process is writing {file}. Wait until it is done, or name another output."
+        ) from error
+    try:
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            with suppress(OSError):  # Windows does not delete open files
+                name.unlink()
+        lock.release()

@@ -1,0 +1,199 @@
+"""Writing of files: whole or not at all, through links, into pipes; and claims to files."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from facemtl.errors import FaceMTLError
+from facemtl.files import write_whole, written_whole
+from facemtl.outputs import claimed
+from tests import support
+
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+# ------------------------------------------------------------------------------------------ writing
+
+
+def test_a_failed_write_leaves_the_old_content(tmp_path):
+    file = tmp_path / "out"
+    file.write_bytes(b"old")
+    for error in (ValueError, OSError, KeyboardInterrupt):
+        with pytest.raises(error), written_whole(file) as opened:
+            opened.write(b"new")
+            assert file.read_bytes() == b"old"
+            raise error
+    assert file.read_bytes() == b"old" and names(tmp_path) == ["out"]
+
+
+def test_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    file, synced, sync = tmp_path / "out", [], os.fsync
+    file.write_bytes(b"old")
+
+    def spy(descriptor: int) -> None:
+        sync(descriptor)
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        synced.append((is_folder, os.fstat(descriptor).st_size, file.read_bytes()))
+
+    monkeypatch.setattr(os, "fsync", spy)
+    write_whole(file, b"newer")
+    first, *rest = synced
+    assert first == (False, 5, b"old")
+    assert [(kind, content) for kind, _, content in rest] == [(True, b"newer")] * (os.name != "nt")
+
+
+@posix
+def test_permissions_stay_and_new_files_follow_the_umask(tmp_path):
+    file = tmp_path / "out"
+    mask = os.umask(0o027)
+    try:
+        write_whole(file, b"1")
+        assert stat.S_IMODE(file.stat().st_mode) == 0o640
+        file.chmod(0o604)
+        write_whole(file, b"2")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o604 and file.read_bytes() == b"2"
+
+
+@posix
+def test_links_are_followed(tmp_path):
+    (tmp_path / "there").mkdir()
+    real, link, dangling = (tmp_path / name for name in ("there/real", "link", "dangling"))
+    real.write_bytes(b"old")
+    link.symlink_to("there/real")
+    dangling.symlink_to("there/new")
+    write_whole(link, b"one")
+    write_whole(dangling, b"two")
+    assert link.is_symlink() and real.read_bytes() == b"one"
+    assert dangling.is_symlink() and (tmp_path / "there" / "new").read_bytes() == b"two"
+
+
+@posix
+def test_a_pipe_is_written_directly(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE)
+    write_whole(pipe, b"content")
+    assert reader.communicate(timeout=60)[0] == b"content"
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and names(tmp_path) == ["pipe"]
+
+
+@posix
+@pytest.mark.parametrize("redirected", [False, True], ids=["a pipe", "a file"])
+def test_standard_output_is_written_in_order(redirected, tmp_path):
+    """As `/dev/stdout`, which is such a link."""
+    (tmp_path / "link").symlink_to("/proc/self/fd/1" if sys.platform == "linux" else "/dev/fd/1")
+    code = (
+        "from pathlib import Path; from facemtl.files import write_whole\n"
+        "print('before'); write_whole(Path('link'), b'content\\n'); print('after')"
+    )
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"first\n")
+    with kept.open("ab") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60,
+            env={**os.environ, "PYTHONPATH": str(support.ROOT)},
+            stdout=file if redirected else subprocess.PIPE,
+        )  # fmt: skip
+    found = kept.read_bytes().removeprefix(b"first\n") if redirected else done.stdout
+    assert found == b"before\ncontent\nafter\n" and (tmp_path / "link").is_symlink()
+
+
+@posix
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path):
+    file, code = tmp_path / "out[1]", (
+        "import os, sys; from pathlib import Path; from facemtl.files import written_whole\n"
+        "with written_whole(Path(sys.argv[1])) as opened:\n"
+        "    opened.write(b'other'); opened.flush(); print(flush=True); sys.stdin.read()"
+    )  # fmt: skip
+    (tmp_path / ".other.0.partial").write_bytes(b"of another file")
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(support.ROOT)},
+    )  # fmt: skip
+    other.stdout.readline()
+    write_whole(file, b"mine")
+    assert len(names(tmp_path)) == 3
+    other.send_signal(signal.SIGKILL)
+    other.communicate()
+    write_whole(file, b"mine again")
+    assert names(tmp_path) == [".other.0.partial", "out[1]"]
+    assert file.read_bytes() == b"mine again"
+
+
+# ------------------------------------------------------------------------------------------- claims
+
+
+def test_a_claim_leaves_nothing_behind(tmp_path):
+    with claimed([tmp_path / "new" / "folder" / "out"]):
+        assert names(tmp_path / "new" / "folder") == [".out.lock"]
+    assert names(tmp_path) == []
+    with claimed([tmp_path / "new" / "out"]), claimed([tmp_path / "new" / "out"]):
+        write_whole(tmp_path / "new" / "out", b"1")
+    assert names(tmp_path / "new") == ["out"]
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["living", "killed"])
+def test_a_file_is_claimed_until_its_process_ends(ended, tmp_path):
+    file, code = tmp_path / "out", (
+        "import sys; from pathlib import Path; from facemtl.outputs import claimed\n"
+        "with claimed([Path(sys.argv[1])]): print(flush=True); sys.stdin.read()"
+    )  # fmt: skip
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(support.ROOT)},
+    )  # fmt: skip
+    try:
+        other.stdout.readline()
+        if ended:
+            other.kill()
+            other.wait(60)
+            with claimed([file]):
+                pass
+            assert names(tmp_path) == []
+        else:
+            with pytest.raises(FaceMTLError, match="Another process is writing"), claimed([file]):
+                pass
+    finally:
+        other.kill()
+        other.communicate()
+
+
+def test_an_input_and_one_file_twice_are_refused(tmp_path):
+    file, link, new = (tmp_path / name for name in ("in", "link", "new"))
+    file.write_bytes(b"1")
+    os.link(file, tmp_path / "hard")
+    link.symlink_to(file)
+    for output in (file, link, tmp_path / "hard", tmp_path / "x" / ".." / "in"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        with pytest.raises(FaceMTLError, match="is read, so it cannot be written"):
+            claimed([new, output], [tmp_path / "missing", file]).__enter__()
+    for twice in ([new, tmp_path / "x" / ".." / "new"], [file, link]):
+        with pytest.raises(FaceMTLError, match="two outputs"):
+            claimed(twice).__enter__()
+    with claimed([new], [file]), pytest.raises(IsADirectoryError), claimed([tmp_path / "x"]):
+        pass
+
+
+def test_a_refused_claim_gives_back_what_it_had(tmp_path):
+    one, other = tmp_path / "new" / "one", tmp_path / "other"
+    with (
+        FileLock(tmp_path / ".other.lock"),
+        pytest.raises(FaceMTLError, match="other"),
+        claimed([one, other]),
+    ):
+        pass
+    assert not one.parent.exists()
+    with claimed([one, other]):
+        pass
