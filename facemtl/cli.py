@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from .errors import FaceMTLError
+from .errors import FaceMTLError, file_error
 from .label_sets import use_labels_beside
 from .paths import ASSETS, default_folder
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     except OSError as error:  # the disk is full, a folder may not be written ...
-        print(f"facemtl: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        print(f"facemtl: {file_error(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nfacemtl: interrupted", file=sys.stderr)
@@ -61,6 +61,12 @@ def _choose_labels(arguments: Sequence[str] | None) -> None:
 
 def _option(name: str, meaning: str, **settings: Any) -> Option:
     return name, {"help": meaning, **settings}
+
+
+def _count(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {value}")
+    return value
 
 
 def _path(name: str, meaning: str, default: Path | None = None, **settings: Any) -> Option:
@@ -143,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
         data,
         models,
         results,
-        _option("--images", "how many validation images", type=int, default=600),
+        _option("--images", "how many validation images", type=_count, default=600),
     )
     command(
         commands.cost, "Measure what an answer costs, three models against one.", models, results
@@ -170,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
             "--host",
             "the address to listen on; 0.0.0.0 for all",
             # A Hugging Face Space sets GRADIO_SERVER_NAME.
-            default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+            default=os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1",
         ),
         _option(
             "--allow-download",

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 
+import pandas as pd
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
@@ -19,6 +20,7 @@ from .data.labels_csv import labelled_tasks, utkface_folder
 from .data.reading import CALIBRATION, VALIDATION, read_files, read_images, without_copies
 from .errors import FaceMTLError
 from .paths import ASSETS
+from .regular import read_text
 from .tasks import TASKS, Task, task_named
 
 
@@ -32,6 +34,7 @@ def describe(options: argparse.Namespace) -> None:
     from .data import summary
 
     files, report = read_files(utkface_folder(options.data))
+    _warn(report.warning)
     counts = summary.counts(without_copies(files, report))
     wrong = summary.problems(files, report)
     summary.save(counts, wrong, options.output)
@@ -84,7 +87,7 @@ def evaluate(options: argparse.Namespace) -> None:
     predictor = Predictor.load(options.models)
     if is_reported := options.split == VALIDATION:
         predictor.require_pairs()
-    images, _ = read_images(options.data, verify=True)
+    images = _read_images(options.data, verify=True)
     counts = images["split"].value_counts()
     if is_reported:
         with _bar("Calibrating", 2 * counts.get(CALIBRATION, 0) * len(predictor.models)) as bar:
@@ -119,7 +122,7 @@ def robustness(options: argparse.Namespace) -> None:
     from .inference.predictor import Predictor
 
     predictor = Predictor.load(options.models).require_pairs()
-    images, _ = read_images(options.data)
+    images = _read_images(options.data)
     n_images = min(options.images, int((images["split"] == VALIDATION).sum()))
     with _bar("Perturbing", passes() * n_images) as bar:
         table = measure(predictor, images, options.images, bar.update)
@@ -145,7 +148,8 @@ def predict(options: argparse.Namespace) -> None:
     from .inference.predictor import Predictor
 
     team = batch.Team()
-    images = batch.find_images(options.paths)
+    # One process speaks for all.
+    images = batch.find_images(options.paths, _warn if team.is_first else lambda said: None)
     tables = [table for table in (options.csv, options.json) if table]
     for table in tables if team.is_first else ():  # fail now, not after the last image
         batch.check_writable(table)
@@ -180,7 +184,7 @@ def predict(options: argparse.Namespace) -> None:
         if tables:
             print(f"Wrote {words} to {' and '.join(map(str, tables))}")
         else:
-            print(printed.read_text("utf-8").rstrip("\n"))
+            print(read_text(printed).rstrip("\n"))
 
 
 @contextmanager
@@ -200,22 +204,35 @@ def _alone(journal: Path) -> Iterator[None]:
 def app(options: argparse.Namespace) -> None:
     # First, because what comes now takes seconds.
     print(f"Loading the models of {options.models} and the page ...", flush=True)
-    from .ui.launch import is_local, make_app, read_visitors, serve
+    from .ui.launch import checked_host, is_local, make_app, read_visitors, serve
 
+    host = checked_host(options.host, options.port)
     visitors = read_visitors(options.auth_file) if options.auth_file else None
     allowed = options.allow_download
     if allowed is None:
-        allowed = is_local(options.host)
+        allowed = is_local(host)
     app = make_app(options.models, options.results, options.data, allow_download=allowed)
     serve(
         app,
-        options.host,
+        host,
         options.port,
         show=options.open,
         mcp=options.mcp,
         root_path=options.root_path,
         visitors=visitors,
     )
+
+
+def _read_images(data: Path, *, verify: bool = False) -> pd.DataFrame:
+    """The table of `read_images`. A sentence says what is left out."""
+    images, report = read_images(data, verify=verify)
+    _warn(report.warning)
+    return images
+
+
+def _warn(said: str) -> None:
+    if said:
+        print(f"facemtl: {said}", file=sys.stderr)
 
 
 def _bar(title: str, total: int, **settings) -> tqdm:

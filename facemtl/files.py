@@ -2,14 +2,18 @@
 
 import gzip
 import hashlib
+import io
+import os
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
-from .errors import FaceMTLError
+from .errors import FaceMTLError, first_line
+from .regular import naming, read_bytes
 
 
 @contextmanager
@@ -30,7 +34,7 @@ def written_whole(file: Path) -> Iterator[Path]:
 
 def write_whole(file: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    with written_whole(file) as partial:
+    with naming(file), written_whole(file) as partial:
         partial.write_bytes(content)
 
 
@@ -54,7 +58,12 @@ def read_table(
     message names the `command` that makes the file.
     """
     try:
-        table = pd.read_csv(file, dtype=types)
+        content = read_bytes(file)
+        if file.suffix == ".gz":
+            content = gzip.decompress(content)
+        if not content.endswith(b"\n"):  # pandas would take half a number for a number
+            raise ValueError("it is cut off")
+        table = pd.read_csv(io.BytesIO(content), dtype=types)
         if (
             table.empty
             or not {*types} <= {*table}
@@ -66,11 +75,15 @@ def read_table(
         raise FaceMTLError(
             f"There is no {file.name} in {file.parent}. Make it with `{command}`."
         ) from error
-    except (OSError, EOFError, ValueError) as error:
-        raise FaceMTLError(f"{file} is damaged. Make it again with `{command}`.") from error
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        is_whole = isinstance(error, OSError) and error.errno is not None
+        wrong = f"cannot be read: {first_line(error)}" if is_whole else "is damaged"
+        raise FaceMTLError(f"{file} {wrong}. Make it again with `{command}`.") from error
 
 
 def temporary(name: str) -> Path:
     """A path in the system's folder for temporary files. Each user has a different one."""
-    user = hashlib.sha256(str(Path.home()).encode()).hexdigest()[:8]
+    # Not the home folder: a user who is not listed has none.
+    who = os.getuid() if hasattr(os, "getuid") else Path.home()
+    user = hashlib.sha256(str(who).encode()).hexdigest()[:8]
     return Path(tempfile.gettempdir()) / f"facemtl-{user}-{name}"

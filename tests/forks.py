@@ -56,7 +56,7 @@ class Command:
 
 
 def _run(arguments: list[str], cwd: Path, said: Path, most: int | None) -> None:
-    from facemtl.cli import main
+    from facemtl.__main__ import main
 
     os.chdir(cwd)
     for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):

@@ -16,8 +16,8 @@ SOURCES = [ROOT / "app.py", *sorted(PACKAGE.rglob("*.py"))]
 
 # A module imports only from modules before it.
 ORDER = [
-    "errors", "paths", "files", "label_sets", "metrics", "tasks", "data", "faces", "models",
-    "training", "inference", "evaluation", "plots", "ui", "commands", "cli",
+    "errors", "paths", "regular", "files", "label_sets", "metrics", "tasks", "data", "faces",
+    "models", "training", "inference", "evaluation", "plots", "ui", "commands", "cli",
 ]  # fmt: skip
 HOMES = {
     "gradio": {"ui"},
@@ -98,7 +98,7 @@ def against_the_flow(module: str, imported: set[str]) -> set[str]:
     ours = {name.split(".")[1] for name in imported if name.startswith("facemtl.")} & known
     ours |= {"research"} & {name.split(".")[0] for name in imported}
     if module == "app":
-        return ours - {*ORDER}
+        return ours - {*ORDER, "__main__"}
     if module == "__main__":
         return ours - {"cli"}
     above = {*ORDER[: ORDER.index(module)], module} if module in ORDER else set()

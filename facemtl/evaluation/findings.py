@@ -15,6 +15,7 @@ from ..errors import FaceMTLError
 from ..files import read_table, write_whole
 from ..inference.predictor import APPROACHES, MULTI, SINGLE
 from ..paths import ASSETS, ROOT
+from ..regular import read_text
 from ..tasks import task_named
 from . import cost
 from .compare import delta_m, favoured
@@ -97,7 +98,7 @@ def save_findings(folder: Path) -> None:
 def load_findings(folder: Path) -> dict[str, Any]:
     """What `save_findings` wrote. Raises FaceMTLError if it is missing or damaged."""
     try:
-        return json.loads((folder / FINDINGS_FILE).read_text("utf-8"))
+        return json.loads(read_text(folder / FINDINGS_FILE))
     except (OSError, ValueError) as error:
         raise FaceMTLError(
             f"There is no whole {FINDINGS_FILE} in {folder}. Make it with `python -m facemtl"

@@ -17,9 +17,10 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ..errors import FaceMTLError
+from ..errors import FaceMTLError, first_line
 from ..faces import DETECTOR, as_record, detect, open_image, whole
 from ..files import written_whole
+from ..regular import naming, open_file
 from .predictor import COLUMNS, Predictor, in_words
 
 IMAGE_SUFFIXES = (
@@ -28,31 +29,48 @@ IMAGE_SUFFIXES = (
 ROUND = 4  # images per process and round; a killed run repeats at most one round
 
 
-def find_images(paths: Sequence[Path]) -> dict[str, Path]:
+def find_images(
+    paths: Sequence[Path], report: Callable[[str], None] = lambda said: None
+) -> dict[str, Path]:
     """The named files and all images in the named folders, as {name: file}, each once, in order.
 
     An image's name is its path below the folder that holds all `paths`. If they are on several
-    drives, it is the whole path. Raises FaceMTLError if there are no images.
+    drives, it is the whole path. `report` is called with a sentence if folders cannot be searched.
+    Raises FaceMTLError if there are no images.
     """
     given = [Path(os.path.abspath(path)) for path in paths]
-    files = [file for path in given for file in (_below(path) if path.is_dir() else [path])]
+    files, closed = [], []
+    for path in given:
+        files += _below(path, closed) if os.path.isdir(path) else [path]
+    said = f"Images end in {', '.join(IMAGE_SUFFIXES)}."
+    if closed:
+        said = f"{_counted(len(closed), 'folder')} could not be searched, such as {closed[0]}."
     if not files:
-        raise FaceMTLError(
-            f"There are no images in {', '.join(map(str, paths))}. "
-            f"Images end in {', '.join(IMAGE_SUFFIXES)}."
-        )
+        raise FaceMTLError(f"There are no images in {', '.join(map(str, paths))}. {said}")
+    if closed:
+        report(said)
     try:
-        root = os.path.commonpath([path if path.is_dir() else path.parent for path in given])
+        root = os.path.commonpath([p if os.path.isdir(p) else p.parent for p in given])
     except ValueError:  # the paths are on several drives
         return {file.as_posix(): file for file in files}
     return {file.relative_to(root).as_posix(): file for file in files}
 
 
-def _below(folder: Path) -> list[Path]:
-    """All images in a folder and its subfolders, sorted by path. Hidden ones are left out."""
+def _below(folder: Path, closed: list[str]) -> list[Path]:
+    """All images in a folder and its subfolders, sorted by path. Hidden ones are left out.
+
+    Folders that cannot be searched are added to `closed`, with the reason. Linked folders are among
+    them: a link may lead back to a folder above it.
+    """
+
+    def is_closed(error: OSError) -> None:
+        closed.append(f"{error.filename} ({first_line(error)})")
+
     found = []
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=is_closed):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [path for name in folders if os.path.islink(path := os.path.join(parent, name))]
+        closed += [f"{path} (it is a link: name its folder)" for path in links]
         names = [n for n in files if not n.startswith(".") and n.lower().endswith(IMAGE_SUFFIXES)]
         found += [Path(parent, name) for name in names]
     return sorted(found, key=lambda file: file.relative_to(folder).parts)
@@ -62,7 +80,10 @@ class Team:
     """The processes that `accelerate launch` started, or this process alone."""
 
     def __init__(self) -> None:
-        self.rank, self.size = 0, int(os.environ.get("WORLD_SIZE", "1"))
+        given = os.environ.get("WORLD_SIZE", "1")
+        if not given.isdecimal() or not int(given):
+            raise FaceMTLError(f"WORLD_SIZE is {given!r}, expected a number of processes.")
+        self.rank, self.size = 0, int(given)
         if self.size > 1:
             # Imported here because it needs torch, which a single process can do without.
             from accelerate import PartialState
@@ -110,7 +131,7 @@ def predict(
         mine = dict(ours[team.rank * ROUND : (team.rank + 1) * ROUND])
         records = team.gather(_records(predictor, mine, no_detect))
         if team.is_first:
-            with journal.open("a", encoding="ascii", newline="\n") as file:
+            with naming(journal), journal.open("a", encoding="ascii", newline="\n") as file:
                 file.writelines(json.dumps(record) + "\n" for record in records)
             for record in records:
                 report(record)
@@ -196,7 +217,7 @@ def _open(journal: Path, asked: dict, images: Iterable[str], report: Callable[[d
 
 def _lines(journal: Path) -> Iterator[tuple[bytes, dict]]:
     """The complete lines of a journal, each with its JSON object, or {} if it is not JSON."""
-    with journal.open("rb") as file:
+    with open_file(journal) as file:
         for line in file:
             if not line.endswith(b"\n"):
                 return

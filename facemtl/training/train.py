@@ -17,6 +17,7 @@ from fastai.learner import Learner
 from ..errors import FaceMTLError
 from ..label_sets import copy_labels, require_used
 from ..models.model_file import ModelInfo, write_model
+from ..regular import open_file
 from ..tasks import task_named
 from .callbacks import KeepProgress
 from .config import TrainConfig
@@ -60,7 +61,11 @@ def train(
     if rank_distrib():
         return info
     copy_labels(output)
-    write_model(output / f"{config.name}.onnx", learner.model, info)
+    try:
+        write_model(output / f"{config.name}.onnx", learner.model, info)
+    except FaceMTLError:  # it has diverged, so there is nothing to resume
+        _progress_file(config, output).unlink(missing_ok=True)
+        raise
     _progress_file(config, output).unlink(missing_ok=True)
     if progress:
         print(f"Wrote {output / config.name}.onnx after {time.perf_counter() - started:,.0f} s")
@@ -140,9 +145,9 @@ def interrupted_config(config: TrainConfig, output: Path) -> TrainConfig:
     Also returns `config` if they cannot be read: `train` reports what is wrong.
     """
     try:
-        state = torch.load(
-            _progress_file(config, output), map_location="cpu", weights_only=True, mmap=True
-        )
+        file = _progress_file(config, output)
+        open_file(file).close()  # raises an error if it is no regular file
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         return TrainConfig.of_plain(state["config"])
     except Exception:  # `train` reports it
         return config

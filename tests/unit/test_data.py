@@ -226,7 +226,7 @@ def test_the_counts_add_up_to_all_files(tmp_path):
 def test_verifying_finds_unreadable_files(tmp_path, damage):
     folder = folder_of(tmp_path / "f", {name(0): image_bytes(1), name(1): damage})
     images, findings = read_images(folder, verify=True)
-    assert findings.unreadable == [name(1)]
+    assert findings.unreadable == [f"{name(1)}: damaged"]
     assert len(images) == 1
     assert name(1) in str(findings)
 
@@ -577,7 +577,7 @@ def test_the_command_prints_what_it_found(tmp_path):
     }
     assert lines["images"].startswith("2 ")
     assert lines["badly named"].startswith("1 (39_1_20990101000000000.jpg.chip.jpg)")
-    assert lines["unreadable"].startswith(f"1 ({name(5)})")
+    assert lines["unreadable"].startswith(f"1 ({name(5)}: damaged)")
     assert lines["identical copies"].startswith("4 files in 2 groups")
     assert lines["contradictory"].startswith("2 of these files, in 1 groups")
 
