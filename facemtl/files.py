@@ -49,13 +49,18 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
 
 
 def read_table(
-    file: Path, types: dict[str, type], command: str, gaps: Sequence[str] = ()
+    file: Path,
+    types: dict[str, type],
+    command: str,
+    gaps: Sequence[str] = (),
+    rows: Sequence[dict[str, str]] = (),
 ) -> pd.DataFrame:
     """Read a table that `write_table` wrote, and check that it is complete.
 
     It must have at least one row and all columns of `types`. These columns must have a value in
-    every row, except those in `gaps`. Raises FaceMTLError if the file is missing or damaged. The
-    message names the `command` that makes the file.
+    every row, except those in `gaps`. For each of `rows`, there must be a row with these values in
+    these columns: a table may be cut off between two lines. Raises FaceMTLError if the file is
+    missing or damaged. The message names the `command` that makes the file.
     """
     try:
         content = read_bytes(file)
@@ -68,6 +73,7 @@ def read_table(
             table.empty
             or not {*types} <= {*table}
             or table[[c for c in types if c not in gaps]].isna().any(axis=None)
+            or not all((table[[*row]] == [*row.values()]).all(axis=1).any() for row in rows)
         ):
             raise ValueError("something is missing or cut off")
         return table

@@ -197,6 +197,41 @@ def test_nothing_is_unpickled(path):
     assert not unpickled(path.read_text("utf-8"))
 
 
+def read_elsewhere(source: str) -> list[str]:
+    """The calls in `source` that open a file for reading by its path.
+
+    They would wait for a named pipe. `regular` opens files.
+    """
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        modes = [ast.literal_eval(a) for a in node.args if isinstance(a, ast.Constant)]
+        is_written = any({*str(mode)} & {*"wax"} for mode in modes)
+        is_open = called == "open" or called.endswith(".open")
+        is_open &= called.split(".")[0] not in ("Image", "os", "tarfile")  # given what is open
+        is_read = called.endswith((".read_text", ".read_bytes", "np.load", "onnx.load"))
+        is_read |= called == "pd.read_csv" and "BytesIO" not in ast.unparse(node)
+        if is_read or (is_open and not is_written):
+            found.append(ast.unparse(node))
+    return found
+
+
+@every_source
+def test_files_are_opened_by_one_module(path):
+    if path.stem != "regular":
+        assert not read_elsewhere(path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["file.open()", "open(file, 'rb')", "file.read_bytes()", "pd.read_csv(file)", "np.load(file)"],
+)
+def test_a_file_that_is_opened_elsewhere_is_seen(source):
+    assert read_elsewhere(source) and not read_elsewhere("file.open('wb')\nread_bytes(file)")
+
+
 @pytest.mark.parametrize(
     "source",
     [

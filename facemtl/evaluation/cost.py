@@ -142,4 +142,5 @@ def save(table: pd.DataFrame, folder: Path) -> None:
 
 def load(folder: Path) -> pd.DataFrame:
     """The table that `save` wrote."""
-    return read_table(folder / COSTS_FILE, _TYPES, "python -m facemtl cost")
+    rows = [{"model": ALL, "approach": a.name} for a in APPROACHES]
+    return read_table(folder / COSTS_FILE, _TYPES, "python -m facemtl cost", rows=rows)
