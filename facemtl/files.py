@@ -20,21 +20,22 @@ from .regular import naming, read_bytes
 def written_whole(file: Path) -> Iterator[Path]:
     """A temporary path to write to, which is renamed to `file` at the end.
 
-    Readers of `file` find the old content or the new one, even after a crash. After an OSError the
-    temporary file is deleted.
+    Readers of `file` find the old content or the new one, even after a crash. After an error the
+    temporary file is deleted. An OSError names `file`, such as that of a full disk.
     """
     partial = file.with_name(f".{file.name}.partial")
     try:
-        yield partial
-        partial.replace(file)
-    except OSError:
+        with naming(file):
+            yield partial
+            partial.replace(file)
+    except BaseException:
         partial.unlink(missing_ok=True)
         raise
 
 
 def write_whole(file: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    with naming(file), written_whole(file) as partial:
+    with written_whole(file) as partial:
         partial.write_bytes(content)
 
 

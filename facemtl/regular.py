@@ -61,9 +61,9 @@ def files_in(folder: Path, suffix: str) -> list[Path]:
 
 @contextmanager
 def naming(file: Path) -> Iterator[None]:
-    """Name `file` in each OSError that names none, such as that of a full disk."""
+    """Name `file` in each OSError. That of a full disk names no file, others a temporary one."""
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(file)
+        error.filename = str(file)
         raise

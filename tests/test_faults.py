@@ -92,7 +92,9 @@ def test_an_interrupted_training_can_be_resumed(tmp_path, synthetic_faces):
 
 
 def test_an_interrupted_prediction_can_be_resumed(tmp_path):
-    arguments = ["predict", support.COMPOSITES, "--no-detect", "--csv", tmp_path / "out.csv"]
+    support.write_model(tmp_path / "models", TASKS, "multitask")
+    files = ["--models", tmp_path / "models", "--csv", tmp_path / "out.csv"]
+    arguments = ["predict", support.COMPOSITES, "--no-detect", *files]
     command, journal = Command(*arguments, cwd=tmp_path), tmp_path / ".out.csv.journal"
     command.interrupt_once(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 4)
     status, _, said = command.finish()
@@ -271,11 +273,7 @@ def app_without(missing: str, copy: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("missing", "message"),
-    [
-        ("assets/faces", "There are no images in {}."),
-        ("assets/app.css", "{}: No such file"),
-        ("MODEL_CARD.md", "{}: No such file"),
-    ],
+    [("assets/faces", "There are no images in {}."), ("MODEL_CARD.md", "{}: No such file")],
 )
 def test_the_app_does_not_start_without_these_assets(missing, message, tmp_path):
     environment = {**os.environ, **app_without(missing, tmp_path)}

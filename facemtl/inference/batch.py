@@ -209,7 +209,8 @@ def _open(journal: Path, asked: dict, images: Iterable[str], report: Callable[[d
             report(content)
         length, n_lines = length + len(line), n_lines + 1
     if n_lines == 0:
-        journal.write_text(json.dumps(asked) + "\n", "ascii")
+        with naming(journal):
+            journal.write_text(json.dumps(asked) + "\n", "ascii")
         return 0
     os.truncate(journal, length)  # a kill may have cut off the last line
     return n_lines - 1
