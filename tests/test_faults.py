@@ -113,6 +113,18 @@ def test_an_app_that_is_interrupted_while_it_starts_says_so(tmp_path):
     assert status == 130 and one_sentence(said), said
 
 
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_an_unexpected_error_is_one_line_unless_more_is_asked_for(is_shown):
+    broken = "import facemtl.cli, facemtl.__main__ as m; facemtl.cli._parser = None; exit(m.main())"
+    environment = {**support.inherited(), **({"FACEMTL_TRACEBACK": "1"} if is_shown else {})}
+    done = subprocess.run(
+        [sys.executable, "-c", broken], cwd=support.ROOT, env=environment, stderr=-1, text=True
+    )
+    said = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and re.search("TypeError.*FACEMTL_TRACEBACK=1", said[-1]), said
+    assert (len(said) > 1) is ("Traceback" in done.stderr) is is_shown
+
+
 # -------------------------------------------------------------------------------------- a full disk
 
 
