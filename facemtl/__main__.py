@@ -1,7 +1,87 @@
-"""python -m facemtl"""
+"""`python -m facemtl` and `facemtl`: the command line in a process of its own.
 
+Whatever happens in the process, its user reads one line and no traceback.
+"""
+
+import os
+import signal
 import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
 
-from .cli import main
+INTERRUPTED = 130  # the exit status after Ctrl-C, as of shells
+VARIABLE = "FACEMTL_TRACEBACK"  # if it is set, unexpected errors are shown in full
 
-sys.exit(main())
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command, as `facemtl.cli.main` does, and return its exit status."""
+    _prepare_for_interrupts()
+    from .cli import main as run  # imports for a while, so interrupts must be prepared for
+
+    try:
+        status = run(arguments)
+    except Exception as error:
+        if os.environ.get(VARIABLE):
+            traceback.print_exc()
+        print(
+            f"facemtl: unexpected error, {type(error).__name__}: {' '.join(str(error).split())}."
+            f" Please report it, with what the same command says if {VARIABLE}=1 is set.",
+            file=sys.stderr,
+        )
+        status = 1
+    status = _flushed(status)
+    if status == INTERRUPTED:
+        os._exit(status)  # Python would wait for threads, such as those that read images
+    return status
+
+
+def _prepare_for_interrupts() -> None:
+    """Make Ctrl-C end the process in one line, whatever it is doing.
+
+    Usually, KeyboardInterrupt is raised, and `cli.main` reports it after everything is tidied up.
+    Where libraries may swallow or print the exception, the process ends at once: while modules are
+    imported, while objects are deleted, and at the second Ctrl-C.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return  # whoever started the process wants interrupts to be ignored
+    is_first, report = True, sys.unraisablehook
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal is_first
+        if not is_first or _is_importing(frame):
+            _leave()
+        is_first = False
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    sys.unraisablehook = lambda found: (
+        _leave() if issubclass(found.exc_type, KeyboardInterrupt) else report(found)
+    )
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame and "importlib._bootstrap" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return frame is not None
+
+
+def _leave() -> None:
+    os.write(2, b"\nfacemtl: interrupted\n")
+    os._exit(INTERRUPTED)
+
+
+def _flushed(status: int) -> int:
+    """Write what is left of the output. Python would do it later, and print a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        print(f"facemtl: the output cannot be written: {error.strerror}.", file=sys.stderr)
+        # Python would try again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return status or 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from .errors import FaceMTLError
+from .errors import FaceMTLError, file_error
 from .escapes import escape_what_cannot_be_encoded, say_error
 from .label_sets import use_labels_beside
 from .paths import ASSETS, default_folder
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say_error("the output was closed before everything was written")
         return 1
     except OSError as error:  # the disk is full, a folder may not be written ...
-        say_error(f"{error.filename or 'a file'}: {error.strerror or error}")
+        say_error(file_error(error))
         return 1
     except KeyboardInterrupt:
         print("\nfacemtl: interrupted", file=sys.stderr)
@@ -65,6 +65,12 @@ def _choose_labels(arguments: Sequence[str] | None) -> None:
 
 def _option(name: str, meaning: str, **settings: Any) -> Option:
     return name, {"help": meaning, **settings}
+
+
+def _count(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {value}")
+    return value
 
 
 def _path(name: str, meaning: str, default: Path | None = None, **settings: Any) -> Option:
@@ -156,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         data,
         models,
         results,
-        _option("--images", "how many validation images", type=int, default=600),
+        _option("--images", "how many validation images", type=_count, default=600),
     )
     command(
         commands.cost, "Measure what an answer costs, three models against one.", models, results
@@ -183,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
             "--host",
             "the address to listen on; 0.0.0.0 for all",
             # A Hugging Face Space sets GRADIO_SERVER_NAME.
-            default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+            default=os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1",
         ),
         _option(
             "--allow-download",

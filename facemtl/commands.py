@@ -25,6 +25,7 @@ from .label_sets import VARIABLE
 from .models.model_file import SUFFIX
 from .outputs import claimed
 from .paths import ASSETS
+from .regular import read_text
 from .tasks import TASKS, Task, task_named
 
 
@@ -40,6 +41,7 @@ def describe(options: argparse.Namespace) -> None:
     folder = utkface_folder(options.data)
     with claimed([options.output / name for name in (summary.COUNTS_FILE, summary.PROBLEMS_FILE)]):
         files, report = read_files(folder)
+        _warn(report.warning)
         counts = summary.counts(without_copies(files, report))
         wrong = summary.problems(files, report)
         summary.save(counts, wrong, options.output)
@@ -95,7 +97,7 @@ def calibrate(options: argparse.Namespace) -> None:
     files = [options.models / f"{name}{SUFFIX}" for name in names]
     outputs = [options.output / file.name for file in files]
     with claimed(outputs, _read_files(options)):
-        images, _ = read_images(options.data, verify=True)
+        images = _read_images(options.data, verify=True)
         _calibrate(files, images, options.output)
     say(f"Wrote {', '.join(file.name for file in files)} to {options.output}")
 
@@ -121,7 +123,7 @@ def evaluate(options: argparse.Namespace) -> None:
     predictor.require_pairs()
     names = (*RESULT_FILES, findings.FINDINGS_FILE, composites.FILE)
     with _claimed_in(options, names):
-        images = unseen(predictor, read_images(options.data, verify=True)[0])
+        images = unseen(predictor, _read_images(options.data, verify=True))
         with _bar("Validating", int((images["split"] == VALIDATION).sum())) as bar:
             table = validate(predictor, images, bar.update)
         save_validation(table, options.output)
@@ -152,7 +154,7 @@ def evaluate(options: argparse.Namespace) -> None:
 def _print_calibration_metrics(options: argparse.Namespace, predictor) -> None:
     from .evaluation.validation import metrics_of, validate
 
-    images, _ = read_images(options.data, verify=True)
+    images = _read_images(options.data, verify=True)
     with _bar("Validating", int((images["split"] == CALIBRATION).sum())) as bar:
         table = validate(predictor, images, bar.update, CALIBRATION)
     for task in predictor.tasks:
@@ -170,7 +172,7 @@ def robustness(options: argparse.Namespace) -> None:
 
     predictor = Predictor.load(options.models).require_pairs()
     with _claimed_in(options, [ROBUSTNESS_FILE]):
-        images = unseen(predictor, read_images(options.data)[0])
+        images = unseen(predictor, _read_images(options.data))
         n_images = min(options.images, int((images["split"] == VALIDATION).sum()))
         with _bar("Perturbing", passes() * n_images) as bar:
             table = measure(predictor, images, options.images, bar.update)
@@ -211,7 +213,8 @@ def predict(options: argparse.Namespace) -> None:
     from .inference.predictor import Predictor
 
     team = batch.Team()
-    images = batch.find_images(options.paths)
+    # One process speaks for all.
+    images = batch.find_images(options.paths, _warn if team.is_first else lambda said: None)
     tables = [table for table in (options.csv, options.json) if table]
     inputs = [*images.values(), *_read_files(options)]
     with (
@@ -246,29 +249,42 @@ def predict(options: argparse.Namespace) -> None:
             file = sys.stderr if any(map(is_stream, tables)) else sys.stdout
             say(f"Wrote {words} to {' and '.join(map(str, tables))}", file=file)
         else:
-            print(printed.read_text("utf-8").rstrip("\n"), flush=True)
+            print(read_text(printed).rstrip("\n"), flush=True)
         journal.unlink()
 
 
 def app(options: argparse.Namespace) -> None:
     # First, because what comes now takes seconds.
     say(f"Loading the models of {options.models} and the page ...")
-    from .ui.launch import is_local, make_app, read_visitors, serve
+    from .ui.launch import checked_host, is_local, make_app, read_visitors, serve
 
+    host = checked_host(options.host, options.port)
     visitors = read_visitors(options.auth_file) if options.auth_file else None
     allowed = options.allow_download
     if allowed is None:
-        allowed = is_local(options.host)
+        allowed = is_local(host)
     app = make_app(options.models, options.results, options.data, allow_download=allowed)
     serve(
         app,
-        options.host,
+        host,
         options.port,
         show=options.open,
         mcp=options.mcp,
         root_path=options.root_path,
         visitors=visitors,
     )
+
+
+def _read_images(data: Path, *, verify: bool = False) -> pd.DataFrame:
+    """The table of `read_images`. A sentence says what is left out."""
+    images, report = read_images(data, verify=verify)
+    _warn(report.warning)
+    return images
+
+
+def _warn(said: str) -> None:
+    if said:
+        say_error(said)
 
 
 def _bar(title: str, total: int, **settings) -> tqdm:

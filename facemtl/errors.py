@@ -1,5 +1,16 @@
 """FaceMTLError, the base class of errors whose message is meant for the user."""
 
+import errno
+
+_REMEDIES = {
+    errno.ENOSPC: "Make room there, then run the same command again",
+    errno.EDQUOT: "Make room there, then run the same command again",
+    errno.EACCES: "Change the permissions, or name another path",
+    errno.EPERM: "Change the permissions, or name another path",
+    errno.EROFS: "Name another path",
+    errno.ENAMETOOLONG: "Name a shorter path",
+}
+
 
 class FaceMTLError(Exception):
     """An error that the user can act on.
@@ -10,5 +21,18 @@ class FaceMTLError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type's name if the message is empty."""
+    """What is wrong, in one line: an OSError's reason, or the first line of the message.
+
+    If there is no message, it is the name of the error's type.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return str(error.strerror)
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def file_error(error: OSError) -> str:
+    """An OSError in words: the file, what is wrong with it, and what to do next."""
+    if "usable temporary directory" in str(error):  # Python lists all folders that it has tried
+        return f"{first_line(error)}. Set TMPDIR to a folder that can be written."
+    remedy = _REMEDIES.get(error.errno, "Put that right, then run the same command again")
+    return f"{error.filename or 'A file'}: {first_line(error)}. {remedy}."

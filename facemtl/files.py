@@ -2,11 +2,13 @@
 
 import gzip
 import hashlib
+import io
 import os
 import secrets
 import stat
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -15,7 +17,8 @@ from typing import BinaryIO
 
 import pandas as pd
 
-from .errors import FaceMTLError
+from .errors import FaceMTLError, first_line
+from .regular import naming, read_bytes
 
 try:
     import fcntl
@@ -29,7 +32,8 @@ def written_whole(file: Path) -> Iterator[BinaryIO]:
 
     Readers of `file` find the old content or the new one, even after a crash or a power failure.
     If anything goes wrong, the old content stays. A symbolic link stays one: its target is
-    replaced. A pipe, a device and this process's own output are written directly.
+    replaced. A pipe, a device and this process's own output are written directly. An OSError names
+    `file`, such as that of a full disk.
     """
     if (stream := _stream(file)) is not None:
         with stream:
@@ -39,7 +43,7 @@ def written_whole(file: Path) -> Iterator[BinaryIO]:
     _sweep(target)
     partial, opened = _new_partial(target)
     try:
-        with opened:
+        with naming(file), opened:
             yield opened
             opened.flush()
             os.fsync(opened.fileno())
@@ -144,20 +148,31 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
 
 
 def read_table(
-    file: Path, types: dict[str, type], command: str, gaps: Sequence[str] = ()
+    file: Path,
+    types: dict[str, type],
+    command: str,
+    gaps: Sequence[str] = (),
+    rows: Sequence[dict[str, str]] = (),
 ) -> pd.DataFrame:
     """Read a table that `write_table` wrote, and check that it is complete.
 
     It must have at least one row and all columns of `types`. These columns must have a value in
-    every row, except those in `gaps`. Raises FaceMTLError if the file is missing or damaged. The
-    message names the `command` that makes the file.
+    every row, except those in `gaps`. For each of `rows`, there must be a row with these values in
+    these columns: a table may be cut off between two lines. Raises FaceMTLError if the file is
+    missing or damaged. The message names the `command` that makes the file.
     """
     try:
-        table = pd.read_csv(file, dtype=types)
+        content = read_bytes(file)
+        if file.suffix == ".gz":
+            content = gzip.decompress(content)
+        if not content.endswith(b"\n"):  # pandas would take half a number for a number
+            raise ValueError("it is cut off")
+        table = pd.read_csv(io.BytesIO(content), dtype=types)
         if (
             table.empty
             or not {*types} <= {*table}
             or table[[c for c in types if c not in gaps]].isna().any(axis=None)
+            or not all((table[[*row]] == [*row.values()]).all(axis=1).any() for row in rows)
         ):
             raise ValueError("something is missing or cut off")
         return table
@@ -165,11 +180,15 @@ def read_table(
         raise FaceMTLError(
             f"There is no {file.name} in {file.parent}. Make it with `{command}`."
         ) from error
-    except (OSError, EOFError, ValueError) as error:
-        raise FaceMTLError(f"{file} is damaged. Make it again with `{command}`.") from error
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        is_whole = isinstance(error, OSError) and error.errno is not None
+        wrong = f"cannot be read: {first_line(error)}" if is_whole else "is damaged"
+        raise FaceMTLError(f"{file} {wrong}. Make it again with `{command}`.") from error
 
 
 def temporary(name: str) -> Path:
     """A path in the system's folder for temporary files. Each user has a different one."""
-    user = hashlib.sha256(str(Path.home()).encode()).hexdigest()[:8]
+    # Not the home folder: a user who is not listed has none.
+    who = os.getuid() if hasattr(os, "getuid") else Path.home()
+    user = hashlib.sha256(str(who).encode()).hexdigest()[:8]
     return Path(tempfile.gettempdir()) / f"facemtl-{user}-{name}"

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from .errors import FaceMTLError
 from .files import write_whole
+from .regular import read_bytes, read_text
 
 NAME = "labels.toml"
 VARIABLE = "FACEMTL_LABELS"  # the path of the file that is used
@@ -63,13 +64,13 @@ def require_used(place: Path) -> None:
 def copy_labels(folder: Path) -> None:
     """Copy the file that is used, if any, to a folder of models that declares no labels."""
     if (file := os.environ.get(VARIABLE)) and _beside(folder) is None:
-        write_whole(folder / NAME, Path(file).read_bytes())
+        write_whole(folder / NAME, read_bytes(file))
 
 
 def read_labels(file: Path) -> Labels:
     """The labels by task. Raises FaceMTLError if the file cannot be read or understood."""
     try:
-        declared = tomllib.loads(file.read_text("utf-8"))
+        declared = tomllib.loads(read_text(file))
     except OSError as error:
         raise FaceMTLError(f"{file} cannot be read: {error.strerror}.") from error
     except ValueError as error:  # of TOML or UTF-8
@@ -93,4 +94,4 @@ def read_labels(file: Path) -> Labels:
 
 def _beside(place: Path) -> Path | None:
     file = (place.parent if place.suffix.lower() == ".csv" else place) / NAME
-    return file if file.is_file() else None
+    return file if os.path.lexists(file) else None  # `read_labels` says if it is not a file

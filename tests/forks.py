@@ -6,7 +6,6 @@ imported them, and each command runs in a fork of it. A fork runs the same code,
 
 import multiprocessing
 import os
-import resource
 import signal
 import sys
 import tempfile
@@ -19,14 +18,12 @@ _context.set_forkserver_preload(["tests.forks_preload"])
 
 
 class Command:
-    """`facemtl ...`, running in a fork. `most` limits the size of each file that it writes."""
+    """`facemtl ...`, running in a fork."""
 
-    def __init__(self, *arguments: str | Path, cwd: Path, most: int | None = None):
+    def __init__(self, *arguments: str | Path, cwd: Path):
         self._folder = tempfile.TemporaryDirectory()  # deleted with this object
         self._said = Path(self._folder.name)
-        self.process = _context.Process(
-            target=_run, args=([*map(str, arguments)], cwd, self._said, most)
-        )
+        self.process = _context.Process(target=_run, args=([*map(str, arguments)], cwd, self._said))
         self.process.start()
 
     def finish(self, timeout: float = 120) -> tuple[int, str, str]:
@@ -50,17 +47,24 @@ class Command:
         self.process.join()
         assert self.process.exitcode == -signal.SIGKILL, "it ended before it could be killed"
 
+    def interrupt_once(self, condition: Callable[[], bool]) -> None:
+        """Press Ctrl-C once `condition` holds. Raises AssertionError if it ends before."""
+        until = time.monotonic() + 120
+        while not condition():
+            assert self.process.is_alive() and time.monotonic() < until, self.finish()
+            time.sleep(0.002)
+        os.kill(self.process.pid, signal.SIGINT)
+
     def _read(self, name: str) -> str:
         file = self._said / name
         return file.read_text() if file.exists() else ""
 
 
-def _run(arguments: list[str], cwd: Path, said: Path, most: int | None) -> None:
-    from facemtl.cli import main
+def _run(arguments: list[str], cwd: Path, said: Path) -> None:
+    from facemtl.__main__ import main
 
     os.chdir(cwd)
     for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
         os.dup2(os.open(said / name, os.O_CREAT | os.O_WRONLY), stream.fileno())
-    if most is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the server ignores it
     sys.exit(main(arguments))

@@ -289,6 +289,15 @@ def serve(folder: Path):
             server.shutdown()
 
 
+def has_ipv6() -> bool:
+    """Whether this machine can be reached by its IPv6 address."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
 def closed_port() -> int:
     """A port on 127.0.0.1 on which nothing listens."""
     with socket.socket() as s:
@@ -484,6 +493,7 @@ def running_app(
     environment: Mapping[str, str] = MappingProxyType({}),
     cwd: Path = ROOT,
     program: tuple[str, ...] = ("app.py",),
+    host: str = "127.0.0.1",
 ) -> Iterator[str]:
     """Run `python app.py` in a process of its own. Yields its address once it answers.
 
@@ -493,12 +503,12 @@ def running_app(
 
     port = closed_port()
     with log.open("w") as output:
-        command = [sys.executable, *program, "--port", str(port), *arguments]
+        command = [sys.executable, *program, "--host", host, "--port", str(port), *arguments]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
         process = subprocess.Popen(
             command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT
         )
-    address = f"http://127.0.0.1:{port}"
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     try:
         until = time.monotonic() + 300
         while not is_served(address):

@@ -16,8 +16,9 @@ SOURCES = [ROOT / "app.py", *sorted(PACKAGE.rglob("*.py"))]
 
 # A module imports only from modules before it.
 ORDER = [
-    "errors", "escapes", "paths", "files", "outputs", "label_sets", "metrics", "tasks", "data",
-    "faces", "models", "training", "inference", "evaluation", "plots", "ui", "commands", "cli",
+    "errors", "escapes", "paths", "regular", "files", "outputs", "label_sets", "metrics", "tasks",
+    "data", "faces", "models", "training", "inference", "evaluation", "plots", "ui", "commands",
+    "cli",
 ]  # fmt: skip
 HOMES = {
     "gradio": {"ui"},
@@ -98,7 +99,7 @@ def against_the_flow(module: str, imported: set[str]) -> set[str]:
     ours = {name.split(".")[1] for name in imported if name.startswith("facemtl.")} & known
     ours |= {"research"} & {name.split(".")[0] for name in imported}
     if module == "app":
-        return ours - {*ORDER}
+        return ours - {*ORDER, "__main__"}
     if module == "__main__":
         return ours - {"cli"}
     above = {*ORDER[: ORDER.index(module)], module} if module in ORDER else set()
@@ -195,6 +196,41 @@ def test_a_library_away_from_home_is_seen(library):
 def test_nothing_is_unpickled(path):
     assert not picklers(imports_of(path))
     assert not unpickled(path.read_text("utf-8"))
+
+
+def read_elsewhere(source: str) -> list[str]:
+    """The calls in `source` that open a file for reading by its path.
+
+    They would wait for a named pipe. `regular` opens files.
+    """
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        modes = [ast.literal_eval(a) for a in node.args if isinstance(a, ast.Constant)]
+        is_written = any({*str(mode)} & {*"wax"} for mode in modes)
+        is_open = called == "open" or called.endswith(".open")
+        is_open &= called.split(".")[0] not in ("Image", "os", "tarfile")  # given what is open
+        is_read = called.endswith((".read_text", ".read_bytes", "np.load", "onnx.load"))
+        is_read |= called == "pd.read_csv" and "BytesIO" not in ast.unparse(node)
+        if is_read or (is_open and not is_written):
+            found.append(ast.unparse(node))
+    return found
+
+
+@every_source
+def test_files_are_opened_by_one_module(path):
+    if path.stem != "regular":
+        assert not read_elsewhere(path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["file.open()", "open(file, 'rb')", "file.read_bytes()", "pd.read_csv(file)", "np.load(file)"],
+)
+def test_a_file_that_is_opened_elsewhere_is_seen(source):
+    assert read_elsewhere(source) and not read_elsewhere("file.open('wb')\nread_bytes(file)")
 
 
 @pytest.mark.parametrize(

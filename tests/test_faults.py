@@ -3,9 +3,11 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -73,24 +75,129 @@ def test_a_killed_evaluation_leaves_no_partial_results(tmp_path):
         pd.testing.assert_frame_equal(before, after)
 
 
+# ----------------------------------------------------------------------------------------- Ctrl-C
+
+
+def test_an_interrupted_training_can_be_resumed(tmp_path, synthetic_faces):
+    output = tmp_path / "runs"
+    arguments = ["train", "--data", synthetic_faces, "--output", output, *TRAIN]
+    command = Command(*arguments, cwd=tmp_path)
+    command.interrupt_once((output / "age.resume.pt").exists)
+    status, _, said = command.finish()
+    assert status == 130 and one_sentence(said), said
+    assert {file.name for file in output.iterdir()} == {"age.resume.pt", "age.history.csv"}
+    status, _, said = Command(*arguments, "--resume", cwd=tmp_path).finish()
+    assert status == 0, said
+    LoadedModel.load(output / "age.onnx")
+
+
+def test_an_interrupted_prediction_can_be_resumed(tmp_path):
+    support.write_model(tmp_path / "models", TASKS, "multitask")
+    files = ["--models", tmp_path / "models", "--csv", tmp_path / "out.csv"]
+    arguments = ["predict", support.COMPOSITES, "--no-detect", *files]
+    command, journal = Command(*arguments, cwd=tmp_path), tmp_path / ".out.csv.journal"
+    command.interrupt_once(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 4)
+    status, _, said = command.finish()
+    assert status == 130 and one_sentence(said), said
+    assert [file.name for file in tmp_path.glob("*out.csv")] == []
+    status, printed, said = Command(*arguments, cwd=tmp_path).finish()
+    assert status == 0 and "140 images" in printed, said
+
+
+def test_an_app_that_is_interrupted_while_it_starts_says_so(tmp_path):
+    """It imports gradio and loads the models, each in a thread of its own."""
+    process = support.facemtl("app", cwd=tmp_path, PYTHONUNBUFFERED="1")
+    assert process.stdout.readline().startswith("Loading")
+    process.send_signal(signal.SIGINT)
+    status, _, said = support.finish(process)
+    assert status == 130 and one_sentence(said), said
+
+
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_an_unexpected_error_is_one_line_unless_more_is_asked_for(is_shown):
+    broken = "import facemtl.cli, facemtl.__main__ as m; facemtl.cli._parser = None; exit(m.main())"
+    environment = {**support.inherited(), **({"FACEMTL_TRACEBACK": "1"} if is_shown else {})}
+    done = subprocess.run(
+        [sys.executable, "-c", broken], cwd=support.ROOT, env=environment, stderr=-1, text=True
+    )
+    said = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and re.search("TypeError.*FACEMTL_TRACEBACK=1", said[-1]), said
+    assert (len(said) > 1) is ("Traceback" in done.stderr) is is_shown
+
+
 # -------------------------------------------------------------------------------------- a full disk
 
 
-@pytest.mark.parametrize(
-    "most", [100_000, 280_000], ids=["no room for decoded images", "no room for progress"]
-)
-def test_a_full_disk_is_reported_and_leaves_no_partial_files(most, tmp_path):
-    """As on a full disk, no file can grow beyond `most` bytes."""
-    data, output = tmp_path / "faces", tmp_path / "runs"
-    support.write_pictures(data, 60)  # decoded, they take 233,000 bytes
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Callable[[int], Path]]:
+    """A function that makes a disk of so many bytes."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def make(size: int) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+        if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("only root can mount a small disk")
+        return disk
+
+    yield make
+    subprocess.run(["umount", str(disk)], capture_output=True)
+
+
+@pytest.mark.parametrize(("is_full", "size"), [("the cache", 140_000), ("the output", 80_000)])
+def test_a_full_disk_is_named_and_gets_no_partial_files(is_full, size, small_disk, tmp_path):
+    disk = small_disk(size)
+    data, output = tmp_path / "faces", disk / "runs"
+    if is_full == "the cache":  # it lies beside the data; decoded, these take 233,000 bytes
+        data, output = disk / "faces", tmp_path / "runs"
+    support.write_pictures(tmp_path / "faces", 60)
+    if data.parent == disk:
+        data.mkdir()
+        for file in (tmp_path / "faces").iterdir():
+            (data / file.name).symlink_to(file)
     arguments = ["train", "--data", data, "--output", output, *TRAIN, "--epochs", "2"]
-    status, _, said = Command(*arguments, cwd=tmp_path, most=most).finish()
+    status, _, said = Command(*arguments, cwd=tmp_path).finish()
     assert status == 1 and one_sentence(said), said
+    assert re.search(rf"{disk}/.*: No space left on device\. Make room", said), said
     # No model, no progress and no half-written file is left.
-    assert not [*output.glob("age.[or]*"), *output.glob(".*")]
+    assert not [*output.glob("age.[or]*"), *output.glob(".*"), *disk.glob("cache/.*")]
+    subprocess.run(["mount", "-o", "remount,size=10m", str(disk)], check=True)
     status, _, said = Command(*arguments, cwd=tmp_path).finish()
     assert status == 0, said
     LoadedModel.load(output / "age.onnx")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
+def test_output_to_a_full_disk_is_reported(tmp_path):
+    arguments = ["describe", "--data", support.COMPOSITES, "--output", tmp_path]
+    command = [sys.executable, "-m", "facemtl", *map(str, arguments)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=support.ROOT, stdout=full, stderr=-1, text=True)
+    assert done.returncode == 1 and one_sentence(done.stderr), done.stderr
+    assert "No space left on device" in done.stderr
+
+
+# ---------------------------------------------------------------------------------- an unknown user
+
+
+def test_a_user_without_a_name_and_a_home_can_download(tmp_path):
+    """As in a container with a random user. The capability lets it read the installation."""
+    read = "+dac_read_search"
+    user = ["--reuid", "12345", "--regid", "12345", "--clear-groups"]
+    become = ["setpriv", *user, f"--inh-caps={read}", f"--ambient-caps={read}"]
+    if (
+        not shutil.which("setpriv")
+        or subprocess.run([*become, "true"], capture_output=True).returncode
+    ):
+        pytest.skip("only root can become another user")
+    environment = {k: v for k, v in support.inherited().items() if k not in ("HOME", "USER")}
+    environment |= {"HF_ENDPOINT": f"http://127.0.0.1:{support.closed_port()}"}
+    command = [sys.executable, "-m", "facemtl", "download", "--data", "/tmp/facemtl-unknown-user"]
+    done = subprocess.run(
+        [*become, *command], cwd=support.ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and one_sentence(done.stderr), done.stderr
+    assert "Check the network" in done.stderr
 
 
 # --------------------------------------------------------------------------------- starting the app
@@ -106,6 +213,22 @@ def test_a_port_in_use_is_reported(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert one_sentence(said), said
     assert str(port) in said and "--port" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--port", "99999"], "--port must be .* 65535; found 99999"),
+        (["--port", "0"], "--port must be"),
+        (["--port", "-5"], "--port must be"),
+        (["--host", "no such host"], "no such host.*--host"),
+        (["--host", "a" * 300], "--host"),
+    ],
+)
+def test_an_address_that_cannot_be_is_reported_at_once(arguments, named, capsys):
+    assert main(["app", *arguments]) == 1
+    said = capsys.readouterr().err
+    assert one_sentence(said) and re.search(named, said), said
 
 
 def swapped(models: Path) -> None:
@@ -162,11 +285,7 @@ def app_without(missing: str, copy: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("missing", "message"),
-    [
-        ("assets/faces", "There are no images in {}."),
-        ("assets/app.css", "{}: No such file"),
-        ("MODEL_CARD.md", "{}: No such file"),
-    ],
+    [("assets/faces", "There are no images in {}."), ("MODEL_CARD.md", "{}: No such file")],
 )
 def test_the_app_does_not_start_without_these_assets(missing, message, tmp_path):
     environment = {**os.environ, **app_without(missing, tmp_path)}

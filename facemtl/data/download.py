@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ..errors import FaceMTLError, first_line
 from ..files import temporary
+from ..regular import open_file
 from .labels_csv import csv_of
 from .utkface import FILE_NAME
 
@@ -45,7 +46,8 @@ def is_missing(data: Path) -> bool:
 
 def n_kept() -> int:
     """How many bytes an interrupted download has left for the next one."""
-    return sum(file.stat().st_size for file in _cache().glob(f"*-{HUB_FILE}*"))
+    kept = (Path(name) for name in glob.glob(f"{glob.escape(str(_cache()))}/*-{HUB_FILE}*"))
+    return sum(file.stat().st_size for file in kept if file.is_file())
 
 
 def download(folder: Path, archive: Path | None = None, report: Report | None = None) -> None:
@@ -122,7 +124,9 @@ def _cache() -> Path:
     """The folder for the archive, whole or in part."""
     from huggingface_hub import constants  # slow, and only a download needs it
 
-    return Path(constants.HF_HOME) / "facemtl"
+    # A user who has no home folder would get one named "~" here.
+    home = constants.HF_HOME
+    return (temporary("cache") if home.startswith("~") else Path(home)) / "facemtl"
 
 
 def _fetch_archive(report: Report) -> Path:
@@ -178,6 +182,8 @@ def _fetch(url: str, size: int, partial: Path, report: Report) -> None:
     import httpx
 
     failures = 0
+    if not partial.is_file():  # a pipe would be waited for
+        partial.unlink(missing_ok=True)
     with partial.open("ab") as file:
         while (before := file.tell()) < size:
             report(DOWNLOADING, before, size)
@@ -211,15 +217,18 @@ def unpack(archive: Path, folder: Path, report: Report | None = None) -> None:
     has no image named like UTKFace's, or has links, devices or paths that lead out of the folder.
     Without `report`, a progress bar is printed.
     """
-    if not archive.is_file():
+    try:
+        open_file(archive).close()
+    except OSError as error:
         raise FaceMTLError(
-            f"There is no file {archive}. --archive takes the path of a UTKFace.tar.gz."
-        )
+            f"{archive} cannot be read: {first_line(error)}. --archive takes the path of a"
+            " UTKFace.tar.gz."
+        ) from error
     with _new_folder(folder) as partial:
         n_images = 0
         try:
             with (
-                archive.open("rb") as file,
+                open_file(archive) as file,
                 tarfile.open(fileobj=file, mode="r:gz") as tar,
                 _shown(report) as report,
             ):

@@ -1,7 +1,10 @@
 """Decoding of image files to arrays of pixels."""
 
+import errno
 import hashlib
+import math
 import os
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,6 +15,9 @@ from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
 from ..errors import FaceMTLError, first_line
+from ..regular import naming, open_file
+
+_HASH_BYTES = hashlib.sha256().digest_size
 
 
 def decode_images(files: Iterable[str], size: int, cache: Path | None = None) -> np.ndarray:
@@ -19,29 +25,76 @@ def decode_images(files: Iterable[str], size: int, cache: Path | None = None) ->
 
     If `cache` is a folder, the array is stored there as a memory-mapped file, which processes
     share. The name of the cache file depends on `size` and on the names, sizes and modification
-    times of `files`. So changed files get a new cache file.
+    times of `files`. So changed files get a new cache file. A damaged cache file is made again. If
+    nothing can be written to `cache`, a message says so, and the array stays in memory.
     """
     files = list(files)
-    if cache is not None:
-        key = hashlib.sha256("\n".join(map(_fingerprint, files)).encode()).hexdigest()[:16]
-        kept = cache / f"{key}-{size}px.npy"
-        if kept.is_file():
-            return np.load(kept, mmap_mode="c")  # copy on write: torch needs writable arrays
-    with ThreadPoolExecutor() as pool:
-        images = np.empty((len(files), size, size, 3), np.uint8)
-        decoded = pool.map(lambda f: load_image(f, size), files)
-        for i, image in enumerate(tqdm(decoded, "Decoding", len(files), leave=False)):
-            images[i] = image
-    if cache is not None:
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_name(f".{kept.name}.partial-{os.getpid()}.npy")
-        try:
-            np.save(partial, images)
-            partial.replace(kept)
-        except OSError:
-            partial.unlink(missing_ok=True)
+    if cache is None:
+        return _decode(files, size)
+    key = hashlib.sha256("\n".join(map(_fingerprint, files)).encode()).hexdigest()[:16]
+    kept = cache / f"{key}-{size}px.npy"
+    try:
+        return _load(kept, (len(files), size, size, 3))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        _say(f"The cache {kept} is damaged ({first_line(error)}), so it is made again.")
+    images = _decode(files, size)
+    try:
+        _save(images, kept)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
+        _say(
+            f"The decoded images cannot be kept in {cache} ({first_line(error)}), so each training"
+            " decodes them again. Make the folder writable to save that time."
+        )
     return images
+
+
+def _decode(files: list[str], size: int) -> np.ndarray:
+    images = np.empty((len(files), size, size, 3), np.uint8)
+    with ThreadPoolExecutor() as pool:
+        decoded = pool.map(lambda f: load_image(f, size), files)
+        try:
+            for i, image in enumerate(tqdm(decoded, "Decoding", len(files), leave=False)):
+                images[i] = image
+        finally:  # after Ctrl-C, nobody waits for the files that are left
+            pool.shutdown(cancel_futures=True)
+    return images
+
+
+def _load(kept: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Map a cache file: the array's bytes, then their SHA-256.
+
+    Raises OSError if it cannot be read, and ValueError if it is damaged.
+    """
+    with open_file(kept) as file:
+        size = math.prod(shape)
+        if (found := os.fstat(file.fileno()).st_size) != size + _HASH_BYTES:
+            raise ValueError(f"found {found:,} bytes, expected {size + _HASH_BYTES:,}")
+        mapped = np.memmap(file, np.uint8, "c")  # copy on write: torch needs writable arrays
+    images, found = mapped[:size], mapped[size:].tobytes()
+    if hashlib.sha256(images).digest() != found:
+        raise ValueError("wrong checksum")
+    return images.reshape(shape)
+
+
+def _save(images: np.ndarray, kept: Path) -> None:
+    """Write a cache file, whole or not at all. Processes may write the same one at a time."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    partial = kept.with_name(f".{kept.name}.partial-{os.getpid()}")
+    try:
+        with naming(kept), partial.open("wb") as file:
+            file.write(images.data)
+            file.write(hashlib.sha256(images).digest())
+        partial.replace(kept)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _say(words: str) -> None:
+    print(f"facemtl: {words}", file=sys.stderr)
 
 
 def _fingerprint(file: str | Path) -> str:
@@ -62,9 +115,13 @@ def load_image(file: str | Path, size: int) -> np.ndarray:
     Raises FaceMTLError if the file is missing or damaged.
     """
     try:
-        with Image.open(file) as image:
+        with open_file(file) as opened, Image.open(opened) as image:
             image = as_rgb(image)
     except (OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the file, not its content
+            raise FaceMTLError(
+                f"{file} cannot be read: {first_line(error)}. Replace or delete it."
+            ) from error
         raise FaceMTLError(
             f"{file} is damaged ({first_line(error)}). Replace or delete it."
         ) from error

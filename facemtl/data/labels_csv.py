@@ -1,11 +1,14 @@
 """Your own faces: a CSV file of image paths and labels. Errors name the lines that are wrong."""
 
 import csv
+import io
 import math
+import os
 from pathlib import Path
 
 from ..errors import FaceMTLError
 from ..label_sets import require_used
+from ..regular import open_file
 from ..tasks import TASKS, Task
 from .utkface import LABELLED
 
@@ -22,7 +25,8 @@ def csv_of(data: Path) -> Path | None:
     """
     if data.suffix.lower() == ".csv" and not data.is_dir():
         return data
-    return data / NAME if (data / NAME).is_file() else None
+    # If it is not a file, reading says so. Without it, other labels would be used in silence.
+    return data / NAME if os.path.lexists(data / NAME) else None
 
 
 def utkface_folder(data: Path) -> Path:
@@ -102,7 +106,7 @@ def _lines(file: Path) -> list[tuple[int, list[str]]]:
     FaceMTLError if the file cannot be read or is not a CSV file in UTF-8.
     """
     try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
+        with io.TextIOWrapper(open_file(file), "utf-8-sig", newline="") as text:
             delimiter = max(",;\t", key=text.readline().count)
             text.seek(0)
             reader = csv.reader(text, delimiter=delimiter)
@@ -139,5 +143,5 @@ def _face(
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # a name that no file can have, or a folder that is closed
         return False

@@ -9,6 +9,8 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from ..errors import first_line
+from ..regular import open_file
 from ..tasks import TASKS
 from .labels_csv import csv_of, read_csv, unused_columns
 from .utkface import named_files
@@ -23,7 +25,7 @@ class FolderReport:
 
     images: int = 0
     badly_named: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)  # as "name: why"
     copy_groups: int = 0  # groups of byte-identical files
     copy_files: int = 0  # files in these groups
     contradictory_groups: int = 0  # groups whose files have different labels
@@ -31,6 +33,16 @@ class FolderReport:
     # By column: the number of images that are used although they lack this label.
     unlabelled: dict[str, int] = field(default_factory=dict)
     unused_columns: list[str] = field(default_factory=list)  # of the CSV file
+
+    @property
+    def warning(self) -> str:
+        """A sentence about files that cannot be read, with their number and one of them, or ""."""
+        if not (n := len(self.unreadable)):
+            return ""
+        example = self.unreadable[0]
+        if n == 1:
+            return f"1 image cannot be read and is left out ({example})."
+        return f"{n:,} images cannot be read and are left out, such as {example}."
 
     def __str__(self) -> str:
         def named(names: list[str]) -> str:
@@ -127,13 +139,16 @@ def read_files(
     with ThreadPoolExecutor() as pool:
         contents = pool.map(lambda each: _read(each[0], verify), listed)
         bar = tqdm(contents, "Reading", len(listed), leave=False, disable=not progress)
-        for (file, labels), content in zip(listed, bar, strict=True):
-            if labels is None:
-                report.badly_named.append(file.name)
-            elif content is None:
-                report.unreadable.append(file.name)
-            else:
-                rows.append({"file": str(file), "sha256": content, **labels})
+        try:
+            for (file, labels), (sha256, wrong) in zip(listed, bar, strict=True):
+                if labels is None:
+                    report.badly_named.append(file.name)
+                elif wrong:
+                    report.unreadable.append(f"{file.name}: {wrong}")
+                else:
+                    rows.append({"file": str(file), "sha256": sha256, **labels})
+        finally:  # after Ctrl-C, nobody waits for the files that are left
+            pool.shutdown(cancel_futures=True)
     return pd.DataFrame(rows, columns=["file", "sha256", *_LABELS]), report
 
 
@@ -146,18 +161,21 @@ def _copies(images: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return copies.size(), copies.nunique().gt(1).any(axis=1)
 
 
-def _read(file: Path, verify: bool) -> str | None:
-    """The SHA-256 of a file's bytes, or None if it cannot be read.
+def _read(file: Path, verify: bool) -> tuple[str, str]:
+    """The SHA-256 of a file's bytes, and why it cannot be read; one of the two is empty.
 
-    With `verify`, also None if it cannot be decoded as an image.
+    With `verify`, an image that cannot be decoded cannot be read.
     """
     try:
-        if verify:
-            with Image.open(file) as image:
-                image.load()
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except Exception:  # damaged files raise nearly anything
-        return None
+        with open_file(file) as opened:
+            if verify:
+                with Image.open(opened) as image:
+                    image.load()
+                opened.seek(0)
+            return hashlib.file_digest(opened, "sha256").hexdigest(), ""
+    except Exception as error:  # damaged files raise nearly anything
+        is_damaged = not isinstance(error, OSError) or error.errno is None
+        return "", "damaged" if is_damaged else first_line(error)
 
 
 def split_of(sha256: str) -> str:

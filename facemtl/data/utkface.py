@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from ..errors import FaceMTLError
+from ..regular import files_in
 from ..tasks import AGE, GENDER, RACE, TASKS
 
 # The tasks with labels in its file names. A task whose labels are replaced is not one of them.
@@ -17,9 +18,9 @@ FILE_NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_.+\.j
 def named_files(folder: Path) -> list[tuple[Path, dict[str, int] | None]]:
     """The images of a folder with the labels in their names; None for a name without labels.
 
-    Raises FaceMTLError if there are no images.
+    Raises FaceMTLError if there are no images, or if the folder cannot be read.
     """
-    files = sorted(folder.glob("*.jpg")) if folder.is_dir() else []
+    files = files_in(folder, ".jpg")
     if not files:
         raise FaceMTLError(
             f"There are no images in {folder}. Run `python -m facemtl download`, "

@@ -17,6 +17,7 @@ from ..inference.predictor import LoadedModel, Predictor, to_batch
 from ..label_sets import copy_labels, require_used
 from ..models.model_file import rewrite_info
 from ..models.seen import seen_text
+from ..regular import read_bytes
 from ..tasks import Task, task_named
 from .groups import by_group
 
@@ -66,7 +67,7 @@ def calibrate_files(
     for file, loaded in zip(files, predictor.models, strict=True):
         history = file.with_suffix(".history.csv")
         if file.parent != output and history.is_file():
-            write_whole(output / history.name, history.read_bytes())
+            write_whole(output / history.name, read_bytes(history))
         rewrite_info(file, loaded.info, output / file.name)
     copy_labels(output)
 

@@ -17,6 +17,7 @@ from ..data.utkface import CHIP_SIZE
 from ..files import read_table, write_table
 from ..inference.predictor import APPROACHES, RUNTIME, Predictor, threads, to_batch
 from ..models.model_file import SUFFIX
+from ..regular import read_bytes, read_text
 
 COSTS_FILE = "costs.csv"
 ALL = "all"  # in column `model`: all models of an approach together
@@ -50,7 +51,7 @@ def costs(predictor: Predictor, folder: Path, repeats: int = 30) -> pd.DataFrame
         repeats,
     )
     counted = {
-        m.name: multiply_adds(_file(folder, m.name).read_bytes(), m.info) for m in predictor.models
+        m.name: multiply_adds(read_bytes(_file(folder, m.name)), m.info) for m in predictor.models
     }
     answers = [(m.name, m.approach, [m]) for m in predictor.models]
     answers += [
@@ -128,7 +129,7 @@ def machine() -> dict[str, str | int]:
 
 def _processor() -> str:
     try:
-        names = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+        names = re.findall(r"^model name\s*:\s*(.+)$", read_text("/proc/cpuinfo"), re.M)
     except OSError:
         names = []  # not Linux
     return names[0].strip() if names else platform.processor() or platform.machine()
@@ -141,4 +142,6 @@ def save(table: pd.DataFrame, folder: Path) -> None:
 
 def load(folder: Path) -> pd.DataFrame:
     """The table that `save` wrote."""
-    return read_table(folder / COSTS_FILE, _TYPES, f"python -m facemtl cost --output {folder}")
+    rows = [{"model": ALL, "approach": a.name} for a in APPROACHES]
+    command = f"python -m facemtl cost --output {folder}"
+    return read_table(folder / COSTS_FILE, _TYPES, command, rows=rows)

@@ -15,7 +15,8 @@ from ..errors import FaceMTLError
 from ..files import read_table, write_whole
 from ..inference.predictor import APPROACHES, MULTI, SINGLE
 from ..paths import ASSETS, ROOT
-from ..tasks import task_named
+from ..regular import read_text
+from ..tasks import AGE, task_named
 from . import cost
 from .compare import delta_m, favoured
 from .seeds import SEEDS_FILE, compare_seeds, delta_m_of_seeds, load_seeds
@@ -97,7 +98,10 @@ def save_findings(folder: Path) -> None:
 def load_findings(folder: Path) -> dict[str, Any]:
     """What `save_findings` wrote. Raises FaceMTLError if it is missing or damaged."""
     try:
-        return json.loads((folder / FINDINGS_FILE).read_text("utf-8"))
+        found = json.loads(read_text(folder / FINDINGS_FILE))
+        if not isinstance(found, dict) or not {"tasks", "cost_share"} <= {*found}:
+            raise ValueError("something is missing")
+        return found
     except (OSError, ValueError) as error:
         raise FaceMTLError(
             f"There is no whole {FINDINGS_FILE} in {folder}. Make it with"
@@ -147,4 +151,6 @@ def load_history() -> pd.DataFrame:
     """
     types = dict.fromkeys(["approach", "task", "metric"], str)
     types |= dict.fromkeys(["value", "learning_rate", "seconds_per_epoch"], float)
-    return read_table(HISTORY_FILE, types, f"git checkout {HISTORY_FILE.relative_to(ROOT)}")
+    rows = [{"task": AGE.name, "approach": a.name} for a in APPROACHES]
+    command = f"git checkout {HISTORY_FILE.relative_to(ROOT)}"
+    return read_table(HISTORY_FILE, types, command, rows=rows)

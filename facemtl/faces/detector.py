@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import FaceMTLError
 from ..paths import ASSETS
+from ..regular import read_bytes
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -131,7 +132,7 @@ def _load() -> "onnxruntime.InferenceSession":
 
     remedy = "Restore it with `git checkout`, or make it again with `python -m research.convert`."
     try:
-        content = NETWORK.read_bytes()
+        content = read_bytes(NETWORK)
     except OSError as error:
         raise FaceMTLError(
             f"The face detector {NETWORK} cannot be read ({error.strerror}). {remedy}"

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ..data.images import as_rgb
-from ..errors import FaceMTLError
+from ..errors import FaceMTLError, first_line
+from ..regular import open_file
 
 ImageLike = str | Path | Image.Image | np.ndarray
 
@@ -36,7 +37,7 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
     """
     formats = _formats()
     try:
-        with Image.open(file, formats=formats) as image:
+        with _opened(file) as opened, Image.open(opened, formats=formats) as image:
             width, height = image.size
             most = MOST_MEGAPIXELS["JPEG" if image.format == "MPO" else image.format]
             if width * height > most * 10**6:
@@ -58,6 +59,10 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
         raise FaceMTLError(message) from error
     except Exception as error:  # damaged files make decoders raise nearly anything
         raise FaceMTLError(_why_unreadable(file, formats)) from error
+
+
+def _opened(file: Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
+    return open_file(file) if isinstance(file, Path) else nullcontext(file)
 
 
 def as_image(given: ImageLike) -> Image.Image:
@@ -109,11 +114,11 @@ def _too_large(most: int) -> FaceMTLError:
 def _why_unreadable(file: Path | BinaryIO, formats: Sequence[str]) -> str:
     """A message that says why a file cannot be opened."""
     try:
-        start = (
-            file.read_bytes()[:12] if isinstance(file, Path) else (file.seek(0), file.read(12))[1]
-        )
+        with _opened(file) as opened:
+            opened.seek(0)
+            start = opened.read(12)
     except OSError as error:
-        return f"This file cannot be read ({error.strerror})."
+        return f"This file cannot be read ({first_line(error)})."
     if not start:
         return "This file is empty."
     kinds = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")

@@ -18,10 +18,11 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ..errors import FaceMTLError
+from ..errors import FaceMTLError, first_line
 from ..escapes import escaped, printable
 from ..faces import DETECTOR, as_record, detect, open_image, whole
 from ..files import written_whole
+from ..regular import naming, open_file
 from .predictor import COLUMNS, Predictor, in_words
 
 IMAGE_SUFFIXES = (
@@ -30,32 +31,48 @@ IMAGE_SUFFIXES = (
 ROUND = 4  # images per process and round; a killed run repeats at most one round
 
 
-def find_images(paths: Sequence[Path]) -> dict[str, Path]:
+def find_images(
+    paths: Sequence[Path], report: Callable[[str], None] = lambda said: None
+) -> dict[str, Path]:
     """The named files and all images in the named folders, as {name: file}, each once, in order.
 
     An image's name is its path below the folder that holds all `paths`, as `escapes.escaped` writes
-    it. If they are on several drives, it is the whole path. Raises FaceMTLError if there are no
-    images.
+    it. If they are on several drives, it is the whole path. `report` is called with a sentence if
+    folders cannot be searched. Raises FaceMTLError if there are no images.
     """
     given = [Path(os.path.abspath(path)) for path in paths]
-    files = [file for path in given for file in (_below(path) if path.is_dir() else [path])]
+    files, closed = [], []
+    for path in given:
+        files += _below(path, closed) if os.path.isdir(path) else [path]
+    said = f"Images end in {', '.join(IMAGE_SUFFIXES)}."
+    if closed:
+        said = f"{_counted(len(closed), 'folder')} could not be searched, such as {closed[0]}."
     if not files:
-        raise FaceMTLError(
-            f"There are no images in {', '.join(map(str, paths))}. "
-            f"Images end in {', '.join(IMAGE_SUFFIXES)}."
-        )
+        raise FaceMTLError(f"There are no images in {', '.join(map(str, paths))}. {said}")
+    if closed:
+        report(said)
     try:
-        root = os.path.commonpath([path if path.is_dir() else path.parent for path in given])
+        root = os.path.commonpath([p if os.path.isdir(p) else p.parent for p in given])
     except ValueError:  # the paths are on several drives
         return {escaped(file.as_posix()): file for file in files}
     return {escaped(file.relative_to(root).as_posix()): file for file in files}
 
 
-def _below(folder: Path) -> list[Path]:
-    """All images in a folder and its subfolders, sorted by path. Hidden ones are left out."""
+def _below(folder: Path, closed: list[str]) -> list[Path]:
+    """All images in a folder and its subfolders, sorted by path. Hidden ones are left out.
+
+    Folders that cannot be searched are added to `closed`, with the reason. Linked folders are among
+    them: a link may lead back to a folder above it.
+    """
+
+    def is_closed(error: OSError) -> None:
+        closed.append(f"{error.filename} ({first_line(error)})")
+
     found = []
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=is_closed):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [path for name in folders if os.path.islink(path := os.path.join(parent, name))]
+        closed += [f"{path} (it is a link: name its folder)" for path in links]
         names = [n for n in files if not n.startswith(".") and n.lower().endswith(IMAGE_SUFFIXES)]
         found += [Path(parent, name) for name in names]
     return sorted(found, key=lambda file: file.relative_to(folder).parts)
@@ -65,7 +82,10 @@ class Team:
     """The processes that `accelerate launch` started, or this process alone."""
 
     def __init__(self) -> None:
-        self.rank, self.size = 0, int(os.environ.get("WORLD_SIZE", "1"))
+        given = os.environ.get("WORLD_SIZE", "1")
+        if not given.isdecimal() or not int(given):
+            raise FaceMTLError(f"WORLD_SIZE is {given!r}, expected a number of processes.")
+        self.rank, self.size = 0, int(given)
         if self.size > 1:
             # Imported here because it needs torch, which a single process can do without.
             from accelerate import PartialState
@@ -147,10 +167,8 @@ def _records(predictor: Predictor, images: Mapping[str, Path], no_detect: bool) 
 
 def _content(file: Path) -> str:
     """A hash of a file's bytes, or an empty text if it cannot be read, or only once."""
-    if not file.is_file():
-        return ""
     try:
-        with file.open("rb") as opened:
+        with open_file(file) as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError:  # reported as the error of that image
         return ""
@@ -220,7 +238,7 @@ def _open(
 
 def _append(journal: Path, lines: Iterable[dict]) -> None:
     """Add lines to a journal, so that they survive a power failure."""
-    with journal.open("a", encoding="ascii", newline="\n") as file:
+    with naming(journal), journal.open("a", encoding="ascii", newline="\n") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
         file.flush()
         os.fsync(file.fileno())
@@ -228,7 +246,7 @@ def _append(journal: Path, lines: Iterable[dict]) -> None:
 
 def _lines(journal: Path) -> Iterator[tuple[bytes, dict]]:
     """The complete lines of a journal, each with its JSON object, or {} if it has none."""
-    with journal.open("rb") as file:
+    with open_file(journal) as file:
         for line in file:
             if not line.endswith(b"\n"):
                 return

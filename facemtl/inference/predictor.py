@@ -19,12 +19,13 @@ import onnxruntime
 import pandas as pd
 from PIL import Image
 
-from ..errors import FaceMTLError
+from ..errors import FaceMTLError, first_line
 from ..faces import Face, ImageLike, as_image, whole
 from ..faces import detect as detect_faces
 from ..label_sets import require_used
 from ..models.model_file import INPUT, SUFFIX, ModelInfo
 from ..paths import ASSETS
+from ..regular import files_in, read_bytes
 from ..tasks import TASKS, Task, task_named
 
 COLUMNS = ["image", "face", "model", "approach", "task", "prediction", "confidence", "low", "high"]
@@ -73,7 +74,7 @@ class LoadedModel:
         renamed.
         """
         try:
-            content = file.read_bytes()
+            content = read_bytes(file)
         except OSError as error:
             raise FaceMTLError(f"The model {file} cannot be read: {error.strerror}.") from error
         try:
@@ -91,7 +92,22 @@ class LoadedModel:
                 f"{file.name} holds the model {info.name}. Rename it to {info.name}{SUFFIX}, or"
                 " fetch it again."
             )
-        return cls(info, session)
+        return cls(info, session)._tried()
+
+    def _tried(self) -> "LoadedModel":
+        """Return the model itself, after a first run. Its hash says nothing about infinite weights.
+
+        Raises FaceMTLError if it cannot be run or gives no finite numbers.
+        """
+        try:
+            _, found = self.answer(np.full((3, self.info.size, self.info.size), 0.5, np.float32))
+            if not all(np.isfinite(logits).all() for logits in found.values()):
+                raise ValueError("its answers are not finite numbers")
+        except Exception as error:  # ONNX Runtime raises many kinds of errors
+            raise FaceMTLError(
+                f"{self.name}{SUFFIX} cannot be used: {first_line(error)}. Train the model again."
+            ) from error
+        return self
 
     @property
     def name(self) -> str:
@@ -184,11 +200,11 @@ class Predictor:
     def load(cls, folder: str | Path = MODELS) -> "Predictor":
         """Load all models of a folder, single-task models first.
 
-        Raises FaceMTLError if there are none, or if one is damaged.
+        Raises FaceMTLError if there are none, if one is damaged, or if the folder cannot be read.
         """
         folder = Path(folder)
         require_used(folder)
-        files = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+        files = files_in(folder, SUFFIX)
         if not files:
             raise FaceMTLError(
                 f"There are no models in {folder}. Train them with `python -m facemtl train`, or"

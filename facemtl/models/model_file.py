@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import FaceMTLError
 from ..files import write_whole
+from ..regular import read_bytes
 from ..tasks import Task, task_named
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ SUFFIX = ".onnx"
 _INFO, _HASH = "facemtl", "sha256"  # keys of the metadata
 _NO_HASH = "0" * 64  # in place of the hash while the file is hashed
 _AGAIN = "Fetch it again, or train the model again."
+_DIVERGED = "The training has diverged. Train again, with a lower --lr and --head-lr."
+MAX_SIZE = 4096  # px; a larger input would need more memory than machines have
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class ModelInfo:
             info = cls(**{**fields, "tasks": tasks})
             if not tasks:
                 raise ValueError("it has no task")
+            _check_numbers(info)
         except (ValueError, TypeError, KeyError, AttributeError, FaceMTLError) as error:
             raise FaceMTLError(
                 f"{file} was written by another version of facemtl ({error}). {_AGAIN}"
@@ -108,9 +112,13 @@ class ModelInfo:
 
 
 def write_model(file: Path, model: "FaceModel", info: ModelInfo) -> None:
-    """Write a model file, as a whole or not at all."""
+    """Write a model file, as a whole or not at all.
+
+    Raises FaceMTLError if a weight is not a finite number.
+    """
     import torch
 
+    _require_finite(model.state_dict(), f"The weights of {info.name}", _DIVERGED)
     plain = model.for_export()
     example = torch.zeros(2, 3, info.size, info.size)
     with warnings.catch_warnings():
@@ -130,7 +138,7 @@ def rewrite_info(file: Path, info: ModelInfo, to: Path | None = None) -> None:
     """Write a model file with other metadata, for example its calibration, in its place or `to`."""
     import onnx
 
-    _write(to or file, onnx.load(file), info)
+    _write(to or file, onnx.load_from_string(read_bytes(file)), info)
 
 
 def load_weights(file: Path) -> dict[str, "torch.Tensor"]:
@@ -141,11 +149,13 @@ def load_weights(file: Path) -> dict[str, "torch.Tensor"]:
     import onnx
     import torch
 
-    return {
+    weights = {
         each.name: torch.from_numpy(onnx.numpy_helper.to_array(each).astype(np.float32))
         for each in _read(file)[0].graph.initializer
         if each.name.startswith(("backbone.", "heads."))
     }
+    _require_finite(weights, f"The weights of {file.name}", _AGAIN)
+    return weights
 
 
 def read_info(file: Path) -> ModelInfo:
@@ -158,7 +168,7 @@ def _read(file: Path) -> tuple[Any, ModelInfo]:
     import onnx
 
     try:
-        content = file.read_bytes()
+        content = read_bytes(file)
         proto = onnx.load_from_string(content)
     except OSError as error:
         raise FaceMTLError(f"The model {file} cannot be read ({error.strerror}).") from error
@@ -175,6 +185,26 @@ def load_model(file: Path, info: ModelInfo) -> "FaceModel":
     model = FaceModel(info.tasks, info.backbone)
     model.load_state_dict(load_weights(file), strict=False)
     return model.eval()
+
+
+def _require_finite(weights: Mapping[str, "torch.Tensor"], what: str, remedy: str) -> None:
+    """Raise FaceMTLError if a weight is infinite or not a number."""
+    wrong = [name for name, values in weights.items() if not values.isfinite().all()]
+    if wrong:
+        raise FaceMTLError(
+            f"{what} are not finite numbers ({len(wrong)} of {len(weights)} arrays, such as"
+            f" {wrong[0]}). {remedy}"
+        )
+
+
+def _check_numbers(info: ModelInfo) -> None:
+    """Raise ValueError if a number of the metadata would make predictions meaningless."""
+    if not isinstance(info.size, int) or not 1 <= info.size <= MAX_SIZE:
+        raise ValueError(f"its size is {info.size}")
+    for task, settings in info.calibration.items():
+        for name, value in settings.items():
+            if not math.isfinite(value) or (name == "temperature" and value <= 0):
+                raise ValueError(f"its {name} for {task} is {value}")
 
 
 def _write(file: Path, proto, info: ModelInfo) -> None:

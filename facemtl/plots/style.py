@@ -11,11 +11,10 @@ from functools import cache
 import plotly.graph_objects as go
 
 from ..paths import ASSETS
+from ..regular import read_text
 
 # By the name of the CSS variable. The first rule of the style sheet declares those of light pages.
-PALETTE = dict(
-    re.findall(r"--([\w-]+): (#\w+);", (ASSETS / "app.css").read_text("utf-8").partition("}")[0])
-)
+PALETTE = dict(re.findall(r"--([\w-]+): (#\w+);", read_text(ASSETS / "app.css").partition("}")[0]))
 COLORS = {name: PALETTE[name] for name in ("single", "multi")}
 SYMBOLS = {"single": "circle", "multi": "diamond"}
 DASHES = {"single": "solid", "multi": "dash"}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import FaceMTLError
 from ..files import write_whole
+from ..regular import open_file
 from ..tasks import Task
 from .augment import augment, resize
 from .config import TrainConfig
@@ -240,7 +241,8 @@ class KeepProgress(Callback):
             )
         damaged = f"{self.file} is damaged and cannot be resumed. Delete it to start again."
         try:
-            state = torch.load(self.file, map_location=learner.dls.device, weights_only=True)
+            with open_file(self.file) as file:
+                state = torch.load(file, map_location=learner.dls.device, weights_only=True)
             changed = [
                 name
                 for name, value in self.config.plain().items()

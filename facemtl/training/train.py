@@ -20,6 +20,7 @@ from ..label_sets import copy_labels, require_used
 from ..models.model_file import SUFFIX, ModelInfo, read_info, write_model
 from ..models.seen import seen_text
 from ..outputs import claimed
+from ..regular import open_file
 from ..tasks import task_named
 from .callbacks import KeepProgress
 from .config import TrainConfig
@@ -52,7 +53,11 @@ def train(
         if is_first_process():
             copy_labels(output)
             model, _, interrupted = files
-            write_model(model, learner.model, info)
+            try:
+                write_model(model, learner.model, info)
+            except FaceMTLError:  # it has diverged, so there is nothing to resume
+                interrupted.unlink(missing_ok=True)
+                raise
             interrupted.unlink(missing_ok=True)
             if progress:
                 say(f"Wrote {model} after {time.perf_counter() - started:,.0f} s")
@@ -171,6 +176,7 @@ def interrupted_config(config: TrainConfig, output: Path) -> TrainConfig:
     """
     try:
         *_, file = output_files(config, output)
+        open_file(file).close()  # raises an error if it is no regular file
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         return TrainConfig.of_plain(state["config"])
     except Exception:  # `train` reports it

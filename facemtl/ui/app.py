@@ -26,6 +26,7 @@ from ..evaluation.findings import load_findings
 from ..evaluation.track_record import TrackRecords
 from ..faces import prepare
 from ..inference.predictor import Predictor
+from ..regular import read_text
 from ..tasks import AGE
 from . import api, uploads
 from .access import OnlyEndpoints
@@ -274,7 +275,7 @@ def launch_options(assets: Path, *, mcp: bool = False) -> dict:
     return {
         "theme": theme,
         "css_paths": assets / "app.css",
-        "head": f"<script>{(assets / 'app.js').read_text('utf-8')}</script>",
+        "head": f"<script>{read_text(assets / 'app.js')}</script>",
         "footer_links": [],
         "run_history": False,
         "enable_monitoring": False,

@@ -1,7 +1,9 @@
 """Draw labelled faces: from the dataset's validation images, or else from composites."""
 
 import asyncio
+import os
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, fields, make_dataclass
@@ -132,16 +134,20 @@ class FacePool:
     def open(cls, dataset: Path, composites: Path) -> "FacePool":
         """The validation images of `dataset`, or the composites if there are none.
 
-        A missing or damaged dataset is no error. This never fails if the composites are there.
+        A missing or damaged dataset is no error: the log says what is wrong with it. This never
+        fails if the composites are there.
         """
         try:
-            table, _ = read_images(dataset, progress=False)
+            table, report = read_images(dataset, progress=False)
+            if report.warning:
+                print(f"facemtl: {report.warning}", file=sys.stderr)
             table = table[table["split"] == VALIDATION].reset_index(drop=True)
             if not table.empty:
                 own = csv_of(dataset)
                 return cls(table, are_composites=False, name=own.name if own else "UTKFace")
-        except FaceMTLError:
-            pass
+        except FaceMTLError as error:
+            if os.path.lexists(dataset):
+                print(f"facemtl: {error}", file=sys.stderr)
         return cls.of_composites(composites)
 
     @classmethod

@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+import socket
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from ipaddress import ip_address
@@ -11,11 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from ..data.labels_csv import labelled_tasks
-from ..errors import FaceMTLError
+from ..errors import FaceMTLError, first_line
 from ..escapes import say_error
 from ..evaluation.validation import load_metrics, load_validation
 from ..inference.predictor import Predictor
 from ..paths import ASSETS, MODEL_CARD
+from ..regular import read_text
+
+MAX_PORT = 65_535
 
 
 def make_app(models: Path, results: Path, data: Path, *, allow_download: bool = False):
@@ -47,6 +52,32 @@ def make_app(models: Path, results: Path, data: Path, *, allow_download: bool = 
         model_card=MODEL_CARD,
         allow_download=allow_download,
     )
+
+
+def checked_host(host: str, port: int | None) -> str:
+    """The host as gradio takes it: an IPv6 address gets brackets.
+
+    Raises FaceMTLError if this machine cannot listen there. Better now than after loading models.
+    """
+    host = host.strip("[]")
+    # gradio reads the variable if no port is given, and would fail with a traceback.
+    given = str(port) if port is not None else os.environ.get("GRADIO_SERVER_PORT")
+    source = "--port" if port is not None else "GRADIO_SERVER_PORT"
+    if given is not None and not (given.isdecimal() and 1 <= int(given) <= MAX_PORT):
+        raise FaceMTLError(f"{source} must be a number from 1 to {MAX_PORT}; found {given}.")
+    try:
+        # The port 0 means any free one.
+        kind, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(kind, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
+            trial.bind(address)
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name can be like that
+        where = f"{host!r}, port {port}" if port else repr(host)
+        raise FaceMTLError(
+            f"The page cannot be served at {where}: {first_line(error)}. Choose another --port or"
+            " --host."
+        ) from error
+    return f"[{host}]" if kind == socket.AF_INET6 and ":" in host else host
 
 
 def is_local(host: str) -> bool:
@@ -98,12 +129,18 @@ def serve(
             inbrowser=bool(show and has_screen),
             root_path=root_path,
             auth=visitors,
+            prevent_thread_lock=True,
             **settings,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: the page cannot be reached from here
         raise FaceMTLError(
-            f"the page cannot be served ({error}). Choose another --port or --host."
+            f"The page cannot be served ({first_line(error)}). Choose another --port or --host."
         ) from error
+    try:
+        while True:  # gradio's own loop would end as if all were well after Ctrl-C
+            time.sleep(3600)
+    finally:
+        app.close(verbose=False)
 
 
 def read_visitors(file: Path) -> list[tuple[str, str]]:
@@ -112,9 +149,9 @@ def read_visitors(file: Path) -> list[tuple[str, str]]:
     Raises FaceMTLError if it cannot be read, or if a line is not like that.
     """
     try:
-        lines = file.read_text("utf-8").splitlines()
+        lines = read_text(file).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise FaceMTLError(f"{file} cannot be read as text: {error}.") from error
+        raise FaceMTLError(f"{file} cannot be read as text: {first_line(error)}.") from error
     pairs = [line.split(":", 1) for line in map(str.strip, lines) if line]
     if not pairs or not all(len(pair) == 2 and all(pair) for pair in pairs):
         raise FaceMTLError(f"{file}: expected lines like name:password, one for each visitor.")

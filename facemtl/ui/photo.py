@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..faces import Face, detect, face_at, open_image, whole
+from ..regular import read_bytes
 from .faces import LabelledFace
 
 SHOWN_SIDE = 640  # px; the longest side of a photo on the page
@@ -80,7 +81,7 @@ def _reduced(image: Image.Image, file: Path) -> tuple[np.ndarray, bytes]:
     shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.BILINEAR, reducing_gap=1)
     with suppress(OSError):  # the upload may be deleted by now
         if max(image.size) <= KEPT_SIDE and file.stat().st_size <= KEPT_BYTES:
-            return np.asarray(shown), file.read_bytes()
+            return np.asarray(shown), read_bytes(file)
     kept, content = image.copy(), io.BytesIO()
     kept.thumbnail((KEPT_SIDE, KEPT_SIDE), Image.Resampling.BILINEAR)
     kept.save(content, "JPEG", quality=92)

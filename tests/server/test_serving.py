@@ -11,6 +11,7 @@ from facemtl.ui.launch import read_visitors
 from tests import support
 
 ASKED = {"data": ["all"]}
+ANOTHER_HOST = "::1" if support.has_ipv6() else "127.0.0.1"
 # Ends the start when gradio is imported, which takes most of the time.
 START = """
 import sys
@@ -29,7 +30,7 @@ def test_only_visitors_with_a_password_enter(tmp_path):
     (tmp_path / "visitors.txt").write_text("ann:secret:1\n\nbob:x\n", "utf-8")
     options = ("--auth-file", str(tmp_path / "visitors.txt"), "--root-path", "/facemtl")
     with (
-        support.running_app(tmp_path / "log.txt", *options) as address,
+        support.running_app(tmp_path / "log.txt", *options, host=ANOTHER_HOST) as address,
         httpx.Client(base_url=address, timeout=60) as http,
     ):
         assert http.get("/config").status_code == 401

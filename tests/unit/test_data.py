@@ -1,5 +1,7 @@
 """UTKFace from archive and hub to a table: accepted, refused and remaining files."""
 
+import multiprocessing
+import os
 import random
 import re
 import tempfile
@@ -226,7 +228,7 @@ def test_the_counts_add_up_to_all_files(tmp_path):
 def test_verifying_finds_unreadable_files(tmp_path, damage):
     folder = folder_of(tmp_path / "f", {name(0): image_bytes(1), name(1): damage})
     images, findings = read_images(folder, verify=True)
-    assert findings.unreadable == [name(1)]
+    assert findings.unreadable == [f"{name(1)}: damaged"]
     assert len(images) == 1
     assert name(1) in str(findings)
 
@@ -306,6 +308,58 @@ def test_images_are_decoded_once_with_a_cache(tmp_path, monkeypatch):
     monkeypatch.delattr(images, "load_image")  # decoding again would fail
     np.testing.assert_array_equal(decode_images(files, 36, tmp_path / "cache"), first)
     assert len(list((tmp_path / "cache").iterdir())) == 1  # and no partial file
+
+
+def shorten(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 1
+    file.write_bytes(content)
+
+
+def make_a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [shorten, flip_a_bit, make_a_pipe, empty])
+def test_a_damaged_cache_is_made_again(tmp_path, damage, capsys):
+    files = list(map(str, support.write_pictures(tmp_path / "f", 6)))
+    first = decode_images(files, 36, tmp_path / "cache")
+    (kept,) = (tmp_path / "cache").iterdir()
+    whole = kept.read_bytes()
+    damage(kept)
+    np.testing.assert_array_equal(decode_images(files, 36, tmp_path / "cache"), first)
+    assert f"The cache {kept} is damaged" in capsys.readouterr().err
+    assert kept.read_bytes() == whole and len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def decode_as_a_stranger(files: list[str], cache: Path) -> None:
+    if os.geteuid() == 0:
+        os.setuid(12_345)  # root writes into every folder
+    assert decode_images(files, 36, cache).shape == (6, 36, 36, 3)
+    os._exit(7)
+
+
+def test_without_a_place_for_a_cache_images_are_decoded_each_time(capfd):
+    # In a process of its own, which may become another user. Others cannot see pytest's folders.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        files = list(map(str, support.write_pictures(Path(folder) / "f", 6)))
+        Path(folder).chmod(0o555)
+        child = multiprocessing.get_context("fork").Process(
+            target=decode_as_a_stranger, args=(files, Path(folder) / "cache")
+        )
+        child.start()
+        child.join()
+        Path(folder).chmod(0o700)
+    assert child.exitcode == 7 and "Make the folder writable" in capfd.readouterr().err
 
 
 def test_the_cache_distinguishes_sizes_and_files(tmp_path):
@@ -577,7 +631,7 @@ def test_the_command_prints_what_it_found(tmp_path):
     }
     assert lines["images"].startswith("2 ")
     assert lines["badly named"].startswith("1 (39_1_20990101000000000.jpg.chip.jpg)")
-    assert lines["unreadable"].startswith(f"1 ({name(5)})")
+    assert lines["unreadable"].startswith(f"1 ({name(5)}: damaged)")
     assert lines["identical copies"].startswith("4 files in 2 groups")
     assert lines["contradictory"].startswith("2 of these files, in 1 groups")
 

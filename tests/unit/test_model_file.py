@@ -304,6 +304,11 @@ def rewrite_metadata(file: Path, **changes) -> None:
     props = {each.key: each for each in proto.metadata_props}
     fields = json.loads(props["facemtl"].value) | changes
     props["facemtl"].value = json.dumps({k: v for k, v in fields.items() if v is not ...})
+    write_hashed(file, proto)
+
+
+def write_hashed(file: Path, proto: onnx.ModelProto) -> None:
+    props = {each.key: each for each in proto.metadata_props}
     props["sha256"].value = "0" * 64
     content = proto.SerializeToString(deterministic=True)
     file.write_bytes(content.replace(b"0" * 64, hashlib.sha256(content).hexdigest().encode(), 1))
@@ -336,12 +341,38 @@ OUTPUTS = {task.name: [str(each) for each in task.bins] for task in TASKS}
             "answers race with White, Black, Asian, Indian; expected",
         ),
         ({"outputs": OUTPUTS | {"age": OUTPUTS["age"][:100]}}, "answers age with 0, 1, "),
+        ({"size": 0}, "its size is 0"),
+        ({"size": "48"}, "its size is 48"),
+        ({"calibration": {"age": {"temperature": 0}}}, "its temperature for age is 0"),
+        ({"calibration": {"age": {"margin": float("nan")}}}, "its margin for age is nan"),
+        ({"calibration": [1]}, "another version"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_file_with_other_fields_tasks_or_labels_is_refused_with_a_message(file, changes, words):
     rewrite_metadata(file, **changes)
     assert_refused(file, words)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_not_written(value, tmp_path):
+    model = trained((AGE,))
+    with torch.no_grad():
+        next(model.heads.parameters())[0] = value
+    with pytest.raises(FaceMTLError, match=r"diverged.*--lr"):
+        write_model(tmp_path / "subject.onnx", model, replace(INFO, tasks=(AGE,)))
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_file_with_weights_that_are_not_finite_is_refused(value, file):
+    """Its hash is right."""
+    proto = onnx.load(file)
+    weight = next(each for each in proto.graph.initializer if each.name.startswith("heads.age."))
+    values = np.full(weight.dims, value, np.float16)
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    write_hashed(file, proto)
+    assert_refused(file, "finite")
 
 
 def test_the_graph_matches_the_metadata(written):

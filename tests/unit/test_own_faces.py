@@ -232,7 +232,9 @@ def test_an_unreadable_image_is_reported_and_left_out(folder):
     (folder / "a.jpg").write_bytes(b"no image at all")
     written(folder, "file,age\na.jpg,31\nb.jpg,32\n")
     images, findings = read_images(folder, verify=True)
-    assert findings.unreadable == ["a.jpg"] and [Path(f).name for f in images["file"]] == ["b.jpg"]
+    assert findings.unreadable == ["a.jpg: damaged"] and [Path(f).name for f in images["file"]] == [
+        "b.jpg"
+    ]
 
 
 def test_a_rectangular_image_is_cropped_to_its_upright_centre_square(tmp_path):

@@ -1,10 +1,13 @@
 """Tables on disk: identical bytes each time, complete writes, clear errors for damaged files."""
 
+import multiprocessing
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from facemtl.errors import FaceMTLError
-from facemtl.files import read_table, write_table
+from facemtl.files import read_table, write_table, write_whole
 
 TYPES = {"image": str, "n": int, "value": float}
 TABLE = pd.DataFrame(
@@ -35,11 +38,12 @@ def test_a_missing_table_names_the_command_that_makes_it(tmp_path):
         b"image,n,value\n",
         b"image,n\n1,2\n",
         b"image,n,value\n1,2,\n",
+        b"image,n,value\n1,2,3.25\n1,2,3",
         b"image,n,value\n1,two,3\n",
         b"\xff\xfe\x00",
         b"\x1f\x8b",
     ],
-    ids=["empty", "no rows", "a column missing", "a value missing", "no number",
+    ids=["empty", "no rows", "a column missing", "a value missing", "half a number", "no number",
         "not text", "half a gzip"],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["table.csv", "table.csv.gz"])
@@ -49,15 +53,43 @@ def test_a_damaged_file_is_reported(tmp_path, content, name):
         read_table(tmp_path / name, TYPES, "make it")
 
 
-def test_an_interrupted_write_leaves_the_old_table(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["table.csv", "table.csv.gz"])
+def test_half_a_file_is_reported(tmp_path, name):
+    write_table(TABLE, tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    for length in range(len(content)):
+        (tmp_path / name).write_bytes(content[:length])
+        if content[:length].endswith(b"\n") and content[:length].count(b"\n") > 1:
+            continue  # whole lines
+        with pytest.raises(FaceMTLError, match=r"damaged.*`make it`"):
+            read_table(tmp_path / name, TYPES, "make it")
+
+
+def test_a_file_that_lacks_necessary_lines_is_reported(tmp_path):
+    write_table(TABLE, tmp_path / "table.csv")
+    for name in TABLE["image"]:
+        read_table(tmp_path / "table.csv", TYPES, "make it", rows=[{"image": name}])
+    with pytest.raises(FaceMTLError, match="damaged"):
+        rows = [{"image": "0012", "remark": "x"}]  # each is in another line
+        read_table(tmp_path / "table.csv", TYPES, "make it", rows=rows)
+
+
+CONTENTS = [bytes([byte]) * 8_000_000 for byte in (1, 2)]
+
+
+def write_for_ever(file: Path) -> None:
+    while True:
+        for content in CONTENTS:
+            write_whole(file, content)
+
+
+def test_a_process_that_is_killed_while_it_writes_leaves_a_whole_file(tmp_path):
     file = tmp_path / "table.csv"
-    write_table(TABLE, file)
-    before = file.read_bytes()
-
-    def fail(self, target):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.replace", fail)
-    with pytest.raises(OSError, match="No space"):
-        write_table(TABLE.head(1), file)
-    assert file.read_bytes() == before
+    for _ in range(3):
+        process = multiprocessing.get_context("fork").Process(target=write_for_ever, args=(file,))
+        process.start()
+        while not file.exists() or not any(tmp_path.glob(".*partial")):
+            assert process.is_alive()
+        process.kill()
+        process.join()
+        assert file.read_bytes() in CONTENTS

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from ...regular import read_text
 from ...tasks import TASKS
 from ..components import cards
 
@@ -59,7 +60,7 @@ def build(model_card: Path) -> None:
     gr.HTML(f'<p class="note">{cards.NOTE}</p>')
     gr.HTML(cards.card("What happens to my photos?", PRIVACY), elem_id="privacy")
     gr.HTML(HIDDEN, js_on_load="facemtl.focusTables()")
-    parts = sections(readable(model_card.read_text("utf-8")))
+    parts = sections(readable(read_text(model_card)))
     with gr.Column(elem_classes=["card", "prose-card"]):
         gr.HTML(contents(parts), js_on_load="facemtl.followContents(element)")
         with gr.Column(elem_id="model-card"):
