@@ -18,7 +18,7 @@ from typing import BinaryIO
 import pandas as pd
 
 from .errors import FaceMTLError, first_line
-from .regular import naming, read_bytes
+from .regular import naming, open_file, read_bytes
 
 try:
     import fcntl
@@ -111,7 +111,7 @@ def _new_partial(target: Path) -> tuple[Path, BinaryIO]:
 def _sweep(target: Path) -> None:
     """Delete what killed processes left of `target`. Partial files in use are locked."""
     for left in target.parent.glob(f".{escape(target.name)}.*partial"):
-        with suppress(OSError), left.open("rb") as opened:
+        with suppress(OSError), open_file(left) as opened:
             if _lock(opened):
                 left.unlink()
 

@@ -43,7 +43,7 @@ def load(folder: Path) -> pd.DataFrame:
     probability of the answers in percent, and `sure` is the percentage of wrong answers with a
     probability of at least SURE.
     """
-    return read_table(folder / FILE, _TYPES, "python -m research.poor_crops")
+    return read_table(folder / FILE, _TYPES, "python -m research.poor_crops", gaps=["sure"])
 
 
 def _light(factor: float) -> Callable[[Image.Image], Image.Image]:

@@ -33,7 +33,7 @@ from facemtl.outputs import claimed
 from facemtl.paths import ASSETS, ROOT
 from facemtl.tasks import task_named
 
-from . import label_noise, run_script, speed
+from . import label_noise, poor_crops, run_script, speed
 from .speed import as_markdown
 
 DOCUMENTS = tuple(
@@ -421,6 +421,21 @@ def near_copies(folder: Path) -> str:
     return as_markdown(columns, rows)
 
 
+def poor_crops_table(folder: Path) -> str:
+    """How right and how sure the models are of poor crops; means over both approaches."""
+    table = poor_crops.load(folder)
+    rows = []
+    for change, part in table.groupby("change", sort=False):
+        cells = [change, f"{part['poor'].iloc[0]:.0f} %"]
+        for row in part.itertuples():
+            words = task_named(row.task).metric.words(row.metric)
+            sure = "" if pd.isna(row.sure) else f", {row.sure:.1f} % wrong and sure"
+            cells.append(f"{words}{sure}" if sure else f"{words}, {row.held:.0f} % in the interval")
+        rows.append(cells)
+    headings = map(_heading, table["task"].unique())
+    return as_markdown(["change", "called poor, or no face", *headings], rows)
+
+
 def costs(folder: Path) -> str:
     """The costs of both approaches, measured in one run."""
     table = cost.load(folder)
@@ -434,6 +449,7 @@ SECTIONS: dict[str, Callable[[Path], str]] = {
     "disputed": disputed, "copies": copies,
     "near-copies": near_copies, "costs": costs, "shares": shares, "starts": starts,
     "weightings": weightings,
+    "poor-crops": poor_crops_table,
     "photos": photos, "changed-photos": changed_photos,
     "performance": speed.performance, "side-by-side": speed.editions,
     "page": speed.page, "load": speed.load,

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import math
 import os
-import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,7 +14,9 @@ from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
 from ..errors import FaceMTLError, first_line
-from ..regular import naming, open_file
+from ..escapes import say_error
+from ..files import written_whole
+from ..regular import open_file
 
 _HASH_BYTES = hashlib.sha256().digest_size
 
@@ -38,14 +39,14 @@ def decode_images(files: Iterable[str], size: int, cache: Path | None = None) ->
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:
-        _say(f"The cache {kept} is damaged ({first_line(error)}), so it is made again.")
+        say_error(f"The cache {kept} is damaged ({first_line(error)}), so it is made again.")
     images = _decode(files, size)
     try:
         _save(images, kept)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        _say(
+        say_error(
             f"The decoded images cannot be kept in {cache} ({first_line(error)}), so each training"
             " decodes them again. Make the folder writable to save that time."
         )
@@ -83,18 +84,9 @@ def _load(kept: Path, shape: tuple[int, ...]) -> np.ndarray:
 def _save(images: np.ndarray, kept: Path) -> None:
     """Write a cache file, whole or not at all. Processes may write the same one at a time."""
     kept.parent.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_name(f".{kept.name}.partial-{os.getpid()}")
-    try:
-        with naming(kept), partial.open("wb") as file:
-            file.write(images.data)
-            file.write(hashlib.sha256(images).digest())
-        partial.replace(kept)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _say(words: str) -> None:
-    print(f"facemtl: {words}", file=sys.stderr)
+    with written_whole(kept) as file:
+        file.write(images.data)
+        file.write(hashlib.sha256(images).digest())
 
 
 def _fingerprint(file: str | Path) -> str:

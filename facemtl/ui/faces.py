@@ -3,7 +3,6 @@
 import asyncio
 import os
 import random
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, fields, make_dataclass
@@ -15,6 +14,7 @@ import pandas as pd
 from ..data.labels_csv import csv_of
 from ..data.reading import VALIDATION, read_images
 from ..errors import FaceMTLError
+from ..escapes import say_error
 from ..faces import Face, open_image, whole
 from ..inference.predictor import MULTI, SINGLE
 from ..tasks import AGE, CLASSES, TASKS, Task
@@ -140,14 +140,14 @@ class FacePool:
         try:
             table, report = read_images(dataset, progress=False)
             if report.warning:
-                print(f"facemtl: {report.warning}", file=sys.stderr)
+                say_error(report.warning)
             table = table[table["split"] == VALIDATION].reset_index(drop=True)
             if not table.empty:
                 own = csv_of(dataset)
                 return cls(table, are_composites=False, name=own.name if own else "UTKFace")
         except FaceMTLError as error:
             if os.path.lexists(dataset):
-                print(f"facemtl: {error}", file=sys.stderr)
+                say_error(error)
         return cls.of_composites(composites)
 
     @classmethod
