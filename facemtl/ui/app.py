@@ -32,6 +32,7 @@ from .access import OnlyEndpoints
 from .components import cards, error_gallery
 from .components.get_utkface import Offer
 from .components.headline import headline
+from .components.markup import html
 from .faces import CurrentPool, FaceFilter, FacePool, wait
 from .headers import WithHeaders
 from .photo import PhotoView
@@ -80,7 +81,7 @@ def build_app(
     ahead: list[Callable[[], object]] = [prepare]
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         with gr.Row(elem_classes="header"):
-            gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
+            gr.HTML(html('<header class="top"><h1>{}</h1><p>{}</p></header>', TITLE, QUESTION))
             hide = gr.Checkbox(label=HIDE, container=False, scale=0, min_width=190, elem_id="hide")
         answer = gr.HTML(_headline(measured), js_on_load=events.REPORT_CHOICES, elem_id="headline")
         # The secret is public. It is fixed so that the value stays readable after a restart.

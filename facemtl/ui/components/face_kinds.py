@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import unescape
 
 import pandas as pd
 
@@ -175,7 +176,9 @@ def of_click(clicked: Mapping[str, object]) -> Kind | None:
     """
     approach = next((a for a in APPROACHES if a.name == clicked.get("approach")), None)
     task = next((t for t in TASKS if t.name == clicked.get("task")), None)
-    by, x, y, group = (clicked.get(name) for name in ("by", "x", "y", "group"))
+    given = (clicked.get(name) for name in ("by", "x", "y", "group"))
+    # Figures escape labels.
+    by, x, y, group = (unescape(value) if isinstance(value, str) else value for value in given)
     if task is None:
         return None
     if by == "group" and isinstance(group, str):
