@@ -200,12 +200,13 @@ def _alone(journal: Path) -> Iterator[None]:
 def app(options: argparse.Namespace) -> None:
     # First, because what comes now takes seconds.
     print(f"Loading the models of {options.models} and the page ...", flush=True)
-    from .ui.launch import is_local, make_app, read_visitors, serve
+    from .ui.hosts import is_local
+    from .ui.launch import make_app, read_visitors, serve
 
     visitors = read_visitors(options.auth_file) if options.auth_file else None
     allowed = options.allow_download
     if allowed is None:
-        allowed = is_local(options.host)
+        allowed = is_local(options.host.strip("[]"))
     app = make_app(options.models, options.results, options.data, allow_download=allowed)
     serve(
         app,

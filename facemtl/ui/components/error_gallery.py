@@ -96,8 +96,8 @@ def build(
                 offered.append((which, gr.Button(text, scale=0, min_width=260)))
         places = [faces_place([]), *(card.faces for card in answered)]
 
-    def on_show(number: int, hidden: bool, values: tuple) -> tuple:
-        return show(KINDS[number], hidden, values, place=0)
+    def on_show(number: int | None, hidden: bool, values: tuple) -> tuple:
+        return nobody() if number is None else show(KINDS[number], hidden, values, place=0)
 
     def picker(place: int) -> Callable[..., tuple]:
         """The handler of clicks on the figure whose faces appear at `places[place]`."""
