@@ -1,6 +1,5 @@
 """Kinds of faces behind the figures of Validation, such as misclassified ones."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import unescape
@@ -15,6 +14,7 @@ from ...evaluation.groups import AGE_GROUPS, by_group
 from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from ...tasks import AGE, CLASSES, TASKS, Classification, Task
 
+FARTHEST = 1000  # the largest number on an axis of a figure with faces: years, or percent
 FAR = 10  # years; the smallest age error, or gap between approaches, in `age_kinds`
 
 
@@ -185,7 +185,7 @@ def of_click(clicked: Mapping[str, object]) -> Kind | None:
         return of_group(task, approach, group)
     if approach is None:
         return None
-    is_place = all(isinstance(v, int | float) and math.isfinite(v) for v in (x, y))
+    is_place = all(isinstance(v, int | float) and abs(v) <= FARTHEST for v in (x, y))
     if by == "square" and task == AGE and is_place:
         return of_square(approach, x, y)
     if by == "confidence" and is_place:
