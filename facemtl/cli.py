@@ -200,7 +200,8 @@ def _parser() -> argparse.ArgumentParser:
         _option("--port", "7860 if left out, or the next free one", type=int),
         _option(
             "--root-path",
-            "the path below which a proxy serves the app, such as /facemtl",
+            "the URL at which a proxy serves the app, such as https://faces.example.org, or only"
+            " its path, such as /facemtl",
             default="",
         ),
         _path("--auth-file", "a file with lines name:password: only these visitors may enter"),

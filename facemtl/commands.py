@@ -256,13 +256,14 @@ def predict(options: argparse.Namespace) -> None:
 def app(options: argparse.Namespace) -> None:
     # First, because what comes now takes seconds.
     say(f"Loading the models of {options.models} and the page ...")
-    from .ui.launch import checked_host, is_local, make_app, read_visitors, serve
+    from .ui.hosts import is_local
+    from .ui.launch import checked_host, make_app, read_visitors, serve
 
     host = checked_host(options.host, options.port)
     visitors = read_visitors(options.auth_file) if options.auth_file else None
     allowed = options.allow_download
     if allowed is None:
-        allowed = is_local(host)
+        allowed = is_local(host.strip("[]"))
     app = make_app(options.models, options.results, options.data, allow_download=allowed)
     serve(
         app,

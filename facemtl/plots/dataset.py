@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from ..data.summary import HEAPED, LEVELS, age_quantiles, of_ages
 from ..tasks import AGE, GENDER, RACE
-from .style import PALETTE, SOFT, template
+from .style import PALETTE, SOFT, plain, template
 
 SHADES = (PALETTE["shade"], PALETTE["shade-2"])  # of the two genders
 HEAPED_SHADE = PALETTE["heaped"]
@@ -47,9 +47,9 @@ def people(counts: pd.DataFrame) -> go.Figure:
     """
     by = counts.groupby(["race", "gender"])["n"].sum().unstack(fill_value=0)
     figure = go.Figure()
-    for i, label in enumerate(GENDER.labels):
+    for i, label in enumerate(map(plain, GENDER.labels)):
         figure.add_bar(
-            x=by[i], y=[RACE.words(race) for race in by.index], orientation="h", name=label,
+            x=by[i], y=[plain(RACE.words(race)) for race in by.index], orientation="h", name=label,
             marker={"color": SHADES[i], "pattern": {**PATTERN, "shape": PATTERNS[i]}},
             hovertemplate="%{y}, " + label + ": %{x:,} images<extra></extra>",
         )  # fmt: skip
@@ -67,7 +67,7 @@ def ages_of_groups(counts: pd.DataFrame) -> go.Figure:
     figure, table = go.Figure(), age_quantiles(counts)
     low, q1, median, q3, high = (table[level] for level in map(str, LEVELS))
     figure.add_box(
-        y=table["group"], lowerfence=low, q1=q1, median=median, q3=q3, upperfence=high,
+        y=table["group"].map(plain), lowerfence=low, q1=q1, median=median, q3=q3, upperfence=high,
         orientation="h", showlegend=False,
         line={"color": SOFT, "width": 1.5}, fillcolor="rgba(90,111,143,0.35)",
     )  # fmt: skip

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from ..inference.predictor import APPROACHES
 from ..tasks import Task
-from .style import COLORS, SYMBOLS, template
+from .style import COLORS, SYMBOLS, plain, template
 
 ROW = 34  # px; the height of one group
 
@@ -16,6 +16,7 @@ def metric_by_group(metrics: pd.DataFrame, task: Task) -> go.Figure:
     `metrics` is the table of `evaluation.compare.metric_tables`.
     """
     rows = metrics[(metrics["task"] == task.name) & (metrics["by"] != "age_group")]
+    rows = rows.assign(group=rows["group"].map(plain))
     position = {group: i for i, group in enumerate(rows["group"])}
     figure = go.Figure()
     for approach, offset in zip(APPROACHES, (-0.16, 0.16), strict=True):

@@ -7,6 +7,7 @@ from the style sheet. On dark pages, the style sheet replaces them.
 
 import re
 from functools import cache
+from html import escape
 
 import plotly.graph_objects as go
 
@@ -52,6 +53,11 @@ def template() -> go.layout.Template:
     Making it takes a fifth of a second, so it is made once, when the first figure is drawn.
     """
     return go.layout.Template(layout=_LAYOUT)
+
+
+def plain(text: object) -> str:
+    """A text that plotly shows as it is, such as a label. Plotly understands some HTML tags."""
+    return escape(str(text), quote=False)
 
 
 def blank() -> go.Figure:

@@ -6,7 +6,7 @@ from plotly.subplots import make_subplots
 
 from ..inference.predictor import APPROACHES, MULTI, SINGLE
 from ..tasks import AGE, TASKS, Task
-from .style import BETWEEN, COLORS, DASHES, SYMBOLS, template
+from .style import BETWEEN, COLORS, DASHES, SYMBOLS, plain, template
 
 SPREAD = 215  # px; the height of one task's panel in `spread_over_seeds`, with its axis
 
@@ -73,7 +73,7 @@ def spread_over_seeds(table: pd.DataFrame, by: str) -> go.Figure:
     for i, task in enumerate(tasks, start=1):
         for name, part in table[table["task"] == task.name].groupby(by, sort=False):
             approach = name if by == "approach" else MULTI.name
-            label = titles.get(name, name)
+            label = plain(titles.get(name, name))
             figure.add_scatter(
                 x=part["value"], y=[label] * len(part), mode="markers", showlegend=False, row=i,
                 col=1,

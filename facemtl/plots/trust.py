@@ -6,7 +6,7 @@ from plotly.subplots import make_subplots
 
 from ..inference.predictor import APPROACHES
 from ..tasks import Classification, Task
-from .style import COLORS, DASHES, INK, SYMBOLS, template
+from .style import COLORS, DASHES, INK, SYMBOLS, plain, template
 
 FEWEST = 10  # images in a bin of `reliability_diagram`
 
@@ -24,12 +24,13 @@ def confusion_matrices(table: pd.DataFrame, task: Classification) -> go.Figure:
         horizontal_spacing=0.04,
         subplot_titles=[a.kind for a in APPROACHES],
     )
+    labels = [plain(label) for label in task.labels]
     for column, approach in enumerate(APPROACHES, start=1):
         rows = table[table["approach"] == approach.name]
         share = rows.pivot(index="target", columns="prediction", values="share")
         counts = rows.pivot(index="target", columns="prediction", values="n")
         figure.add_heatmap(
-            z=share, x=list(task.labels), y=list(task.labels), zmin=0, zmax=100, showscale=False,
+            z=share, x=labels, y=labels, zmin=0, zmax=100, showscale=False,
             row=1, col=column,
             colorscale=[[0, "rgba(128,128,128,0.06)"], [1, COLORS[approach.name]]], xgap=2, ygap=2,
             text=share.map(lambda percent: "" if pd.isna(percent) else f"{percent:.0f}"),

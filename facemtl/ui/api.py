@@ -70,7 +70,7 @@ def sample(cache: PredictionCache, pool: FacePool, n: int, wanted: FaceFilter) -
         "age_to": (wanted.high, AGE.low, AGE.high),
     }
     for name, (value, low, high) in limits.items():
-        if not (isinstance(value, int) and low <= value <= high):
+        if not (type(value) is int and low <= value <= high):  # bool is a kind of int
             raise FaceMTLError(
                 f"{name} must be a whole number from {low} to {high}, and is {str(value)[:20]!r}."
             )
@@ -138,7 +138,7 @@ def build(cache: PredictionCache, metrics: pd.DataFrame | None, pool: CurrentPoo
         Parameters:
             n: the number of faces, 1 to 24
             seed: 0 to 999999; the same seed draws the same faces
-            age_from: the lowest labelled age, in years
+            age_from: the lowest labelled age, in years; by default 0
             age_to: the highest labelled age, in years
             order: chance, hardest (largest age errors first), apart (largest age differences first)
         """

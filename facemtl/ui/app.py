@@ -8,7 +8,7 @@ from . import (
 # isort: split
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib.util import find_spec
@@ -30,11 +30,14 @@ from ..regular import read_text
 from ..tasks import AGE
 from . import api, uploads
 from .access import OnlyEndpoints
+from .calls import HANDLERS, Page
 from .components import cards, error_gallery
 from .components.get_utkface import Offer
 from .components.headline import headline
+from .components.markup import html
 from .faces import CurrentPool, FaceFilter, FacePool, wait
 from .headers import WithHeaders
+from .hosts import KnownHosts
 from .photo import PhotoView
 from .prediction_cache import PredictionCache
 from .tabs import about, compare, guess, random_faces, training, validation
@@ -82,9 +85,9 @@ def build_app(
     averages = FacePool.of_composites(composites)
     predictions = PredictionCache(predictor, results, _answers_of_composites(measured, predictor))
     ahead: list[Callable[[], object]] = [prepare]
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
+    with Page(title=TITLE, analytics_enabled=False) as demo:
         with gr.Row(elem_classes="header"):
-            gr.HTML(f'<header class="top"><h1>{TITLE}</h1><p>{QUESTION}</p></header>')
+            gr.HTML(html('<header class="top"><h1>{}</h1><p>{}</p></header>', TITLE, QUESTION))
             hide = gr.Checkbox(label=HIDE, container=False, scale=0, min_width=190, elem_id="hide")
         answer = gr.HTML(_headline(measured), js_on_load=events.REPORT_CHOICES, elem_id="headline")
         # The secret is public. It is fixed so that the value stays readable after a restart.
@@ -177,7 +180,7 @@ def build_app(
 
         def on_hide(hidden: bool, view: PhotoView) -> tuple:
             """Show the same face with or without sensitive tasks."""
-            return hidden, *shared["show"](view, hidden)
+            return bool(hidden), *shared["show"](view, hidden)
 
         def on_hide_grid(hidden: bool, wanted: FaceFilter | None) -> tuple:
             return drawn["show"](wanted, hidden) if wanted else (gr.skip(),) * len(drawn["outputs"])
@@ -262,10 +265,13 @@ def _answers_of_composites(measured: Path, predictor: Predictor) -> pd.DataFrame
         return None
 
 
-def launch_options(assets: Path, *, mcp: bool = False) -> dict:
+def launch_options(
+    assets: Path, *, mcp: bool = False, hosts: Collection[str] | None = None
+) -> dict:
     """Options for `demo.launch`: theme, style, scripts, security, and no tracking of visitors.
 
-    `assets` is the folder of app.css and app.js. With `mcp`, the app is also an MCP server.
+    `assets` is the folder of app.css and app.js. With `mcp`, the app is also an MCP server. `hosts`
+    is the result of `hosts.names`.
     Raises FaceMTLError if its package is not installed.
     """
     if mcp and not find_spec("mcp"):
@@ -284,5 +290,12 @@ def launch_options(assets: Path, *, mcp: bool = False) -> dict:
         "share": False,
         "ssr_mode": False,
         "mcp_server": mcp,
-        "app_kwargs": {"middleware": [Middleware(WithHeaders), Middleware(OnlyEndpoints)]},
+        "app_kwargs": {
+            "middleware": [
+                Middleware(WithHeaders),
+                Middleware(KnownHosts, allowed=hosts),
+                Middleware(OnlyEndpoints),
+            ],
+            "exception_handlers": HANDLERS,
+        },
     }

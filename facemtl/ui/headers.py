@@ -1,13 +1,15 @@
 """Security headers of every HTTP response.
 
-The browser must not contact other hosts or guess file types.
+The browser must not contact other hosts, run handlers in attributes, or guess file types.
 """
 
 from collections.abc import Awaitable, Callable
 
 _POLICY = {
     "default-src": "'self'",
-    "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",  # gradio's page needs both
+    # Gradio's page has scripts with the app's settings, and compiles the templates of its HTML.
+    "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",
+    "script-src-attr": "'none'",  # such as `onerror` of an image, where most injected code is
     "style-src": "'self' 'unsafe-inline'",
     "img-src": "'self' data: blob:",
     "media-src": "'self' data: blob:",

@@ -7,7 +7,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 
 import numpy as np
@@ -80,14 +79,6 @@ def checked_host(host: str, port: int | None) -> str:
     return f"[{host}]" if kind == socket.AF_INET6 and ":" in host else host
 
 
-def is_local(host: str) -> bool:
-    """Whether an app that listens on `host` can be reached from this machine only."""
-    try:
-        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
-    except ValueError:  # another name
-        return False
-
-
 def _ready(models: Path) -> Predictor:
     """Load the models of a folder, and run them once.
 
@@ -111,17 +102,18 @@ def serve(
     """Serve the app until interrupted.
 
     With `show`, open the page in a browser if there is a screen. With `mcp`, serve MCP, too.
-    `root_path` is the path below which a proxy serves the app. With `visitors`, pairs of name and
-    password, only they may enter. Raises FaceMTLError if the address is not available.
+    `root_path` is the path or the URL at which a proxy serves the app. With `visitors`, pairs of
+    name and password, only they may enter. Raises FaceMTLError if the address is not available.
     """
     from .app import launch_options
+    from .hosts import names
 
     has_screen = (
         sys.platform in ("win32", "darwin")
         or os.environ.get("DISPLAY")
         or os.environ.get("WAYLAND_DISPLAY")
     )
-    settings = launch_options(ASSETS, mcp=mcp)
+    settings = launch_options(ASSETS, mcp=mcp, hosts=names(host, root_path))
     try:
         app.launch(
             server_name=host,

@@ -164,7 +164,7 @@ def _drawn(view: PhotoView, at: object) -> tuple[float, float, float] | None:
     """The centre and the side of a drawn box, in pixels of the opened photo, if it is valid."""
     try:
         left, top, side = (float(value) for value in at)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if view.face is None or not np.isfinite((left, top, side)).all():
         return None

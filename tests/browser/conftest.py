@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
@@ -82,7 +83,8 @@ def page(browser, app, look, query) -> Iterator[Page]:
 
 
 def _is_elsewhere(url: str, app: str) -> bool:
-    return not url.startswith((app, "data:", "blob:", "ws://127.0.0.1"))
+    parts = urlsplit(url)
+    return parts.scheme not in ("data", "blob") and f"{parts.scheme}://{parts.netloc}" != app
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The page, the endpoint and the command line give the same predictions for the same photo."""
+"""The same predictions through every door, and no code through any."""
 
 import base64
 import json
@@ -37,3 +37,17 @@ def test_page_endpoint_and_command_line_give_identical_predictions(page, app, tm
         assert [
             {key: value for key, value in answer.items() if key != "label"} for answer in saved
         ] == face["answers"]
+
+
+INJECT = """() => new Promise((resolve) => {
+    document.addEventListener(
+        'securitypolicyviolation', (event) => resolve(event.effectiveDirective));
+    document.body.insertAdjacentHTML('beforeend', '<img src=x onerror="window.isRun = 1">');
+})"""
+
+
+def test_handlers_in_attributes_do_not_run(browser, app):
+    with browser.new_page() as page:
+        page.goto(app)
+        assert page.evaluate(INJECT) == "script-src-attr"
+        assert page.evaluate("window.isRun") is None

@@ -13,7 +13,17 @@ from playwright.sync_api import expect
 from tests import support
 
 LINE = 'Classification("glasses", loss_scale=0.5, labels=("without glasses", "with glasses"))'
-RACES = ("White", "Black", "Latino", "East Asian", "Southeast Asian", "Indian", "Middle Eastern")
+# Names that would be code or markup, if they were not shown as text.
+CODE = "<img src=x onerror=window.isRun=1>"
+RACES = (
+    "White",
+    CODE,
+    "<b>Latino</b> & more",
+    "East Asian",
+    "Southeast Asian",
+    "*Indian*",
+    "a [b](c)",
+)
 TAB_SHOWS = {
     "Compare": "#answer", "Random faces": "#grid", "Guess": "#guess-face img",
     "Validation": ".js-plotly-plot .main-svg", "Dataset": ".atlas", "Results": "#findings li",
@@ -40,8 +50,8 @@ def checkout(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
-    """Composites, every second one labelled with glasses, and FairFace's seven races."""
-    file = tmp_path_factory.mktemp("faces") / "labels.csv"
+    """Composites, every second one labelled with glasses, and seven races."""
+    file = tmp_path_factory.mktemp("faces") / f"{CODE}.csv"
     rows = []
     for i, face in enumerate(support.composites()):
         age, gender, *_ = face.name.split("_", 3)
@@ -108,7 +118,24 @@ def test_a_new_task_is_trained_evaluated_predicted_and_shown(checkout, faces, br
         page.get_by_label("Race", exact=True).filter(visible=True).click()
         page.get_by_role("option", name="Southeast Asian", exact=True).click()
         expect(page.locator("#grid")).to_contain_text("Southeast Asian", timeout=60_000)
+        expect(page.locator("#grid")).to_contain_text(f"validation images of {CODE}.csv")
+        names_are_text(page)
         page.close()
+
+
+def names_are_text(page):
+    """Nothing that a name says is code or markup, in any tab."""
+    support.choose_tab(page, "Guess")
+    expect(page.locator("#guess-face")).to_contain_text(f"validation images of {CODE}.csv")
+    support.choose_tab(page, "Validation")
+    figure = page.get_by_role("figure", name="Race: which labels are confused?")
+    for race in RACES:
+        expect(
+            figure.locator(".js-plotly-plot").get_by_text(race, exact=True).first
+        ).to_be_visible()
+        expect(figure.locator("td", has_text=race).first).to_be_attached()
+    assert page.locator("img[src=x]").count() == 0
+    assert page.evaluate("window.isRun") is None
 
 
 def test_a_task_without_a_model_changes_nothing(checkout, browser, tmp_path):

@@ -2,7 +2,12 @@
 
 import ast
 import base64
+import json
 import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from http import HTTPStatus
 
 import httpx
 import pytest
@@ -22,6 +27,7 @@ PARAMETERS = {
     "sample": ["n", "seed", "age_from", "age_to", "gender", "race", "order"],
     "metrics": ["by"],
 }
+JSON = {"Content-Type": "application/json"}
 DESCRIPTIONS = {
     "predict": "Find all faces in a photo",
     "sample": "Draw labelled faces",
@@ -32,6 +38,12 @@ DESCRIPTIONS = {
 @pytest.fixture(scope="module")
 def client(app) -> Client:
     return Client(app, verbose=False, httpx_kwargs={"timeout": 60})
+
+
+@pytest.fixture(scope="module")
+def http(app) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{app}/gradio_api/call", timeout=60) as client:
+        yield client
 
 
 @pytest.fixture
@@ -125,7 +137,7 @@ def test_a_sample_can_be_filtered_and_ordered(client):
     ("asked", "said"),
     [
         ({"n": 0}, "n must be"), ({"n": 25}, "n must be"), ({"n": "many"}, "n must be"),
-        ({"n": None}, "n must be"),
+        ({"n": None}, "n must be"), ({"n": True}, "n must be"),
         ({"seed": -1}, "seed must be"), ({"seed": 10**9}, "seed must be"),
         ({"seed": 1.5}, "seed must be"),
         ({"age_from": 40, "age_to": 30}, "40 is above 30"), ({"age_to": 200}, "age_to must be"),
@@ -180,6 +192,12 @@ def test_mcp_offers_the_same_endpoints_and_gives_the_same_answers(app, client):
         assert tool.description.startswith(DESCRIPTIONS[name])
         assert list(described) == PARAMETERS[name]
         assert all(parameter["description"] for parameter in described.values())
+        for parameter in described.values():  # gradio leaves out defaults such as 0
+            assert (
+                "default" in parameter
+                or "by default 0" in parameter["description"]
+                or (name == "predict")
+            )
     assert sampled == client.predict(n=2, seed=7, api_name="/sample")
     assert predicted == client.predict(handle_file(file), api_name="/predict")
 
@@ -195,7 +213,86 @@ def test_the_documented_program_works(app, tmp_path, monkeypatch, capsys):
     assert "('age', 'multi', '" in said and "'group': 'female'" in said
 
 
-def test_plain_http_requests_are_answered(app):
-    asked = httpx.post(f"{app}/gradio_api/call/metrics", json={"data": ["all"]}, timeout=60).json()
-    said = httpx.get(f"{app}/gradio_api/call/metrics/{asked['event_id']}", timeout=60).text
-    assert "event: complete" in said and '"task": "gender"' in said
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+def test_the_documented_calls_with_curl_work(app, tmp_path):
+    text = (support.ROOT / "docs/programs.md").read_text("utf-8")
+    (code,) = re.findall(r"```sh\n(APP=.*?)```", text, re.DOTALL)
+    scene((640, 480), (180, 90, 280)).save(tmp_path / "photo.jpg")
+    done = subprocess.run(
+        ["bash", "-c", code.replace("http://127.0.0.1:7860", app)],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.count("event: complete") == 3, done
+    for told in ('"task": "gender"', '"picture": "data:image/jpeg;base64,', '"box": ['):
+        assert told in done.stdout
+
+
+def answer(http: httpx.Client, name: str, body: object) -> str:
+    """What an endpoint says to a call over plain HTTP."""
+    asked = http.post(f"/{name}", content=json.dumps(body), headers=JSON)
+    if asked.status_code != HTTPStatus.OK:
+        assert asked.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+        return f"event: error\ndata: {asked.text}"
+    return http.get(f"/{name.removeprefix('v2/')}/{asked.json()['event_id']}").text
+
+
+def test_a_photo_is_taken_as_a_data_url(http, client):
+    file = support.composites(3)[1]
+    url = f"data:image/jpeg;base64,{base64.b64encode(file.read_bytes()).decode()}"
+    wrapped = url[:100] + "\n" + url[100:]  # as `base64` writes it
+    expected = client.predict(handle_file(file), api_name="/predict")
+    forms = [
+        ("predict", {"data": [photo]}) for photo in (url, wrapped, {"url": url}, {"path": url})
+    ]
+    for name, body in (*forms, ("v2/predict", {"photo": url})):
+        said = answer(http, name, body)
+        assert said.startswith("event: complete"), said
+        assert json.loads(said.partition("data: ")[2]) == [expected]
+
+
+PATH = {"path": "/etc/passwd"}
+FILE = {"meta": {"_type": "gradio.FileData"}}
+ANY = ["any", "any", "chance"]
+NESTED: list = []
+for _ in range(200):
+    NESTED = [NESTED]
+ODD = [
+    *(None, True, 1, 1.5, float("nan"), float("inf"), 10**400, "x", "\0", "x" * 10**5, "\ud800"),
+    *(
+        [],
+        [[]],
+        {},
+        NESTED,
+        {"a": NESTED},
+        PATH,
+        PATH | FILE,
+        {"path": 1},
+        {"path": "x", "meta": 3},
+    ),
+]
+PHOTOS = [
+    "data:", "data:,", "data:text/plain,hello", "data:image/jpeg;base64,",
+    "data:image/png;base64,@", "data:image/jpeg;base64,AAAA", {"url": "data:x"}, "http://127.0.0.1:1/a.jpg",
+    {"url": "http://127.0.0.1:1/a.jpg"}, {"path": "http://127.0.0.1:1/a.jpg", **FILE},
+]  # fmt: skip
+MALFORMED = [
+    *(("predict", {"data": [value]}) for value in (*ODD, *PHOTOS)),
+    *(("sample", {"data": [value, 1, 0, 116, *ANY]}) for value in ODD if value != 1),
+    *(("sample", {"data": [1, 1, 0, 116, "any", "any", value]}) for value in ODD),
+    *(("metrics", {"data": [value]}) for value in ODD),
+    *((name, {"data": values}) for name in PARAMETERS for values in ([], [1] * 9, "x", None, {})),
+    *((name, body) for name in PARAMETERS for body in (None, [], {}, "x", {"data": [], "x": 1})),
+    *(("v2/" + name, body) for name in PARAMETERS for body in (None, [], {"x": 1}, "x")),
+    *(("v2/predict", {}), ("v2/sample", {"n": "x"}), ("v2/metrics", {"by": None})),
+]
+
+
+def test_a_call_with_wrong_values_is_refused_in_a_sentence(http):
+    """The fixture `app` sees to it that the log of the server has no traceback."""
+    for name, body in MALFORMED:
+        kind, _, data = answer(http, name, body).partition("\ndata: ")
+        said = json.loads(data)
+        told = said.get("error") or said.get("detail")
+        assert kind == "event: error", (name, body, data[:200])
+        assert isinstance(told, str) and told.endswith("."), (name, body, said)
+        assert len(told) < 200 and "Traceback" not in told and str(support.ROOT) not in told

@@ -41,6 +41,10 @@ def test_only_visitors_with_a_password_enter(tmp_path):
         entered = http.post("/login", data={"username": "ann", "password": "secret:1"})
         assert entered.status_code == 200
         assert http.post("/gradio_api/call/metrics", json=ASKED).status_code == 200
+        # Any name is answered, and gradio keeps none of them in what it tells all visitors.
+        for name in ("Host", "X-Forwarded-Host", "X-Gradio-Server"):
+            assert http.get("/gradio_api/info", headers={name: "evil.example"}).status_code == 200
+        assert "evil.example" not in http.get("/gradio_api/info").text
         # The page asks for its files below the path at which the proxy serves it.
         assert http.get("/config").json()["root"].endswith("/facemtl")
 

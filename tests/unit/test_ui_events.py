@@ -12,9 +12,19 @@ from facemtl.ui.photo import PhotoView
 from tests import support
 
 MODELS = support.ROOT / "assets" / "models"
+HUGE = 10**400  # larger than any float
+OF_AGE = {"task": "age", "approach": "single"}
 REPORTS = [
     *(None, "text", 7, [], {}, {"choice": None}, {"choice": "9" * 5000}, {"choice": [1]}),
     {"choice": "-1", "query": 3, "crop": {"left": "x"}, "added": [1], "mask": {}},
+    {"choice": HUGE, "crop": [HUGE, 0, 0], "mask": HUGE, "query": HUGE},
+    {"added": [0, HUGE, 0], "choice": float("nan")},
+    *(
+        {**OF_AGE, "by": by, "x": x, "y": 1}
+        for by in ("square", "confidence")
+        for x in (HUGE, -1e308)
+    ),
+    *({**OF_AGE, "by": by, "x": [], "y": {}, "group": []} for by in ("cell", "group", [])),
 ]
 
 

@@ -8,7 +8,6 @@ import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from functools import singledispatch
-from html import escape
 from statistics import median
 
 import numpy as np
@@ -18,6 +17,7 @@ from PIL import Image
 from ...evaluation.track_record import TrackRecord
 from ...inference.predictor import APPROACHES, Approach
 from ...tasks import AGE, INTERVAL, Classification, Regression, Task
+from .markup import html, joined
 from .verdicts import verdict
 
 RULER_END = 100  # years; higher ages are drawn at the end
@@ -40,9 +40,11 @@ def shown(tasks: Iterable[Task], hide: bool) -> tuple[Task, ...]:
 
 def legend(label: str = "Label") -> str:
     """The marks of both approaches, and that of a label, if there is one."""
-    keys = "".join(f"<span>{mark(a)}{a.title}</span>" for a in APPROACHES)
-    label = f'<span><i class="mark label" aria-hidden="true"></i>{label}</span>' if label else ""
-    return f'<div class="legend">{keys}{label}</div>'
+    keys = joined(html("<span>{}{}</span>", mark(a), a.title) for a in APPROACHES)
+    label = (
+        html('<span><i class="mark label" aria-hidden="true"></i>{}</span>', label) if label else ""
+    )
+    return html('<div class="legend">{}{}</div>', keys, label)
 
 
 def spoken(
@@ -60,7 +62,7 @@ def spoken(
         judged = verdict(task, by, labels.get(task.name)).text
         label = f" {origin}: {task.words(labels[task.name])}." if task.name in labels else ""
         sentences.append(f"{task.title}. {said}{label} {judged}.")
-    return f'<span hidden data-spoken="{escape(" ".join(sentences))}"></span>'
+    return html('<span hidden data-spoken="{}"></span>', " ".join(sentences))
 
 
 def in_columns(tasks: Sequence[Task], parts: Sequence[str], last: str) -> str:
@@ -76,8 +78,8 @@ def in_columns(tasks: Sequence[Task], parts: Sequence[str], last: str) -> str:
         columns[column] += parts[i]
         filled[column] += heights[i]
     columns[filled.index(min(filled))] += last
-    html = "".join(f"<div>{column}</div>" for column in columns)
-    return f'<div class="answers">{html}</div>'
+    both = joined(html("<div>{}</div>", column) for column in columns)
+    return html('<div class="answers">{}</div>', both)
 
 
 def label_words(task: Task, label: float | None) -> str:
@@ -86,9 +88,8 @@ def label_words(task: Task, label: float | None) -> str:
 
 def with_confidence(row: pd.Series, task: Task) -> str:
     """An answer with its confidence, such as 'female (98 %)'."""
-    return (
-        f"<b>{escape(task.answer(row['prediction']))}</b> <span>({100 * row['confidence']:.0f}"
-        " %)</span>"
+    return html(
+        "<b>{}</b> <span>({:.0f} %)</span>", task.answer(row["prediction"]), 100 * row["confidence"]
     )
 
 
@@ -110,29 +111,40 @@ def record(found: TrackRecord | None) -> str:
         low, high = max(AGE.low, found.age - AGE.near), min(AGE.high, found.age + AGE.near)
         like = f"with a predicted age of {low:.0f} to {high:.0f}"
         like += "" if found.task == AGE else ", the same answer"
-    return (
-        f'<p class="note">On {found.n} validation faces {like} and a similar confidence,'
-        f" {said}.</p>"
+    return html(
+        '<p class="note">On {} validation faces {} and a similar confidence, {}.</p>',
+        found.n,
+        like,
+        said,
     )
 
 
 def mark(approach: Approach) -> str:
     """The approach's coloured shape. Screen readers skip it, so put the name beside it."""
-    return f'<i class="mark {approach.name}" aria-hidden="true"></i>'
+    return html('<i class="mark {}" aria-hidden="true"></i>', approach.name)
 
 
 def named(approach: Approach) -> str:
     """The approach's mark and name. On a narrow screen, the name is one word."""
-    return (
-        f'{mark(approach)}<span class="wide-only">{approach.title}</span><span'
-        f' class="narrow-only">{approach.count}</span>'
+    return html(
+        '{}<span class="wide-only">{}</span><span class="narrow-only">{}</span>',
+        mark(approach),
+        approach.title,
+        approach.count,
     )
 
 
 def picture(pixels: np.ndarray, alt: str, size: int = 200, css: str = "") -> str:
     """uint8 (H, W, 3) -> an <img> with embedded data, so that the server writes no file."""
     url, width, height = jpeg_url(pixels, size)
-    return f'<img class="{css}" src="{url}" alt="{escape(alt)}" width="{width}" height="{height}">'
+    return html(
+        '<img class="{css}" src="{url}" alt="{alt}" width="{width}" height="{height}">',
+        css=css,
+        url=url,
+        alt=alt,
+        width=width,
+        height=height,
+    )
 
 
 def jpeg_url(pixels: np.ndarray, size: int = 200) -> tuple[str, int, int]:
@@ -154,20 +166,23 @@ def at(age: float) -> str:
 
 
 def card(title: str, body: str, badge: str = "", tone: str = "") -> str:
-    """A card. All arguments are HTML, but `tone` is the CSS class of the badge."""
-    badge = f'<span class="badge {tone}">{badge}</span>' if badge else ""
-    return (
-        '<section class="card"><div'
-        f' class="card-head"><h2>{title}</h2>{badge}</div>{body}</section>'
+    """A card. `tone` is the CSS class of the badge."""
+    badge = html('<span class="badge {}">{}</span>', tone, badge) if badge else ""
+    return html(
+        '<section class="card"><div class="card-head"><h2>{}</h2>{}</div>{}</section>',
+        title,
+        badge,
+        body,
     )
 
 
 def message(title: str, text: str) -> str:
     """A message that takes the place of an answer."""
-    title, text = escape(title), escape(text)
-    return (
-        f'<section class="card message" role="status" data-spoken="{title}.'
-        f' {text}"><h2>{title}</h2><p>{text}</p></section>'
+    return html(
+        '<section class="card message" role="status" data-spoken="{title}. '
+        '{text}"><h2>{title}</h2><p>{text}</p></section>',
+        title=title,
+        text=text,
     )
 
 
@@ -176,11 +191,13 @@ def working(text: str, share: float | None = None) -> str:
 
     `share` is the progress from 0 to 1, or None if it is not known.
     """
-    value = "" if share is None else f' value="{share:.2f}"'
-    return (
-        '<section class="card message working" role="status"><h2>One'
-        f' moment</h2><p>{escape(text)}</p><progress{value} aria-label="Progress">'
-        '</progress><button type="button" data-choice="stop">Stop</button></section>'
+    value = "" if share is None else html(' value="{:.2f}"', share)
+    return html(
+        '<section class="card message working" role="status"><h2>One '
+        'moment</h2><p>{}</p><progress{} aria-label="Progress"></progress><button '
+        'type="button" data-choice="stop">Stop</button></section>',
+        text,
+        value,
     )
 
 
@@ -216,23 +233,40 @@ def _(
         row = rows.loc[approach.name]
         width = f"calc({at(row.high)} - {at(row.low)})"
         tracks.append(
-            '<div class="ruler-row"><div class="ruler-value'
-            f' {approach.name}-text">{mark(approach)}<b>{row.prediction:.1f}</b>'
-            f' <small>{row.low:.0f} to {row.high:.0f}</small></div><div class="track"><i'
-            f' class="interval {approach.name}" style="left:{at(row.low)};width:{width}"></i><i'
-            f' class="dot {approach.name}" style="left:{at(row.prediction)}"></i></div></div>'
+            html(
+                '<div class="ruler-row"><div class="ruler-value '
+                '{approach.name}-text">{mark}<b>{row.prediction:.1f}</b> <small>{row.low:.0f} to '
+                '{row.high:.0f}</small></div><div class="track"><i class="interval '
+                '{approach.name}" style="left:{at};width:{width}"></i><i class="dot '
+                '{approach.name}" style="left:{at2}"></i></div></div>',
+                approach=approach,
+                mark=mark(approach),
+                row=row,
+                at=at(row.low),
+                width=width,
+                at2=at(row.prediction),
+            )
         )
     truth = ""
     if label is not None:
         side = " flip" if label > 0.8 * RULER_END else ""
-        truth = (
-            f'<div class="truth{side}" style="left:{at(label)}"><span>{origin.lower()}'
-            f" {label:.0f}</span></div>"
+        truth = html(
+            '<div class="truth{side}" style="left:{at}"><span>{} {label:.0f}</span></div>',
+            origin.lower(),
+            side=side,
+            at=at(label),
+            label=label,
         )
-    body = (
-        f'<div class="ruler">{"".join(tracks)}{axis()}<div class="ruler-over"><div></div><div'
-        f' class="track-over">{truth}</div></div></div><p class="note">{task.unit.capitalize()};'
-        f" the bands are {100 * INTERVAL:.0f} % intervals.</p>{record}"
+    body = html(
+        '<div class="ruler">{tracks}{axis}<div class="ruler-over"><div></div><div '
+        'class="track-over">{truth}</div></div></div><p class="note">{}; the bands are '
+        "{:.0f} % intervals.</p>{record}",
+        task.unit.capitalize(),
+        100 * INTERVAL,
+        tracks=joined(tracks),
+        axis=axis(),
+        truth=truth,
+        record=record,
     )
     return card(task.title, body, *_badge(task, rows["prediction"], label))
 
@@ -240,15 +274,18 @@ def _(
 def _badge(task: Task, predictions: pd.Series, label: float | None) -> tuple[str, str]:
     """The badge of a card, and its CSS class."""
     judged = verdict(task, predictions, label)
-    return escape(judged.text), judged.tone
+    return judged.text, judged.tone
 
 
 def axis() -> str:
     """The scale of the ruler."""
-    ticks = "".join(f'<span style="left:{t}%">{t}</span>' for t in range(0, RULER_END + 1, 20))
-    return (
-        '<div class="ruler-row axis-row"><div class="ruler-value"></div><div'
-        f' class="axis">{ticks}</div></div>'
+    ticks = joined(
+        html('<span style="left:{}%">{}</span>', t, t) for t in range(0, RULER_END + 1, 20)
+    )
+    return html(
+        '<div class="ruler-row axis-row"><div class="ruler-value"></div><div '
+        'class="axis">{}</div></div>',
+        ticks,
     )
 
 
@@ -268,23 +305,28 @@ def _(
     answer_of = {a: int(rows.loc[a.name].prediction) for a in APPROACHES}
     for position, name in enumerate(task.labels):
         is_label = label is not None and int(label) == position
-        tag = f'<em class="tag">{origin.lower()}</em>' if is_label else ""
+        tag = html('<em class="tag">{}</em>', origin.lower()) if is_label else ""
         pair = ""
         for approach in APPROACHES:
             share = share_of[approach][name]
             best = " best" if answer_of[approach] == position else ""
-            spoken = f"{escape(name)}, {approach.title}: {100 * share:.0f} %"
-            pair += (
-                f'<div class="bar-row"><div class="bar" role="img" aria-label="{spoken}">'
-                f'<i class="{approach.name}" style="width:{100 * share:.1f}%"></i></div>'
-                f'<span class="share{best}">{100 * share:.0f} %</span></div>'
+            spoken = f"{name}, {approach.title}: {100 * share:.0f} %"
+            pair += html(
+                '<div class="bar-row"><div class="bar" role="img" aria-label="{spoken}"><i '
+                'class="{approach.name}" style="width:{:.1f}%"></i></div><span '
+                'class="share{best}">{:.0f} %</span></div>',
+                100 * share,
+                100 * share,
+                spoken=spoken,
+                approach=approach,
+                best=best,
             )
         bars.append(
-            f'<div class="bar-name">{escape(name)}{tag}</div><div class="bar-pair">{pair}</div>'
+            html('<div class="bar-name">{}{}</div><div class="bar-pair">{}</div>', name, tag, pair)
         )
     return card(
         task.title,
-        f'<div class="bars">{"".join(bars)}</div>{record}',
+        html('<div class="bars">{}</div>{}', joined(bars), record),
         *_badge(task, rows["prediction"], label),
     )
 
@@ -300,8 +342,14 @@ def cost_card(seconds: Sequence[Mapping[str, float]], parameters: Mapping[str, i
     cells += [
         (f"{parameters[a.name] / 1e6:.1f} M", f"parameters, {a.short}", a) for a in APPROACHES
     ]
-    body = "".join(
-        f'<div><b class="{a.name}-text">{mark(a)}{number}</b><small>{what}</small></div>'
+    body = joined(
+        html(
+            '<div><b class="{a.name}-text">{mark}{number}</b><small>{what}</small></div>',
+            a=a,
+            mark=mark(a),
+            number=number,
+            what=what,
+        )
         for number, what, a in cells
     )
     n = (
@@ -310,7 +358,8 @@ def cost_card(seconds: Sequence[Mapping[str, float]], parameters: Mapping[str, i
         else "measured just now"
     )
     return card(
-        "What it cost", f'<div class="cost">{body}</div><p class="note">Time for a face, {n}.</p>'
+        "What it cost",
+        html('<div class="cost">{}</div><p class="note">Time for a face, {}.</p>', body, n),
     )
 
 
@@ -323,17 +372,24 @@ def html_table(
 ) -> str:
     """A table with row headers in its first column, and a note below.
 
-    All arguments but the title are HTML. `sensitive` says for each row whether it belongs to a
+    `sensitive` says for each row whether it belongs to a
     sensitive task, which visitors can hide.
     """
-    css = [' class="sensitive"' if hidden else "" for hidden in sensitive] or [""] * len(rows)
-    head = "".join(f'<th scope="col">{c}</th>' for c in columns)
-    body = "".join(
-        f'<tr{css}><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
+    css = [html(' class="sensitive"') if hidden else "" for hidden in sensitive] or [""] * len(rows)
+    head = joined(html('<th scope="col">{}</th>', c) for c in columns)
+    body = joined(
+        html(
+            '<tr{}><th scope="row">{}</th>{}</tr>',
+            css,
+            first,
+            joined(html("<td>{}</td>", cell) for cell in rest),
+        )
         for css, (first, *rest) in zip(css, rows, strict=True)
     )
-    return (
-        f'<div class="scroll" tabindex="0"><table class="numbers" aria-label="{escape(title)}">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        + (f'<p class="note">{note}</p>' if note else "")
-    )
+    return html(
+        '<div class="scroll" tabindex="0"><table class="numbers" '
+        'aria-label="{}"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>',
+        title,
+        head,
+        body,
+    ) + (html('<p class="note">{}</p>', note) if note else "")

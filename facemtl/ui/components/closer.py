@@ -19,6 +19,7 @@ from ...inference.steadiness import VIEWS, steadiness, views_of
 from ...tasks import Classification, Task
 from ..photo import PhotoView
 from . import cards
+from .markup import html, joined
 from .verdicts import verdict
 
 Tasks = tuple[Task, ...]
@@ -56,13 +57,19 @@ def where_card(predictor: Predictor, view: PhotoView, tasks: Tasks) -> Iterator[
         }
     for task in tasks:
         top = max(LEAST, *(float(maps[a, task.name].max()) for a in APPROACHES))
-        pair = "".join(_map(crop, maps[a, task.name], top, task, a) for a in APPROACHES)
-        ramp = (
-            f'<div class="ramp" aria-hidden="true"></div><small>0 to {top:.0f}'
-            f" {task.change_unit}</small>"
+        pair = joined(_map(crop, maps[a, task.name], top, task, a) for a in APPROACHES)
+        ramp = html(
+            '<div class="ramp" aria-hidden="true"></div><small>0 to {:.0f} {}</small>',
+            top,
+            task.change_unit,
         )
         rows.append(
-            f'<div class="maps"><h3>{task.title}</h3><div class="map-pair">{pair}</div>{ramp}</div>'
+            html(
+                '<div class="maps"><h3>{}</h3><div class="map-pair">{}</div>{}</div>',
+                task.title,
+                pair,
+                ramp,
+            )
         )
     note = (
         f"A square of {100 * PATCH:.0f} % of a side, in the face's mean colour, covers one place"
@@ -71,7 +78,7 @@ def where_card(predictor: Predictor, view: PhotoView, tasks: Tasks) -> Iterator[
     )
     yield cards.card(
         "Which parts of the face matter?",
-        f'<div class="map-row">{"".join(rows)}</div><p class="note">{note}</p>',
+        html('<div class="map-row">{}</div><p class="note">{}</p>', joined(rows), note),
     )
 
 
@@ -91,7 +98,9 @@ def _map(crop: np.ndarray, values: np.ndarray, top: float, task: Task, approach)
     )
     large = Image.fromarray(overlay(crop, values, top)).resize((224, 224), Image.Resampling.BICUBIC)
     image = cards.picture(np.asarray(large), spoken, size=224)
-    return f"<figure>{image}<figcaption>{cards.mark(approach)}{most}</figcaption></figure>"
+    return html(
+        "<figure>{}<figcaption>{}{}</figcaption></figure>", image, cards.mark(approach), most
+    )
 
 
 def steadiness_card(predictor: Predictor, view: PhotoView, tasks: Tasks) -> Iterator[str]:
@@ -110,23 +119,25 @@ def steadiness_card(predictor: Predictor, view: PhotoView, tasks: Tasks) -> Iter
         " its mirror image; these are not."
     )
     columns = ["Task", *(cards.named(a) for a in APPROACHES)]
-    pictures = "".join(
+    pictures = joined(
         cards.picture(view, name.capitalize(), size=112) for name, view in views.items()
     )
     table = cards.html_table("How steady is it?", columns, rows, note)
-    yield cards.card("How steady is it?", f'<div class="views">{pictures}</div>{table}')
+    yield cards.card("How steady is it?", html('<div class="views">{}</div>{}', pictures, table))
 
 
 def _spread(task: Task, values: np.ndarray, approach: Approach) -> str:
     """How much an answer changes, in words. For ages, also a mark for each view."""
     if isinstance(task, Classification):
         return task.spread(values)
-    marks = "".join(
-        f'<i class="dot {approach.name}" style="left:{cards.at(value)}"></i>' for value in values
+    marks = joined(
+        html('<i class="dot {}" style="left:{}"></i>', approach.name, cards.at(value))
+        for value in values
     )
-    return (
-        f'{task.spread(values)}<span class="mini spread" aria-hidden="true"><i'
-        f' class="mini-axis"></i>{marks}</span>'
+    return html(
+        '{}<span class="mini spread" aria-hidden="true"><i class="mini-axis"></i>{}</span>',
+        task.spread(values),
+        marks,
     )
 
 
@@ -139,11 +150,15 @@ def save_card(predictor: Predictor, view: PhotoView, tasks: Tasks) -> Iterator[s
     numbers = _data_url(
         "application/json", as_json(predictor, view.face.crop, tasks, view.labels).encode()
     )
-    body = (
-        f'<img class="saved" src="{picture}" alt="The result as a picture" width="{PICTURE[0]}"'
-        f' height="{PICTURE[1]}"><p class="links"><a download="facemtl.png"'
-        f' href="{picture}">Download the picture</a><a download="facemtl.json"'
-        f' href="{numbers}">Download all numbers (JSON)</a></p>'
+    body = html(
+        '<img class="saved" src="{picture}" alt="The result as a picture" width="{}" '
+        'height="{}"><p class="links"><a download="facemtl.png" href="{picture}">Download '
+        'the picture</a><a download="facemtl.json" href="{numbers}">Download all numbers '
+        "(JSON)</a></p>",
+        PICTURE[0],
+        PICTURE[1],
+        picture=picture,
+        numbers=numbers,
     )
     yield cards.card("The result, to save", body)
 
@@ -156,26 +171,32 @@ def faces_card(predictor: Predictor, view: PhotoView, tasks: Tasks) -> Iterator[
     rows = []
     for i, face in enumerate(view.faces):
         cells = [
-            "".join(
-                f'<div class="said">{cards.mark(a)}'
-                f"{cards.with_confidence(by.loc[i, t.name, a.name], t)}</div>"
+            joined(
+                html(
+                    '<div class="said">{}{}</div>',
+                    cards.mark(a),
+                    cards.with_confidence(by.loc[i, t.name, a.name], t),
+                )
                 for a in APPROACHES
             )
             for t in tasks
         ]
-        rows.append([f"{i + 1} {cards.picture(face.crop, f'Face {i + 1}', size=72)}", *cells])
+        picture = cards.picture(face.crop, f"Face {i + 1}", size=72)
+        rows.append([html("{} {}", i + 1, picture), *cells])
     names = [task.name for task in tasks]
     content = table[table["task"].isin(names)].assign(face=table["face"] + 1)
     content = content.drop(columns="image").to_csv(index=False)
-    link = (
-        '<p class="links"><a download="facemtl.csv"'
-        f' href="{_data_url("text/csv", content.encode())}">Download as CSV</a></p>'
+    link = html(
+        '<p class="links"><a download="facemtl.csv" href="{}">Download as CSV</a></p>',
+        _data_url("text/csv", content.encode()),
     )
     title = f"All {len(rows)} faces"
     table = cards.html_table(
         title, ["Face", *(task.title for task in tasks)], rows, cards.CONFIDENCE_NOTE
     )
-    yield cards.card(title, f'{cards.legend(label="")}<div class="of-faces">{table}</div>{link}')
+    yield cards.card(
+        title, html('{}<div class="of-faces">{}</div>{}', cards.legend(label=""), table, link)
+    )
 
 
 def as_json(predictor: Predictor, crop: np.ndarray, tasks: Tasks, labels: Labels) -> str:

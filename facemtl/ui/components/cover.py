@@ -1,7 +1,6 @@
 """Cover parts of a face with a brush, and see how both approaches' answers change."""
 
 from collections.abc import Iterator, Sequence
-from html import escape
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from ...inference.what_if import GRID, covered
 from ...tasks import Classification, Task
 from ..photo import PhotoView
 from . import cards
+from .markup import html, joined
 
 DOING = "Preparing the face for the brush."
 SIDE = 320  # px; the face to paint on
@@ -61,15 +61,22 @@ def painter(predictor: Predictor, view: PhotoView, tasks: Sequence[Task]) -> Ite
     crop = view.face.crop
     colour = ",".join(f"{v:.0f}" for v in crop.mean(axis=(0, 1)).round())
     cells = {name: "".join("01"[int(c)] for c in mask.flat) for name, mask in places().items()}
-    buttons = "".join(
-        f'<button type="button" data-mask="{sent}">{name}</button>' for name, sent in cells.items()
+    buttons = joined(
+        html('<button type="button" data-mask="{}">{}</button>', sent, name)
+        for name, sent in cells.items()
     )
-    clear = f'<button type="button" class="clear" data-mask="{"0" * GRID**2}">Clear</button>'
-    body = (
-        f'<div class="painter" data-grid="{GRID}" data-colour="rgb({colour})">'
-        f'{cards.picture(crop, "The face, to paint over", SIDE)}<canvas width="{SIDE}"'
-        f' height="{SIDE}" aria-hidden="true"></canvas></div><p class="note">Paint over the face,'
-        f' or choose a place:</p><div class="places">{buttons}{clear}</div>'
+    clear = html('<button type="button" class="clear" data-mask="{}">Clear</button>', "0" * GRID**2)
+    body = html(
+        '<div class="painter" data-grid="{grid}" '
+        'data-colour="rgb({colour})">{picture}<canvas width="{side}" height="{side}" '
+        'aria-hidden="true"></canvas></div><p class="note">Paint over the face, or choose '
+        'a place:</p><div class="places">{buttons}{clear}</div>',
+        grid=GRID,
+        colour=colour,
+        picture=cards.picture(crop, "The face, to paint over", SIDE),
+        side=SIDE,
+        buttons=buttons,
+        clear=clear,
     )
     yield cards.card("What if parts are covered?", body)
 
@@ -105,9 +112,11 @@ def _moved(task: Task, before: pd.Series, after: pd.Series) -> str:
 
     if isinstance(task, Classification):
         said = (cards.with_confidence(row, task) for row in (before, after))
-        return " → ".join(f'<span class="said">{text}</span>' for text in said)
+        return joined((html('<span class="said">{}</span>', text) for text in said), by=" → ")
     change = round(float(after["prediction"]), 1) - round(float(before["prediction"]), 1)
-    return (
-        f'<span class="said"><b>{before["prediction"]:.1f}</b></span> → <span class="said">'
-        f"<b>{escape(task.answer(after['prediction']))}</b> ({change:+.1f})</span>"
+    return html(
+        '<span class="said"><b>{:.1f}</b></span> → <span class="said"><b>{}</b> ({:+.1f})</span>',
+        before["prediction"],
+        task.answer(after["prediction"]),
+        change,
     )

@@ -14,6 +14,7 @@ from ..tabs.random_faces import N_FACES, grid
 from . import cards
 from .face_kinds import AGES, KINDS, OTHERS, Kind, of_click
 from .figures import QuestionCard, faces_place
+from .markup import html
 
 ABSENT = cards.message(
     "UTKFace is not installed here",
@@ -70,8 +71,11 @@ def build(
     drawn = gr.State(Drawn(), time_to_live=events.KEEP_STATE)
     with gr.Column(elem_classes="card", elem_id="behind"):
         gr.HTML(
-            '<h3 class="figure-title">Which faces are hard?</h3><p class="note">Click on a mark of'
-            " a figure above to see its faces. Or choose faces here, among the same images:</p>"
+            html(
+                '<h3 class="figure-title">Which faces are hard?</h3><p class="note">Click on a '
+                "mark of a figure above to see its faces. Or choose faces here, among the same "
+                "images:</p>"
+            )
         )
         offered = []
         for kinds, label, text, css in (
@@ -92,8 +96,8 @@ def build(
                 offered.append((which, gr.Button(text, scale=0, min_width=260)))
         places = [faces_place([]), *(card.faces for card in answered)]
 
-    def on_show(number: int, hidden: bool, values: tuple) -> tuple:
-        return show(KINDS[number], hidden, values, place=0)
+    def on_show(number: int | None, hidden: bool, values: tuple) -> tuple:
+        return nobody() if number is None else show(KINDS[number], hidden, values, place=0)
 
     def picker(place: int) -> Callable[..., tuple]:
         """The handler of clicks on the figure whose faces appear at `places[place]`."""
@@ -130,16 +134,16 @@ def build(
         """All outputs, with the message `why` in place of faces."""
         return Drawn(), *at(place, _framed(why) if why else "")
 
-    def at(place: int, html: str) -> list[str]:
+    def at(place: int, shown: str) -> list[str]:
         """The HTML of all places: what is shown at one of them, and nothing at the others."""
-        return [html if i == place else "" for i in range(len(places))]
+        return [shown if i == place else "" for i in range(len(places))]
 
     def draw(found: Drawn, hidden: bool) -> tuple:
         """All outputs, with the faces of the page on display."""
         some, n = ready(pool).of_images(found.on_sheet, N_FACES), found.n_sheets
         page = f" Page {found.sheet + 1} of {n}." if n > 1 else ""
-        html = grid(cache, some, found.said + page, hidden, by_chance=False) if some else NONE_HERE
-        return found, *at(found.place, _framed(html, has_more=n > 1))
+        faces = grid(cache, some, found.said + page, hidden, by_chance=False) if some else NONE_HERE
+        return found, *at(found.place, _framed(faces, has_more=n > 1))
 
     def on_more(found: Drawn, hidden: bool) -> tuple:
         if not found.images:  # the server has dropped the state
@@ -193,10 +197,12 @@ def build(
     opened.then(None, None, None, js="facemtl.toTop")
 
 
-def _framed(html: str, has_more: bool = False) -> str:
+def _framed(faces: str, has_more: bool = False) -> str:
     """Faces, or a message in their place, with a button to close them and one for more."""
-    more = '<button type="button" class="more">More of these</button>' if has_more else ""
-    return (
-        '<section aria-label="Faces"><div class="faces-head"><h3>Faces</h3>'
-        f'{more}<button type="button" class="close">Close</button></div>{html}</section>'
+    more = html('<button type="button" class="more">More of these</button>') if has_more else ""
+    return html(
+        '<section aria-label="Faces"><div class="faces-head"><h3>Faces</h3>{}<button '
+        'type="button" class="close">Close</button></div>{}</section>',
+        more,
+        faces,
     )

@@ -1,8 +1,8 @@
 """Kinds of faces behind the figures of Validation, such as misclassified ones."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import unescape
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from ...evaluation.groups import AGE_GROUPS, by_group
 from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from ...tasks import AGE, CLASSES, TASKS, Classification, Task
 
+FARTHEST = 1000  # the largest number on an axis of a figure with faces: years, or percent
 FAR = 10  # years; the smallest age error, or gap between approaches, in `age_kinds`
 
 
@@ -175,14 +176,16 @@ def of_click(clicked: Mapping[str, object]) -> Kind | None:
     """
     approach = next((a for a in APPROACHES if a.name == clicked.get("approach")), None)
     task = next((t for t in TASKS if t.name == clicked.get("task")), None)
-    by, x, y, group = (clicked.get(name) for name in ("by", "x", "y", "group"))
+    given = (clicked.get(name) for name in ("by", "x", "y", "group"))
+    # Figures escape labels.
+    by, x, y, group = (unescape(value) if isinstance(value, str) else value for value in given)
     if task is None:
         return None
     if by == "group" and isinstance(group, str):
         return of_group(task, approach, group)
     if approach is None:
         return None
-    is_place = all(isinstance(v, int | float) and math.isfinite(v) for v in (x, y))
+    is_place = all(isinstance(v, int | float) and abs(v) <= FARTHEST for v in (x, y))
     if by == "square" and task == AGE and is_place:
         return of_square(approach, x, y)
     if by == "confidence" and is_place:

@@ -13,8 +13,9 @@ import pandas as pd
 from ...errors import FaceMTLError
 from ...inference.predictor import APPROACHES
 from . import cards
+from .markup import html
 
-WAITING = '<p class="note">One moment.</p>'
+WAITING = html('<p class="note">One moment.</p>')
 
 
 def card(title: str, is_sensitive: bool = False) -> list[gr.components.Component]:
@@ -22,7 +23,10 @@ def card(title: str, is_sensitive: bool = False) -> list[gr.components.Component
     with gr.Column(
         elem_classes=["card", "figure", *(["sensitive"] if is_sensitive else [])], min_width=320
     ):
-        gr.HTML(f'<h2 class="figure-title">{title}</h2>', js_on_load="facemtl.nameFigure(element)")
+        gr.HTML(
+            html('<h2 class="figure-title">{}</h2>', title),
+            js_on_load="facemtl.nameFigure(element)",
+        )
         return [gr.Plot(show_label=False, label=title, container=False), gr.HTML(WAITING)]
 
 
@@ -52,7 +56,7 @@ def question_card(
     shape = [*([] if is_open else ["folded"]), *(["squares"] if is_square else [])]
     with gr.Column(elem_classes=["card", "figure", *shape, *css], min_width=320):
         clicked = gr.HTML(
-            f'<h3 class="figure-title">{title}</h3>',
+            html('<h3 class="figure-title">{}</h3>', title),
             js_on_load="facemtl.answerFigure(element, trigger)",
         )
         said = gr.HTML("", elem_classes="finding")
@@ -147,10 +151,12 @@ def below(numbers: str, note: str = "", summary: str = "The numbers") -> str:
 
     The table is for visitors who cannot see the figure, or who want exact numbers.
     """
-    said = f'<p class="note">{note}</p>' if note else ""
-    return (
-        f'{said}<details class="numbers-of" name="numbers"><summary>{summary}</summary>{numbers}'
-        "</details>"
+    said = html('<p class="note">{}</p>', note) if note else ""
+    return html(
+        '{}<details class="numbers-of" name="numbers"><summary>{}</summary>{}</details>',
+        said,
+        summary,
+        numbers,
     )
 
 

@@ -1,7 +1,6 @@
 """The offer to download UTKFace, where it is not installed, with the download's progress."""
 
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 
 import gradio as gr
@@ -9,45 +8,54 @@ import gradio as gr
 from ...data.background import FAILED, INSTALLED, READING, STOPPING, BackgroundDownload, Status
 from ...data.download import DOWNLOADING, HUB_MB, HUB_REPOSITORY, is_missing
 from .. import events
+from .markup import html
 
 MB = 10**6
 EVERY, EVERY_IDLE = 1.0, 4.0  # seconds between two looks at the download
 SOURCE = f"https://huggingface.co/datasets/{HUB_REPOSITORY}"
 AUTHORS = "https://susanqq.github.io/UTKFace/"
-ABSENT = (
-    '<p class="note">UTKFace is not installed here, so the faces are composites, averages of eight'
-    " people each. Whoever runs this app can get it with <code>python -m facemtl download</code>,"
-    " and then start the app again.</p>"
+ABSENT = html(
+    '<p class="note">UTKFace is not installed here, so the faces are composites, '
+    "averages of eight people each. Whoever runs this app can get it with <code>python "
+    "-m facemtl download</code>, and then start the app again.</p>"
 )
-TERMS = (
-    "<b>For non-commercial research only.</b> You may not pass the images on. They belong to their"
-    f' owners, and were collected by <a href="{AUTHORS}" target="_blank" rel="noopener">Zhang, Song'
-    f' and Qi</a>. They come from the Hugging Face dataset <a href="{SOURCE}" target="_blank"'
-    f' rel="noopener">{HUB_REPOSITORY}</a>, and are saved in <code>{{folder}}</code> on the'
-    " machine that runs this app. By downloading them, you accept these terms."
+TERMS = html(
+    "<b>For non-commercial research only.</b> You may not pass the images on. They "
+    'belong to their owners, and were collected by <a href="{}" target="_blank" '
+    'rel="noopener">Zhang, Song and Qi</a>. They come from the Hugging Face dataset <a '
+    'href="{}" target="_blank" rel="noopener">{}</a>, and are saved in '
+    "<code>{{folder}}</code> on the machine that runs this app. By downloading them, "
+    "you accept these terms.",
+    AUTHORS,
+    SOURCE,
+    HUB_REPOSITORY,
 )
 
 
 def card(status: Status, folder: Path) -> str:
     """What the offer says, without its buttons."""
-    terms = f'<p class="note">{TERMS.format(folder=escape(str(folder)))}</p>'
+    terms = html('<p class="note">{}</p>', TERMS.format(folder=str(folder)))
     if status.is_active:
-        share = f' value="{status.done / status.total:.3f}"' if status.total else ""
-        return (
-            f"<h2>Getting UTKFace</h2><p>{_progress(status)}</p>"
-            f'<progress{share} aria-label="{status.step}"></progress>{terms}'
+        share = html(' value="{:.3f}"', status.done / status.total) if status.total else ""
+        return html(
+            "<h2>Getting UTKFace</h2><p>{progress}</p><progress{share} "
+            'aria-label="{status.step}"></progress>{terms}',
+            progress=_progress(status),
+            share=share,
+            status=status,
+            terms=terms,
         )
     if status.state == INSTALLED:
-        return (
-            '<div role="status"><h2>UTKFace is installed</h2><p>From now on, the faces are real'
-            " ones: validation images, which no model was trained on.</p></div>"
+        return html(
+            '<div role="status"><h2>UTKFace is installed</h2><p>From now on, the faces are '
+            "real ones: validation images, which no model was trained on.</p></div>"
         )
     if status.state == FAILED:
-        title, text = "UTKFace is not here yet", escape(status.error)
+        title, text = "UTKFace is not here yet", status.error
     else:
         title = "Real faces instead of composites"
         text = "UTKFace is not installed, so the faces here are averages of eight people each."
-    return f'<div role="status"><h2>{title}</h2><p>{text}</p></div>{terms}'
+    return html('<div role="status"><h2>{}</h2><p>{}</p></div>{}', title, text, terms)
 
 
 def _progress(status: Status) -> str:

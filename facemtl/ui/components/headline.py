@@ -6,6 +6,7 @@ from ...evaluation.findings import conclusion
 from ...inference.predictor import MULTI, SINGLE, Approach
 from ...tasks import task_named
 from . import cards
+from .markup import html, joined
 
 
 def headline(found: dict[str, Any]) -> str:
@@ -16,36 +17,52 @@ def headline(found: dict[str, Any]) -> str:
     rows = found["tasks"]
     shown = [row for row in rows if not task_named(row["task"]).sensitive]
     if shown == rows or not shown:
-        said = f"<b>{conclusion(rows)}</b>"
+        said = html("<b>{}</b>", conclusion(rows))
     else:
-        said = (
-            f'<b class="sensitive">{conclusion(rows)}</b>'
-            f'<b class="hidden-note">{conclusion(shown)}</b>'
+        said = html(
+            '<b class="sensitive">{}</b><b class="hidden-note">{}</b>',
+            conclusion(rows),
+            conclusion(shown),
         )
-    figures = "".join(_figures(row) for row in rows)
+    figures = joined(_figures(row) for row in rows)
     cost = ""
     if share := found["cost_share"]:
         values = {MULTI: f"{share['milliseconds']:.0f}", SINGLE: "100"}
-        cost = f"<span>time {_both(values)} %</span>"
+        cost = html("<span>time {} %</span>", _both(values))
     n = f"{max(row['n'] for row in rows):,}"
-    return (
-        f'<section class="headline" aria-label="The answer">{said}<span>On {n} validation'
-        f" faces:</span>{figures}{cost}"
-        '<button type="button" class="link" data-choice="training">See how</button></section>'
+    return html(
+        '<section class="headline" aria-label="The answer">{said}<span>On {n} validation '
+        'faces:</span>{figures}{cost}<button type="button" class="link" '
+        'data-choice="training">See how</button></section>',
+        said=said,
+        n=n,
+        figures=figures,
+        cost=cost,
     )
 
 
 def _figures(row: dict[str, Any]) -> str:
     task = task_named(row["task"])
     values = {a: task.metric.number(row[a.name]) for a in (MULTI, SINGLE)}
-    css = ' class="sensitive"' if task.sensitive else ""
+    css = html(' class="sensitive"') if task.sensitive else ""
     unit = task.metric.unit if task.metric.unit == "%" else f"{task.metric.unit} off"
-    return f"<span{css}>{task.name} {_both(values)} {unit}</span>"
+    return html(
+        "<span{css}>{task.name} {both} {unit}</span>",
+        css=css,
+        task=task,
+        both=_both(values),
+        unit=unit,
+    )
 
 
 def _both(values: dict[Approach, str]) -> str:
-    return " / ".join(
-        f'<b class="{a.name}-text">{cards.mark(a)}<span class="sr-only">{a.title}: </span>'
-        f"{value}</b>"
+    both = (
+        html(
+            '<b class="{a.name}-text">{mark}<span class="sr-only">{a.title}: </span>{value}</b>',
+            a=a,
+            mark=cards.mark(a),
+            value=value,
+        )
         for a, value in values.items()
     )
+    return joined(both, by=" / ")

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from html import escape
 
 import gradio as gr
 
@@ -19,6 +18,7 @@ from ...tasks import Task
 from ..events import KEEP_STATE, MODEL_WORK, REPORT_CHOICES, handle_errors, sent, waiting_at
 from ..photo import PhotoView
 from . import cards, closer, cover, pins, what_if
+from .markup import html, joined
 
 FORGOTTEN = cards.message(
     "This face is forgotten",
@@ -74,20 +74,28 @@ def bar(view: PhotoView) -> str:
     tabs.append(("what-if", "What if", "what-if-changes"))
     tabs += [(look.name, look.title, look.pane) for look in (*several, SAVE)]
     changes = [(look.name, look.title, look.pane) for look in WHAT_IF]
-    return (
-        f'<div class="looks" data-of="{time.monotonic_ns()}"><h2>A closer look</h2>'
-        f'<div class="look-tabs" role="tablist" aria-label="A closer look">{_tabs(tabs)}</div>'
-        '<div class="changes" role="tablist" id="what-if-changes" aria-label="What if" hidden>'
-        f"{_tabs(changes, chosen=True)}</div></div>"
+    return html(
+        '<div class="looks" data-of="{}"><h2>A closer look</h2><div class="look-tabs" '
+        'role="tablist" aria-label="A closer look">{}</div><div class="changes" '
+        'role="tablist" id="what-if-changes" aria-label="What if" hidden>{}</div></div>',
+        time.monotonic_ns(),
+        _tabs(tabs),
+        _tabs(changes, chosen=True),
     )
 
 
 def _tabs(tabs: Sequence[tuple[str, str, str]], chosen: bool = False) -> str:
     """Buttons of a tablist. With `chosen`, the first one is selected."""
-    return "".join(
-        f'<button type="button" role="tab" id="tab-{name}" data-choice="{name}"'
-        f' aria-controls="{controls}" aria-selected="{str(chosen and i == 0).lower()}"'
-        f' tabindex="{-1 if i else 0}">{escape(title)}</button>'
+    return joined(
+        html(
+            '<button type="button" role="tab" id="tab-{name}" data-choice="{name}" '
+            'aria-controls="{controls}" aria-selected="{}" tabindex="{}">{title}</button>',
+            str(chosen and i == 0).lower(),
+            -1 if i else 0,
+            name=name,
+            controls=controls,
+            title=title,
+        )
         for i, (name, title, controls) in enumerate(tabs)
     )
 

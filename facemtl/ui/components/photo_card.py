@@ -1,11 +1,10 @@
 """The card of a photo: the photo with a box on each face, the crop, and what is poor about it."""
 
-from html import escape
-
 from ...faces import overlap, weaknesses
 from ...inference.predictor import Predictor
 from ..photo import SHOWN_SIDE, PhotoView
 from . import cards
+from .markup import html, joined
 
 FAR_OFF = 0.3  # lowest intersection over union of a corrected crop and the detected one
 CORRECT = "Correct the crop."
@@ -25,19 +24,21 @@ def photo_card(predictor: Predictor, view: PhotoView) -> str:
     """The photo with a button on each face, and the exact crop that the models see."""
     if view.face is None:
         if view.photo is None:  # a blank of the final size, so that nothing moves later
-            blank = '<div class="blank"></div>'
-            return (
-                f'<section class="card looked-at"><div class="photo">{blank}</div><div'
-                f' class="seen">{blank}</div></section>'
+            blank = html('<div class="blank"></div>')
+            return html(
+                '<section class="card looked-at"><div class="photo">{}</div><div '
+                'class="seen">{}</div></section>',
+                blank,
+                blank,
             )
         photo = cards.picture(view.photo, "Your photo", SHOWN_SIDE)
-        return f'<section class="card"><div class="photo">{photo}</div></section>'
+        return html('<section class="card"><div class="photo">{}</div></section>', photo)
     size = max(m.info.size for m in predictor.models)
-    text = f"<b>What the models see</b><br>this crop, at {size} × {size} px"
+    text = html("<b>What the models see</b><br>this crop, at {} × {} px", size, size)
     if not view.is_whole:
-        text += "<br>drag its box to correct it, draw a box to add a face"
+        text += html("<br>drag its box to correct it, draw a box to add a face")
     if len(view.faces) > 1:
-        text += f"<br>face {view.chosen + 1} of {len(view.faces)}, largest first"
+        text += html("<br>face {} of {}, largest first", view.chosen + 1, len(view.faces))
     photo = cards.picture(view.photo, "The face", SHOWN_SIDE) if view.is_whole else _boxes(view)
     crop = cards.picture(view.face.crop, "The crop that the models see", size=2 * size)
     warning = ""
@@ -46,18 +47,20 @@ def photo_card(predictor: Predictor, view: PhotoView) -> str:
             next((advice for cause, advice in ADVICE.items() if each.startswith(cause)), CORRECT)
             for each in weak
         )
-        warning = (
-            f'<p class="poor" role="status"><b>A poor crop: {", ".join(weak)}.</b> Answers may be'
-            f" far off. {' '.join(tried)}</p>"
+        warning = html(
+            '<p class="poor" role="status"><b>A poor crop: {}.</b> Answers may be far off. {}</p>',
+            ", ".join(weak),
+            " ".join(tried),
         )
-    caption, link = escape(view.caption), f"?face={view.image}"
+    caption, link = view.caption, f"?face={view.image}"
     if view.image:
-        caption += f' <a class="address" href="{link}">Link to this face</a>'
-    body = f'<div class="photo">{photo}</div><p class="note caption">{caption}</p>'
-    body += f'<div class="seen">{crop}<p>{text}</p></div>{warning}'
-    return (
-        '<section class="card'
-        f' looked-at{" several" if len(view.faces) > 1 else ""}">{body}</section>'
+        caption += html(' <a class="address" href="{}">Link to this face</a>', link)
+    body = html('<div class="photo">{}</div><p class="note caption">{}</p>', photo, caption)
+    body += html('<div class="seen">{}<p>{}</p></div>{}', crop, text, warning)
+    return html(
+        '<section class="card looked-at{}">{}</section>',
+        " several" if len(view.faces) > 1 else "",
+        body,
     )
 
 
@@ -96,10 +99,18 @@ def _boxes(view: PhotoView) -> str:
             f"transform-origin:{100 * (x - left) / (right - left):.1f}% "
             f"{100 * (y - top) / (bottom - top):.1f}%"
         )
-        number = f'<span aria-hidden="true">{i + 1}</span>' if len(view.faces) > 1 else ""
+        number = html('<span aria-hidden="true">{}</span>', i + 1) if len(view.faces) > 1 else ""
         buttons.append(
-            f'<button type="button" class="box" data-choice="{i}" data-at="{at}" style="{style}"'
-            f' aria-label="Face {i + 1}" aria-pressed="{str(i == view.chosen).lower()}">{number}<i'
-            ' class="handle"></i></button>'
+            html(
+                '<button type="button" class="box" data-choice="{i}" data-at="{at}" '
+                'style="{style}" aria-label="Face {}" aria-pressed="{}">{number}<i '
+                'class="handle"></i></button>',
+                i + 1,
+                str(i == view.chosen).lower(),
+                i=i,
+                at=at,
+                style=style,
+                number=number,
+            )
         )
-    return cards.picture(view.photo, "Your photo", SHOWN_SIDE) + "".join(buttons)
+    return cards.picture(view.photo, "Your photo", SHOWN_SIDE) + joined(buttons)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from ...inference.predictor import APPROACHES, Predictor
 from ...tasks import Classification, Task
 from ..photo import PhotoView
 from . import cards
+from .markup import html, joined
 
 MOST = 2  # faces that can be pinned at a time; a third one takes the place of the oldest
 
@@ -45,29 +45,39 @@ def pins_html(pins: Pins, tasks: Sequence[Task]) -> str:
     parts = []
     for i, pin in enumerate(pins):
         name = "Pinned face" if len(pins) == 1 else f"Pinned face {i + 1}"
-        rows = "".join(_row(task, pin) for task in tasks)
+        rows = joined(_row(task, pin) for task in tasks)
         parts.append(
-            f'<section class="card pinned" aria-label="{name}">{cards.picture(pin.crop, name, 96)}'
-            f'<div><div class="card-head"><h2>{name}</h2><button type="button" data-choice="{i}"'
-            f' aria-label="Unpin: {name}">Unpin</button></div><dl>{rows}</dl></div></section>'
+            html(
+                '<section class="card pinned" aria-label="{name}">{picture}<div><div '
+                'class="card-head"><h2>{name}</h2><button type="button" data-choice="{i}" '
+                'aria-label="Unpin: {name}">Unpin</button></div><dl>{rows}</dl></div></section>',
+                name=name,
+                picture=cards.picture(pin.crop, name, 96),
+                i=i,
+                rows=rows,
+            )
         )
-    return f'<div class="pins">{"".join(parts)}</div>' if parts else ""
+    return html('<div class="pins">{}</div>', joined(parts)) if parts else ""
 
 
 def _row(task: Task, pin: Pin) -> str:
     by = pin.table[pin.table["task"] == task.name].set_index("approach")
-    answers = "".join(
-        f'<dd>{cards.mark(a)}<span class="sr-only">{a.title}: </span>'
-        f"{_brief(by.loc[a.name], task)}</dd>"
+    answers = joined(
+        html(
+            '<dd>{}<span class="sr-only">{}: </span>{}</dd>',
+            cards.mark(a),
+            a.title,
+            _brief(by.loc[a.name], task),
+        )
         for a in APPROACHES
     )
     if task.name in pin.labels:
-        answers += f"<dd><small>label {escape(task.words(pin.labels[task.name]))}</small></dd>"
-    css = ' class="sensitive"' if task.sensitive else ""
-    return f"<div{css}><dt>{task.title}</dt>{answers}</div>"
+        answers += html("<dd><small>label {}</small></dd>", task.words(pin.labels[task.name]))
+    css = html(' class="sensitive"') if task.sensitive else ""
+    return html("<div{}><dt>{}</dt>{}</div>", css, task.title, answers)
 
 
 def _brief(row: pd.Series, task: Task) -> str:
     if isinstance(task, Classification):
         return cards.with_confidence(row, task)
-    return f"<b>{row['prediction']:.1f}</b>"
+    return html("<b>{:.1f}</b>", row["prediction"])

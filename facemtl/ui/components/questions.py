@@ -14,9 +14,10 @@ from ...inference.predictor import APPROACHES
 from ...tasks import AGE, CLASSES, INTERVAL, Classification, Task
 from . import figures, sentences
 from .figures import numbers
+from .markup import html
 from .view import View
 
-UNLABELLED = '<p class="note">None of these images has such a label.</p>'
+UNLABELLED = html('<p class="note">None of these images has such a label.</p>')
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ their metrics are mostly chance. A winner is named only if the difference is sig
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from html import escape
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from ...evaluation.confusion import confusion
 from ...inference.predictor import APPROACHES, Approach
 from ...tasks import AGE, INTERVAL, Classification, Task
 from . import cards
+from .markup import html, joined
 from .view import View
 
 TOO_FEW = f"Too few images to tell: fewer than {FEW}."
@@ -30,10 +30,10 @@ def largest_errors(view: View) -> str:
     parts = [(a, rows[rows["approach"] == a.name]) for a in view.approaches]
     top = {a: part.loc[part["mae"].idxmax()] for a, part in parts}
     if len(rows["age_group"].unique()) == 1:
-        return f"{_found(top, 'mae', _years)}. Other ages have too few images."
+        return html("{}. Other ages have too few images.", _found(top, "mae", _years))
     if all(top[a]["mae_low"] <= part["mae_high"].min() for a, part in parts):
         return "No age has clearly larger errors than the others."
-    return f"Errors are largest at {_found(top, 'mae', _years)}."
+    return html("Errors are largest at {}.", _found(top, "mae", _years))
 
 
 def difference_by_age(view: View) -> str:
@@ -61,7 +61,7 @@ def closeness(view: View) -> str:
     return _of_errors(
         view,
         lambda errors: errors.median(),
-        lambda said: f"Half of the predicted ages are at most {said} off.",
+        lambda said: html("Half of the predicted ages are at most {} off.", said),
     )
 
 
@@ -70,7 +70,7 @@ def large_errors(view: View) -> str:
     return _of_errors(
         view,
         lambda errors: errors.quantile(0.9),
-        lambda said: f"One age in ten is off by more than {said}.",
+        lambda said: html("One age in ten is off by more than {}.", said),
     )
 
 
@@ -80,7 +80,7 @@ def within(view: View) -> str:
     return _of_errors(
         view,
         lambda errors: 100 * (errors <= AGE.near).mean(),
-        lambda said: f"{_capital(said)} of the ages are {near}.",
+        lambda said: html("{} of the ages are {}.", said, near),
         lambda value: (f"{value:.0f}", " %"),
     )
 
@@ -115,10 +115,10 @@ def bias_by_age(view: View) -> str:
         part = clear[clear["age_group"] == mean.idxmax()].set_index("approach")["bias"]
         off = _values({a: abs(part[a.name]) for a in view.approaches}, _years)
         start = "and" if said else "Predictions are"
-        said.append(f"{start} too {words} by {off} at ages {age_words(mean.idxmax())}")
+        said.append(html("{} too {} by {} at ages {}", start, words, off, age_words(mean.idxmax())))
     if not said:
         return "At no age are predictions clearly too high or too low."
-    return f"{', '.join(said)}, on average."
+    return html("{}, on average.", joined(said, by=", "))
 
 
 def coverage(view: View) -> str:
@@ -128,13 +128,13 @@ def coverage(view: View) -> str:
         return TOO_FEW
     inside = errors["target"].between(errors["low"], errors["high"])
     values = {a: 100 * inside[errors["approach"] == a.name].mean() for a in view.approaches}
-    said = f"{_values(values, _percent)} of the labels are inside"
+    said = html("{} of the labels are inside", _values(values, _percent))
     rows = view.groups[view.groups["n"] >= FEW]
     if rows["age_group"].nunique() > 1:
         parts = {a: rows[rows["approach"] == a.name] for a in view.approaches}
         worst = {a: part.loc[part["coverage"].idxmin()] for a, part in parts.items()}
-        said += f", the fewest at {_found(worst, 'coverage', _percent)}"
-    return f"{_capital(said)}. The nominal coverage is {100 * INTERVAL:.0f} %."
+        said += html(", the fewest at {}", _found(worst, "coverage", _percent))
+    return html("{}. The nominal coverage is {:.0f} %.", said, 100 * INTERVAL)
 
 
 def confused(view: View, task: Classification) -> str:
@@ -150,10 +150,11 @@ def confused(view: View, task: Classification) -> str:
     if not any(row["n"] for row in top.values()):
         return "Every answer is right."
     pairs = {
-        a: (f"{_label(task, row['target'])} predicted as {_label(task, row['prediction'])}")
+        a: f"{task.words(row['target'])} predicted as {task.words(row['prediction'])}"
         for a, row in top.items()
     }
-    return f"Most often confused: {_placed(pairs, {a: row['share'] for a, row in top.items()})}."
+    shares = {a: row["share"] for a, row in top.items()}
+    return html("Most often confused: {}.", _placed(pairs, shares))
 
 
 def calibration(view: View, task: Task) -> str:
@@ -174,9 +175,8 @@ def calibration(view: View, task: Task) -> str:
         verdict = words[next(iter(judged.values()))]
     else:
         verdict = "; ".join(f"{words[judged[a]]} for the {_lower(a)}" for a in judged)
-    return (
-        f"Mean confidence {_values(sure, _tenths)}, correct {_values(right, _tenths)}: {verdict}."
-    )
+    said = _values(sure, _tenths), _values(right, _tenths)
+    return html("Mean confidence {}, correct {}: {}.", *said, verdict)
 
 
 def groups(view: View, task: Task) -> str:
@@ -199,11 +199,11 @@ def groups(view: View, task: Task) -> str:
         for approach in view.approaches:
             by = rows[approach.name]
             found[approach] = rows.loc[by.idxmin() if is_lowest else by.idxmax()]
-        names = {a: escape(str(row["group"])) for a, row in found.items()}
+        names = {a: str(row["group"]) for a, row in found.items()}
         ends.append(_placed(names, {a: row[a.name] for a, row in found.items()}, form))
     start = "Errors are largest for" if lower else "Accuracy is lowest for"
     end = "smallest for" if lower else "highest for"
-    return f"{start} {ends[0]}, {end} {ends[1]}."
+    return html("{} {}, {} {}.", start, ends[0], end, ends[1])
 
 
 # Words and numbers -----------------------------------------------------------------------------
@@ -228,16 +228,12 @@ def age_words(group: str) -> str:
     return group.replace("-", " to ").replace("+", " and over")
 
 
-def _label(task: Classification, value: float) -> str:
-    return escape(task.words(value))
-
-
 def _lower(approach: Approach) -> str:
     return approach.model[0].lower() + approach.model[1:]
 
 
 def _capital(text: str) -> str:
-    return text if text.startswith("<") else text[0].upper() + text[1:]
+    return text[0].upper() + text[1:]
 
 
 def _listed(parts: Iterable[str]) -> str:
@@ -247,9 +243,12 @@ def _listed(parts: Iterable[str]) -> str:
 
 def _of(approach: Approach, text: str) -> str:
     """A text with its approach's mark. Screen readers get the approach's name."""
-    return (
-        f'<span class="of {approach.name}-text">{cards.mark(approach)}'
-        f'<span class="sr-only">{approach.model}: </span>{text}</span>'
+    return html(
+        '<span class="of {approach.name}-text">{mark}<span '
+        'class="sr-only">{approach.model}: </span>{text}</span>',
+        approach=approach,
+        mark=cards.mark(approach),
+        text=text,
     )
 
 
@@ -258,8 +257,8 @@ def _values(values: Mapping[Approach, float], form: Form) -> str:
     read = {a: form(value) for a, value in values.items()}
     unit = next(iter(read.values()))[1]
     if len(read) > 1 and len(set(read.values())) == 1:
-        return f'<span class="of">{next(iter(read.values()))[0]}{unit}</span>'
-    return " / ".join(_of(a, number) for a, (number, _) in read.items()) + unit
+        return html('<span class="of">{}{}</span>', next(iter(read.values()))[0], unit)
+    return joined((_of(a, number) for a, (number, _) in read.items()), by=" / ") + unit
 
 
 def _placed(
@@ -267,8 +266,8 @@ def _placed(
 ) -> str:
     """Where the values are found, and the values: 'at 70 and over: 8.2 / 8.5 years'."""
     if len(set(places.values())) == 1:
-        return f"{next(iter(places.values()))}: {_values(values, form)}"
-    return " / ".join(_of(a, f"{places[a]} ({''.join(form(values[a]))})") for a in places)
+        return html("{}: {}", next(iter(places.values())), _values(values, form))
+    return joined((_of(a, f"{places[a]} ({''.join(form(values[a]))})") for a in places), by=" / ")
 
 
 def _found(rows: Mapping[Approach, pd.Series], column: str, form: Form) -> str:

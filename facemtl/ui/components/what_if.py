@@ -4,7 +4,6 @@ All points of a change are computed once. Then the browser moves between them wi
 """
 
 from collections.abc import Iterator, Sequence
-from html import escape
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ...inference.what_if import Change, Curve, along, curves
 from ...tasks import Classification, Task
 from ..photo import PhotoView
 from . import cards, figures
+from .markup import html, joined
 
 PICTURE = 200  # px; the side of a picture of the changed face
 LEAST_SPAN = 10  # years; smaller movements of a curve are not stretched to the full height
@@ -36,34 +36,55 @@ def change_card(
     order = sorted(tasks, key=lambda task: isinstance(task, Classification))  # numbers first
     by_task = {task: curves(task, found, change.start) for task in order}
     words = [change.words(amount) for amount in change.amounts]
-    pictures = "".join(
-        f'<div data-at="{i}"{_hidden(i, change)}>'
-        f"{cards.picture(crop, f'The face, {said}', PICTURE)}</div>"
+    pictures = joined(
+        html(
+            '<div data-at="{}"{}>{}</div>',
+            i,
+            _hidden(i, change),
+            cards.picture(crop, f"The face, {said}", PICTURE),
+        )
         for i, (crop, said) in enumerate(zip(crops, words, strict=True))
     )
     shown = order[0]
-    choices = "".join(
-        f'<label><input type="radio" name="task-{change.name}" value="{task.name}"'
-        f"{' checked' if task is shown else ''}>{task.title}</label>"
+    choices = joined(
+        html(
+            '<label><input type="radio" name="task-{change.name}" '
+            'value="{task.name}"{}>{task.title}</label>',
+            " checked" if task is shown else "",
+            change=change,
+            task=task,
+        )
         for task in order
     )
-    parts = "".join(
-        f'<div class="of-task" data-task="{task.name}"{"" if task is shown else " hidden"}>'
-        f"{_plot(task, change, by_approach, view.labels.get(task.name))}"
-        f"{_numbers(task, change, by_approach)}</div>"
+    parts = joined(
+        html(
+            '<div class="of-task" data-task="{task.name}"{}>{plot}{numbers}</div>',
+            "" if task is shown else " hidden",
+            task=task,
+            plot=_plot(task, change, by_approach, view.labels.get(task.name)),
+            numbers=_numbers(task, change, by_approach),
+        )
         for task, by_approach in by_task.items()
     )
-    said = "".join(
-        f'<output data-at="{i}"{_hidden(i, change)}>{text}</output>' for i, text in enumerate(words)
+    said = joined(
+        html('<output data-at="{}"{}>{}</output>', i, _hidden(i, change), text)
+        for i, text in enumerate(words)
     )
-    body = (
-        f'<div class="what-if" style="--at:{_x(change.start, n)}">'
-        f'<div class="frames">{pictures}</div><div class="trial">'
-        f'<label class="slide"><span>{change.perturbation.title}: {said}</span><input type="range"'
-        f' min="0" max="{n - 1}" step="1" value="{change.start}"'
-        f' aria-valuetext="unchanged"></label>'
-        f'<fieldset class="which-task"><legend class="sr-only">The answers for</legend>{choices}'
-        f'</fieldset>{parts}</div></div><p class="note">{NOTE}</p>'
+    body = html(
+        '<div class="what-if" style="--at:{x}"><div class="frames">{pictures}</div><div '
+        'class="trial"><label class="slide"><span>{change.perturbation.title}: '
+        '{said}</span><input type="range" min="0" max="{}" step="1" value="{change.start}" '
+        'aria-valuetext="unchanged"></label><fieldset class="which-task"><legend '
+        'class="sr-only">The answers for</legend>{choices}</fieldset>{parts}</div></div><p '
+        'class="note">{note}</p>',
+        n - 1,
+        x=_x(change.start, n),
+        pictures=pictures,
+        change=change,
+        said=said,
+        choices=choices,
+        parts=parts,
+        note=NOTE,
     )
     yield cards.card(change.question, body)
 
@@ -77,21 +98,23 @@ def _plot(task: Task, change: Change, by: dict[str, Curve], label: float | None)
     def y(value: float) -> float:
         return round(100 * (high - value) / (high - low), 2)
 
-    grid = "".join(f'<i class="line" style="top:{y(t)}%"></i>' for t in ticks)
-    grid += "".join(f'<span class="tick-y" style="top:{y(t)}%">{t:g}</span>' for t in ticks)
+    grid = joined(html('<i class="line" style="top:{}%"></i>', y(t)) for t in ticks)
+    grid += joined(html('<span class="tick-y" style="top:{}%">{:g}</span>', y(t), t) for t in ticks)
     if label is not None:
-        grid += f'<i class="line label" style="top:{y(label)}%"><span>label {label:.0f}</span></i>'
+        grid += html(
+            '<i class="line label" style="top:{}%"><span>label {:.0f}</span></i>', y(label), label
+        )
     lines = points = ""
     for approach in APPROACHES:
         values = by[approach.name].values
         path = " ".join(f"{100 * i / (n - 1):.2f},{y(v)}" for i, v in enumerate(values))
-        lines += f'<polyline class="{approach.name}" points="{path}"/>'
-        points += "".join(
-            f'<i class="dot {approach.name}" style="left:{_x(i, n)};top:{y(v)}%"></i>'
+        lines += html('<polyline class="{}" points="{}"/>', approach.name, path)
+        points += joined(
+            html('<i class="dot {}" style="left:{};top:{}%"></i>', approach.name, _x(i, n), y(v))
             for i, v in enumerate(values)
         )
-    below = "".join(
-        f'<span style="left:{_x(i, n)}">{_tick(change, amount)}</span>'
+    below = joined(
+        html('<span style="left:{}">{}</span>', _x(i, n), _tick(change, amount))
         for i, amount in enumerate(change.amounts)
     )
     spoken = " ".join(
@@ -99,25 +122,31 @@ def _plot(task: Task, change: Change, by: dict[str, Curve], label: float | None)
         for a in APPROACHES
     )
     title = _title(task, by)
-    return (
-        f'<h3>{title}</h3><div class="plot" role="img" aria-label="{title}, over the whole range.'
-        f' {spoken}">{grid}<svg viewBox="0 0 100 100" preserveAspectRatio="none"'
-        f' aria-hidden="true">{lines}</svg><i class="here"></i>{points}</div>'
-        f'<div class="ticks" aria-hidden="true">{below}</div><div class="ticks-title"'
-        f' aria-hidden="true">{escape(change.perturbation.axis)}</div>{_answers(task, change, by)}'
+    return html(
+        '<h3>{title}</h3><div class="plot" role="img" aria-label="{title}, over the whole '
+        'range. {spoken}">{grid}<svg viewBox="0 0 100 100" preserveAspectRatio="none" '
+        'aria-hidden="true">{lines}</svg><i class="here"></i>{points}</div><div '
+        'class="ticks" aria-hidden="true">{below}</div><div class="ticks-title" '
+        'aria-hidden="true">{change.perturbation.axis}</div>{answers}',
+        title=title,
+        spoken=spoken,
+        grid=grid,
+        lines=lines,
+        points=points,
+        below=below,
+        change=change,
+        answers=_answers(task, change, by),
     )
 
 
 def _title(task: Task, by: dict[str, Curve]) -> str:
     """What the vertical axis shows. Both approaches may answer different labels at first."""
     if not isinstance(task, Classification):
-        return escape(task.axis)
+        return task.axis
     labels = [by[a.name].label for a in APPROACHES]
     if len({*labels}) == 1:
-        return f"{task.title}: probability of {escape(labels[0])} (%)"
-    said = ", ".join(
-        f"{escape(label)} ({a.short})" for label, a in zip(labels, APPROACHES, strict=True)
-    )
+        return f"{task.title}: probability of {labels[0]} (%)"
+    said = ", ".join(f"{label} ({a.short})" for label, a in zip(labels, APPROACHES, strict=True))
     return f"{task.title}: probability of the first answer (%): {said}"
 
 
@@ -125,20 +154,27 @@ def _answers(task: Task, change: Change, by: dict[str, Curve]) -> str:
     """Both answers in words, for each point. The one at the slider is shown."""
     parts = []
     for i in range(len(change.amounts)):
-        lines = "".join(
-            f"<span>{key(a)}<b>{escape(by[a.name].answers[i])}</b> <small>"
-            f"{100 * by[a.name].confidences[i]:.0f} % {task.confidence_words}</small></span>"
+        lines = joined(
+            html(
+                "<span>{key}<b>{}</b> <small>{:.0f} % {task.confidence_words}</small></span>",
+                by[a.name].answers[i],
+                100 * by[a.name].confidences[i],
+                key=key(a),
+                task=task,
+            )
             for a in APPROACHES
         )
-        parts.append(f'<div class="now" data-at="{i}"{_hidden(i, change)}>{lines}</div>')
-    return "".join(parts)
+        parts.append(html('<div class="now" data-at="{}"{}>{}</div>', i, _hidden(i, change), lines))
+    return joined(parts)
 
 
 def key(approach: Approach) -> str:
     """The approach's line and mark, and its name."""
-    return (
-        f'<i class="stroke {approach.name}" aria-hidden="true"></i>{cards.mark(approach)}'
-        f"{approach.title}: "
+    return html(
+        '<i class="stroke {}" aria-hidden="true"></i>{}{}: ',
+        approach.name,
+        cards.mark(approach),
+        approach.title,
     )
 
 
@@ -148,7 +184,7 @@ def _numbers(task: Task, change: Change, by: dict[str, Curve]) -> str:
         [
             change.words(amount),
             *(
-                f"{escape(by[a.name].answers[i])} ({100 * by[a.name].confidences[i]:.0f} %)"
+                f"{by[a.name].answers[i]} ({100 * by[a.name].confidences[i]:.0f} %)"
                 for a in APPROACHES
             ),
         ]

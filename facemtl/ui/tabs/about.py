@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 import gradio as gr
@@ -10,17 +9,18 @@ import gradio as gr
 from ...regular import read_text
 from ...tasks import TASKS
 from ..components import cards
+from ..components.markup import html
 
-PRIVACY = (
-    "<p>A photo that you upload is processed in the memory of the machine that serves this page."
-    " It is deleted from there when you leave, or after ten minutes. The file that your browser"
-    " sends is deleted within three minutes. No photo, no answer and no visit is recorded, and the"
-    " page asks no other host for anything. Whether to hide gender and race is remembered in"
-    " your browser alone.</p>"
+PRIVACY = html(
+    "<p>A photo that you upload is processed in the memory of the machine that serves "
+    "this page. It is deleted from there when you leave, or after ten minutes. The "
+    "file that your browser sends is deleted within three minutes. No photo, no answer "
+    "and no visit is recorded, and the page asks no other host for anything. Whether "
+    "to hide gender and race is remembered in your browser alone.</p>"
 )
-HIDDEN = (
-    '<p class="hidden-note">Parts of the model card speak of gender and race, which you have asked'
-    " to hide. To read them, untick “Hide gender and race”.</p>"
+HIDDEN = html(
+    '<p class="hidden-note">Parts of the model card speak of gender and race, which '
+    "you have asked to hide. To read them, untick “Hide gender and race”.</p>"
 )
 
 
@@ -46,8 +46,10 @@ def contents(parts: Sequence[str]) -> str:
     for i, part in enumerate(parts):
         css = "sensitive" if is_sensitive(part) else ""
         for heading in re.findall(r"^## (.+)", part):
-            links += f'<a href="#model-card" class="{css}" data-heading="{i}">{escape(heading)}</a>'
-    return f'<nav class="contents" aria-label="What is in the model card">{links}</nav>'
+            links += html(
+                '<a href="#model-card" class="{}" data-heading="{}">{}</a>', css, i, heading
+            )
+    return html('<nav class="contents" aria-label="What is in the model card">{}</nav>', links)
 
 
 def readable(text: str) -> str:
@@ -57,7 +59,7 @@ def readable(text: str) -> str:
 
 
 def build(model_card: Path) -> None:
-    gr.HTML(f'<p class="note">{cards.NOTE}</p>')
+    gr.HTML(html('<p class="note">{}</p>', cards.NOTE))
     gr.HTML(cards.card("What happens to my photos?", PRIVACY), elem_id="privacy")
     gr.HTML(HIDDEN, js_on_load="facemtl.focusTables()")
     parts = sections(readable(read_text(model_card)))

@@ -15,6 +15,7 @@ from ...evaluation.track_record import TrackRecords
 from ...inference.predictor import Predictor
 from ...tasks import AGE
 from ..components import cards, looks
+from ..components.markup import html, joined
 from ..components.photo_card import photo_card, poor
 from ..components.verdicts import verdict
 from ..events import (
@@ -93,7 +94,7 @@ def answer(
         + cards.legend(origin if labels else "")
         + (score_of(view, table[table["task"] == AGE.name]["prediction"]) if view.said else "")
         + cards.in_columns(tasks, parts, cards.cost_card([*timings], parameters))
-        + f'<p class="note">{cards.NOTE}</p>'
+        + html('<p class="note">{}</p>', cards.NOTE)
     )
 
 
@@ -104,8 +105,10 @@ def score_of(view: PhotoView, ages: pd.Series) -> str:
     """
     ahead = verdict(AGE, ages, view.said[AGE.name]).ahead
     name = hashlib.sha256(view.face.crop.tobytes()).hexdigest()[:16]
-    return (
-        f'<span hidden data-face="{name}" data-ahead="{ahead.name if ahead else "nobody"}"></span>'
+    return html(
+        '<span hidden data-face="{}" data-ahead="{}"></span>',
+        name,
+        ahead.name if ahead else "nobody",
     )
 
 
@@ -117,12 +120,18 @@ def examples(composites: FacePool) -> list[LabelledFace]:
 
 
 def examples_card(faces: Sequence[LabelledFace]) -> str:
-    buttons = "".join(
-        f'<button type="button" data-choice="{i}" aria-label="Composite {i + 1}, '
-        f'{AGE.words(face.labels[AGE.name])}">{cards.picture(face.face.crop, "", 72)}</button>'
+    buttons = joined(
+        html(
+            '<button type="button" data-choice="{i}" aria-label="Composite {}, '
+            '{words}">{picture}</button>',
+            i + 1,
+            i=i,
+            words=AGE.words(face.labels[AGE.name]),
+            picture=cards.picture(face.face.crop, "", 72),
+        )
         for i, face in enumerate(faces)
     )
-    return f'<p class="note">Or look at a composite:</p><div class="six">{buttons}</div>'
+    return html('<p class="note">Or look at a composite:</p><div class="six">{}</div>', buttons)
 
 
 def build(

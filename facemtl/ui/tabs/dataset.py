@@ -16,6 +16,7 @@ from ...faces import open_image, whole
 from ...tasks import AGE, GENDER, RACE
 from ..components import cards, figures
 from ..components.get_utkface import Offer
+from ..components.markup import html, joined
 from ..faces import FacePool
 
 BOXES = (
@@ -23,7 +24,7 @@ BOXES = (
 )
 THUMB = 88  # px
 _PAIRS = re.compile(r"^(\w+) differs")
-NOBODY = '<span class="nobody">none</span>'
+NOBODY = html('<span class="nobody">none</span>')
 # Years. Each band ends before the next one starts.
 BANDS = (0, 2, 4, 7, 10, *range(15, 75, 5), 80, 117)
 
@@ -31,13 +32,16 @@ BANDS = (0, 2, 4, 7, 10, *range(15, 75, 5), 80, 117)
 def overview(counts: pd.DataFrame) -> str:
     by = counts.groupby("split")["n"].sum()
     n = f"{counts['n'].sum():,}"
-    text = (
-        f"<p>{n} different images of faces, cropped to 200 × 200 px, with <span"
-        ' class="sensitive">a gender, one of five races and </span>an age each: labels that a'
-        f" model estimated and a person checked. {by.get('train', 0):,} are for training,"
-        f" {by.get('calibration', 0):,} for calibration (to adjust confidences and intervals) and"
-        f" {by.get('validation', 0):,} for validation (to test the models). A hash of each file"
-        " decides which.</p>"
+    text = html(
+        "<p>{n} different images of faces, cropped to 200 × 200 px, with <span "
+        'class="sensitive">a gender, one of five races and </span>an age each: labels that '
+        "a model estimated and a person checked. {get:,} are for training, {get2:,} for "
+        "calibration (to adjust confidences and intervals) and {get3:,} for validation (to "
+        "test the models). A hash of each file decides which.</p>",
+        n=n,
+        get=by.get("train", 0),
+        get2=by.get("calibration", 0),
+        get3=by.get("validation", 0),
     )
     return cards.card("What is UTKFace?", text)
 
@@ -91,22 +95,27 @@ def atlas(composites: FacePool) -> str:
     """A table of all composites: a row per age band, a column per gender and race."""
     table = composites.table
     columns = [(g, r) for g in range(len(GENDER.labels)) for r in range(len(RACE.labels))]
-    head = "".join(f'<th scope="col">{GENDER.words(g)}<br>{RACE.words(r)}</th>' for g, r in columns)
+    head = joined(
+        html('<th scope="col">{}<br>{}</th>', GENDER.words(g), RACE.words(r)) for g, r in columns
+    )
     rows = ""
     for name, part in table.groupby(
         pd.cut(table["age"], BANDS, right=False, labels=band_names(BANDS)), observed=True
     ):
         found = {(row.gender, row.race): row for row in part.itertuples()}
-        cells = "".join(
-            f"<td>{_thumb(found[key]) if key in found else NOBODY}</td>" for key in columns
+        cells = joined(
+            html("<td>{}</td>", _thumb(found[key]) if key in found else NOBODY) for key in columns
         )
-        rows += f'<tr><th scope="row">{name}</th>{cells}</tr>'
-    table = (
-        '<table class="atlas"><thead><tr><th'
-        f' scope="col">{AGE.title}</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        rows += html('<tr><th scope="row">{}</th>{}</tr>', name, cells)
+    table = html(
+        '<table class="atlas"><thead><tr><th '
+        'scope="col">{}</th>{}</tr></thead><tbody>{}</tbody></table>',
+        AGE.title,
+        head,
+        rows,
     )
     note = f"{composites.origin} “none” means that there is no composite of such faces."
-    body = f'<div class="scroll" tabindex="0">{table}</div><p class="note">{note}</p>'
+    body = html('<div class="scroll" tabindex="0">{}</div><p class="note">{}</p>', table, note)
     return cards.card("What do the composites look like, from the youngest to the oldest?", body)
 
 

@@ -10,15 +10,17 @@ from ...inference.predictor import APPROACHES, Predictor
 from ...tasks import AGE
 from .. import events
 from ..components import cards
+from ..components.markup import html, joined
 from ..faces import CurrentPool, FaceFilter, LabelledFace, new_seed, ready
 
 ROUNDS = 10
 TIE = 0.05  # years; errors that differ by less count as equal
 START = 40  # years; the position of the slider before a guess
-RULES = (
-    '<p class="note">You say how old a face is, then both approaches answer, and the label is'
-    f" shown: the age that the dataset gives, which may be wrong. Over {ROUNDS} faces, who is"
-    " closest on average?</p>"
+RULES = html(
+    '<p class="note">You say how old a face is, then both approaches answer, and the '
+    "label is shown: the age that the dataset gives, which may be wrong. Over {} "
+    "faces, who is closest on average?</p>",
+    ROUNDS,
 )
 YOU = "you"  # the visitor, in place of an approach's name
 NAMES = {YOU: "You", **{a.name: a.title for a in APPROACHES}}
@@ -69,8 +71,8 @@ def uncover(predictor: Predictor, game: Game, face: LabelledFace, guess: float) 
 
 def picture(game: Game, face: LabelledFace, origin: str) -> str:
     image = cards.picture(face.face.crop, "The face whose age is to be guessed", size=400)
-    said = f'<p class="note">Face {game.number + 1} of {ROUNDS}. {origin}</p>'
-    return f'<section class="card"><div class="photo">{image}</div>{said}</section>'
+    said = html('<p class="note">Face {} of {}. {}</p>', game.number + 1, ROUNDS, origin)
+    return html('<section class="card"><div class="photo">{}</div>{}</section>', image, said)
 
 
 def result(turn: Turn) -> str:
@@ -78,19 +80,30 @@ def result(turn: Turn) -> str:
     rows = []
     for name, title in NAMES.items():
         error = turn.error(name)
-        medal = ' <span class="badge good">closest</span>' if turn.is_closest(name) else ""
+        medal = html(' <span class="badge good">closest</span>') if turn.is_closest(name) else ""
         rows.append(
-            '<div class="ruler-row"><div'
-            f' class="ruler-value">{_mark(name)}<b>{turn.said[name]:.0f}</b> <small>{error:.1f}'
-            f' off</small></div><div class="track"><i class="dot {name}"'
-            f' style="left:{cards.at(turn.said[name])}"></i></div></div><div'
-            f' class="guess-name">{title}{medal}</div>'
+            html(
+                '<div class="ruler-row"><div class="ruler-value">{mark}<b>{:.0f}</b> '
+                '<small>{error:.1f} off</small></div><div class="track"><i class="dot {name}" '
+                'style="left:{at}"></i></div></div><div class="guess-name">{title}{medal}</div>',
+                turn.said[name],
+                mark=_mark(name),
+                error=error,
+                name=name,
+                at=cards.at(turn.said[name]),
+                title=title,
+                medal=medal,
+            )
         )
-    truth = f'<div class="truth" style="left:{cards.at(turn.label)}"></div>'
-    over = f'<div class="ruler-over"><div></div><div class="track-over">{truth}</div></div>'
-    body = (
-        f'<div class="ruler guess">{"".join(rows)}{cards.axis()}{over}</div>'
-        f'<p class="note">{AGE.unit.capitalize()}; the line is the label.</p>'
+    truth = html('<div class="truth" style="left:{}"></div>', cards.at(turn.label))
+    over = html('<div class="ruler-over"><div></div><div class="track-over">{}</div></div>', truth)
+    body = html(
+        '<div class="ruler guess">{rows}{axis}{over}</div><p class="note">{}; the line is '
+        "the label.</p>",
+        AGE.unit.capitalize(),
+        rows=joined(rows),
+        axis=cards.axis(),
+        over=over,
     )
     return cards.card(f"The label says {AGE.words(turn.label)}", body)
 
@@ -104,7 +117,9 @@ def score(game: Game) -> str:
         return ""
     errors = {name: fmean(turn.error(name) for turn in game.turns) for name in NAMES}
     order = sorted(NAMES, key=errors.get)
-    rows = [[f"{_mark(name)}{NAMES[name]}", f"{errors[name]:.1f} {AGE.unit}"] for name in order]
+    rows = [
+        [html("{}{}", _mark(name), NAMES[name]), f"{errors[name]:.1f} {AGE.unit}"] for name in order
+    ]
     n = len(game.turns)
     if order[0] == YOU:
         words = "You are ahead of the models."
@@ -130,7 +145,7 @@ def looking_back(game: Game) -> str:
             for name in NAMES
         ]
         cells = [
-            f'<b>{years} ✓</b><span class="sr-only"> (closest)</span>' if closest else years
+            html('<b>{} ✓</b><span class="sr-only"> (closest)</span>', years) if closest else years
             for years, closest in said
         ]
         rows.append([str(i), f"{turn.label:.0f}", *cells])
@@ -143,7 +158,7 @@ def looking_back(game: Game) -> str:
 
 
 def _mark(name: str) -> str:
-    return f'<i class="mark {name}" aria-hidden="true"></i>'
+    return html('<i class="mark {}" aria-hidden="true"></i>', name)
 
 
 def build(predictor: Predictor, pool: CurrentPool) -> dict:
@@ -166,7 +181,7 @@ def build(predictor: Predictor, pool: CurrentPool) -> dict:
             on = gr.Button("Next face", variant="primary", visible=False, elem_id="guess-next")
             said = gr.HTML("", elem_id="guess-result")
             points = gr.HTML("", elem_id="guess-score")
-    gr.HTML(f'<p class="note">{cards.NOTE}</p>')
+    gr.HTML(html('<p class="note">{}</p>', cards.NOTE))
 
     def face_of(game: Game) -> LabelledFace:
         faces = ready(pool).labelled(AGE).draw(ROUNDS, FaceFilter(game.seed))

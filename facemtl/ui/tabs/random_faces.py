@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from html import escape
 
 import gradio as gr
 import numpy as np
@@ -14,6 +13,7 @@ from .. import events
 from ..components import cards
 from ..components.filters import filter_fields
 from ..components.get_utkface import Offer
+from ..components.markup import html, joined
 from ..faces import (
     AGREEMENTS,
     MAX_SEED,
@@ -48,19 +48,27 @@ def grid(
     table = cache.of(
         [f.image for f in faces], lambda positions: [faces[i].face.crop for i in positions]
     )
-    tiles = "".join(_tile(i, face, table.iloc[i].unstack(), tasks) for i, face in enumerate(faces))
+    tiles = joined(_tile(i, face, table.iloc[i].unstack(), tasks) for i, face in enumerate(faces))
     mean = f"{_summary(table, faces)} " if by_chance else ""
-    return (
-        f'{cards.legend()}<p class="note">{escape(origin)}</p><div class="faces">{tiles}</div><p'
-        f' class="note">{mean}A click opens a face in Compare.</p><p class="note">{cards.NOTE}</p>'
+    return html(
+        '{legend}<p class="note">{origin}</p><div class="faces">{tiles}</div><p '
+        'class="note">{mean}A click opens a face in Compare.</p><p '
+        'class="note">{cards.NOTE}</p>',
+        legend=cards.legend(),
+        origin=origin,
+        tiles=tiles,
+        mean=mean,
+        cards=cards,
     )
 
 
 def _tile(index: int, face: LabelledFace, values: pd.DataFrame, tasks: tuple[Task, ...]) -> str:
     """The card of one face. `values` has a row per task and a column per approach."""
-    said = "; ".join(f"{a.title}: {_spoken(tasks, values[a.name])}" for a in APPROACHES)
+    said = joined(
+        (html("{}: {}", a.title, _spoken(tasks, values[a.name])) for a in APPROACHES), by="; "
+    )
     truth = _spoken(tasks, face.labels)
-    lines = "".join(
+    lines = joined(
         _class_line(task, face.labels.get(task.name), values.loc[task.name])
         for task in tasks
         if isinstance(task, Classification)
@@ -68,42 +76,56 @@ def _tile(index: int, face: LabelledFace, values: pd.DataFrame, tasks: tuple[Tas
     if AGE in tasks:
         lines = _age_line(face.labels.get(AGE.name), values.loc[AGE.name]) + lines
     picture = cards.picture(face.face.crop, "")
-    return (
-        f'<button type="button" class="tile" data-choice="{face.image}">{picture}'
-        f'<span class="sr-only">Face {index + 1}, label {truth}. {said}. Open in Compare.</span>'
-        f'<span aria-hidden="true">{lines}</span></button>'
+    return html(
+        '<button type="button" class="tile" data-choice="{face.image}">{picture}<span '
+        'class="sr-only">Face {}, label {truth}. {said}. Open in Compare.</span><span '
+        'aria-hidden="true">{lines}</span></button>',
+        index + 1,
+        face=face,
+        picture=picture,
+        truth=truth,
+        said=said,
+        lines=lines,
     )
 
 
 def _spoken(tasks: tuple[Task, ...], values: Mapping[str, float]) -> str:
     """Labels or answers such as 'female, White, 31 years'. Sensitive ones can be hidden."""
-    words = [(task, escape(cards.label_words(task, values.get(task.name)))) for task in tasks]
-    hideable = "".join(
-        f'<span class="sensitive">{said}, </span>' for task, said in words if task.sensitive
+    words = [(task, cards.label_words(task, values.get(task.name))) for task in tasks]
+    hideable = joined(
+        html('<span class="sensitive">{}, </span>', said) for task, said in words if task.sensitive
     )
     return hideable + ", ".join(said for task, said in words if not task.sensitive)
 
 
 def _age_line(label: float | None, predictions: pd.Series) -> str:
     """The labelled age and both answers, on a ruler and in numbers."""
-    points = "".join(
-        f'<i class="dot {a.name}" style="left:{cards.at(predictions[a.name])}"></i>'
+    points = joined(
+        html('<i class="dot {}" style="left:{}"></i>', a.name, cards.at(predictions[a.name]))
         for a in APPROACHES
     )
-    numbers = "".join(
-        f'<span class="{a.name}-text">{cards.mark(a)}<b>{predictions[a.name]:.0f}</b></span>'
+    numbers = joined(
+        html(
+            '<span class="{}-text">{}<b>{:.0f}</b></span>',
+            a.name,
+            cards.mark(a),
+            predictions[a.name],
+        )
         for a in APPROACHES
     )
     if label is None:
         said = cards.label_words(AGE, label)
     else:
         said, points = (
-            f"label <b>{label:.0f}</b>",
-            f'<i class="mini-label" style="left:{cards.at(label)}"></i>{points}',
+            html("label <b>{:.0f}</b>", label),
+            html('<i class="mini-label" style="left:{}"></i>{}', cards.at(label), points),
         )
-    return (
-        f'<span class="mini"><i class="mini-axis"></i>{points}</span><span'
-        f' class="mini-row"><span>{said}</span>{numbers}</span>'
+    return html(
+        '<span class="mini"><i class="mini-axis"></i>{}</span><span '
+        'class="mini-row"><span>{}</span>{}</span>',
+        points,
+        said,
+        numbers,
     )
 
 
@@ -112,16 +134,21 @@ def _class_line(task: Task, label: float | None, predictions: pd.Series) -> str:
     said = ""
     for a in APPROACHES if label is not None else ():
         is_right = predictions[a.name] == label
-        said += f'<span class="{a.name}-text">{cards.mark(a)}{"✓" if is_right else "✗"}</span>'
+        said += html(
+            '<span class="{}-text">{}{}</span>', a.name, cards.mark(a), "✓" if is_right else "✗"
+        )
     css = f"mini-row mini-class{' sensitive' if task.sensitive else ''}"
-    wrong = "".join(
-        f'<span class="{css}"><span>{mark}{escape(task.words(answer))}</span></span>'
+    wrong = joined(
+        html('<span class="{}"><span>{}{}</span></span>', css, mark, task.words(answer))
         for mark, answer in ((cards.mark(a), predictions[a.name]) for a in APPROACHES)
         if answer != label
     )
-    return (
-        "<span"
-        f' class="{css}"><span>{escape(cards.label_words(task, label))}</span>{said}</span>{wrong}'
+    return html(
+        '<span class="{css}"><span>{label_words}</span>{said}</span>{wrong}',
+        css=css,
+        label_words=cards.label_words(task, label),
+        said=said,
+        wrong=wrong,
     )
 
 
@@ -181,10 +208,10 @@ def build(
         )
         again = gr.Button("Show this seed", scale=0, min_width=140)
         new = gr.Button("New faces", variant="primary", scale=0, min_width=140, elem_id="new-faces")
-        blank = f'<a style="visibility: hidden">{LINK}</a>'  # reserves the link's place
+        blank = html('<a style="visibility: hidden">{}</a>', LINK)  # reserves the link's place
         link = gr.HTML(blank, elem_id="seed-link", js_on_load="facemtl.copyLink(element)")
     offer.place()
-    first = f'<div class="first">{cards.message("Drawing faces", "One moment.")}</div>'
+    first = html('<div class="first">{}</div>', cards.message("Drawing faces", "One moment."))
     faces = gr.HTML(first, elem_id="grid", js_on_load=events.REPORT_CHOICES)
     with gr.Row(elem_classes="toolbar pages"):
         back = gr.Button("Previous", scale=0, min_width=100)
@@ -201,10 +228,11 @@ def build(
         wanted = replace(wanted, sheet=min(wanted.sheet, last))
         found = source.draw(N_FACES, wanted, tasks)
         limits = f" Only {said}: {total:,}." if (said := wanted.said(tasks)) else ""
-        html = grid(cache, found, source.origin + limits, hidden) if found else NOBODY
-        address = (
-            f'<a class="address" href="{escape(wanted.query())}">{LINK}</a><button type="button"'
-            ' class="copy">Copy</button>'
+        shown = grid(cache, found, source.origin + limits, hidden) if found else NOBODY
+        address = html(
+            '<a class="address" href="{}">{}</a><button type="button" class="copy">Copy</button>',
+            wanted.query(),
+            LINK,
         )
         counted = (
             f"Page {wanted.sheet + 1} of {last + 1}, {total:,} face{'' if total == 1 else 's'}"
@@ -213,7 +241,7 @@ def build(
         )
         is_any = replace(wanted, seed=0, sheet=0) == FaceFilter(0)
         return (
-            wanted, wanted.seed, *(getattr(wanted, name) for name in filters), html, address,
+            wanted, wanted.seed, *(getattr(wanted, name) for name in filters), shown, address,
             counted,
             gr.Button(interactive=wanted.sheet > 0), gr.Button(interactive=wanted.sheet < last),
             gr.skip() if is_any else gr.Accordion(open=True),

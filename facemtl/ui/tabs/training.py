@@ -14,6 +14,7 @@ from ...evaluation.findings import load_findings, load_history, sentences
 from ...inference.predictor import APPROACHES, MULTI, Approach, Predictor
 from ...tasks import AGE, TASKS, Task, task_named
 from ..components import cards, figures
+from ..components.markup import html, joined
 
 THEN = "2018"
 HISTORY = (
@@ -26,11 +27,11 @@ HISTORY = (
 )
 
 
-WHAT = (
-    '<p class="note">A backbone turns a picture into a few hundred numbers, and a head turns those'
-    " into an answer. A single-task model has one head; a multi-task model has a head for each task"
-    " on one backbone, which has to serve them all: it costs about a third as much, and what it"
-    " learns for one task may help the others.</p>"
+WHAT = html(
+    '<p class="note">A backbone turns a picture into a few hundred numbers, and a head '
+    "turns those into an answer. A single-task model has one head; a multi-task model "
+    "has a head for each task on one backbone, which has to serve them all: it costs "
+    "about a third as much, and what it learns for one task may help the others.</p>"
 )
 CURVES = (
     "The metric after each epoch (one pass over the training images), on the calibration images and"
@@ -68,16 +69,20 @@ python app.py --data faces --models runs/own --results runs/own/validation
 
 
 def findings(measured: Path) -> str:
-    """The findings as Markdown. Those on sensitive tasks can be hidden."""
+    """The findings as HTML. Those on sensitive tasks can be hidden."""
     introduction, said, (verdict, *more) = sentences(load_findings(measured))
     sensitive = {task.name for task in TASKS if task.sensitive}
-    lines = []
-    for subject, sentence in said:
-        line = f"**{subject.capitalize()}:** {sentence}"
-        lines.append(
-            f'- <span class="sensitive">{line}</span>' if subject in sensitive else f"- {line}"
+    lines = joined(
+        html(
+            '<li class="{}"><b>{}:</b> {}</li>',
+            "sensitive" if subject in sensitive else "",
+            subject.capitalize(),
+            sentence,
         )
-    return "\n\n".join([introduction, "\n".join(lines), f"**{verdict}**", *more])
+        for subject, sentence in said
+    )
+    more = joined(html("<p>{}</p>", text) for text in more)
+    return html("<p>{}</p><ul>{}</ul><p><b>{}</b></p>{}", introduction, lines, verdict, more)
 
 
 def age_then_and_now(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -95,7 +100,7 @@ def age_then_and_now(metrics: pd.DataFrame) -> pd.DataFrame:
 def history_note(errors: pd.DataFrame) -> str:
     then = errors[errors["experiment"] == THEN].set_index("approach")["value"]
     said = {a.name: AGE.metric.words(then[a.name]) for a in APPROACHES}
-    return f'<p class="note">{HISTORY.format(**said)}</p>'
+    return html('<p class="note">{}</p>', HISTORY.format(**said))
 
 
 def architecture(approach: Approach, tasks: Sequence[Task]) -> str:
@@ -105,34 +110,49 @@ def architecture(approach: Approach, tasks: Sequence[Task]) -> str:
     backbones = [middle] * len(tasks) if approach is MULTI else heights
     n = len(dict.fromkeys(backbones))
     seen = [
-        f'<path d="M64 {middle} L116 {y}"/>{_box(116, y, 130, "backbone", approach.name)}'
+        html(
+            '<path d="M64 {} L116 {}"/>{}', middle, y, _box(116, y, 130, "backbone", approach.name)
+        )
         for y in backbones
     ]
     drawn = [_box(0, middle, 64, "face", "plain"), *seen[:n]]
     for y, start, task in zip(heights, backbones, tasks, strict=True):
-        drawn.append(f'<path d="M246 {start} L298 {y}"/>{_box(298, y, 64, "head", approach.name)}')
-        css, place = "sensitive" if task.sensitive else "", f'x="376" y="{y + 5}"'
-        drawn.append(f'<text class="{css}" {place}>{task.name}</text>')
+        drawn.append(
+            html('<path d="M246 {} L298 {}"/>{}', start, y, _box(298, y, 64, "head", approach.name))
+        )
+        css, place = "sensitive" if task.sensitive else "", html('x="376" y="{}"', y + 5)
+        drawn.append(html('<text class="{}" {}>{}</text>', css, place, task.name))
         if task.sensitive:  # shown in its place if it is hidden
-            drawn.append(f'<text class="hidden-note" {place}>a task</text>')
+            drawn.append(html('<text class="hidden-note" {}>a task</text>', place))
     said = (
         f"{approach.title}: the face goes through {n} backbone{'s' if n > 1 else ''}, then through"
         " one head per task."
     )
-    svg = (
-        f'<svg viewBox="0 0 440 {2 * middle:.0f}" role="img"'
-        f' aria-label="{said}">{"".join(drawn)}</svg>'
+    svg = html(
+        '<svg viewBox="0 0 440 {:.0f}" role="img" aria-label="{}">{}</svg>',
+        2 * middle,
+        said,
+        joined(drawn),
     )
-    return (
-        f'<figure class="architecture"><figcaption>{cards.mark(approach)}{approach.title}'
-        f"</figcaption>{svg}</figure>"
+    return html(
+        '<figure class="architecture"><figcaption>{}{}</figcaption>{}</figure>',
+        cards.mark(approach),
+        approach.title,
+        svg,
     )
 
 
 def _box(x: float, y: float, width: float, text: str, css: str) -> str:
-    return (
-        f'<rect class="{css}" x="{x + 1}" y="{y - 19}" width="{width - 2}" height="38" rx="8"/>'
-        f'<text class="in" x="{x + width / 2}" y="{y + 5}" text-anchor="middle">{text}</text>'
+    return html(
+        '<rect class="{css}" x="{}" y="{}" width="{}" height="38" rx="8"/><text class="in" '
+        'x="{}" y="{}" text-anchor="middle">{text}</text>',
+        x + 1,
+        y - 19,
+        width - 2,
+        x + width / 2,
+        y + 5,
+        css=css,
+        text=text,
     )
 
 
@@ -142,7 +162,7 @@ def costs_table(costs: pd.DataFrame) -> str:
     columns = ["Cost", *(cards.named(a) for a in APPROACHES)]
     question = "What does each cost?"
     table = cards.html_table(question, columns, rows, cost.note(costs))
-    return f'<h2 class="figure-title">{question}</h2>{table}'
+    return html('<h2 class="figure-title">{}</h2>{}', question, table)
 
 
 def numbers_of_learning(learned: pd.DataFrame, task: Task) -> str:
@@ -188,17 +208,21 @@ def build(
     sheet = figures.Sheet()
     with gr.Column(elem_classes="card answer"):
         gr.HTML(
-            '<h2 class="figure-title">One model in place of three: what is lost, what is'
-            " gained?</h2>"
+            html(
+                '<h2 class="figure-title">One model in place of three: what is lost, what is '
+                "gained?</h2>"
+            )
         )
-        sheet.later(
-            [gr.Markdown(figures.WAITING, elem_id="findings")], lambda: [findings(measured)]
-        )
+        sheet.later([gr.HTML(figures.WAITING, elem_id="findings")], lambda: [findings(measured)])
     with gr.Column(elem_classes="card"):
-        drawings = "".join(architecture(approach, predictor.tasks) for approach in APPROACHES)
+        drawings = joined(architecture(approach, predictor.tasks) for approach in APPROACHES)
         gr.HTML(
-            '<h2 class="figure-title">What is multi-task learning?</h2><div'
-            f' class="architectures">{drawings}</div>{WHAT}'
+            html(
+                '<h2 class="figure-title">What is multi-task learning?</h2><div '
+                'class="architectures">{}</div>{}',
+                drawings,
+                WHAT,
+            )
         )
     with gr.Row(equal_height=True):
         if AGE.name in set(metrics["task"]):
@@ -209,7 +233,7 @@ def build(
     if (measured / studies.STUDIES_FILE).exists():
         _or_message(lambda: _lay_out_studies(sheet, studies.load_studies(measured)))
     with gr.Column(elem_classes="card answer"):
-        gr.HTML('<h2 class="figure-title">How do I train them on my own faces?</h2>')
+        gr.HTML(html('<h2 class="figure-title">How do I train them on my own faces?</h2>'))
         gr.Markdown(OWN_FACES, elem_id="own-faces")
     sheet.when_seen(tab)
     return sheet.made
@@ -242,7 +266,7 @@ def _lay_out_curves(sheet: figures.Sheet, predictor: Predictor, models: Path) ->
                 partial(numbers_of_learning, learned, task),
                 is_sensitive=task.sensitive,
             )
-    gr.HTML(f'<p class="note">{CURVES}</p>')
+    gr.HTML(html('<p class="note">{}</p>', CURVES))
 
 
 def _lay_out_studies(sheet: figures.Sheet, trainings: pd.DataFrame) -> None:

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache, partial
-from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +21,7 @@ from .. import events
 from ..addresses import address
 from ..components import cards, figures
 from ..components.filters import ENDS, filter_fields
+from ..components.markup import html
 from ..components.questions import PARTS, Question
 from ..components.view import View
 from ..faces import ANY, FaceFilter, aged
@@ -62,7 +62,7 @@ def summary(compared: pd.DataFrame, of_seeds: Sequence[dict[str, Any]] = ()) -> 
         def cell(name: str, row=row, metric=metric, sign: bool = False) -> str:
             low, high = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
             interval = f"{metric.number(low, sign)} to {metric.number(high, sign)}"
-            return f"{metric.words(getattr(row, name), sign)} <small>{interval}</small>"
+            return html("{} <small>{}</small>", metric.words(getattr(row, name), sign), interval)
 
         difference, judged = cell("difference", sign=True), row
         if task.name in seeds:
@@ -71,10 +71,16 @@ def summary(compared: pd.DataFrame, of_seeds: Sequence[dict[str, Any]] = ()) -> 
                 metric.number(getattr(judged, f"difference_{e}"), True) for e in ("low", "high")
             )
             mean = metric.number(judged.difference, True)
-            difference += f"<small>{judged.seeds} seeds: {mean}, {low} to {high}</small>"
+            difference += html(
+                "<small>{judged.seeds} seeds: {mean}, {low} to {high}</small>",
+                judged=judged,
+                mean=mean,
+                low=low,
+                high=high,
+            )
         rows.append(
             [
-                f"{task.title}<small>{metric.title}</small>",
+                html("{}<small>{}</small>", task.title, metric.title),
                 cell(SINGLE.name),
                 cell(MULTI.name),
                 difference,
@@ -182,7 +188,7 @@ def build(
         questions = [question for question in part.questions if question.task in tasks]
         if not questions:
             continue
-        gr.HTML(f'<h2 class="part">{part.title}</h2>', elem_classes=_css(questions))
+        gr.HTML(html('<h2 class="part">{}</h2>', part.title), elem_classes=_css(questions))
         at_once = [question for question in questions if question.is_open]
         for i in range(0, len(at_once), 2):
             pair = at_once[i : i + 2]
@@ -223,7 +229,7 @@ def build(
         is_whole = len(rows) == len(table)
         view = whole() if is_whole else View(rows, metric_tables(rows))
         one = next((a for a in APPROACHES if a.name == name), None)
-        link = f'<a class="address" href="{escape(address_of(name, values))}" hidden></a>'
+        link = html('<a class="address" href="{}" hidden></a>', address_of(name, values))
         sent = figures.made(
             [head], lambda: [summary(view.overall, of_seeds if is_whole else ()) + link]
         )
