@@ -28,7 +28,7 @@ from ..faces import prepare
 from ..inference.predictor import Predictor
 from ..tasks import AGE
 from . import api, uploads
-from .access import OnlyEndpoints
+from .access import OnlyAllowed
 from .components import cards, error_gallery
 from .components.get_utkface import Offer
 from .components.headline import headline
@@ -36,6 +36,7 @@ from .faces import CurrentPool, FaceFilter, FacePool, wait
 from .headers import WithHeaders
 from .photo import PhotoView
 from .prediction_cache import PredictionCache
+from .sessions import Sessions
 from .tabs import about, compare, guess, random_faces, training, validation
 from .tabs import dataset as dataset_
 
@@ -44,7 +45,8 @@ QUESTION = "Is one multi-task model as accurate as three single-task models?"
 HIDE = "Hide gender and race"
 MISSING = "Make them with `python -m facemtl evaluate`, then start the app again."
 DRAW_AHEAD = 2.0  # seconds after the first page load
-KEEP_VISITORS = 200  # visitors whose state the server keeps
+KEEP_VISITORS = 1000  # open pages whose state the server keeps, at most some MB each
+MOST_IN_QUEUE = 100  # events of all visitors that wait; further ones are refused with a message
 MAX_FILE_SIZE = "30mb"
 
 
@@ -178,10 +180,6 @@ def build_app(
         def on_hide_grid(hidden: bool, wanted: FaceFilter | None) -> tuple:
             return drawn["show"](wanted, hidden) if wanted else (gr.skip(),) * len(drawn["outputs"])
 
-        def forget(request: gr.Request) -> None:
-            demo.state_holder.session_data.pop(request.session_hash, None)
-
-        demo.unload(forget)
         waiting = {
             "api_visibility": "private",
             "show_progress": "hidden",
@@ -235,7 +233,8 @@ def build_app(
         ):
             seen = tab.select(on_wait, None, None, **waiting)
             seen.then(events.handle_errors(handler), inputs, outputs, **faces_quiet)
-    return demo
+    # The second limit is for events that set none.
+    return demo.queue(max_size=MOST_IN_QUEUE, default_concurrency_limit=4)
 
 
 def _headline(measured: Path) -> str:
@@ -280,5 +279,11 @@ def launch_options(assets: Path, *, mcp: bool = False) -> dict:
         "share": False,
         "ssr_mode": False,
         "mcp_server": mcp,
-        "app_kwargs": {"middleware": [Middleware(WithHeaders), Middleware(OnlyEndpoints)]},
+        "app_kwargs": {
+            "middleware": [
+                Middleware(WithHeaders),
+                Middleware(OnlyAllowed, mcp=mcp),
+                Middleware(Sessions),
+            ]
+        },
     }

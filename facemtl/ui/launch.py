@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+import signal
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from ipaddress import ip_address
@@ -76,7 +78,7 @@ def serve(
     root_path: str = "",
     visitors: list[tuple[str, str]] | None = None,
 ) -> None:
-    """Serve the app until interrupted.
+    """Serve the app until the process is interrupted or terminated.
 
     With `show`, open the page in a browser if there is a screen. With `mcp`, serve MCP, too.
     `root_path` is the path below which a proxy serves the app. With `visitors`, pairs of name and
@@ -90,6 +92,7 @@ def serve(
         or os.environ.get("WAYLAND_DISPLAY")
     )
     settings = launch_options(ASSETS, mcp=mcp)
+    ended = _ended_by_signals()
     try:
         app.launch(
             server_name=host,
@@ -97,12 +100,28 @@ def serve(
             inbrowser=bool(show and has_screen),
             root_path=root_path,
             auth=visitors,
+            prevent_thread_lock=True,
             **settings,
         )
+        with suppress(KeyboardInterrupt):
+            while not ended.wait(1):
+                pass
     except OSError as error:
         raise FaceMTLError(
             f"the page cannot be served ({error}). Choose another --port or --host."
         ) from error
+    finally:
+        app.close(verbose=False)
+
+
+def _ended_by_signals() -> threading.Event:
+    """An event that SIGTERM and SIGHUP set. By default, they end a process without its cleanup."""
+    ended = threading.Event()
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number and signal.getsignal(number) is signal.SIG_DFL:  # `nohup` ignores SIGHUP
+            signal.signal(number, lambda *_: ended.set())
+    return ended
 
 
 def read_visitors(file: Path) -> list[tuple[str, str]]:
