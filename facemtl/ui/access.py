@@ -51,13 +51,17 @@ class OnlyAllowed:
             return await _refuse(_NOT_HERE, HTTPStatus.NOT_FOUND)(scope, receive, send)
         most = LONGEST_PHOTO if path == _UPLOAD or path.startswith(_MCP) else LONGEST_REQUEST
         received = _limited(receive, most)
+        answer = _unstored(send) if _is_private(path) else send
         if path == _UPLOAD and scope["method"] == "POST":
             try:
                 received = WithoutName(scope, received)
             except MultiPartException as error:
                 refused = _refuse(error.message, HTTPStatus.BAD_REQUEST)
-                return await refused(scope, receive, send)
-        return await self.app(scope, received, _unstored(send) if _is_private(path) else send)
+                return await refused(scope, receive, answer)
+        try:
+            return await self.app(scope, received, answer)
+        except HTTPException as error:  # of `_limited`, in another middleware
+            return await _refuse(error.detail, error.status_code)(scope, receive, answer)
 
     def _is_allowed(self, method: str, path: str) -> bool:
         if self.mcp and path.startswith(_MCP):
@@ -71,7 +75,7 @@ def route_of(scope: dict) -> str:
     return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
-def _refuse(why: str, status: HTTPStatus) -> JSONResponse:
+def _refuse(why: str, status: int) -> JSONResponse:
     return JSONResponse({"error": why, "detail": why}, status)
 
 

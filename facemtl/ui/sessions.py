@@ -25,7 +25,7 @@ EVERY = 10  # seconds between two looks for what is to be forgotten
 _JOIN = re.compile(r"/gradio_api/(?:queue/join|call/(?:v2/)?[^/]+/?)")
 _HEARTBEAT, _LISTEN, _CALL = "/gradio_api/heartbeat/", "/gradio_api/queue/data", "/gradio_api/call/"
 _TOO_MANY = "You have asked for too much at once. Wait until the answers are there."
-_A_MOMENT = 0.05  # seconds
+_A_MOMENT = 50  # turns of the event loop; a few are enough to begin to listen
 
 
 class Sessions:
@@ -66,6 +66,9 @@ class Sessions:
             response = JSONResponse(refused, HTTPStatus.TOO_MANY_REQUESTS)
             return await response(scope, receive, send)
 
+        if session not in self.open:
+            await self._forget_oldest(MOST_WAITING - 1)  # now, so that a flood has to wait
+
         async def again() -> dict:
             return {"type": "http.request", "body": body, "more_body": False}
 
@@ -77,7 +80,7 @@ class Sessions:
         if event := _value(b"".join(said), "event_id"):
             session = session or event
             self.asked[session] += 1
-            await self._note(session, request)
+            self._note(session, request)
         return None
 
     async def _stream(self, session: str, scope: dict, receive: Callable, send: Callable) -> None:
@@ -95,14 +98,17 @@ class Sessions:
             if is_page and session not in self.open:
                 await self._forget(session, request)
             else:
-                await self._note(session, request)
+                self._note(session, request)
 
-    async def _note(self, session: str, request: dict) -> None:
-        """Note that a session was used. Forget the oldest ones, if too much waits for nobody."""
+    def _note(self, session: str, request: dict) -> None:
+        """Note that a session was used, if it is not open."""
         self.alone.pop(session, None)
         if session not in self.open:
             self.alone[session] = request
-        while sum(max(1, self.asked[other]) for other in self.alone) > MOST_WAITING:
+
+    async def _forget_oldest(self, most: int) -> None:
+        """Forget the oldest sessions that are not open, until they have `most` requests."""
+        while sum(max(1, self.asked[session]) for session in self.alone) > most:
             await self._forget(*next(iter(self.alone.items())))
 
     async def _forget(self, session: str, request: dict) -> None:
@@ -119,7 +125,8 @@ class Sessions:
         listening = {**request, "method": "GET", "path": _LISTEN, "query_string": query}
 
         async def leave() -> dict:
-            await asyncio.sleep(_A_MOMENT)
+            for _ in range(_A_MOMENT):
+                await asyncio.sleep(0)
             return {"type": "http.disconnect"}
 
         async def ignore(message: dict) -> None:
@@ -129,21 +136,24 @@ class Sessions:
             await self.app(listening, leave, ignore)
 
     async def _keep_forgetting(self, app) -> None:
-        """Now and then, forget what nobody has used for KEEP_STATE seconds.
-
-        Gradio itself forgets values of `gr.State`, and keeps two copies of what a visitor was
-        shown and sent. They are for links to a visitor's page, which this app does not offer.
-        """
-        holder = app.state_holder
         while True:
             await asyncio.sleep(EVERY)
-            for state in list(holder.session_data.values()):
-                state.config_values.clear()
-            app.get_blocks().upload_file_set.clear()
-            now = datetime.now()
-            for session, used in list(holder.time_last_used.items()):
-                if session not in self.open and (now - used).total_seconds() > KEEP_STATE:
-                    await self._forget(session, self.alone.get(session, {"app": app}))
+            await self._forget_idle(app)
+
+    async def _forget_idle(self, app) -> None:
+        """Forget what nobody has used for KEEP_STATE seconds.
+
+        Gradio itself forgets values of `gr.State`. It keeps a copy of what visitors sent and were
+        shown, for links to their pages, and the paths of their files. This app needs neither.
+        """
+        holder = app.state_holder
+        for state in list(holder.session_data.values()):
+            state.config_values.clear()
+        app.get_blocks().upload_file_set.clear()
+        now = datetime.now()
+        for session, used in list(holder.time_last_used.items()):
+            if session not in self.open and (now - used).total_seconds() > KEEP_STATE:
+                await self._forget(session, self.alone.get(session, {"app": app}))
 
 
 def _stream_of(scope: dict) -> str | None:

@@ -92,7 +92,7 @@ def is_full() -> bool:
     return total > MOST_BYTES
 
 
-def sweep(path: Path, age: float = KEEP) -> None:
+def sweep(path: Path, age: float) -> None:
     """Delete everything in a folder that has not changed for `age` seconds.
 
     This includes interrupted uploads, links and empty folders. The folder itself stays.
@@ -118,7 +118,7 @@ def keep_clear() -> threading.Thread:
 
     def run() -> None:
         while True:
-            sweep(folder())
+            sweep(folder(), KEEP)
             time.sleep(EVERY)
 
     thread = threading.Thread(target=run, name="uploads", daemon=True)

@@ -117,8 +117,8 @@ def test_nothing_of_a_visitor_is_stored_on_the_way(http):
     shown = http.get(f"/gradio_api/file={sent(http)}")
     assert shown.content == support.composites(3)[1].read_bytes()
     assert shown.headers.get_list("Cache-Control") == ["no-store"]
-    answer = http.get("/gradio_api/queue/data", params={"session_hash": "x"})
-    assert answer.headers.get_list("Cache-Control") == ["no-store"]
+    with http.stream("GET", "/gradio_api/heartbeat/x") as answer:
+        assert answer.headers.get_list("Cache-Control") == ["no-store"]
 
 
 @pytest.mark.parametrize("leaves", ["never", "at once", "before the answer"])
