@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -92,36 +93,41 @@ def serve(
         or os.environ.get("WAYLAND_DISPLAY")
     )
     settings = launch_options(ASSETS, mcp=mcp)
-    ended = _ended_by_signals()
-    try:
-        app.launch(
-            server_name=host,
-            server_port=port,
-            inbrowser=bool(show and has_screen),
-            root_path=root_path,
-            auth=visitors,
-            prevent_thread_lock=True,
-            **settings,
-        )
-        with suppress(KeyboardInterrupt):
-            while not ended.wait(1):
-                pass
-    except OSError as error:
-        raise FaceMTLError(
-            f"the page cannot be served ({error}). Choose another --port or --host."
-        ) from error
-    finally:
-        app.close(verbose=False)
+    with _ended_by_signals() as ended:
+        try:
+            app.launch(
+                server_name=host,
+                server_port=port,
+                inbrowser=bool(show and has_screen),
+                root_path=root_path,
+                auth=visitors,
+                prevent_thread_lock=True,
+                **settings,
+            )
+            with suppress(KeyboardInterrupt):
+                while not ended.wait(1):
+                    pass
+        except OSError as error:
+            raise FaceMTLError(
+                f"the page cannot be served ({error}). Choose another --port or --host."
+            ) from error
+        finally:
+            app.close(verbose=False)
 
 
-def _ended_by_signals() -> threading.Event:
+@contextmanager
+def _ended_by_signals() -> Iterator[threading.Event]:
     """An event that SIGTERM and SIGHUP set. By default, they end a process without its cleanup."""
-    ended = threading.Event()
+    ended, before = threading.Event(), {}
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number and signal.getsignal(number) is signal.SIG_DFL:  # `nohup` ignores SIGHUP
-            signal.signal(number, lambda *_: ended.set())
-    return ended
+            before[number] = signal.signal(number, lambda *_: ended.set())
+    try:
+        yield ended
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def read_visitors(file: Path) -> list[tuple[str, str]]:

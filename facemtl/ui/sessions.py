@@ -39,6 +39,7 @@ class Sessions:
         self.app = app
         self.open: Counter[str] = Counter()  # streams by session
         self.asked: Counter[str] = Counter()  # requests by session, since it last was listened to
+        self.calls: dict[str, str] = {}  # session by the id of a call that names a session
         # Sessions that are not open, the oldest first, each with its last request.
         self.alone: dict[str, dict] = {}
 
@@ -78,6 +79,8 @@ class Sessions:
 
         await self.app(scope, again, heard)
         if event := _value(b"".join(said), "event_id"):
+            if session and route_of(request).startswith(_CALL):
+                self.calls[event] = session
             session = session or event
             self.asked[session] += 1
             self._note(session, request)
@@ -85,6 +88,7 @@ class Sessions:
 
     async def _stream(self, session: str, scope: dict, receive: Callable, send: Callable) -> None:
         """A stream of a session, until it closes."""
+        session = self.calls.pop(session, session)
         request, is_page = dict(scope), route_of(scope).startswith(_HEARTBEAT)
         self.open[session] += 1
         self.alone.pop(session, None)
@@ -118,6 +122,7 @@ class Sessions:
         """
         self.alone.pop(session, None)
         self.asked.pop(session, None)
+        self.calls = {call: of for call, of in self.calls.items() if of != session}
         holder = request["app"].state_holder
         holder.session_data.pop(session, None)
         holder.time_last_used.pop(session, None)

@@ -88,3 +88,11 @@ def test_one_session_and_all_together_have_a_limit_with_a_sentence(app):
     assert "asked for too much at once" in one.json()["detail"]
     assert together and all(each.status_code == HTTPStatus.SERVICE_UNAVAILABLE for each in together)
     assert f"Queue is full. Max size is {MOST_IN_QUEUE}" in together[0].json()["detail"]
+
+
+def test_a_program_may_call_again_and_again_in_one_session(app):
+    with httpx.Client(base_url=app, timeout=60) as http:
+        for _ in range(MOST_WAITING + 1):
+            asked = {"data": ["all"], "session_hash": "program"}
+            event = http.post("/gradio_api/call/metrics", json=asked).json()["event_id"]
+            assert "event: complete" in http.get(f"/gradio_api/call/metrics/{event}").text
