@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -101,7 +101,7 @@ class Sessions:
                 self.asked.pop(session, None)
             if is_page and session not in self.open:
                 await self._forget(session, request)
-            else:
+            elif session in request["app"].state_holder:  # not only a name
                 self._note(session, request)
 
     def _note(self, session: str, request: dict) -> None:
@@ -165,7 +165,7 @@ def _stream_of(scope: dict) -> str | None:
     """The session whose stream a request opens, if it opens one."""
     path = route_of(scope)
     if path == _LISTEN:
-        return next(iter(parse_qs(scope["query_string"].decode()).get("session_hash", [])), None)
+        return Request(scope).query_params.get("session_hash")
     return path.rpartition("/")[2] if path.startswith((_HEARTBEAT, _CALL)) else None
 
 
