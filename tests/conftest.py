@@ -1,7 +1,6 @@
 """Fixtures of all tests: pictures, UTKFace, a web server, the shipped models, the app."""
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from facemtl.data.reading import read_images
 from facemtl.evaluation.validation import load_validation
 from facemtl.inference.predictor import Predictor
 from facemtl.paths import default_folder
-from facemtl.ui import uploads
 from tests import support
 
 
@@ -89,18 +87,10 @@ def app(tmp_path_factory) -> Iterator[str]:
     """The address of the real app, in a process of its own.
 
     The app has no dataset, so its random faces are the composites. At the end, the
-    fixture checks that no old upload is left and that the log has no traceback.
+    fixture checks that the log has no traceback.
     """
     folder = tmp_path_factory.mktemp("app")
-    (folder / "temporary").mkdir()
-    settings = {"FACEMTL_DATA": str(folder / "no-dataset"), "TMPDIR": str(folder / "temporary")}
+    settings = {"FACEMTL_DATA": str(folder / "no-dataset")}
     with support.running_app(folder / "log.txt", "--mcp", environment=settings) as address:
         yield address
-        oldest = time.time() - uploads.KEEP - 2 * uploads.EVERY
-        left = [
-            file
-            for file in folder.glob("temporary/**/*")
-            if file.is_file() and file.stat().st_ctime < oldest
-        ]
-        assert not left
     assert "Traceback" not in (folder / "log.txt").read_text(), (folder / "log.txt").read_text()

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -494,17 +495,21 @@ def running_app(
     cwd: Path = ROOT,
     program: tuple[str, ...] = ("app.py",),
     host: str = "127.0.0.1",
+    ended_by: signal.Signals = signal.SIGTERM,
 ) -> Iterator[str]:
     """Run `python app.py` in a process of its own. Yields its address once it answers.
 
-    The output of the process is written to `log`.
+    The output of the process is written to `log`. Temporary files lie in a folder `temporary`
+    beside it, unless `environment` names another one. None may be left at the end.
     """
     from research.bench import is_served
 
-    port = closed_port()
+    port, temporary = closed_port(), log.absolute().with_name("temporary")
+    temporary.mkdir(exist_ok=True)
     with log.open("w") as output:
         command = [sys.executable, *program, "--host", host, "--port", str(port), *arguments]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+        environment = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary), **environment}
+        environment = {**os.environ, **environment}
         process = subprocess.Popen(
             command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT
         )
@@ -516,5 +521,8 @@ def running_app(
             time.sleep(0.2)
         yield address
     finally:
-        process.terminate()
+        process.send_signal(ended_by)
         process.wait(30)
+    left = [path for path in temporary.rglob("*") if path.suffix != ".lock"]
+    expected = 130 if ended_by == signal.SIGINT else 0
+    assert process.returncode == expected and not left, (left, log.read_text())

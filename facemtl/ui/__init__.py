@@ -6,8 +6,6 @@ from . import uploads
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder())
-# For events that set no limit. `Blocks.queue` has this option, too, but it rebuilds the server.
-os.environ.setdefault("GRADIO_DEFAULT_CONCURRENCY_LIMIT", "4")
 # Limit gradio's statistics. By default it computes them after every event, over the last 10,000
 # events, for a page that is not served here.
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))

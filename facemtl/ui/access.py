@@ -1,33 +1,110 @@
-"""Only the public endpoints can be called by their names.
+"""What may be asked of the server: the routes that the page and programs use, and short requests.
 
-Gradio hides private events from its list of endpoints, and still answers calls of their names.
+Gradio has many more routes. Some keep files, some fetch URLs, some run models past the queue.
 """
 
 import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.responses import JSONResponse
 
 from .api import ENDPOINTS
+from .photo_requests import WithoutName
 
-_CALL = re.compile(r"/gradio_api/(?:call(?:/v2)?|run)/([^/]*)/?$")
-_REFUSED = f"There is no such endpoint. There are {', '.join(ENDPOINTS)}; see /gradio_api/info."
+LONGEST_REQUEST = 10**6  # bytes, of all that is not a photo
+LONGEST_PHOTO = 45 * 10**6  # bytes of a request with a photo; in base64, 30 MB are 40 MB
+_UPLOAD, _MCP = "/gradio_api/upload", "/gradio_api/mcp/"
+_NAMES = "|".join(ENDPOINTS)
+_ALLOWED = {
+    "GET": (
+        r"/|/config/?|/theme\.css|/favicon\.ico|/(?:assets|static)/.+"
+        r"|/gradio_api/(?:info/?|app_id/?|startup-events|upload_progress|queue/data"
+        rf"|heartbeat/[^/]+|call/(?:v2/)?(?:{_NAMES})/[^/]+"
+        r"|file=(?![A-Za-z][\w+.-]*://).+)"  # gradio would fetch a URL
+    ),
+    "POST": rf"/login/?|{_UPLOAD}|/gradio_api/(?:queue/join|call/(?:v2/)?(?:{_NAMES})/?)",
+}
+_ALLOWED["HEAD"] = _ALLOWED["GET"]
+_NOT_HERE = f"There is no such page or endpoint. The endpoints are {', '.join(ENDPOINTS)}; see"
+_NOT_HERE += " /gradio_api/info."
+_TOO_LONG = "This request is longer than the maximum allowed size of {:,} bytes."
 
 
-class OnlyEndpoints:
-    """ASGI middleware that refuses calls of other names than ENDPOINTS.
+class OnlyAllowed:
+    """ASGI middleware that refuses all other routes, and long requests.
 
-    The page itself calls events by their numbers.
+    Responses that may hold something of a visitor are not stored by browsers and proxies. With
+    `mcp`, the routes of MCP are allowed, too.
     """
 
-    def __init__(self, app: Callable[..., Awaitable[None]]):
-        self.app = app
+    def __init__(self, app: Callable[..., Awaitable[None]], *, mcp: bool = False):
+        self.app, self.mcp = app, mcp
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
-        called = _CALL.search(scope["path"]) if scope["type"] == "http" else None
-        if called and scope["method"] == "POST" and called[1] not in ENDPOINTS:
-            refused = JSONResponse({"error": _REFUSED}, HTTPStatus.NOT_FOUND)
-            await refused(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        path = route_of(scope)
+        if scope["type"] != "http" or not self._is_allowed(scope["method"], path):
+            return await _refuse(_NOT_HERE, HTTPStatus.NOT_FOUND)(scope, receive, send)
+        most = LONGEST_PHOTO if path == _UPLOAD or path.startswith(_MCP) else LONGEST_REQUEST
+        received = _limited(receive, most)
+        answer = _unstored(send) if _is_private(path) else send
+        if path == _UPLOAD and scope["method"] == "POST":
+            try:
+                received = WithoutName(scope, received)
+            except MultiPartException as error:
+                refused = _refuse(error.message, HTTPStatus.BAD_REQUEST)
+                return await refused(scope, receive, answer)
+        try:
+            return await self.app(scope, received, answer)
+        except HTTPException as error:  # of `_limited`, in another middleware
+            return await _refuse(error.detail, error.status_code)(scope, receive, answer)
+
+    def _is_allowed(self, method: str, path: str) -> bool:
+        if self.mcp and path.startswith(_MCP):
+            return True
+        return bool(re.fullmatch(_ALLOWED.get(method, "(?!)"), path))
+
+
+def route_of(scope: dict) -> str:
+    """The path of a request as the routes see it: without the path below which a proxy serves."""
+    path, root = scope["path"], scope.get("root_path", "").rstrip("/")
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path
+
+
+def _refuse(why: str, status: int) -> JSONResponse:
+    return JSONResponse({"error": why, "detail": why}, status)
+
+
+def _limited(receive: Callable, most: int) -> Callable:
+    """A `receive` that refuses a body of more than `most` bytes, as soon as they have arrived."""
+    n_bytes = 0
+
+    async def limited() -> dict:
+        nonlocal n_bytes
+        message = await receive()
+        n_bytes += len(message.get("body", b""))
+        if n_bytes > most:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LONG.format(most))
+        return message
+
+    return limited
+
+
+def _is_private(path: str) -> bool:
+    return path.startswith("/gradio_api/")
+
+
+def _unstored(send: Callable) -> Callable:
+    """A `send` that forbids to store the response."""
+
+    async def unstored(message: dict) -> None:
+        if message["type"] == "http.response.start":
+            headers = [h for h in message.get("headers", []) if h[0].lower() != b"cache-control"]
+            message = {**message, "headers": [*headers, (b"cache-control", b"no-store")]}
+        await send(message)
+
+    return unstored

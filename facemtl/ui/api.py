@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
+import httpx
 import numpy as np
 import pandas as pd
+from gradio import processing_utils
 
 from ..errors import FaceMTLError
 from ..evaluation.groups import GROUPINGS, grouping_name
 from ..faces import as_record, detect, open_image
 from ..inference.predictor import Predictor, in_words
 from ..tasks import AGE, CLASSES, Classification
-from . import events
+from . import events, uploads
 from .components import cards
 from .faces import ANY, MAX_SEED, ORDERS, CurrentPool, FaceFilter, FacePool, ready
+from .photo import one_photo
 from .prediction_cache import PredictionCache
 
 ENDPOINTS = ("predict", "sample", "metrics")
@@ -31,6 +34,18 @@ MOST_FACES = 24  # per call of `/sample`
 gr.Image.preprocess = lambda self, payload: (
     events.uploaded(payload.path) if payload and payload.path else None
 )
+
+
+class _NoUrls(httpx.AsyncBaseTransport):
+    """Refuses to fetch a URL."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        message = "URLs are not fetched. Download the photo, and upload the file."
+        raise gr.Error(message, print_exception=False)
+
+
+# Gradio fetches a URL that is sent as the value of any component. It has one transport for this.
+processing_utils.async_transport = _NoUrls()
 
 # Clients see the types and docstrings of the endpoints.
 Order = Literal[tuple(ORDERS)]
@@ -46,16 +61,18 @@ def predict(predictor: Predictor, photo: str | Path | None) -> dict[str, Any]:
     """
     if not photo:
         raise FaceMTLError("There is no photo. Send a JPEG or PNG.")
-    image = open_image(Path(photo))
-    faces = detect(image)
-    predictions = predictor.predict_crops([face.crop for face in faces], faces=range(len(faces)))
-    return {
-        "note": cards.NOTE,
-        "faces": [
-            {**as_record(face, image), "answers": said}
-            for face, said in zip(faces, in_words(predictions), strict=True)
-        ],
-    }
+    with one_photo:
+        image = open_image(Path(photo))
+        faces = detect(image)
+        crops = [face.crop for face in faces]
+        predictions = predictor.predict_crops(crops, faces=range(len(faces)))
+        return {
+            "note": cards.NOTE,
+            "faces": [
+                {**as_record(face, image), "answers": said}
+                for face, said in zip(faces, in_words(predictions), strict=True)
+            ],
+        }
 
 
 def sample(cache: PredictionCache, pool: FacePool, n: int, wanted: FaceFilter) -> dict[str, Any]:
@@ -124,7 +141,8 @@ def build(cache: PredictionCache, metrics: pd.DataFrame | None, pool: CurrentPoo
         Parameters:
             photo: an image file with one or more faces
         """
-        return predict(cache.predictor, photo)
+        with uploads.read_once(photo) as file:
+            return predict(cache.predictor, file)
 
     def ask_sample(
         n: int = 12,

@@ -29,7 +29,7 @@ from ..inference.predictor import Predictor
 from ..regular import read_text
 from ..tasks import AGE
 from . import api, uploads
-from .access import OnlyEndpoints
+from .access import OnlyAllowed
 from .calls import HANDLERS, Page
 from .components import cards, error_gallery
 from .components.get_utkface import Offer
@@ -40,6 +40,7 @@ from .headers import WithHeaders
 from .hosts import KnownHosts
 from .photo import PhotoView
 from .prediction_cache import PredictionCache
+from .sessions import Sessions
 from .tabs import about, compare, guess, random_faces, training, validation
 from .tabs import dataset as dataset_
 
@@ -51,7 +52,8 @@ MISSING = (
     " `--results FOLDER`."
 )
 DRAW_AHEAD = 2.0  # seconds after the first page load
-KEEP_VISITORS = 200  # visitors whose state the server keeps
+KEEP_VISITORS = 1000  # open pages whose state the server keeps, at most some MB each
+MOST_IN_QUEUE = 100  # events of all visitors that wait; further ones are refused with a message
 MAX_FILE_SIZE = "30mb"
 
 
@@ -185,10 +187,6 @@ def build_app(
         def on_hide_grid(hidden: bool, wanted: FaceFilter | None) -> tuple:
             return drawn["show"](wanted, hidden) if wanted else (gr.skip(),) * len(drawn["outputs"])
 
-        def forget(request: gr.Request) -> None:
-            demo.state_holder.session_data.pop(request.session_hash, None)
-
-        demo.unload(forget)
         waiting = {
             "api_visibility": "private",
             "show_progress": "hidden",
@@ -242,7 +240,8 @@ def build_app(
         ):
             seen = tab.select(on_wait, None, None, **waiting)
             seen.then(events.handle_errors(handler), inputs, outputs, **faces_quiet)
-    return demo
+    # The second limit is for events that set none.
+    return demo.queue(max_size=MOST_IN_QUEUE, default_concurrency_limit=4)
 
 
 def _headline(measured: Path) -> str:
@@ -294,7 +293,8 @@ def launch_options(
             "middleware": [
                 Middleware(WithHeaders),
                 Middleware(KnownHosts, allowed=hosts),
-                Middleware(OnlyEndpoints),
+                Middleware(OnlyAllowed, mcp=mcp),
+                Middleware(Sessions),
             ],
             "exception_handlers": HANDLERS,
         },

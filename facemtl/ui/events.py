@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
-from pathlib import Path
 from urllib.parse import parse_qsl
 
 import gradio as gr
@@ -19,6 +18,14 @@ MODEL_WORK = {"api_visibility": "private", "concurrency_id": "models", "concurre
 # For events that show dataset faces. Most of their predictions are cached, so they have a queue of
 # their own and need not wait for photos.
 SHOW_FACES = {**MODEL_WORK, "concurrency_id": "faces"}
+# For events whose answers take no time. They wait for nobody. They are in a queue nevertheless:
+# otherwise the page would call them by a route that also runs models past the queues.
+AT_ONCE = {
+    "api_visibility": "private",
+    "show_progress": "hidden",
+    "concurrency_id": "at once",
+    "concurrency_limit": None,
+}
 # For `js_on_load`: report which element with a data-choice attribute is clicked.
 REPORT_CHOICES = "facemtl.reportChoices(element, trigger)"
 
@@ -34,9 +41,7 @@ def uploaded(path: str) -> str:
     This check is needed because a client can name any file of the server.
     """
     with suppress(ValueError, OSError):  # not a valid path
-        if len(path) <= LONGEST_PATH and Path(path).resolve().is_relative_to(
-            uploads.folder().resolve()
-        ):
+        if len(path) <= LONGEST_PATH and uploads.is_uploaded(path):
             return path
     raise gr.Error("This file was not uploaded. Send it once more.", print_exception=False)
 

@@ -2,11 +2,13 @@
 
 import ctypes
 import os
+import signal
 import socket
 import sys
-import time
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +101,7 @@ def serve(
     root_path: str = "",
     visitors: list[tuple[str, str]] | None = None,
 ) -> None:
-    """Serve the app until interrupted.
+    """Serve the app until the process is interrupted or terminated.
 
     With `show`, open the page in a browser if there is a screen. With `mcp`, serve MCP, too.
     `root_path` is the path or the URL at which a proxy serves the app. With `visitors`, pairs of
@@ -114,25 +116,40 @@ def serve(
         or os.environ.get("WAYLAND_DISPLAY")
     )
     settings = launch_options(ASSETS, mcp=mcp, hosts=names(host, root_path))
+    with _ended_by_signals() as ended:
+        try:
+            app.launch(
+                server_name=host,
+                server_port=port,
+                inbrowser=bool(show and has_screen),
+                root_path=root_path,
+                auth=visitors,
+                prevent_thread_lock=True,
+                **settings,
+            )
+            while not ended.wait(1):
+                pass
+        except (OSError, ValueError) as error:  # ValueError: the page cannot be reached from here
+            raise FaceMTLError(
+                f"The page cannot be served ({first_line(error)}). Choose another --port or --host."
+            ) from error
+        finally:
+            app.close(verbose=False)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGHUP set. By default, they end a process without its cleanup."""
+    ended, before = threading.Event(), {}
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number and signal.getsignal(number) is signal.SIG_DFL:  # `nohup` ignores SIGHUP
+            before[number] = signal.signal(number, lambda *_: ended.set())
     try:
-        app.launch(
-            server_name=host,
-            server_port=port,
-            inbrowser=bool(show and has_screen),
-            root_path=root_path,
-            auth=visitors,
-            prevent_thread_lock=True,
-            **settings,
-        )
-    except (OSError, ValueError) as error:  # ValueError: the page cannot be reached from here
-        raise FaceMTLError(
-            f"The page cannot be served ({first_line(error)}). Choose another --port or --host."
-        ) from error
-    try:
-        while True:  # gradio's own loop would end as if all were well after Ctrl-C
-            time.sleep(3600)
+        yield ended
     finally:
-        app.close(verbose=False)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def read_visitors(file: Path) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Semaphore
 
 import numpy as np
 from PIL import Image
@@ -24,6 +25,8 @@ STEPS = {
     "Left": (-1, 0, 0), "Right": (1, 0, 0), "Up": (0, -1, 0), "Down": (0, 1, 0),
     "Tighter": (0, 0, -1), "Wider": (0, 0, 1),
 }  # fmt: skip
+# To be held while a photo is decoded, by whatever way it came: a large one takes much memory.
+one_photo = Semaphore(1)
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,13 @@ class PhotoView:
 
 def open_view(path: str | Path) -> PhotoView:
     """Find the faces in an image file. Raises FaceMTLError if it cannot be read."""
-    image = open_image(Path(path))
-    with ThreadPoolExecutor(1) as aside:
+    with one_photo, ThreadPoolExecutor(1) as aside:
+        image = open_image(Path(path))
         reduced = aside.submit(_reduced, image, Path(path))
         faces = tuple(detect(image))
         shown, kept = reduced.result()
-    view = PhotoView(shown, shown.shape[1] / image.width, kept, faces, found=faces)
-    return view if faces else replace(view, centre=whole(image))
+        view = PhotoView(shown, shown.shape[1] / image.width, kept, faces, found=faces)
+        return view if faces else replace(view, centre=whole(image))
 
 
 def _reduced(image: Image.Image, file: Path) -> tuple[np.ndarray, bytes]:

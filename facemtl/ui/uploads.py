@@ -1,40 +1,98 @@
-"""The upload folder, and a thread that deletes old files.
+"""The private folder of uploaded photos, and when they are deleted.
 
-Files of a killed process are deleted by the next process.
+A photo is deleted once it has been read, or after KEEP seconds. At its end the process deletes the
+folder. What a killed process left is deleted by the next one that starts.
 """
 
+import atexit
 import os
+import shutil
 import stat
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from ..files import temporary
 
-KEEP = 120  # seconds until an uploaded file is deleted
+KEEP = 120  # seconds until an uploaded file that nobody reads is deleted
 EVERY = 30  # seconds between two sweeps
+MOST_BYTES = 300 * 2**20  # of all files in the folder
+_LOCK = "in-use"
 
 
 @cache
 def folder() -> Path:
-    """The upload folder of this user.
+    """The folder of this process. Its name cannot be guessed, and only its user can enter it.
 
-    It is the same after a restart, so that files of a killed process are found. If something else
-    is there, such as a file, a link or another user's folder, a new temporary folder is made.
+    A lock beside the files says that the process lives. It ends with the process, also if that is
+    killed. So the next process knows which folders nobody uses.
     """
-    path = temporary("uploads")
-    with suppress(FileExistsError):
-        path.mkdir(mode=0o700)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
-        return Path(tempfile.mkdtemp(prefix="facemtl-uploads-"))
-    return path
+    name = temporary("uploads")
+    for left in name.parent.glob(f"{name.name}-*"):
+        _delete_unused(left)
+    while True:
+        private = Path(tempfile.mkdtemp(prefix=f"{name.name}-", dir=name.parent))
+        lock = FileLock(private / _LOCK)
+        with suppress(Timeout, OSError):  # another process takes it for a folder that is left
+            lock.acquire(timeout=0)
+            (private / "files").mkdir(mode=0o700)
+            break
+    atexit.register(_delete, private, lock, os.getpid())
+    return private / "files"
 
 
-def sweep(path: Path, age: float = KEEP) -> None:
+def _delete_unused(private: Path) -> None:
+    """Delete a folder, if it belongs to this user and no living process holds its lock."""
+    with suppress(Timeout, OSError):
+        found = private.lstat()
+        if stat.S_ISDIR(found.st_mode) and _is_ours(found):
+            with FileLock(private / _LOCK, timeout=0):
+                shutil.rmtree(private, ignore_errors=True)
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    return not hasattr(os, "getuid") or found.st_uid == os.getuid()
+
+
+def _delete(private: Path, lock: FileLock, owner: int) -> None:
+    if os.getpid() == owner:  # not a fork
+        shutil.rmtree(private / "files", ignore_errors=True)
+        lock.release()  # Windows deletes no open file
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def is_uploaded(path: str | Path) -> bool:
+    """Whether a path is in the folder. Raises ValueError or OSError if it is not a path."""
+    return Path(path).resolve().is_relative_to(folder().resolve())
+
+
+@contextmanager
+def read_once(path: str | None) -> Iterator[str | None]:
+    """An uploaded file, which is deleted at the end: nobody needs it again."""
+    try:
+        yield path
+    finally:
+        if path and is_uploaded(path):
+            Path(path).unlink(missing_ok=True)
+
+
+def is_full() -> bool:
+    """Whether the files in the folder take more than MOST_BYTES."""
+    total = 0
+    for directory, _, files in os.walk(folder()):
+        for name in files:
+            with suppress(OSError):  # deleted meanwhile
+                total += Path(directory, name).lstat().st_size
+    return total > MOST_BYTES
+
+
+def sweep(path: Path, age: float) -> None:
     """Delete everything in a folder that has not changed for `age` seconds.
 
     This includes interrupted uploads, links and empty folders. The folder itself stays.
@@ -42,10 +100,10 @@ def sweep(path: Path, age: float = KEEP) -> None:
     oldest = time.time() - age
     for directory, folders, files in os.walk(path, topdown=False):
         for name in (*files, *folders):
-            _delete(Path(directory, name), oldest)
+            _delete_old(Path(directory, name), oldest)
 
 
-def _delete(path: Path, oldest: float) -> None:
+def _delete_old(path: Path, oldest: float) -> None:
     try:
         found = path.lstat()
         if found.st_ctime < oldest:
@@ -60,7 +118,7 @@ def keep_clear() -> threading.Thread:
 
     def run() -> None:
         while True:
-            sweep(folder())
+            sweep(folder(), KEEP)
             time.sleep(EVERY)
 
     thread = threading.Thread(target=run, name="uploads", daemon=True)

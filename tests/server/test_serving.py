@@ -1,7 +1,9 @@
 """Serving to others: a login, a path below a proxy, and what the start prints."""
 
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -30,7 +32,9 @@ def test_only_visitors_with_a_password_enter(tmp_path):
     (tmp_path / "visitors.txt").write_text("ann:secret:1\n\nbob:x\n", "utf-8")
     options = ("--auth-file", str(tmp_path / "visitors.txt"), "--root-path", "/facemtl")
     with (
-        support.running_app(tmp_path / "log.txt", *options, host=ANOTHER_HOST) as address,
+        support.running_app(
+            tmp_path / "log.txt", *options, host=ANOTHER_HOST, ended_by=signal.SIGINT
+        ) as address,
         httpx.Client(base_url=address, timeout=60) as http,
     ):
         assert http.get("/config").status_code == 401
@@ -47,6 +51,11 @@ def test_only_visitors_with_a_password_enter(tmp_path):
         assert "evil.example" not in http.get("/gradio_api/info").text
         # The page asks for its files below the path at which the proxy serves it.
         assert http.get("/config").json()["root"].endswith("/facemtl")
+        photo = support.composites(3)[1].read_bytes()
+        (path,) = http.post("/gradio_api/upload", files={"files": ("a.jpg", photo)}).json()
+        assert (
+            Path(path).read_bytes() == photo
+        )  # `running_app` checks that it is deleted at the end
 
 
 @pytest.mark.parametrize("text", ["", "ann\n", ":secret\n", "ann:\n"])

@@ -1,9 +1,14 @@
 """Several visitors at once. They send the same requests as a browser."""
 
 import asyncio
+import json
+from contextlib import AsyncExitStack
+from http import HTTPStatus
 
 import httpx
 
+from facemtl.ui.app import MOST_IN_QUEUE
+from facemtl.ui.sessions import MOST_WAITING
 from research.load import Measured, Person
 from tests import support
 
@@ -27,3 +32,67 @@ def test_drawing_faces_does_not_wait_for_another_visitor_s_photo(app):
             return not was_done
 
     assert support.finished(drawn_while_models_work())
+
+
+def test_invented_sessions_take_neither_the_queue_nor_the_face_of_others(app):
+    """They ask for faces, and nobody listens to the answers."""
+
+    in_flight = 20
+
+    async def flooded() -> list[int]:
+        limits = httpx.Limits(max_connections=in_flight)
+        async with httpx.AsyncClient(base_url=app, timeout=120, limits=limits) as http:
+            config = (await http.get("/config")).json()
+            visitor = Person(http, config, 1000, Measured())
+            join = {"fn_index": visitor.number("on looks"), "data": [None, False]}
+            async with http.stream("GET", f"/gradio_api/heartbeat/{visitor.session}"):
+                await visitor.upload()
+                invented = [{**join, "session_hash": f"invented{i // 10}"} for i in range(150)]
+                await asyncio.gather(
+                    *(http.post("/gradio_api/queue/join", json=each) for each in invented)
+                )
+                places = len(visitor.measured.places)
+                looked = await visitor.event("on looks", [None, False], {"choice": "save"})
+            assert "data:application/json;base64," in json.dumps(looked), "the face is forgotten"
+            return visitor.measured.places[places:]
+
+    assert max(support.finished(flooded())) <= MOST_WAITING + in_flight
+
+
+def test_one_session_and_all_together_have_a_limit_with_a_sentence(app):
+    async def refusals() -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=app, timeout=120) as http, AsyncExitStack() as opened:
+            config = (await http.get("/config")).json()
+            people = [Person(http, config, 2000 + number, Measured()) for number in range(3)]
+            for person in people:
+                heartbeat = f"/gradio_api/heartbeat/{person.session}"
+                await opened.enter_async_context(http.stream("GET", heartbeat))
+            await people[0].upload()
+            # The first requests take seconds. Meanwhile, the others wait.
+            asked = [(people[0], "where", MOST_WAITING), (people[1], "none", MOST_WAITING + 1)]
+            asked.append((people[2], "none", MOST_WAITING))
+            answers = []
+            for person, choice, n in asked:
+                join = {
+                    "fn_index": person.number("on looks"),
+                    "data": [None, False],
+                    "event_data": {"choice": choice},
+                    "session_hash": person.session,
+                }
+                for _ in range(n):
+                    answers.append(await http.post("/gradio_api/queue/join", json=join))
+            return [answer for answer in answers if answer.status_code != HTTPStatus.OK]
+
+    one, *together = support.finished(refusals())
+    assert one.status_code == HTTPStatus.TOO_MANY_REQUESTS
+    assert "asked for too much at once" in one.json()["detail"]
+    assert together and all(each.status_code == HTTPStatus.SERVICE_UNAVAILABLE for each in together)
+    assert f"Queue is full. Max size is {MOST_IN_QUEUE}" in together[0].json()["detail"]
+
+
+def test_a_program_may_call_again_and_again_in_one_session(app):
+    with httpx.Client(base_url=app, timeout=60) as http:
+        for _ in range(MOST_WAITING + 1):
+            asked = {"data": ["all"], "session_hash": "program"}
+            event = http.post("/gradio_api/call/metrics", json=asked).json()["event_id"]
+            assert "event: complete" in http.get(f"/gradio_api/call/metrics/{event}").text

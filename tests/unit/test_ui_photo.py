@@ -1,6 +1,9 @@
 """An uploaded photo and its crop: reading it, moving, resizing and resetting the crop."""
 
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +12,9 @@ from PIL import Image
 
 from facemtl.errors import FaceMTLError
 from facemtl.faces import open_image
+from facemtl.ui import api
 from facemtl.ui import photo as photos
+from tests import support
 from tests.odd_files import lying
 
 
@@ -152,3 +157,22 @@ def test_what_a_visitor_says_is_forgotten_with_the_face(photo):
     assert photos.choose(view, 0).said == {"age": 30.0}
     assert photos.correct(view, "Left").said == {"age": 30.0}
     assert photos.choose(view, 1).said == photos.add(view, [0.25, 0.1, 0.4]).said == {}
+
+
+def test_one_photo_is_decoded_at_a_time(tmp_path, predictor):
+    """Here, the first one is a pipe that nobody has filled yet."""
+    pipe, photo = tmp_path / "pipe", support.composites(3)[1]
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(photos.open_view, pipe)
+        filled = None
+        while filled is None:
+            with suppress(OSError):  # nobody opens it yet
+                filled = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        others = [pool.submit(photos.open_view, photo), pool.submit(api.predict, predictor, photo)]
+        assert not wait(others, timeout=1).done
+        os.close(filled)
+        pipe.write_bytes(b"")  # it is opened once more, to say what is wrong with it
+        with pytest.raises(FaceMTLError, match="empty"):
+            first.result()
+        assert len(others[0].result().faces) == len(others[1].result()["faces"]) == 1

@@ -155,8 +155,7 @@ class Offer:
             job.cancel()
             return on_look(before)
 
-        # No queue: an answer takes no time, and must not wait for the models.
-        quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        quick = events.AT_ONCE
         timer.tick(on_look, shown, everything, **quick)
         demo.load(on_load, shown, everything, **quick)
         for _, _, get, cancel in self._places:

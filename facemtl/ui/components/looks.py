@@ -15,7 +15,15 @@ from ...errors import FaceMTLError
 from ...inference.predictor import Predictor
 from ...inference.what_if import CHANGES
 from ...tasks import Task
-from ..events import KEEP_STATE, MODEL_WORK, REPORT_CHOICES, handle_errors, sent, waiting_at
+from ..events import (
+    AT_ONCE,
+    KEEP_STATE,
+    MODEL_WORK,
+    REPORT_CHOICES,
+    handle_errors,
+    sent,
+    waiting_at,
+)
 from ..photo import PhotoView
 from . import cards, closer, cover, pins, what_if
 from .markup import html, joined
@@ -118,11 +126,10 @@ def build_pins(state: gr.State, predictor: Predictor, hide: gr.Checkbox) -> Call
         found = pins.without(found, sent(event, "choice"))
         return found, drawn(found, hidden)
 
-    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    shown.click(on_unpin, [kept, hide], [kept, shown], **quick).then(
+    shown.click(on_unpin, [kept, hide], [kept, shown], **AT_ONCE).then(
         None, None, None, js="facemtl.toPin"
     )
-    hide.change(drawn, [kept, hide], shown, **quick)
+    hide.change(drawn, [kept, hide], shown, **AT_ONCE)
 
     def connect(button: gr.Button) -> None:
         work = {**MODEL_WORK, "show_progress": "hidden"}
@@ -208,9 +215,8 @@ def build(
     work = {**MODEL_WORK, "show_progress": "hidden", "trigger_mode": "multiple"}
     made = tabs.click(on_look, [state, hide], list(panes.values()), **work)
     made.then(None, None, None, js="facemtl.showCloser")
-    stop = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     for pane in panes.values():
-        pane.click(on_stop, None, pane, **stop)  # only the button "Stop" is reported as a click
+        pane.click(on_stop, None, pane, **AT_ONCE)  # only the button "Stop" is reported as a click
     panes[COVER.name].input(
         handle_errors(on_cover), [state, hide], covered,
         **MODEL_WORK, **waiting_at(covered), trigger_mode="always_last",

@@ -14,6 +14,7 @@ from ...errors import FaceMTLError
 from ...evaluation.track_record import TrackRecords
 from ...inference.predictor import Predictor
 from ...tasks import AGE
+from .. import uploads
 from ..components import cards, looks
 from ..components.markup import html, joined
 from ..components.photo_card import photo_card, poor
@@ -235,7 +236,9 @@ def build(
     def on_file(arrived: str | None, hidden: bool) -> tuple:
         _, _, path = (arrived or "").partition(" ")
         try:
-            return show(open_view(uploaded(path)), hidden)
+            with uploads.read_once(uploaded(path)) as file:
+                view = open_view(file)
+            return show(view, hidden)
         except FaceMTLError as error:
             shown = list(show(PhotoView(), hidden))
             shown[2] = cards.message("This file cannot be used", str(error))

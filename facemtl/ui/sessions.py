@@ -1,0 +1,178 @@
+"""Visitors' sessions: how much each may ask for, and when the server forgets them.
+
+A session is a name that a browser or a program invents. It counts as open while one of its streams
+is open: a page keeps one, and reads its answers from another.
+"""
+
+import asyncio
+import json
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from .access import route_of
+from .events import KEEP_STATE
+
+MOST_WAITING = 50  # requests of one session, and of all sessions together that are not open
+EVERY = 10  # seconds between two looks for what is to be forgotten
+_JOIN = re.compile(r"/gradio_api/(?:queue/join|call/(?:v2/)?[^/]+/?)")
+_HEARTBEAT, _LISTEN, _CALL = "/gradio_api/heartbeat/", "/gradio_api/queue/data", "/gradio_api/call/"
+_TOO_MANY = "You have asked for too much at once. Wait until the answers are there."
+_A_MOMENT = 50  # turns of the event loop; a few are enough to begin to listen
+
+
+class Sessions:
+    """ASGI middleware that bounds what sessions ask for, and forgets them.
+
+    An invented session costs its inventor nothing. So all sessions that are not open share
+    MOST_WAITING requests. If there are more, the oldest of these sessions is forgotten.
+    """
+
+    def __init__(self, app: Callable[..., Awaitable[None]]):
+        self.app = app
+        self.open: Counter[str] = Counter()  # streams by session
+        self.asked: Counter[str] = Counter()  # requests by session, since it last was listened to
+        self.calls: dict[str, str] = {}  # session by the id of a call that names a session
+        # Sessions that are not open, the oldest first, each with its last request.
+        self.alone: dict[str, dict] = {}
+
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        if scope["type"] == "lifespan":
+            forgetting = asyncio.create_task(self._keep_forgetting(scope["app"]))
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                forgetting.cancel()
+        elif scope["method"] == "POST" and _JOIN.fullmatch(route_of(scope)):
+            await self._join(scope, receive, send)
+        elif scope["method"] == "GET" and (session := _stream_of(scope)):
+            await self._stream(session, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _join(self, scope: dict, receive: Callable, send: Callable) -> None:
+        """A request that joins the queue."""
+        request, said = dict(scope), []
+        body = await Request(scope, receive).body()
+        session = _value(body, "session_hash")
+        if session and self.asked[session] >= MOST_WAITING:
+            refused = {"error": _TOO_MANY, "detail": _TOO_MANY}
+            response = JSONResponse(refused, HTTPStatus.TOO_MANY_REQUESTS)
+            return await response(scope, receive, send)
+
+        if session not in self.open:
+            await self._forget_oldest(MOST_WAITING - 1)  # now, so that a flood has to wait
+
+        async def again() -> dict:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def heard(message: dict) -> None:
+            said.append(message.get("body", b""))
+            await send(message)
+
+        await self.app(scope, again, heard)
+        if event := _value(b"".join(said), "event_id"):
+            if session and route_of(request).startswith(_CALL):
+                self.calls[event] = session
+            session = session or event
+            self.asked[session] += 1
+            self._note(session, request)
+        return None
+
+    async def _stream(self, session: str, scope: dict, receive: Callable, send: Callable) -> None:
+        """A stream of a session, until it closes."""
+        session = self.calls.pop(session, session)
+        request, is_page = dict(scope), route_of(scope).startswith(_HEARTBEAT)
+        self.open[session] += 1
+        self.alone.pop(session, None)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.open[session] -= 1
+            self.open += Counter()  # without zeros
+            if not is_page:
+                self.asked.pop(session, None)
+            if is_page and session not in self.open:
+                await self._forget(session, request)
+            elif session in request["app"].state_holder:  # not only a name
+                self._note(session, request)
+
+    def _note(self, session: str, request: dict) -> None:
+        """Note that a session was used, if it is not open."""
+        self.alone.pop(session, None)
+        if session not in self.open:
+            self.alone[session] = request
+
+    async def _forget_oldest(self, most: int) -> None:
+        """Forget the oldest sessions that are not open, until they have `most` requests."""
+        while sum(max(1, self.asked[session]) for session in self.alone) > most:
+            await self._forget(*next(iter(self.alone.items())))
+
+    async def _forget(self, session: str, request: dict) -> None:
+        """Drop all that the server holds of a session: its state, its requests, its answers.
+
+        Gradio drops requests and answers when a page stops listening. So this listens, and stops.
+        """
+        self.alone.pop(session, None)
+        self.asked.pop(session, None)
+        self.calls = {call: of for call, of in self.calls.items() if of != session}
+        holder = request["app"].state_holder
+        holder.session_data.pop(session, None)
+        holder.time_last_used.pop(session, None)
+        query = urlencode({"session_hash": session}).encode()
+        listening = {**request, "method": "GET", "path": _LISTEN, "query_string": query}
+
+        async def leave() -> dict:
+            for _ in range(_A_MOMENT):
+                await asyncio.sleep(0)
+            return {"type": "http.disconnect"}
+
+        async def ignore(message: dict) -> None:
+            pass
+
+        with suppress(Exception):  # nothing waits for the session
+            await self.app(listening, leave, ignore)
+
+    async def _keep_forgetting(self, app) -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            await self._forget_idle(app)
+
+    async def _forget_idle(self, app) -> None:
+        """Forget what nobody has used for KEEP_STATE seconds.
+
+        Gradio itself forgets values of `gr.State`. It keeps a copy of what visitors sent and were
+        shown, for links to their pages, and the paths of their files. This app needs neither.
+        """
+        holder = app.state_holder
+        for state in list(holder.session_data.values()):
+            state.config_values.clear()
+        app.get_blocks().upload_file_set.clear()
+        now = datetime.now()
+        for session, used in list(holder.time_last_used.items()):
+            if session not in self.open and (now - used).total_seconds() > KEEP_STATE:
+                await self._forget(session, self.alone.get(session, {"app": app}))
+
+
+def _stream_of(scope: dict) -> str | None:
+    """The session whose stream a request opens, if it opens one."""
+    path = route_of(scope)
+    if path == _LISTEN:
+        return Request(scope).query_params.get("session_hash")
+    return path.rpartition("/")[2] if path.startswith((_HEARTBEAT, _CALL)) else None
+
+
+def _value(body: bytes, key: str) -> str | None:
+    """A text in a JSON object that somebody sent, or None."""
+    try:
+        found = json.loads(body)
+        return found[key] if isinstance(found[key], str) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
