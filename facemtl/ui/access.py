@@ -18,6 +18,7 @@ LONGEST_REQUEST = 10**6  # bytes, of all that is not a photo
 LONGEST_PHOTO = 45 * 10**6  # bytes of a request with a photo; in base64, 30 MB are 40 MB
 _UPLOAD, _MCP = "/gradio_api/upload", "/gradio_api/mcp/"
 _NAMES = "|".join(ENDPOINTS)
+_PHOTO = rf"{_UPLOAD}|{_MCP}.*|/gradio_api/call/(?:v2/)?predict/?"  # data URLs are photos, too
 _ALLOWED = {
     "GET": (
         r"/|/config/?|/theme\.css|/favicon\.ico|/(?:assets|static)/.+"
@@ -49,7 +50,7 @@ class OnlyAllowed:
         path = route_of(scope)
         if scope["type"] != "http" or not self._is_allowed(scope["method"], path):
             return await _refuse(_NOT_HERE, HTTPStatus.NOT_FOUND)(scope, receive, send)
-        most = LONGEST_PHOTO if path == _UPLOAD or path.startswith(_MCP) else LONGEST_REQUEST
+        most = LONGEST_PHOTO if re.fullmatch(_PHOTO, path) else LONGEST_REQUEST
         received = _limited(receive, most)
         answer = _unstored(send) if _is_private(path) else send
         if path == _UPLOAD and scope["method"] == "POST":

@@ -71,6 +71,8 @@ def _uploaded(value: object) -> object:
         raise _refusal(_BASE64) from error
     if len(photo) > LARGEST_PHOTO:
         raise _refusal(f"This photo has {len(photo):,} bytes. At most {LARGEST_PHOTO:,} are read.")
+    if uploads.is_full():
+        raise _refusal(uploads.FULL)
     file = uploads.folder() / secrets.token_hex(16)
     file.write_bytes(photo)
     return {"path": str(file)}

@@ -107,6 +107,7 @@ def serve(
     `root_path` is the path or the URL at which a proxy serves the app. With `visitors`, pairs of
     name and password, only they may enter. Raises FaceMTLError if the address is not available.
     """
+    from . import uploads
     from .app import launch_options
     from .hosts import names
 
@@ -135,6 +136,7 @@ def serve(
             ) from error
         finally:
             app.close(verbose=False)
+            uploads.delete()
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from . import uploads
 _LONGEST_BOUNDARY = 200  # bytes; RFC 2046 allows 70
 _CHECK_EVERY = 2**20  # bytes of a file, until the space for files is checked again
 ONE = "Upload one photo at a time, as a file with a name, in the field `files`."
-_FULL = "Too many photos arrive at the moment. Try again in a minute."
 
 
 class WithoutName:
@@ -86,7 +85,7 @@ class WithoutName:
     def _data(self, data: bytes, start: int, end: int) -> None:
         before, self._n_bytes = self._n_bytes, self._n_bytes + end - start
         if before // _CHECK_EVERY < self._n_bytes // _CHECK_EVERY and uploads.is_full():
-            raise MultiPartException(_FULL)
+            raise MultiPartException(uploads.FULL)
         self._out += data[start:end]
 
     def _end(self) -> None:

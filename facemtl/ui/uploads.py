@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +23,10 @@ from ..files import temporary
 KEEP = 120  # seconds until an uploaded file that nobody reads is deleted
 EVERY = 30  # seconds between two sweeps
 MOST_BYTES = 300 * 2**20  # of all files in the folder
+FULL = "Too many photos arrive at the moment. Try again in a minute."
 _LOCK = "in-use"
+_ended = ExitStack()  # deletes the folder
+atexit.register(_ended.close)
 
 
 @cache
@@ -43,7 +46,7 @@ def folder() -> Path:
             lock.acquire(timeout=0)
             (private / "files").mkdir(mode=0o700)
             break
-    atexit.register(_delete, private, lock, os.getpid())
+    _ended.callback(_delete, private, lock, os.getpid())
     return private / "files"
 
 
@@ -65,6 +68,11 @@ def _delete(private: Path, lock: FileLock, owner: int) -> None:
         shutil.rmtree(private / "files", ignore_errors=True)
         lock.release()  # Windows deletes no open file
         shutil.rmtree(private, ignore_errors=True)
+
+
+def delete() -> None:
+    """Delete the folder of this process: at its end, and earlier if it ends without `atexit`."""
+    _ended.close()
 
 
 def is_uploaded(path: str | Path) -> bool:
