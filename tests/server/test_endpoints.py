@@ -19,6 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 from facemtl.evaluation.validation import load_metrics
 from facemtl.faces import detect, open_image
 from facemtl.tasks import TASKS
+from facemtl.ui.access import LONGEST_REQUEST
 from tests import support
 from tests.odd_files import FACE, NO_FACE, ODD_FILES, scene
 
@@ -239,7 +240,7 @@ def answer(http: httpx.Client, name: str, body: object) -> str:
 def test_a_photo_is_taken_as_a_data_url(http, client):
     file = support.composites(3)[1]
     url = f"data:image/jpeg;base64,{base64.b64encode(file.read_bytes()).decode()}"
-    wrapped = url[:100] + "\n" + url[100:]  # as `base64` writes it
+    wrapped = url[:100] + "\n" * LONGEST_REQUEST + url[100:]  # `base64` writes a few of them
     expected = client.predict(handle_file(file), api_name="/predict")
     forms = [
         ("predict", {"data": [photo]}) for photo in (url, wrapped, {"url": url}, {"path": url})

@@ -14,7 +14,7 @@ import pytest
 from gradio.routes import App
 from gradio_client import Client
 
-from facemtl.ui.access import LONGEST_REQUEST
+from facemtl.ui.access import LONGEST_PHOTO, LONGEST_REQUEST
 from facemtl.ui.headers import HEADERS
 from research.load import Measured, Person
 from tests import support
@@ -302,9 +302,17 @@ def test_an_upload_may_have_30_mb(http):
     assert "maximum allowed size" in answer.text and len(uploaded(http)) == len(before) + 1
 
 
-@pytest.mark.parametrize("path", ["queue/join", "call/predict", "call/v2/predict"])
-def test_a_long_request_is_refused(http, path):
-    asked = {"data": ["x" * LONGEST_REQUEST], "session_hash": "s", "fn_index": 0}
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        ("queue/join", LONGEST_REQUEST),
+        ("call/metrics", LONGEST_REQUEST),
+        ("call/v2/metrics", LONGEST_REQUEST),
+        ("call/v2/predict", LONGEST_PHOTO),  # a photo may be a data URL
+    ],
+)
+def test_a_long_request_is_refused(http, path, most):
+    asked = {"data": ["x" * most], "session_hash": "s", "fn_index": 0}
     answer = http.post(f"/gradio_api/{path}", json=asked)
     assert answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     assert "maximum allowed size" in answer.json()["detail"]
