@@ -1,6 +1,7 @@
 """Fixtures of all tests: pictures, UTKFace, a web server, the shipped models, the app."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from facemtl.evaluation.validation import load_validation
 from facemtl.inference.predictor import Predictor
 from facemtl.paths import default_folder
 from tests import support
+
+# A shell that runs the tests in the background makes them ignore Ctrl-C, and so all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..errors import FaceMTLError, first_line
 from ..escapes import say_error
-from ..files import written_whole
+from ..files import is_stream, written_whole
 from ..regular import open_file
 
 _HASH_BYTES = hashlib.sha256().digest_size
@@ -84,6 +84,8 @@ def _load(kept: Path, shape: tuple[int, ...]) -> np.ndarray:
 def _save(images: np.ndarray, kept: Path) -> None:
     """Write a cache file, whole or not at all. Processes may write the same one at a time."""
     kept.parent.mkdir(parents=True, exist_ok=True)
+    if is_stream(kept):
+        kept.unlink()  # a pipe would be waited for
     with written_whole(kept) as file:
         file.write(images.data)
         file.write(hashlib.sha256(images).digest())
