@@ -16,7 +16,7 @@ from facemtl.inference.predictor import Predictor
 from facemtl.paths import default_folder
 from tests import support
 
-# A shell that runs the tests in the background makes them ignore Ctrl-C, and so all that they start.
+# A shell that runs tests in the background makes them, and all that they start, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
