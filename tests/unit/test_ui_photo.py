@@ -1,9 +1,8 @@
 """An uploaded photo and its crop: reading it, moving, resizing and resetting the crop."""
 
 import io
-import os
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -159,20 +158,23 @@ def test_what_a_visitor_says_is_forgotten_with_the_face(photo):
     assert photos.choose(view, 1).said == photos.add(view, [0.25, 0.1, 0.4]).said == {}
 
 
-def test_one_photo_is_decoded_at_a_time(tmp_path, predictor):
-    """Here, the first one is a pipe that nobody has filled yet."""
-    pipe, photo = tmp_path / "pipe", support.composites(3)[1]
-    os.mkfifo(pipe)
-    with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(photos.open_view, pipe)
-        filled = None
-        while filled is None:
-            with suppress(OSError):  # nobody opens it yet
-                filled = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-        others = [pool.submit(photos.open_view, photo), pool.submit(api.predict, predictor, photo)]
-        assert not wait(others, timeout=1).done
-        os.close(filled)
-        pipe.write_bytes(b"")  # it is opened once more, to say what is wrong with it
-        with pytest.raises(FaceMTLError, match="empty"):
-            first.result()
-        assert len(others[0].result().faces) == len(others[1].result()["faces"]) == 1
+def test_one_photo_is_decoded_at_a_time(monkeypatch, predictor):
+    """By whatever way they come. Others could come in while this one waits."""
+    now, most = [], []
+
+    def watched(file):
+        now.append(file)
+        time.sleep(0.1)
+        most.append(len(now))
+        now.remove(file)
+        return open_image(file)
+
+    for module in (photos, api):
+        monkeypatch.setattr(module, "open_image", watched)
+    files = support.composites(100)[:3]
+    with ThreadPoolExecutor(6) as pool:
+        seen = [pool.submit(photos.open_view, file) for file in files]
+        told = [pool.submit(api.predict, predictor, str(file)) for file in files]
+        assert all(len(each.result().faces) == 1 for each in seen)
+        assert all(len(each.result()["faces"]) == 1 for each in told)
+    assert most == [1] * 6
