@@ -393,7 +393,15 @@ window.facemtl = {
       const url = `${window.location.pathname}${`${next}` && `?${next}`}`;
       if (byVisitor) window.history.pushState(null, '', url);
       else window.history.replaceState(null, '', url);
+      facemtl.keepGradients();
     }, 150);
+  },
+  // Plotly names a gradient by the whole address of the page, at which it is not found any more once
+  // the address has changed. A fragment alone is always of this page.
+  keepGradients() {
+    for (const bar of document.querySelectorAll('.gradient_filled')) {
+      bar.style.fill = bar.style.fill.replace(/url\("[^"#]*#/, 'url("#');
+    }
   },
   followAddress(element, trigger) {
     const {address} = facemtl;
@@ -402,6 +410,7 @@ window.facemtl = {
     }
     window.addEventListener('popstate', () => {
       address.byVisitor = false;
+      facemtl.keepGradients();
       trigger('click', {query: window.location.search});
     });
     // Gradio changes a link's attribute in place.

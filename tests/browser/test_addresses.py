@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from facemtl.inference.predictor import APPROACHES
 from facemtl.ui.faces import FacePool
 from tests import support
 
@@ -88,20 +89,28 @@ def test_tabs_and_filters_have_addresses(page):
     expect(page.get_by_label("Seed", exact=True)).to_have_value(seed)
 
 
+# Whether all scales of colours name a gradient of the page at its present address.
+GRADIENTS = """[...document.querySelectorAll('.gradient_filled')].every(({style: {fill}}) =>
+    fill.startsWith('url("#') || fill.startsWith(`url("${location.href.split('#')[0]}#`))"""
+
+
 def test_the_choice_in_validation_has_an_address(page, app):
     expect(page.locator("#answer")).to_contain_text("What it cost")
     support.choose_tab(page, "Validation")
     expect(page).to_have_url(re.compile("tab=validation$"))
     fields = page.locator("#which-images")
     every = page.locator("#metrics").inner_text()
+    expect(page.locator(".gradient_filled")).to_have_count(len(APPROACHES))
     fields.get_by_label("Ages from").fill("60")
     fields.get_by_label("Ages from").press("Enter")
     expect(page).to_have_url(re.compile("low=60&tab=validation$"))
     some = page.locator("#metrics").inner_text()
     assert some != every
+    page.wait_for_function(GRADIENTS)
     page.go_back()
     expect(page.locator("#metrics")).to_have_text(every, use_inner_text=True)
     expect(fields.get_by_label("Ages from")).to_have_value("0")
+    page.wait_for_function(GRADIENTS)
     page = support.reopened(page, f"{app}/?tab=validation&low=60")
     expect(page.locator("#metrics")).to_have_text(some, use_inner_text=True)
     expect(page.locator("#which-images").get_by_label("Ages from")).to_have_value("60")
