@@ -1,5 +1,6 @@
 """Drags: by a mouse, by a finger, and by a finger that the browser takes away."""
 
+import json
 from collections.abc import Sequence
 
 from playwright.sync_api import Page
@@ -41,11 +42,15 @@ def cancelled(page: Page, target: str, points: Points) -> None:
 
 
 def joined(page: Page) -> list[str]:
-    """The list of what events ask the server for from now on. It grows."""
+    """The list of what pointers ask the server for from now on. It grows.
+
+    Events that the app starts by itself, such as those after an answer, come without data.
+    """
     asked = []
 
     def note(request) -> None:
-        if request.method == "POST" and "queue/join" in request.url:
+        is_event = request.method == "POST" and "queue/join" in request.url
+        if is_event and json.loads(request.post_data).get("event_data"):
             asked.append(request.post_data)
 
     page.on("request", note)

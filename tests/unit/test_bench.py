@@ -89,6 +89,7 @@ def test_a_start_is_measured(models, monkeypatch):
 
 def test_an_app_that_does_not_start_is_reported(tmp_path):
     (tmp_path / "facemtl").mkdir()
+    (tmp_path / "facemtl" / "__init__.py").touch()  # else an installed package comes first
     (tmp_path / "facemtl" / "__main__.py").write_text('raise SystemExit("no models")')
     failing = bench.running_app(tmp_path, tree=tmp_path)
     with pytest.raises(FaceMTLError, match="did not start: no models"), failing:
