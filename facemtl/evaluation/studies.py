@@ -65,6 +65,15 @@ def named(studies: pd.DataFrame, names: dict[str, object], column: str) -> pd.Da
     return rows.assign(**{column: rows["study"].map(names)}).reset_index(drop=True)
 
 
+def complete(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The rows of those values of `column` for which all trainings are done.
+
+    Each approach and task then has as many trainings as for any other value.
+    """
+    counts = rows.groupby([column, "approach", "task"]).size().unstack(["approach", "task"])
+    return rows[rows[column].isin(counts.index[(counts == counts.max()).all(axis=1)])]
+
+
 def over_seeds(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """Mean and standard deviation of the metric over seeds.
 

@@ -10,10 +10,11 @@ import pytest
 
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation.seeds import load_seeds
-from facemtl.evaluation.studies import SEEDS, gaps, load_studies, named
+from facemtl.evaluation.studies import SEEDS, SHARES, complete, gaps, load_studies, named
 from facemtl.inference.predictor import MODELS, LoadedModel
 from facemtl.training.config import TrainConfig
 from research import studies
+from tests.support import made_up_studies
 
 
 def predictions(config: TrainConfig) -> pd.DataFrame:
@@ -74,6 +75,14 @@ def test_values_are_the_metrics_of_the_predictions(tmp_path):
     )  # three are off by 3 years, one by 4
     assert table.loc[("multitask", 0, "gender"), "value"] == pytest.approx(75)
     assert (gaps(named(load_studies(tmp_path), {SEEDS: 100}, "share"), "share")["gain"] == 0).all()
+
+
+def test_a_share_without_all_its_trainings_is_not_shown():
+    table = named(made_up_studies(), SHARES, "share")
+    assert len(complete(table, "share")) == len(table)
+    is_lost = (table["share"] == 30) & (table["approach"] == "single") & (table["seed"] == 2)
+    for lost in (is_lost, is_lost & (table["task"] == "age")):
+        assert set(complete(table[~lost], "share")["share"]) == {10, 100}
 
 
 def test_trainings_differ_from_the_recipe_only_by_their_study():

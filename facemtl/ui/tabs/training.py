@@ -274,7 +274,7 @@ def _lay_out_studies(sheet: figures.Sheet, trainings: pd.DataFrame) -> None:
 
     A figure is left out if there is only one group to compare.
     """
-    shares = studies.named(trainings, studies.SHARES, "share")
+    shares = studies.complete(studies.named(trainings, studies.SHARES, "share"), "share")
     seeds = trainings[trainings["study"] == studies.SEEDS]
     weighed = studies.named(
         trainings[trainings["approach"] == MULTI.name], studies.WEIGHTINGS, "weighting"
