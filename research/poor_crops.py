@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from tqdm import tqdm
 
-from facemtl.data.images import as_rgb
+from facemtl.data.images import load_image
 from facemtl.data.reading import CALIBRATION, read_images
 from facemtl.data.utkface import CHIP_SIZE
 from facemtl.faces import detect, weaknesses, whole
@@ -111,8 +111,7 @@ def measure(predictor: Predictor, images: pd.DataFrame) -> pd.DataFrame:
     for name, change in tqdm(CHANGES.items(), "Changes", disable=None):
         crops, poor = [], []
         for file in images["file"]:
-            with Image.open(file) as opened:
-                image = change(as_rgb(opened).resize((CHIP_SIZE, CHIP_SIZE)))
+            image = change(Image.fromarray(load_image(file, CHIP_SIZE)))
             faces = detect(image)
             poor.append(not faces or bool(weaknesses(faces[0])))
             crops.append((faces[0] if faces else whole(image)).crop)
