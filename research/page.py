@@ -1,22 +1,18 @@
 """Measure in a real browser how long one visitor waits.
 
-    python -m research.page [--json FILE]
+    python -m research.page
 
 It starts the app and Chromium, and then uploads photos and draws random faces as a visitor does.
-With `--json`, the results are also written to FILE.
 """
 
-import json
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, Playwright, sync_playwright
 
-from facemtl.files import write_whole
 from tests.browser.conftest import ARGUMENTS, NAMES
 from tests.support import choose_tab
 
@@ -24,10 +20,12 @@ from .bench import MEGAPIXELS, make_photo, running_app
 
 ROUNDS, PAUSE = 12, 1500  # PAUSE in ms, long enough for any work of an action to end
 ANSWER, GRID = "#answer [data-spoken]", "#grid .tile .sr-only"
-SAID = (
-    "where => { const e = document.querySelector(where); return e && (e.dataset.spoken ??"
-    " e.textContent); }"
-)
+# What tells one answer from the next: its words, and its first picture.
+SAID = """where => {
+    const e = document.querySelector(where);
+    const picture = document.querySelector(where.split(' ')[0])?.querySelector('img');
+    return e && `${e.dataset.spoken ?? e.textContent} ${picture?.src}`;
+}"""
 # Both times are taken by the page's own clock. So the delays of the browser's driver, before its
 # click and after the answer, do not count.
 ACTED = """for (const kind of ['click', 'change'])
@@ -56,25 +54,33 @@ def waits(page: Page, where: str, act: Callable[[int], None]) -> list[float]:
     return found[1:]
 
 
+def opened(playwright: Playwright, address: str) -> tuple[Page, float]:
+    """Open the app in a new browser. Returns the page, and the milliseconds to its first answer."""
+    chromium = next(filter(None, map(shutil.which, NAMES)), None)
+    browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.add_init_script(ACTED)
+    page.goto(address)
+    page.locator(ANSWER).wait_for(state="attached", timeout=60_000)
+    took = page.evaluate("performance.now()")
+    page.wait_for_timeout(2 * PAUSE)
+    return page, took
+
+
+def photo_waits(page: Page, photos: Sequence[Path]) -> list[float]:
+    """The `waits` of uploads of these photos, one after another."""
+    inlet = page.locator("#photo input[type=file]")
+    return waits(page, ANSWER, lambda i: inlet.set_input_files(photos[i % len(photos)]))
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, running_app() as (address, _):
         photos = [
             make_photo(Path(folder) / f"{face}.jpg", MEGAPIXELS[2], face) for face in (20, 70)
         ]
         with sync_playwright() as playwright:
-            chromium = next(filter(None, map(shutil.which, NAMES)), None)
-            browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
-            page.add_init_script(ACTED)
-            page.goto(address)
-            page.locator(ANSWER).wait_for(state="attached", timeout=60_000)
-            page.wait_for_timeout(2 * PAUSE)
-            inlet = page.locator("#photo input[type=file]")
-            found = {
-                "a photo of 2 megapixels": waits(
-                    page, ANSWER, lambda i: inlet.set_input_files(photos[i % 2])
-                )
-            }
+            page, _ = opened(playwright, address)
+            found = {"a photo of 2 megapixels": photo_waits(page, photos)}
             found["a random face"] = waits(
                 page, ANSWER, lambda i: page.locator("#random-face").click()
             )
@@ -83,15 +89,10 @@ def main() -> None:
             found["twelve random faces"] = waits(
                 page, GRID, lambda i: page.locator("#new-faces").click()
             )
-            browser.close()
-    quartiles = {
-        name: np.percentile(milliseconds, [25, 50, 75]).round().tolist()
-        for name, milliseconds in found.items()
-    }
-    for name, (low, median, high) in quartiles.items():
+            page.context.browser.close()
+    for name, milliseconds in found.items():
+        low, median, high = np.percentile(milliseconds, [25, 50, 75])
         print(f"{name:<42}{median:>7.0f} ms ({low:.0f} to {high:.0f})")
-    if sys.argv[1:2] == ["--json"]:
-        write_whole(Path(sys.argv[2]), (json.dumps(quartiles, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -452,7 +452,7 @@ SECTIONS: dict[str, Callable[[Path], str]] = {
     "poor-crops": poor_crops_table,
     "photos": photos, "changed-photos": changed_photos,
     "performance": speed.performance, "side-by-side": speed.editions,
-    "page": speed.page, "load": speed.load,
+    "load": speed.load,
 }  # fmt: skip
 _LABELS = "python -m research.label_noise"
 

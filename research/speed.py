@@ -1,4 +1,4 @@
-"""The speeds that `bench`, `page` and `load` measured, as Markdown tables and sentences."""
+"""The speeds that `bench`, `editions` and `load` measured, as Markdown tables and sentences."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from facemtl.errors import FaceMTLError
 
-PERFORMANCE_FILE, PAGE_FILE, LOAD_FILE = "performance.json", "page.json", "load.json"
-EDITIONS_FILE = "editions.json"
+PERFORMANCE_FILE, EDITIONS_FILE = "performance.json", "editions.json"
+LOAD_FILE = "load.json"
 _CLICKS = {
     "upload": "an upload",
     "draw": "twelve random faces",
@@ -33,11 +33,7 @@ def performance(folder: Path) -> str:
         ["ratio, in the same run", ""],
         [[what, f"{ratio:.2f}"] for what, ratio in found["ratios"].items()],
     )
-    machine = found["machine"]
-    # Files of the first edition name torch in place of a runtime.
-    runtime = machine.get("runtime") or f"torch {machine['torch']}"
-    where = f"On {machine['threads']} threads of {machine['processor']}, {runtime}."
-    return f"{measured}\n\n{shares}\n\n{where}"
+    return f"{measured}\n\n{shares}\n\n{_where(found)}"
 
 
 def editions(folder: Path) -> str:
@@ -48,17 +44,8 @@ def editions(folder: Path) -> str:
         what, unit = row["what"].rsplit(", ", 1)
         before, now = (f"{_short(row[name])} {unit}" for name in ("before", "now"))
         rows.append([what, before, now, f"{row['now'] / row['before']:.2f}"])
-    return as_markdown(["what", "first edition", "this edition", "ratio"], rows)
-
-
-def page(folder: Path) -> str:
-    """The results of `page`: how long one visitor waits, measured in a browser."""
-    found = _noted(folder / PAGE_FILE, "python -m research.page --json")
-    rows = [
-        [what, f"{median:.0f} ms", f"{low:.0f} to {high:.0f}"]
-        for what, (low, median, high) in found.items()
-    ]
-    return as_markdown(["from the click to the answer on the page", "median", "quartiles"], rows)
+    table = as_markdown(["what", "first edition", "this edition", "ratio"], rows)
+    return f"{table}\n\n{_where(found)}"
 
 
 def load(folder: Path) -> str:
@@ -79,6 +66,12 @@ def load(folder: Path) -> str:
         f"first half of the clicks, {memory['most']:,} at most in all; {found['threads']} threads "
         "at most."
     )
+
+
+def _where(found: dict) -> str:
+    """A sentence with the machine of the measurements."""
+    machine = found["machine"]
+    return f"On {machine['threads']} threads of {machine['processor']}, {machine['runtime']}."
 
 
 def _noted(file: Path, command: str) -> dict:

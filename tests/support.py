@@ -46,7 +46,7 @@ SMALL = "small"  # the name of `small_backbone`
 def made_up_studies() -> pd.DataFrame:
     """A table of the studies with invented numbers."""
     rng, rows = np.random.default_rng(0), []
-    seeds = {"seeds": 3, "share-10": 3, "share-30": 3}
+    seeds = {"seeds": 3, "share-10": 3, "share-30": 3, "modest": 3}
     seeds |= dict.fromkeys(["from-random", "equal-weights", "learned-weights"], 1)
     for study, n in seeds.items():
         for seed in range(n):

@@ -10,8 +10,8 @@ from ..tasks import task_named
 
 STUDIES_FILE, PHOTOS_FILE = "studies.csv", "photos.csv"
 SEEDS = "seeds"  # the study whose first seed is the shipped models
-MODEST_STUDY = "share-30"  # the recipe at a small budget; other starts and weightings have it, too
-SHARES = {"share-10": 10, MODEST_STUDY: 30, SEEDS: 100}  # percent of the training images
+MODEST_STUDY = "modest"  # the recipe at a small budget; other starts and weightings have it, too
+SHARES = {"share-10": 10, "share-30": 30, SEEDS: 100}  # percent of the training images
 STARTS = {
     "from-random": "random weights",
     "from-imagenet": "ImageNet weights",

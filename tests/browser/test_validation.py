@@ -193,8 +193,11 @@ def check_the_faces_of_a_cell(page: Page, question: str) -> None:
     expect(faces).to_have_count(1)
     expect(faces).to_contain_text("UTKFace is not installed here")
     expect(faces).to_be_in_viewport()
-    card = card_of(page, question).bounding_box()
-    gap = faces.bounding_box()["y"] - card["y"] - card["height"]
+    # Both at one moment, because the page still scrolls.
+    gap = faces.evaluate(
+        "(faces, card) => faces.getBoundingClientRect().top - card.getBoundingClientRect().bottom",
+        card_of(page, question).element_handle(),
+    )
     assert 0 < gap < 60
     faces.get_by_role("button", name="Close").click()
     expect(faces).not_to_be_visible()

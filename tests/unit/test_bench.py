@@ -129,7 +129,6 @@ def test_missing_measurements_name_their_command(tmp_path):
     for section, command in (
         (speed.performance, "research.bench"),
         (speed.editions, "research.editions"),
-        (speed.page, "research.page"),
         (speed.load, "research.load"),
     ):
         with pytest.raises(FaceMTLError, match=command):

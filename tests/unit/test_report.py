@@ -21,7 +21,7 @@ from tests.support import ROOT, made_up_seeds, made_up_studies
 SHIPPED = ROOT / "assets" / "validation"
 # The number of trainings in each study. Documents have a table once all of its studies are whole.
 STUDIED = {
-    "shares": {"share-10": 12, MODEST_STUDY: 12},
+    "shares": {"share-10": 12, "share-30": 12},
     "starts": {"from-random": 4, "from-imagenet": 4, MODEST_STUDY: 12},
     "weightings": {"equal-weights": 3, "learned-weights": 3, MODEST_STUDY: 12},
 }

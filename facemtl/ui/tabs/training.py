@@ -39,13 +39,13 @@ CURVES = (
     " model, with a learning rate that first rises and then falls to almost zero."
 )
 FEWER_LABELS = (
-    "Four models were trained on a share of the images, with a smaller budget than all images had:"
-    " compare the gap between the lines. Lines go through the means over the seeds. "
+    "Four models were trained on a share of the images: compare the gap between the lines. Lines go"
+    " through the means over the seeds. "
 )
 LOSSES = (
     "Training minimises a loss. With fixed scales, the loss of each task is divided by its usual"
     " size. With equal weights, the losses are added as they are. Learned weights are found in"
-    " training. "
+    " training. These trainings had a small budget. "
 )
 STROKES, MARKS = (
     "Each stroke is the mean over the seeds. ",
