@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +47,7 @@ from .bench import (
 from .page import opened, photo_waits
 
 STARTS, REPEATS = 5, 15
+LARGE = (6000, 4000)
 CLICKS = 600  # of fifty visitors together
 
 
@@ -109,7 +111,8 @@ def compare(other: Path, data: Path) -> list[dict[str, Any]]:
             megapixels: [make_photo(folder / f"{megapixels}-{n}.jpg", size, n) for n in (20, 70)]
             for megapixels, size in MEGAPIXELS.items()
         }
-        for measure in (_installation, _start, _visitors):
+        large = make_photo(folder / "large.jpg", LARGE)
+        for measure in (_installation, _start, partial(_large_photos, large), _visitors):
             for edition in editions:
                 measure(edition, found)
         if any(data.glob("*.jpg")):
@@ -161,6 +164,17 @@ def _start(edition: Edition, found: Measured) -> None:
 
 def _draw(http: httpx.Client) -> None:
     call(http, "sample", 24, 1, AGE.low, AGE.high, "any", "any", "chance")
+
+
+def _large_photos(photo: Path, edition: Edition, found: Measured) -> None:
+    def ask(address: str) -> None:
+        with client(address) as http:
+            upload_and_predict(http, photo)
+
+    with _app(edition) as (address, process), ThreadPoolExecutor(10) as pool:
+        list(pool.map(ask, [address] * 10))
+        what = "memory after ten photos of 24 megapixels at once, MiB"
+        found.note(what, edition.name, most_memory(process))
 
 
 def _visitors(edition: Edition, found: Measured) -> None:
