@@ -36,8 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say_error(f"this needs {library}, which is not installed. pip install {library}")
         return 1
     except BrokenPipeError:
-        # What is left in Python's buffer could not be written at the end either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         say_error("the output was closed before everything was written")
         return 1
     except OSError as error:  # the disk is full, a folder may not be written ...
