@@ -244,13 +244,13 @@ def predict(options: argparse.Namespace) -> None:
         except FaceMTLError:  # there are no predictions to keep
             journal.unlink()
             raise
+        journal.unlink()
         if tables:
             # On standard error if a table is on standard output.
             file = sys.stderr if any(map(is_stream, tables)) else sys.stdout
             say(f"Wrote {words} to {' and '.join(map(str, tables))}", file=file)
         else:
             print(read_text(printed).rstrip("\n"), flush=True)
-        journal.unlink()
 
 
 def app(options: argparse.Namespace) -> None:

@@ -190,7 +190,7 @@ def test_a_command_runs_without_an_output(closed, lines):
         assert said.startswith(line) and said.count("\n") == bool(line), said
 
 
-def test_an_output_that_nobody_reads_is_reported(tmp_path):
+def test_an_output_that_nobody_reads_is_reported_and_leaves_no_journal(tmp_path):
     support.write_model(tmp_path / "models", TASKS, "multitask")
     files = ["--models", tmp_path / "models", "--csv", tmp_path / "out.csv"]
     arguments = ["predict", support.composites(1)[0], "--no-detect", *files]
@@ -201,6 +201,7 @@ def test_an_output_that_nobody_reads_is_reported(tmp_path):
     os.close(writer)
     assert done.returncode == 1 and one_sentence(done.stderr), done.stderr
     assert done.stderr.count("facemtl: ") == 1 and "output was closed" in done.stderr
+    assert {file.name for file in tmp_path.iterdir()} == {"models", "out.csv"}
 
 
 # ---------------------------------------------------------------------------------- an unknown user
