@@ -35,26 +35,27 @@ def written_whole(file: Path) -> Iterator[BinaryIO]:
     replaced. A pipe, a device and this process's own output are written directly. An OSError names
     `file`, such as that of a full disk.
     """
-    if (stream := _stream(file)) is not None:
-        with stream:
-            yield stream
-        return
-    target = real_path(file)
-    _sweep(target)
-    partial, opened = _new_partial(target)
-    try:
-        with naming(file), opened:
-            yield opened
-            opened.flush()
-            os.fsync(opened.fileno())
-            if target.exists():
-                partial.chmod(stat.S_IMODE(target.stat().st_mode))
-            if fcntl is None:
-                opened.close()  # Windows does not rename open files
-            partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with naming(file):
+        if (stream := _stream(file)) is not None:
+            with stream:
+                yield stream
+            return
+        target = real_path(file)
+        _sweep(target)
+        partial, opened = _new_partial(target)
+        try:
+            with opened:
+                yield opened
+                opened.flush()
+                os.fsync(opened.fileno())
+                if target.exists():
+                    partial.chmod(stat.S_IMODE(target.stat().st_mode))
+                if fcntl is None:
+                    opened.close()  # Windows does not rename open files
+                partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
     _sync_folder(target.parent)
 
 
