@@ -51,7 +51,7 @@ def _choose_labels(arguments: Sequence[str] | None) -> None:
 
     This must be done before the tasks are imported, and so before the real parser is made.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--data", type=Path, default=default_folder())
     parser.add_argument("--models", type=Path, default=ASSETS / "models")
     try:
