@@ -66,9 +66,9 @@ def _option(name: str, meaning: str, **settings: Any) -> Option:
 
 
 def _count(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {value}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
+    return int(text)
 
 
 def _path(name: str, meaning: str, default: Path | None = None, **settings: Any) -> Option:
