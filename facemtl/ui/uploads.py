@@ -42,7 +42,9 @@ def folder() -> Path:
     while True:
         private = Path(tempfile.mkdtemp(prefix=f"{name.name}-", dir=name.parent))
         lock = FileLock(private / _LOCK)
-        with suppress(Timeout, OSError):  # another process takes it for a folder that is left
+        with suppress(
+            Timeout, FileNotFoundError
+        ):  # another process takes it for a folder that is left
             lock.acquire(timeout=0)
             (private / "files").mkdir(mode=0o700)
             break
