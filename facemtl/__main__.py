@@ -20,8 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(sys, name) is None:  # it was closed, and a file could get its number
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     _prepare_for_interrupts()
-    from .cli import main as run  # imports for a while, so interrupts must be prepared for
-    from .escapes import say_error
+    # This imports for a while, so interrupts must be prepared for.
+    from .cli import main as run
+    from .cli import say_error
 
     try:
         status = run(arguments)
