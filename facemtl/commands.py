@@ -25,7 +25,7 @@ from .label_sets import VARIABLE
 from .models.model_file import SUFFIX
 from .outputs import claimed
 from .paths import ASSETS
-from .regular import read_text
+from .regular import files_in, read_text
 from .tasks import TASKS, Task, task_named
 
 
@@ -204,7 +204,7 @@ def _read_files(options: argparse.Namespace) -> list[Path]:
     """The files that a command reads, but the images: a CSV, declared labels, and models."""
     own = csv_of(options.data) if "data" in options else None
     declared = os.environ.get(VARIABLE)
-    models = sorted(options.models.glob(f"*{SUFFIX}")) if "models" in options else []
+    models = files_in(options.models, SUFFIX) if "models" in options else []
     return [*map(Path, filter(None, (own, declared))), *models]
 
 

@@ -182,8 +182,8 @@ def read_table(
             f"There is no {file.name} in {file.parent}. Make it with `{command}`."
         ) from error
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        is_whole = isinstance(error, OSError) and error.errno is not None
-        wrong = f"cannot be read: {first_line(error)}" if is_whole else "is damaged"
+        is_closed = isinstance(error, OSError) and error.errno is not None
+        wrong = f"cannot be read: {first_line(error)}" if is_closed else "is damaged"
         raise FaceMTLError(f"{file} {wrong}. Make it again with `{command}`.") from error
 
 
