@@ -178,8 +178,8 @@ def test_a_click_on_a_cell_opens_its_faces_below_the_figure(page, look):
     for question in (CONFUSED, "How close are predicted ages to the labels?"):
         check_the_faces_of_a_cell(page, question)
     page.get_by_role("button", name="Show faces by age").click()
-    expect(page.locator("#behind")).to_contain_text("UTKFace is not installed here")
-    expect(page.locator("#behind")).to_contain_text("python -m facemtl download")
+    expect(page.locator("#hard-faces")).to_contain_text("UTKFace is not installed here")
+    expect(page.locator("#hard-faces")).to_contain_text("python -m facemtl download")
 
 
 def check_the_faces_of_a_cell(page: Page, question: str) -> None:

@@ -61,22 +61,21 @@ def painter(predictor: Predictor, view: PhotoView, tasks: Sequence[Task]) -> Ite
     crop = view.face.crop
     colour = ",".join(f"{v:.0f}" for v in crop.mean(axis=(0, 1)).round())
     cells = {name: "".join("01"[int(c)] for c in mask.flat) for name, mask in places().items()}
+    cells["Clear"] = "0" * GRID**2
     buttons = joined(
         html('<button type="button" data-mask="{}">{}</button>', sent, name)
         for name, sent in cells.items()
     )
-    clear = html('<button type="button" class="clear" data-mask="{}">Clear</button>', "0" * GRID**2)
     body = html(
         '<div class="painter" data-grid="{grid}" '
         'data-colour="rgb({colour})">{picture}<canvas width="{side}" height="{side}" '
         'aria-hidden="true"></canvas></div><p class="note">Paint over the face, or choose '
-        'a place:</p><div class="places">{buttons}{clear}</div>',
+        'a place:</p><div class="places">{buttons}</div>',
         grid=GRID,
         colour=colour,
         picture=cards.picture(crop, "The face, to paint over", SIDE),
         side=SIDE,
         buttons=buttons,
-        clear=clear,
     )
     yield cards.card("What if parts are covered?", body)
 
@@ -109,7 +108,6 @@ def covered_card(
 
 def _moved(task: Task, before: pd.Series, after: pd.Series) -> str:
     """An answer before and after, such as '31.4 → 35.0 years (+3.6)', as HTML."""
-
     if isinstance(task, Classification):
         said = (cards.with_confidence(row, task) for row in (before, after))
         return joined((html('<span class="said">{}</span>', text) for text in said), by=" → ")

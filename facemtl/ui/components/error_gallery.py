@@ -68,7 +68,7 @@ def build(
     is the result of `compare.build`.
     """
     drawn = gr.State(Drawn(), time_to_live=events.KEEP_STATE)
-    with gr.Column(elem_classes="card", elem_id="behind"):
+    with gr.Column(elem_classes="card", elem_id="hard-faces"):
         gr.HTML(
             html(
                 '<h3 class="figure-title">Which faces are hard?</h3><p class="note">Click on a '

@@ -60,7 +60,7 @@ def readable(text: str) -> str:
 
 def build(model_card: Path) -> None:
     gr.HTML(html('<p class="note">{}</p>', cards.NOTE))
-    gr.HTML(cards.card("What happens to my photos?", PRIVACY), elem_id="privacy")
+    gr.HTML(cards.card("What happens to my photos?", PRIVACY))
     gr.HTML(HIDDEN, js_on_load="facemtl.focusTables()")
     parts = sections(readable(read_text(model_card)))
     with gr.Column(elem_classes=["card", "prose-card"]):

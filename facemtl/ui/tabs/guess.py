@@ -177,7 +177,7 @@ def build(predictor: Predictor, pool: CurrentPool) -> dict:
             guess = gr.Slider(
                 AGE.low, 100, value=START, step=1, label=f"Your guess ({AGE.unit})", elem_id="guess"
             )
-            say = gr.Button("That is my guess", variant="primary", elem_id="guess-say")
+            say = gr.Button("That is my guess", variant="primary")
             on = gr.Button("Next face", variant="primary", visible=False, elem_id="guess-next")
             said = gr.HTML("", elem_id="guess-result")
             points = gr.HTML("", elem_id="guess-score")

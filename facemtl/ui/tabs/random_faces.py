@@ -197,7 +197,7 @@ def build(
     a link, and `show(wanted, hidden)` for a FaceFilter.
     """
     drawn = gr.State(None)  # the FaceFilter on display
-    choice = gr.Accordion("Choose which faces", open=False, elem_id="wish")
+    choice = gr.Accordion("Choose which faces", open=False)
     with choice, gr.Row(elem_classes="toolbar"):
         ages, titles = (f"{AGE.title} from", f"{AGE.title} to"), {t.name: t.title for t in CLASSES}
         filters = filter_fields(cache.predictor.tasks, ages, titles, 112)

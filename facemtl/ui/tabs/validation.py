@@ -158,16 +158,16 @@ def build(
     metrics: pd.DataFrame,
     measured: Path,
     hide: gr.Checkbox,
-    behind: Callable[..., None],
+    faces_of: Callable[..., None],
     tab: gr.Tab,
     address_bar: gr.HTML,
 ) -> Callable[[], object]:
     """Lay out the tab and connect its events.
 
     At first, the figures show all images. They are drawn from saved tables of the folder `measured`
-    and need neither the dataset nor a model. `behind(chosen, choice, answered)` connects the cards
-    of the questions with the faces of the chosen images. `address_bar` reports addresses that Back
-    and Forward lead to. Returns a function that draws the figures of all images in advance.
+    and need neither the dataset nor a model. `faces_of(chosen, choice, answered)` connects the
+    cards of the questions with the faces of the chosen images. `address_bar` reports addresses that
+    Back and Forward lead to. Returns a function that draws the figures of all images in advance.
     """
     of_seeds = _findings_of_seeds(measured)
     tasks = [task_named(name) for name in table["task"].unique()]
@@ -319,5 +319,5 @@ def build(
         **options,
     )
     hide.input(events.handle_errors(on_hide), [hide, *fields], outputs, **options)
-    behind(chosen, choice, list(answered.values()))
+    faces_of(chosen, choice, list(answered.values()))
     return partial(shown, BOTH, *everything)
