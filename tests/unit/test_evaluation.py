@@ -1,5 +1,9 @@
 """Metric tables, compared with separately computed numbers and with the shipped results."""
 
+import os
+import stat
+import subprocess
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -260,6 +264,20 @@ def test_results_survive_being_saved(table, tmp_path):
     save_validation(table, tmp_path)
     assert (tmp_path / PREDICTIONS_FILE).read_bytes() == first
     assert {f.name for f in tmp_path.iterdir()} == {PREDICTIONS_FILE, METRICS_FILE, TRUST_FILE}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_a_pipe_gets_the_predictions_and_stays(table, tmp_path):
+    pipe = tmp_path / PREDICTIONS_FILE
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE)
+    try:
+        save_validation(table, tmp_path)
+        assert stat.S_ISFIFO(pipe.stat().st_mode)
+        assert len(pd.read_csv(reader.stdout, compression="gzip")) == len(table)
+    finally:
+        reader.kill()
+        reader.communicate()
 
 
 def test_missing_and_damaged_results_are_reported(table, tmp_path):
