@@ -40,7 +40,7 @@ def read_bytes(file: str | Path) -> bytes:
 
 def read_text(file: str | Path) -> str:
     """The text of a regular file in UTF-8. Raises OSError, or UnicodeDecodeError if it is not."""
-    return read_bytes(file).decode("utf-8")
+    return read_bytes(file).decode("utf-8-sig")  # editors on Windows begin with a mark
 
 
 def files_in(folder: Path, suffix: str) -> list[Path]:

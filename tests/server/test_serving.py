@@ -66,6 +66,11 @@ def test_a_wrong_file_of_visitors_is_refused_in_words(tmp_path, text):
         read_visitors(file)
 
 
+def test_the_mark_with_which_some_editors_begin_is_no_part_of_a_name(tmp_path):
+    (tmp_path / "visitors.txt").write_text("ann:secret\nbob:a:b\n", "utf-8-sig")
+    assert read_visitors(tmp_path / "visitors.txt") == [("ann", "secret"), ("bob", "a:b")]
+
+
 def test_a_missing_file_of_visitors_is_named(tmp_path):
     with pytest.raises(FaceMTLError, match=r"none\.txt"):
         read_visitors(tmp_path / "none.txt")
