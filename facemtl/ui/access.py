@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.responses import JSONResponse
@@ -101,8 +102,7 @@ def _unstored(send: Callable) -> Callable:
 
     async def unstored(message: dict) -> None:
         if message["type"] == "http.response.start":
-            headers = [h for h in message.get("headers", []) if h[0].lower() != b"cache-control"]
-            message = {**message, "headers": [*headers, (b"cache-control", b"no-store")]}
+            MutableHeaders(scope=message)["cache-control"] = "no-store"
         await send(message)
 
     return unstored

@@ -5,6 +5,8 @@ The browser must not contact other hosts, run handlers in attributes, or guess f
 
 from collections.abc import Awaitable, Callable
 
+from starlette.datastructures import MutableHeaders
+
 _POLICY = {
     "default-src": "'self'",
     # Gradio's page has scripts with the app's settings, and compiles the templates of its HTML.
@@ -36,12 +38,7 @@ class WithHeaders:
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         async def send_with_headers(message: dict) -> None:
             if message["type"] == "http.response.start":
-                ours = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-                names = {name for name, _ in ours}
-                message["headers"] = [
-                    *(h for h in message.get("headers", []) if h[0].lower() not in names),
-                    *ours,
-                ]
+                MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
