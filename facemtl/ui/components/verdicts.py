@@ -1,7 +1,6 @@
 """The verdict on two answers for one face: whether they agree, or which is closer to the label."""
 
 from dataclasses import dataclass
-from functools import singledispatch
 
 import pandas as pd
 
@@ -26,17 +25,16 @@ class Verdict:
         return self.ahead.name if self.ahead else GOOD if self.is_good else ""
 
 
-@singledispatch
 def verdict(task: Task, predictions: pd.Series, label: float | None) -> Verdict:
     """The verdict on the predictions of both approaches, a Series indexed by approach.
 
     Without a label, it says whether both agree.
     """
-    raise NotImplementedError(task)
+    compared = _labels if isinstance(task, Classification) else _numbers
+    return compared(task, predictions, label)
 
 
-@verdict.register
-def _(task: Regression, predictions: pd.Series, label: float | None) -> Verdict:
+def _numbers(task: Regression, predictions: pd.Series, label: float | None) -> Verdict:
     # Rounded as they are shown, so that the verdict fits the numbers on the page.
     single, multi = (round(float(predictions[a.name]), 1) for a in (SINGLE, MULTI))
     if label is None:
@@ -51,8 +49,7 @@ def _(task: Regression, predictions: pd.Series, label: float | None) -> Verdict:
     return Verdict(f"{who} closer, by {abs(lead):.1f} {task.unit}", MULTI if lead > 0 else SINGLE)
 
 
-@verdict.register
-def _(task: Classification, predictions: pd.Series, label: float | None) -> Verdict:
+def _labels(task: Classification, predictions: pd.Series, label: float | None) -> Verdict:
     single, multi = (predictions[a.name] for a in (SINGLE, MULTI))
     if label is None:
         if single == multi:
