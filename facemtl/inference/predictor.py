@@ -19,7 +19,7 @@ import onnxruntime
 import pandas as pd
 from PIL import Image
 
-from ..errors import FaceMTLError, first_line
+from ..errors import FaceMTLError, file_error, first_line
 from ..faces import Face, ImageLike, as_image, whole
 from ..faces import detect as detect_faces
 from ..label_sets import require_used
@@ -76,10 +76,7 @@ class LoadedModel:
         try:
             content = read_bytes(file)
         except OSError as error:
-            raise FaceMTLError(
-                f"The model {file} cannot be read: {error.strerror}. Put that right, or name"
-                " another folder."
-            ) from error
+            raise FaceMTLError(f"A model cannot be read. {file_error(error)}") from error
         try:
             # Given the path, not `content`: the session would keep the bytes as long as it lives.
             session = onnxruntime.InferenceSession(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FaceMTLError
+from ..errors import FaceMTLError, file_error
 from ..files import write_whole
 from ..regular import read_bytes
 from ..tasks import Task, task_named
@@ -172,10 +172,7 @@ def _read(file: Path) -> tuple[Any, ModelInfo]:
         content = read_bytes(file)
         proto = onnx.load_from_string(content)
     except OSError as error:
-        raise FaceMTLError(
-            f"The model {file} cannot be read ({error.strerror}). Put that right, or name another"
-            " file."
-        ) from error
+        raise FaceMTLError(f"A model cannot be read. {file_error(error)}") from error
     except Exception as error:  # the parser raises many kinds of errors
         raise FaceMTLError(f"{file} is not a model of facemtl. {_AGAIN}") from error
     metadata = {each.key: each.value for each in proto.metadata_props}
