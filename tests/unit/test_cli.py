@@ -212,7 +212,7 @@ def test_a_missing_library_is_named():
     command = [sys.executable, "-c", left_out, "train", "--data", str(support.COMPOSITES)]
     ended = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].endswith("pip install fastai")
+    assert ended.stderr.splitlines()[-1].endswith("Run `pip install fastai`")
 
 
 def test_evaluate_on_calibration_images_prints_metrics_and_writes_nothing(tmp_path, capsys):
