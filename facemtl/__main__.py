@@ -1,6 +1,6 @@
 """`python -m facemtl` and `facemtl`: the command line in a process of its own.
 
-Whatever happens in the process, its user reads one line and no traceback.
+Whatever goes wrong, the user reads one line and no traceback.
 """
 
 import os
@@ -10,14 +10,14 @@ import traceback
 from collections.abc import Sequence
 from types import FrameType
 
-INTERRUPTED = 130  # the exit status after Ctrl-C, as of shells
+INTERRUPTED = 130  # the exit status after Ctrl-C, as in shells
 VARIABLE = "FACEMTL_TRACEBACK"  # if it is set, unexpected errors are shown in full
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, as `facemtl.cli.main` does, and return its exit status."""
     _prepare_for_interrupts()
-    from .cli import main as run  # imports for a while, so interrupts must be prepared for
+    from .cli import main as run  # takes a while, and may be interrupted
 
     try:
         status = run(arguments)
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(
             f"facemtl: unexpected error, {type(error).__name__}: {' '.join(str(error).split())}."
-            f" Please report it, with what the same command says if {VARIABLE}=1 is set.",
+            f" Please set {VARIABLE}=1, run the same command again, and report what it prints.",
             file=sys.stderr,
         )
         status = 1

@@ -37,7 +37,7 @@ def overview(counts: pd.DataFrame) -> str:
         'class="sensitive">a gender, one of five races and </span>an age each: labels that '
         "a model estimated and a person checked. {get:,} are for training, {get2:,} for "
         "calibration (to adjust confidences and intervals) and {get3:,} for validation (to "
-        "test the models). A hash of each file decides which.</p>",
+        "test the models). A hash of each file decides which of them it is for.</p>",
         n=n,
         get=by.get("train", 0),
         get2=by.get("calibration", 0),
@@ -134,7 +134,7 @@ def build(described: Path, composites: FacePool, tab: gr.Tab, offer: Offer) -> C
     try:
         counts, problems = description.load(described)
     except FaceMTLError as error:
-        gr.HTML(cards.message("Not described yet", str(error)))
+        gr.HTML(cards.message("No counts yet", str(error)))
         return sheet.made
     gr.HTML(overview(counts))
     offer.place()

@@ -274,7 +274,7 @@ def build(
             if wanted
             else []
         )
-        # The name tells more than a number: the faces may have been replaced by others.
+        # A name, not a number, because other faces may have replaced these.
         chosen = [face for face in drawn if face.image == events.sent(event, "choice")]
         if not chosen:
             raise gr.Error(
