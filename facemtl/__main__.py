@@ -16,18 +16,22 @@ VARIABLE = "FACEMTL_TRACEBACK"  # if it is set, unexpected errors are shown in f
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, as `facemtl.cli.main` does, and return its exit status."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed, and a file could get its number
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     _prepare_for_interrupts()
-    from .cli import main as run  # takes a while, and may be interrupted
+    # This imports for a while, so interrupts must be prepared for.
+    from .cli import main as run
+    from .cli import say_error
 
     try:
         status = run(arguments)
     except Exception as error:
         if os.environ.get(VARIABLE):
             traceback.print_exc()
-        print(
-            f"facemtl: unexpected error, {type(error).__name__}: {' '.join(str(error).split())}."
-            f" Please set {VARIABLE}=1, run the same command again, and report what it prints.",
-            file=sys.stderr,
+        say_error(
+            f"unexpected error, {type(error).__name__}: {' '.join(str(error).split())}."
+            f" Please set {VARIABLE}=1, run the same command again, and report what it prints."
         )
         status = 1
     status = _flushed(status)
@@ -76,7 +80,8 @@ def _flushed(status: int) -> int:
     try:
         sys.stdout.flush()
     except OSError as error:
-        print(f"facemtl: the output cannot be written: {error.strerror}.", file=sys.stderr)
+        if not status:  # else an error is reported
+            print(f"facemtl: the output cannot be written: {error.strerror}.", file=sys.stderr)
         # Python would try again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return status or 1

@@ -38,8 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     except BrokenPipeError:
-        # Python would try to write the rest of its buffer at the end, and fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         say_error("the output was closed before everything was written")
         return 1
     except OSError as error:  # the disk is full, a folder may not be written ...
@@ -55,7 +53,7 @@ def _choose_labels(arguments: Sequence[str] | None) -> None:
 
     This must be done before the tasks are imported, and so before the real parser is made.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--data", type=Path, default=default_folder())
     parser.add_argument("--models", type=Path, default=ASSETS / "models")
     try:
@@ -74,9 +72,9 @@ def _option(name: str, meaning: str, **settings: Any) -> Option:
 
 
 def _count(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {value}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
+    return int(text)
 
 
 def _path(name: str, meaning: str, default: Path | None = None, **settings: Any) -> Option:

@@ -25,7 +25,7 @@ from .label_sets import VARIABLE
 from .models.model_file import SUFFIX
 from .outputs import claimed
 from .paths import ASSETS
-from .regular import read_text
+from .regular import files_in, read_text
 from .tasks import TASKS, Task, task_named
 
 
@@ -204,7 +204,7 @@ def _read_files(options: argparse.Namespace) -> list[Path]:
     """The files that a command reads, except images: a CSV, declared labels, and models."""
     own = csv_of(options.data) if "data" in options else None
     declared = os.environ.get(VARIABLE)
-    models = sorted(options.models.glob(f"*{SUFFIX}")) if "models" in options else []
+    models = files_in(options.models, SUFFIX) if "models" in options else []
     return [*map(Path, filter(None, (own, declared))), *models]
 
 
@@ -244,13 +244,13 @@ def predict(options: argparse.Namespace) -> None:
         except FaceMTLError:  # there is no prediction, so there is nothing to continue
             journal.unlink()
             raise
+        journal.unlink()
         if tables:
             # On standard error if a table is on standard output.
             file = sys.stderr if any(map(is_stream, tables)) else sys.stdout
             say(f"Wrote {words} to {' and '.join(map(str, tables))}", file=file)
         else:
             print(read_text(printed).rstrip("\n"), flush=True)
-        journal.unlink()
 
 
 def app(options: argparse.Namespace) -> None:

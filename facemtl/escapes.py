@@ -12,8 +12,8 @@ import sys
 import unicodedata
 from typing import TextIO
 
-# A spreadsheet takes a cell that begins with one of these for a formula. The last four are wide.
-_FORMULA = "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\uff0d\N{FULLWIDTH COMMERCIAL AT}"
+# A spreadsheet takes a cell that begins with one of these as a formula. The last four are wide.
+_FORMULA = "=+-@＝＋－＠"
 # Control characters, parts of names that are not UTF-8, and the ends of lines and paragraphs.
 _HIDDEN = {"Cc", "Cs", "Zl", "Zp"}
 # Characters that change the direction of the text that follows.

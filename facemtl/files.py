@@ -35,26 +35,27 @@ def written_whole(file: Path) -> Iterator[BinaryIO]:
     replaced. A pipe, a device and this process's own output are written directly. Every OSError
     names `file`, even that of a full disk.
     """
-    if (stream := _stream(file)) is not None:
-        with stream:
-            yield stream
-        return
-    target = real_path(file)
-    _sweep(target)
-    partial, opened = _new_partial(target)
-    try:
-        with naming(file), opened:
-            yield opened
-            opened.flush()
-            os.fsync(opened.fileno())
-            if target.exists():
-                partial.chmod(stat.S_IMODE(target.stat().st_mode))
-            if fcntl is None:
-                opened.close()  # Windows does not rename open files
-            partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with naming(file):
+        if (stream := _stream(file)) is not None:
+            with stream:
+                yield stream
+            return
+        target = real_path(file)
+        _sweep(target)
+        partial, opened = _new_partial(target)
+        try:
+            with opened:
+                yield opened
+                opened.flush()
+                os.fsync(opened.fileno())
+                if target.exists():
+                    partial.chmod(stat.S_IMODE(target.stat().st_mode))
+                if fcntl is None:
+                    opened.close()  # Windows does not rename open files
+                partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
     _sync_folder(target.parent)
 
 
@@ -181,8 +182,8 @@ def read_table(
             f"There is no {file.name} in {file.parent}. Make it with `{command}`."
         ) from error
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        is_whole = isinstance(error, OSError) and error.errno is not None
-        wrong = f"cannot be read: {first_line(error)}" if is_whole else "is damaged"
+        is_closed = isinstance(error, OSError) and error.errno is not None
+        wrong = f"cannot be read: {first_line(error)}" if is_closed else "is damaged"
         raise FaceMTLError(f"{file} {wrong}. Make it again with `{command}`.") from error
 
 

@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from .errors import FaceMTLError
 from .files import is_stream, real_path
+from .regular import naming
 
 
 @contextmanager
@@ -78,7 +79,8 @@ def _locked(file: Path) -> Iterator[None]:
     name = file.with_name(f".{file.name}.lock")
     lock = FileLock(name, timeout=0, is_singleton=True)
     try:
-        lock.acquire()
+        with naming(file):
+            lock.acquire()
     except Timeout as error:
         raise FaceMTLError(
             f"Another process is writing {file}. Wait until it is done, or name another output."

@@ -177,6 +177,33 @@ def test_output_to_a_full_disk_is_reported(tmp_path):
     assert "No space left on device" in done.stderr
 
 
+# ---------------------------------------------------------------------------------- closed outputs
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize(("closed", "lines"), [(1, ["", "facemtl: "]), (2, ["Loading ", ""])])
+def test_a_command_runs_without_an_output(closed, lines):
+    command = f"exec '{sys.executable}' -m facemtl app --port 0 {closed}>&-"
+    done = subprocess.run(command, shell=True, cwd=support.ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    for said, line in zip((done.stdout, done.stderr), lines, strict=True):
+        assert said.startswith(line) and said.count("\n") == bool(line), said
+
+
+def test_an_output_that_nobody_reads_is_reported_and_leaves_no_journal(tmp_path):
+    support.write_model(tmp_path / "models", TASKS, "multitask")
+    files = ["--models", tmp_path / "models", "--csv", tmp_path / "out.csv"]
+    arguments = ["predict", support.composites(1)[0], "--no-detect", *files]
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "facemtl", *map(str, arguments)]
+    done = subprocess.run(command, cwd=support.ROOT, stdout=writer, stderr=-1, text=True)
+    os.close(writer)
+    assert done.returncode == 1 and one_sentence(done.stderr), done.stderr
+    assert done.stderr.count("facemtl: ") == 1 and "output was closed" in done.stderr
+    assert {file.name for file in tmp_path.iterdir()} == {"models", "out.csv"}
+
+
 # ---------------------------------------------------------------------------------- an unknown user
 
 

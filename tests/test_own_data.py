@@ -20,7 +20,7 @@ from facemtl.data.reading import VALIDATION, split_of
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation.validation import load_metrics, load_validation
 from facemtl.tasks import AGE, GENDER, RACE
-from facemtl.ui.faces import ANY, FaceFilter
+from facemtl.ui.faces import ANY
 from facemtl.ui.launch import make_app
 from facemtl.ui.photo import PhotoView
 from research import label_noise
@@ -182,13 +182,13 @@ def test_the_app_shows_random_faces_with_and_without_labels(handlers, faces):
 
 def test_compare_shows_the_labels_that_a_face_has(handlers, faces):
     """Each face of the first page is opened. Its labels are those in the CSV."""
-    wanted, seen = FaceFilter(5), set()
+    seen = set()
     page = handlers["app.on_first_sight"](None, False, SimpleNamespace(query_params={"seed": "5"}))
     images = re.findall(r'data-choice="(\w+)"', str(page))
     assert len(images) == 12
     for image in images:
         _, look, view, answer, *_ = handlers["random_faces.open_face"](
-            wanted, False, SimpleNamespace(choice=image)
+            False, SimpleNamespace(choice=image)
         )
         assert isinstance(look, PhotoView) and is_sound(answer) and is_sound(view)
         marked = ('<em class="tag">label</em>' in str(answer), 'class="truth' in str(answer))

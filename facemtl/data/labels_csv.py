@@ -50,20 +50,20 @@ def labelled_tasks(data: Path) -> tuple[Task, ...]:
     """
     if (file := csv_of(data)) is None:
         return LABELLED
-    faces = read_csv(file)
+    faces, _ = read_csv(file)
     return tuple(
         task for task in TASKS if not all(math.isnan(labels[task.column]) for _, labels in faces)
     )
 
 
-def read_csv(file: Path) -> list[tuple[Path, dict[str, float]]]:
-    """The path and labels of each image. Labels are a number for each task, or NaN if missing.
+def read_csv(file: Path) -> tuple[list[tuple[Path, dict[str, float]]], list[str]]:
+    """The path and labels of each image, and the columns that are neither.
 
-    The first line names the columns: `file`, and at least one of the columns of TASKS. Other
-    columns are ignored (see `unused_columns`). Paths are relative to the CSV's folder. They may
-    lead out of it, because whoever names the CSV may read the files that it lists. Labels are texts
-    that `Task.value` accepts. Cells are separated by commas, semicolons or tabs. The encoding is
-    UTF-8.
+    Labels are a number for each task, or NaN if missing. The first line names the columns: `file`,
+    and at least one of the columns of TASKS. Other columns are ignored. Paths are relative to the
+    CSV's folder. They may lead out of it, because whoever names the CSV may read the files that it
+    lists. Labels are texts that `Task.value` accepts. Cells are separated by commas, semicolons or
+    tabs. The encoding is UTF-8.
 
     Raises FaceMTLError, which names the wrong lines, if anything is wrong.
     """
@@ -91,13 +91,7 @@ def read_csv(file: Path) -> list[tuple[Path, dict[str, float]]]:
         raise FaceMTLError(f"{file}: {'; '.join(wrong[:_MAX_SHOWN])}{more}.")
     if not faces:
         raise FaceMTLError(f"{file} lists no images. Add a line for each image.")
-    return faces
-
-
-def unused_columns(file: Path) -> list[str]:
-    """The columns of a CSV file that are neither the paths nor a task's labels."""
-    (_, header), *_ = _lines(file)
-    return [name for name in header if name.lower() not in (FILE, *_COLUMNS)]
+    return faces, [name for name in header if name.lower() not in (FILE, *_COLUMNS)]
 
 
 def _lines(file: Path) -> list[tuple[int, list[str]]]:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ..errors import first_line
 from ..regular import open_file
 from ..tasks import TASKS
-from .labels_csv import csv_of, read_csv, unused_columns
+from .labels_csv import csv_of, read_csv
 from .utkface import named_files
 
 TRAIN, VALIDATION, CALIBRATION = "train", "validation", "calibration"
@@ -134,8 +134,8 @@ def read_files(
     The columns are those of `read_images`, without `split`. The report lists the other files.
     """
     own = csv_of(folder)
-    listed = named_files(folder) if own is None else read_csv(own)
-    report, rows = FolderReport(unused_columns=unused_columns(own) if own else []), []
+    listed, unused = (named_files(folder), []) if own is None else read_csv(own)
+    report, rows = FolderReport(unused_columns=unused), []
     with ThreadPoolExecutor() as pool:
         contents = pool.map(lambda each: _read(each[0], verify), listed)
         bar = tqdm(contents, "Reading", len(listed), leave=False, disable=not progress)

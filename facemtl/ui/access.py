@@ -49,20 +49,20 @@ class OnlyAllowed:
             return await self.app(scope, receive, send)
         path = route_of(scope)
         if scope["type"] != "http" or not self._is_allowed(scope["method"], path):
-            return await _refuse(_NOT_HERE, HTTPStatus.NOT_FOUND)(scope, receive, send)
+            return await refuse(_NOT_HERE, HTTPStatus.NOT_FOUND)(scope, receive, send)
         most = LONGEST_PHOTO if re.fullmatch(_PHOTO, path) else LONGEST_REQUEST
         received = _limited(receive, most)
-        answer = _unstored(send) if _is_private(path) else send
+        answer = _unstored(send) if path.startswith("/gradio_api/") else send
         if path == _UPLOAD and scope["method"] == "POST":
             try:
                 received = WithoutName(scope, received)
             except MultiPartException as error:
-                refused = _refuse(error.message, HTTPStatus.BAD_REQUEST)
+                refused = refuse(error.message, HTTPStatus.BAD_REQUEST)
                 return await refused(scope, receive, answer)
         try:
             return await self.app(scope, received, answer)
         except HTTPException as error:  # raised by `_limited` inside another middleware
-            return await _refuse(error.detail, error.status_code)(scope, receive, answer)
+            return await refuse(error.detail, error.status_code)(scope, receive, answer)
 
     def _is_allowed(self, method: str, path: str) -> bool:
         if self.mcp and path.startswith(_MCP):
@@ -76,7 +76,8 @@ def route_of(scope: dict) -> str:
     return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
-def _refuse(why: str, status: int) -> JSONResponse:
+def refuse(why: str, status: int) -> JSONResponse:
+    """A response that says why a request is not answered."""
     return JSONResponse({"error": why, "detail": why}, status)
 
 
@@ -93,10 +94,6 @@ def _limited(receive: Callable, most: int) -> Callable:
         return message
 
     return limited
-
-
-def _is_private(path: str) -> bool:
-    return path.startswith("/gradio_api/")
 
 
 def _unstored(send: Callable) -> Callable:

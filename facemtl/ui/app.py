@@ -30,7 +30,7 @@ from ..regular import read_text
 from ..tasks import AGE
 from . import api, uploads
 from .access import OnlyAllowed
-from .calls import HANDLERS, Page
+from .calls import HANDLERS, LARGEST_PHOTO, Page
 from .components import cards, error_gallery
 from .components.get_utkface import Offer
 from .components.headline import headline
@@ -54,7 +54,6 @@ MISSING = (
 DRAW_AHEAD = 2.0  # seconds after the first page load
 KEEP_VISITORS = 1000  # open pages whose state the server keeps, at most some MB each
 MOST_IN_QUEUE = 100  # events of all visitors that wait; further ones are refused with a message
-MAX_FILE_SIZE = "30mb"
 
 
 def build_app(
@@ -285,7 +284,7 @@ def launch_options(
         "footer_links": [],
         "run_history": False,
         "enable_monitoring": False,
-        "max_file_size": MAX_FILE_SIZE,
+        "max_file_size": LARGEST_PHOTO,
         "state_session_capacity": KEEP_VISITORS,
         "share": False,
         "ssr_mode": False,

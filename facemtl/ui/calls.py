@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 
 from . import uploads
 
-LARGEST_PHOTO = 30 * 10**6  # bytes
+LARGEST_PHOTO = 30 * 2**20  # bytes, of an upload or in a data URL
 _BASE64 = "A data URL of a photo starts with data:image/jpeg;base64, and base64 follows."
 _V2 = "/gradio_api/call/v2/"
 

@@ -30,9 +30,9 @@ AT_ONCE = {
 REPORT_CHOICES = "facemtl.reportChoices(element, trigger)"
 
 
-def waiting_at(component: gr.components.Component) -> dict[str, object]:
-    """Event options: if the event is slow, `component` fades until the result is there."""
-    return {"show_progress": "minimal", "show_progress_on": component}
+def waiting_at(place: object) -> dict[str, object]:
+    """Event options: if the event is slow, a component or a list of them fades until its end."""
+    return {"show_progress": "minimal", "show_progress_on": place}
 
 
 def uploaded(path: str) -> str:

@@ -116,7 +116,6 @@ def serve(
         or os.environ.get("DISPLAY")
         or os.environ.get("WAYLAND_DISPLAY")
     )
-    settings = launch_options(ASSETS, mcp=mcp, hosts=names(host, root_path))
     with _ended_by_signals() as ended:
         try:
             app.launch(
@@ -126,13 +125,14 @@ def serve(
                 root_path=root_path,
                 auth=visitors,
                 prevent_thread_lock=True,
-                **settings,
+                **launch_options(ASSETS, mcp=mcp, hosts=names(host, root_path)),
             )
             while not ended.wait(1):
                 pass
         except (OSError, ValueError) as error:  # ValueError: the page cannot be reached from here
             raise FaceMTLError(
-                f"The page cannot be served ({first_line(error)}). Choose another --port or --host."
+                f"The page cannot be served ({first_line(error)}). Choose another --port, --host or"
+                " --root-path."
             ) from error
         finally:
             app.close(verbose=False)

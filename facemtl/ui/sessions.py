@@ -15,9 +15,8 @@ from http import HTTPStatus
 from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 
-from .access import route_of
+from .access import refuse, route_of
 from .events import KEEP_STATE
 
 MOST_WAITING = 50  # requests of one session, and of all sessions together that are not open
@@ -65,10 +64,8 @@ class Sessions:
         body = await Request(scope, receive).body()
         session = _value(body, "session_hash")
         if session and self.asked[session] >= MOST_WAITING:
-            refused = {"error": _TOO_MANY, "detail": _TOO_MANY}
-            response = JSONResponse(refused, HTTPStatus.TOO_MANY_REQUESTS)
-            return await response(scope, receive, send)
-
+            refused = refuse(_TOO_MANY, HTTPStatus.TOO_MANY_REQUESTS)
+            return await refused(scope, receive, send)
         if session not in self.open:
             await self._forget_oldest(MOST_WAITING - 1)  # now, so that a flood has to wait
 

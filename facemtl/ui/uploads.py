@@ -42,7 +42,8 @@ def folder() -> Path:
     while True:
         private = Path(tempfile.mkdtemp(prefix=f"{name.name}-", dir=name.parent))
         lock = FileLock(private / _LOCK)
-        with suppress(Timeout, OSError):  # another process took the new folder for an unused one
+        # Another process may take the new folder for an unused one.
+        with suppress(Timeout, FileNotFoundError):
             lock.acquire(timeout=0)
             (private / "files").mkdir(mode=0o700)
             break

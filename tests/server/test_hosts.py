@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from http import HTTPStatus
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
+from facemtl.errors import FaceMTLError
+from facemtl.ui import uploads
 from facemtl.ui.headers import HEADERS
 from facemtl.ui.hosts import names
+from facemtl.ui.launch import serve
 from tests import support
 
 
@@ -67,3 +71,10 @@ def test_behind_a_proxy_the_page_has_the_name_of_the_proxy(behind_proxy):
 )
 def test_names_are_limited_where_only_this_machine_is_reached(host, root_path, allowed):
     assert names(host, root_path) == allowed
+
+
+def test_a_root_path_that_is_no_url_is_refused_in_words(monkeypatch):
+    monkeypatch.setattr(uploads, "delete", lambda: None)  # other tests use the folder
+    app = SimpleNamespace(launch=lambda **_: None, close=lambda **_: None)
+    with pytest.raises(FaceMTLError, match="--root-path"):
+        serve(app, "127.0.0.1", None, root_path="http://[faces")

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from facemtl import cli
+from facemtl.data import summary
 from facemtl.data.images import load_image
 from facemtl.data.reading import CALIBRATION, TRAIN, VALIDATION, read_images
 from facemtl.data.utkface import CHIP_SIZE
@@ -23,7 +25,9 @@ from facemtl.errors import FaceMTLError
 from facemtl.escapes import unescaped
 from facemtl.evaluation import cost, findings
 from facemtl.evaluation.composites import FILE as COMPOSITES_FILE
+from facemtl.evaluation.robustness import ROBUSTNESS_FILE
 from facemtl.evaluation.validation import (
+    PREDICTIONS_FILE,
     RESULT_FILES,
     are_results_of,
     load_validation,
@@ -193,6 +197,40 @@ def test_an_input_is_never_an_output(folder, tmp_path, small_models, capsys):
     assert cli.main(["predict", str(photo), *where, "--csv", "out", "--json", "./out"]) == 1
     assert "two outputs" in capsys.readouterr().err
     assert (support.contents(small_models), support.contents(tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        ("evaluate", PREDICTIONS_FILE), ("robustness", ROBUSTNESS_FILE), ("cost", cost.COSTS_FILE),
+        ("describe", summary.COUNTS_FILE), ("calibrate", "age.onnx"),
+    ],
+)  # fmt: skip
+def test_a_command_refuses_an_output_that_another_process_writes(
+    command, file, tmp_path, small_models, capsys
+):
+    given = ["--data", support.COMPOSITES] if command != "cost" else []
+    given += ["--models", small_models] if command != "describe" else []
+    with FileLock(tmp_path / f".{file}.lock"):
+        assert cli.main([command, "--output", str(tmp_path), *map(str, given)]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and f"Another process is writing {tmp_path / file}." in said[0]
+    assert support.contents(tmp_path).keys() <= {f".{file}.lock"}
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x", "1.5"])
+def test_a_number_of_images_that_cannot_be_is_refused(number, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["robustness", "--images", number])
+    assert f"expected 1 or more, found {number}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["", "0", "-1", "two"])
+def test_a_number_of_processes_that_cannot_be_is_refused(number, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", number)
+    assert predict("x.jpg") == 1
+    said = f"facemtl: WORLD_SIZE is {number!r}, expected a number of processes.\n"
+    assert capsys.readouterr().err == said
 
 
 def test_an_unwritable_target_is_refused_before_the_predictions(folder, tmp_path, capsys):

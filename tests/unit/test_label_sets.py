@@ -4,10 +4,11 @@ import math
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
-from facemtl import label_sets
+from facemtl import cli, label_sets
 from facemtl.data.labels_csv import read_csv
 from facemtl.errors import FaceMTLError
 from facemtl.inference.predictor import Predictor
@@ -102,6 +103,13 @@ def test_the_first_folder_wins_unless_the_variable_is_set(tmp_path, monkeypatch)
         assert label_sets.os.environ[VARIABLE] == str(file / NAME)
     label_sets.use_labels_beside(data)
     assert label_sets.os.environ[VARIABLE] == str(models / NAME)
+
+
+def test_labels_are_found_by_shortened_options_too(monkeypatch):
+    places = []
+    monkeypatch.setattr(cli, "use_labels_beside", lambda *found: places.extend(found))
+    cli._choose_labels(["evaluate", "--dat", "faces", "--mod=models", "--split", "calibration"])
+    assert places == [Path("faces"), Path("models")]
 
 
 def test_labels_are_not_used_after_tasks_are_created(tmp_path):

@@ -132,6 +132,16 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not
     assert file.read_bytes() == b"mine again"
 
 
+@pytest.mark.parametrize("name", ["/dev/full", "missing/out", f"{'x' * 250}"])
+def test_an_error_names_the_file(name, tmp_path):
+    """And no temporary one beside it."""
+    if name == "/dev/full" and not Path(name).exists():
+        pytest.skip("only Linux has a full device")
+    with pytest.raises(OSError) as caught:
+        write_whole(tmp_path / name, bytes(10**6))
+    assert caught.value.filename == str(tmp_path / name)
+
+
 # ------------------------------------------------------------------------------------------- claims
 
 
@@ -184,6 +194,12 @@ def test_an_input_and_one_file_twice_are_refused(tmp_path):
             claimed(twice).__enter__()
     with claimed([new], [file]), pytest.raises(IsADirectoryError), claimed([tmp_path / "x"]):
         pass
+
+
+def test_a_claim_that_fails_names_the_file(tmp_path):
+    with pytest.raises(OSError) as caught, claimed([tmp_path / ("x" * 252)]):
+        pass
+    assert caught.value.filename == str(tmp_path / ("x" * 252))
 
 
 def test_a_refused_claim_gives_back_what_it_had(tmp_path):

@@ -37,7 +37,7 @@ def read(folder: Path, content: str | bytes) -> list[tuple[str, dict[str, float]
     """The rows of a CSV file, with paths relative to the folder."""
     return [
         (file.relative_to(folder).as_posix(), labels)
-        for file, labels in read_csv(written(folder, content))
+        for file, labels in read_csv(written(folder, content))[0]
     ]
 
 
@@ -108,7 +108,7 @@ def test_paths_may_point_outside_the_folder(folder, tmp_path):
     file = written(
         tmp_path, f"file,age\n{folder / 'a.jpg'},31\nfaces/../faces/b.jpg,32\n", "elsewhere.csv"
     )
-    assert [path.resolve() for path, _ in read_csv(file)] == [
+    assert [path.resolve() for path, _ in read_csv(file)[0]] == [
         (folder / n).resolve() for n in ("a.jpg", "b.jpg")
     ]
 
@@ -212,6 +212,13 @@ def test_the_table_has_the_utkface_columns_with_missing_labels(folder):
     assert by.loc["b.jpg", "gender"] == 0 and np.isnan(by.loc["b.jpg", "age"])
     assert findings.unlabelled == {"gender": 1, "race": 3, "age": 1}
     assert "1 of gender and 3 of race and 1 of age" in str(findings)
+
+
+def test_columns_that_no_task_uses_are_reported(folder):
+    written(folder, "Mood,file,AGE,glasses\nglad,a.jpg,31,with\n")
+    _, report = read_images(folder)
+    assert report.unused_columns == ["Mood", "glasses"]
+    assert str(report).splitlines()[-1].endswith("Mood, glasses: no task has this name")
 
 
 def test_copies_are_merged_unless_their_labels_contradict(folder):

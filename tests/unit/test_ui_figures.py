@@ -1,8 +1,10 @@
 """Figures in cards: drawn once when first shown, and isolated errors."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import gradio as gr
+import pandas as pd
 import pytest
 
 from facemtl import plots
@@ -51,3 +53,13 @@ def test_an_error_in_one_figure_does_not_affect_the_others(error, said, capsys):
     assert ("KeyError" in capsys.readouterr().err) == isinstance(
         error, KeyError
     )  # the server log shows the error
+
+
+def test_only_approaches_are_named_like_models():
+    """A label of your own may be the word “single”."""
+    table = pd.DataFrame({"approach": ["single", "multi"], "target": ["single", "multi"]})
+    cells = re.findall(
+        r"<t[hd][^>]*>([^<]+)<", figures.numbers(table, {"approach": "A", "target": "B"})
+    )
+    assert cells == ["A", "B", "Single-task model", "single", "Multi-task model", "multi"]
+    assert ">single<" in figures.numbers(table, {"target": "B"})

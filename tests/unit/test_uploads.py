@@ -1,5 +1,8 @@
 """The upload folder, and what is deleted in it."""
 
+import asyncio
+import base64
+import errno
 import os
 import signal
 import stat
@@ -10,9 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import gradio as gr
 import pytest
+from starlette.formparsers import MultiPartException
 
 from facemtl.ui import uploads
+from facemtl.ui.calls import _uploaded
+from facemtl.ui.photo_requests import WithoutName
 from tests import support
 
 # A process with a photo in its upload folder. It tells the path, and waits.
@@ -70,6 +77,55 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     os.chown(left.parents[1], 12345, -1)
     with keeper(tmp_path) as (_, new):
         assert left.is_file() and new.parents[1] != left.parents[1]
+
+
+def test_a_system_that_cannot_lock_gets_an_error_and_no_further_folders(tmp_path, monkeypatch):
+    tries = []
+
+    def cannot(lock, *_, **__) -> None:
+        if len(tries) == 3:
+            raise KeyboardInterrupt  # it would go on
+        tries.append(lock)
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(uploads, "temporary", tmp_path.joinpath)
+    monkeypatch.setattr(uploads.FileLock, "acquire", cannot)
+    with pytest.raises(OSError, match="locks"):
+        uploads.folder.__wrapped__()
+    assert len(tries) == 1
+
+
+def test_new_photos_are_refused_while_the_folder_is_full(monkeypatch):
+    """As an upload, which is checked while it arrives, and as a data URL."""
+    monkeypatch.setattr(uploads, "MOST_BYTES", sum(file_sizes()) + 100)
+    url = f"data:image/jpeg;base64,{base64.b64encode(b'1').decode()}"
+    part = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n' + bytes(
+        2**20
+    )
+    scope = {"type": "http", "headers": [(b"content-type", b"multipart/form-data; boundary=b")]}
+
+    async def receive() -> dict:
+        return {"type": "http.request", "body": part, "more_body": True}
+
+    def arrive() -> int:
+        return len(asyncio.run(WithoutName(scope, receive)())["body"])
+
+    (uploads.folder() / "deep").mkdir()
+    (large := uploads.folder() / "deep" / "photo").write_bytes(bytes(50))
+    assert Path(_uploaded(url)["path"]).read_bytes() == b"1" and arrive() > 2**20
+    large.write_bytes(bytes(100))
+    before = file_sizes()
+    with pytest.raises(gr.Error, match="Too many photos"):
+        _uploaded(url)
+    with pytest.raises(MultiPartException) as refused:
+        arrive()
+    assert refused.value.message == uploads.FULL and file_sizes() == before
+    large.unlink()
+    assert arrive() > 2**20
+
+
+def file_sizes() -> list[int]:
+    return [file.stat().st_size for file in uploads.folder().rglob("*") if file.is_file()]
 
 
 def test_a_photo_is_read_once_and_other_files_stay(tmp_path):

@@ -7,11 +7,11 @@ and the same shape everywhere.
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from functools import singledispatch
 from statistics import median
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from PIL import Image
 
 from ...evaluation.track_record import TrackRecord
@@ -201,7 +201,6 @@ def working(text: str, share: float | None = None) -> str:
     )
 
 
-@singledispatch
 def task_card(
     task: Task,
     rows: pd.DataFrame,
@@ -216,18 +215,16 @@ def task_card(
     `Predictions`, indexed by approach. `label` is None if it is not known, and `origin` says where
     it comes from. `record` is the result of the function `record`.
     """
-    raise NotImplementedError(task)
+    if isinstance(task, Classification):
+        body = _bars(task, rows, probabilities, label, origin)
+    else:
+        body = _ruler(task, rows, label, origin)
+    judged = verdict(task, rows["prediction"], label)
+    return card(task.title, body + record, judged.text, judged.tone)
 
 
-@task_card.register
-def _(
-    task: Regression,
-    rows: pd.DataFrame,
-    probabilities: pd.DataFrame,
-    label: float | None,
-    record: str = "",
-    origin: str = "Label",
-) -> str:
+def _ruler(task: Regression, rows: pd.DataFrame, label: float | None, origin: str) -> Markup:
+    """Both answers with their intervals, and the label, on a scale."""
     tracks = []
     for approach in APPROACHES:
         row = rows.loc[approach.name]
@@ -237,14 +234,14 @@ def _(
                 '<div class="ruler-row"><div class="ruler-value '
                 '{approach.name}-text">{mark}<b>{row.prediction:.1f}</b> <small>{row.low:.0f} to '
                 '{row.high:.0f}</small></div><div class="track"><i class="interval '
-                '{approach.name}" style="left:{at};width:{width}"></i><i class="dot '
-                '{approach.name}" style="left:{at2}"></i></div></div>',
+                '{approach.name}" style="left:{low};width:{width}"></i><i class="dot '
+                '{approach.name}" style="left:{}"></i></div></div>',
+                at(row.prediction),
                 approach=approach,
                 mark=mark(approach),
                 row=row,
-                at=at(row.low),
+                low=at(row.low),
                 width=width,
-                at2=at(row.prediction),
             )
         )
     truth = ""
@@ -257,24 +254,16 @@ def _(
             at=at(label),
             label=label,
         )
-    body = html(
+    return html(
         '<div class="ruler">{tracks}{axis}<div class="ruler-over"><div></div><div '
         'class="track-over">{truth}</div></div></div><p class="note">{}; the bands are '
-        "{:.0f} % intervals.</p>{record}",
+        "{:.0f} % intervals.</p>",
         task.unit.capitalize(),
         100 * INTERVAL,
         tracks=joined(tracks),
         axis=axis(),
         truth=truth,
-        record=record,
     )
-    return card(task.title, body, *_badge(task, rows["prediction"], label))
-
-
-def _badge(task: Task, predictions: pd.Series, label: float | None) -> tuple[str, str]:
-    """The badge of a card, and its CSS class."""
-    judged = verdict(task, predictions, label)
-    return judged.text, judged.tone
 
 
 def axis() -> str:
@@ -289,15 +278,14 @@ def axis() -> str:
     )
 
 
-@task_card.register
-def _(
+def _bars(
     task: Classification,
     rows: pd.DataFrame,
     probabilities: pd.DataFrame,
     label: float | None,
-    record: str = "",
-    origin: str = "Label",
-) -> str:
+    origin: str,
+) -> Markup:
+    """Both probabilities of each label."""
     bars = []
     share_of = {
         a: probabilities.loc[a.name].set_index("label")["probability"].to_dict() for a in APPROACHES
@@ -324,11 +312,7 @@ def _(
         bars.append(
             html('<div class="bar-name">{}{}</div><div class="bar-pair">{}</div>', name, tag, pair)
         )
-    return card(
-        task.title,
-        html('<div class="bars">{}</div>{}', joined(bars), record),
-        *_badge(task, rows["prediction"], label),
-    )
+    return html('<div class="bars">{}</div>', joined(bars))
 
 
 def cost_card(seconds: Sequence[Mapping[str, float]], parameters: Mapping[str, int]) -> str:

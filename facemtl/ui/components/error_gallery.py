@@ -8,9 +8,8 @@ import pandas as pd
 
 from .. import events
 from ..faces import CurrentPool, ready
-from ..photo import view_of_face
 from ..prediction_cache import PredictionCache
-from ..tabs.random_faces import N_FACES, grid
+from ..tabs.random_faces import N_FACES, face_opener, grid
 from . import cards
 from .face_kinds import AGES, KINDS, OTHERS, Kind, of_click
 from .figures import QuestionCard, faces_place
@@ -157,15 +156,6 @@ def build(
             return nobody()
         return draw(found, hidden) if found.images else (gr.skip(),) * len(outputs)
 
-    def open_face(found: Drawn, hidden: bool, event: gr.EventData) -> tuple:
-        some = ready(pool).of_images(found.on_sheet, N_FACES)
-        chosen = [face for face in some if face.image == events.sent(event, "choice")]
-        if not chosen:
-            raise gr.Error(
-                "This face is no longer on display. Show the faces again.", print_exception=False
-            )
-        return gr.Tabs(selected="compare"), *shared["show"](view_of_face(chosen[0]), hidden)
-
     outputs = [drawn, *places]
     shown = []
     for which, button in offered:
@@ -177,7 +167,7 @@ def build(
         waiting = {**events.SHOW_FACES, **events.waiting_at(card.plot)}
         pick = events.handle_errors(picker(place))
         shown.append(card.clicked.click(pick, [hide, choice], outputs, **waiting))
-    waiting = {**events.SHOW_FACES, "show_progress": "minimal", "show_progress_on": places}
+    waiting = {**events.SHOW_FACES, **events.waiting_at(places)}
     more = [place.submit for place in places]
     shown.append(gr.on(more, events.handle_errors(on_more), [drawn, hide], outputs, **waiting))
     for event in shown:
@@ -187,12 +177,11 @@ def build(
     choice.change(nobody, None, outputs, **events.SHOW_FACES, show_progress="hidden")
     opened = gr.on(
         [place.click for place in places],
-        events.handle_errors(open_face),
-        [drawn, hide],
+        face_opener(pool, shared),
+        hide,
         [tabs, *shared["outputs"]],
         **events.MODEL_WORK,
-        show_progress="minimal",
-        show_progress_on=places,
+        **events.waiting_at(places),
     )
     opened.then(None, None, None, js="facemtl.toTop")
 

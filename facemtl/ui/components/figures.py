@@ -165,7 +165,7 @@ def numbers(table: pd.DataFrame, columns: dict[str, str], digits: int = 1) -> st
 
     `columns` maps the columns of `table` that are shown, in order, to their headings.
     """
-    table = table[list(columns)].replace({a.name: a.model for a in APPROACHES})
+    table = table[list(columns)].replace({"approach": {a.name: a.model for a in APPROACHES}})
     rows = [[_cell(value, digits) for value in row] for row in table.itertuples(index=False)]
     return cards.html_table("The numbers of this figure", list(columns.values()), rows, "")
 

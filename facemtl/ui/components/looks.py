@@ -78,9 +78,8 @@ def bar(view: PhotoView) -> str:
     if view.face is None:
         return ""
     several = [EVERYBODY] if len(view.faces) > 1 else []
-    tabs = [(look.name, look.title, look.pane) for look in (WHERE, STEADY)]
-    tabs.append(("what-if", "What if", "what-if-changes"))
-    tabs += [(look.name, look.title, look.pane) for look in (*several, SAVE)]
+    tabs = [(look.name, look.title, look.pane) for look in (WHERE, STEADY, *several, SAVE)]
+    tabs.insert(2, ("what-if", "What if", "what-if-changes"))
     changes = [(look.name, look.title, look.pane) for look in WHAT_IF]
     return html(
         '<div class="looks" data-of="{}"><h2>A closer look</h2><div class="look-tabs" '

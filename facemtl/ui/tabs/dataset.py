@@ -10,6 +10,7 @@ import pandas as pd
 
 from ... import plots
 from ...data import summary as description
+from ...data.reading import CALIBRATION, TRAIN, VALIDATION
 from ...errors import FaceMTLError
 from ...evaluation.groups import band_names
 from ...faces import open_image, whole
@@ -31,30 +32,26 @@ BANDS = (0, 2, 4, 7, 10, *range(15, 75, 5), 80, 117)
 
 def overview(counts: pd.DataFrame) -> str:
     by = counts.groupby("split")["n"].sum()
-    n = f"{counts['n'].sum():,}"
     text = html(
-        "<p>{n} different images of faces, cropped to 200 × 200 px, with <span "
+        "<p>{:,} different images of faces, cropped to 200 × 200 px, with <span "
         'class="sensitive">a gender, one of five races and </span>an age each: labels that '
-        "a model estimated and a person checked. {get:,} are for training, {get2:,} for "
-        "calibration (to adjust confidences and intervals) and {get3:,} for validation (to "
+        "a model estimated and a person checked. {train:,} are for training, {calibration:,} for "
+        "calibration (to adjust confidences and intervals) and {validation:,} for validation (to "
         "test the models). A hash of each file decides which of them it is for.</p>",
-        n=n,
-        get=by.get("train", 0),
-        get2=by.get("calibration", 0),
-        get3=by.get("validation", 0),
+        by.sum(),
+        **{split: by.get(split, 0) for split in (TRAIN, CALIBRATION, VALIDATION)},
     )
     return cards.card("What is UTKFace?", text)
 
 
 def problems_table(problems: pd.DataFrame) -> str:
-    names = [
-        _PAIRS.sub(r"Copies that disagree on \1", name).capitalize() for name in problems["problem"]
-    ]
-    shares = [
-        f"{100 * row.n / max(1, row.of):.1f} % of {row.of:,}" for row in problems.itertuples()
-    ]
     rows = [
-        [name, f"{n:,}", share] for name, n, share in zip(names, problems["n"], shares, strict=True)
+        [
+            _PAIRS.sub(r"Copies that disagree on \1", row.problem).capitalize(),
+            f"{row.n:,}",
+            f"{100 * row.n / max(1, row.of):.1f} % of {row.of:,}",
+        ]
+        for row in problems.itertuples()
     ]
     note = (
         "“Copies that disagree” counts pairs of byte-identical files: the same picture, labelled"

@@ -7,6 +7,7 @@ import gradio as gr
 import numpy as np
 import pandas as pd
 
+from ...errors import FaceMTLError
 from ...inference.predictor import APPROACHES
 from ...tasks import AGE, CLASSES, Classification, Task
 from .. import events
@@ -168,6 +169,19 @@ def _summary(table: pd.DataFrame, faces: list[LabelledFace]) -> str:
     return f"Mean age error on {whose}: {means}. A few faces prove nothing: see Validation."
 
 
+def face_opener(pool: CurrentPool, shared: dict) -> Callable[..., tuple]:
+    """The handler of a click on a face of `grid`. `shared` is the result of `compare.build`."""
+
+    def open_face(hidden: bool, event: gr.EventData) -> tuple:
+        # The name tells more than a number: the faces may have been replaced by others.
+        found = ready(pool).of_images([str(events.sent(event, "choice"))], 1)
+        if not found:
+            raise FaceMTLError("This face is no longer on display. Show the faces again.")
+        return gr.Tabs(selected="compare"), *shared["show"](view_of_face(found[0]), hidden)
+
+    return events.handle_errors(open_face)
+
+
 def build(
     cache: PredictionCache,
     pool: CurrentPool,
@@ -268,21 +282,6 @@ def build(
 
         return events.handle_errors(on_turn)
 
-    def open_face(wanted: FaceFilter | None, hidden: bool, event: gr.EventData) -> tuple:
-        drawn = (
-            ready(pool).draw(N_FACES, wanted, cards.shown(cache.predictor.tasks, hidden))
-            if wanted
-            else []
-        )
-        # A name, not a number, because other faces may have replaced these.
-        chosen = [face for face in drawn if face.image == events.sent(event, "choice")]
-        if not chosen:
-            raise gr.Error(
-                "This face is no longer on display. Press “New faces” and click again.",
-                print_exception=False,
-            )
-        return gr.Tabs(selected="compare"), *shared["show"](view_of_face(chosen[0]), hidden)
-
     outputs = [drawn, seed, *filters.values(), faces, link, place, back, forth, choice]
     quiet = {**events.SHOW_FACES, **events.waiting_at(faces)}
     changed = [again.click, these.click, seed.submit]
@@ -301,8 +300,8 @@ def build(
     back.click(turn(-1), [drawn, hide], outputs, **quiet)
     forth.click(turn(1), [drawn, hide], outputs, **quiet)
     opened = faces.click(
-        events.handle_errors(open_face),
-        [drawn, hide],
+        face_opener(pool, shared),
+        hide,
         [tabs, *shared["outputs"]],
         **events.waiting_at(faces),
         **events.MODEL_WORK,
