@@ -1,6 +1,6 @@
 """`python -m facemtl` and `facemtl`: the command line in a process of its own.
 
-Whatever happens in the process, its user reads one line and no traceback.
+Whatever goes wrong, the user reads one line and no traceback.
 """
 
 import os
@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from types import FrameType
 
-INTERRUPTED = 130  # the exit status after Ctrl-C, as of shells
+INTERRUPTED = 130  # the exit status after Ctrl-C, as in shells
 VARIABLE = "FACEMTL_TRACEBACK"  # if it is set, unexpected errors are shown in full
 
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         say_error(
             f"unexpected error, {type(error).__name__}: {' '.join(str(error).split())}."
-            f" Please report it, with what the same command says if {VARIABLE}=1 is set."
+            f" Please set {VARIABLE}=1, run the same command again, and report what it prints."
         )
         status = 1
     status = _flushed(status)

@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except ModuleNotFoundError as error:  # libraries for training are optional
         library = str(error.name).partition(".")[0]
-        say_error(f"this needs {library}, which is not installed. pip install {library}")
+        say_error(
+            f"this command needs {library}, which is not installed. Run `pip install {library}`"
+        )
         return 1
     except BrokenPipeError:
         say_error("the output was closed before everything was written")
@@ -62,6 +64,10 @@ def _choose_labels(arguments: Sequence[str] | None) -> None:
 
 
 def _option(name: str, meaning: str, **settings: Any) -> Option:
+    """An option with its help, which tells the default if that is a text or a number."""
+    default = settings.get("default")
+    if default and isinstance(default, str | int | Path):
+        meaning += " (default: %(default)s)"
     return name, {"help": meaning, **settings}
 
 
@@ -87,16 +93,12 @@ def _parser() -> argparse.ArgumentParser:
         "the folder of UTKFace's images, or a CSV file of your own, or a folder with a labels.csv",
         default_folder(),
     )
+    utkface = _path("--data", "the folder of UTKFace's images", default_folder())
     models = _path("--models", "the folder of trained models", ASSETS / "models")
     results = _path("--output", "the folder for the tables", Path("runs") / "validation")
 
     def command(run: Callable, summary: str, *options: Option) -> None:
-        command = added.add_parser(
-            run.__name__,
-            help=summary,
-            description=summary,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )
+        command = added.add_parser(run.__name__, help=summary, description=summary)
         command.set_defaults(run=run)
         for name, settings in options:
             command.add_argument(name, **settings)
@@ -104,13 +106,13 @@ def _parser() -> argparse.ArgumentParser:
     command(
         commands.download,
         "Fetch UTKFace, and say what is in it.",
-        data,
+        utkface,
         _path("--archive", "a UTKFace.tar.gz to use instead of the network"),
     )
     command(
         commands.describe,
-        "Count who is in UTKFace and what is wrong with it; write tables of it.",
-        data,
+        "Count the faces of UTKFace by their labels, and the problems of its files; write tables.",
+        utkface,
         _path("--output", "the folder for the counts", Path("runs") / "dataset"),
     )
     names = [task.name for task in TASKS]
@@ -120,7 +122,8 @@ def _parser() -> argparse.ArgumentParser:
         data,
         _option(
             "--tasks",
-            f"all that the data has labels for, or any of {', '.join(names)}",
+            "all, which is the default: all that the data has labels for; or any of"
+            f" {', '.join(names)}",
             nargs="+",
             default=["all"],
             metavar="TASK",
@@ -130,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         _option("--resume", "continue an interrupted training", action="store_true"),
         _option("--lr-find", "only suggest a learning rate", action="store_true"),
         *_settings(),
-        _option("--device", "auto, cpu, cuda or mps", default="auto"),
+        _option("--device", "where to train: auto, cpu, cuda or mps", default="auto"),
     )
     command(
         commands.calibrate,
@@ -148,31 +151,34 @@ def _parser() -> argparse.ArgumentParser:
         results,
         _option(
             "--split",
-            "validation: of data that the models were trained on, else all images; calibration:"
-            " only print metrics of the calibration images, to choose models by",
+            "validation: measure the validation images, or all images if the models have seen none"
+            " of them; calibration: only print metrics of the calibration images, to choose models"
+            " by",
             choices=[VALIDATION, CALIBRATION],
             default=VALIDATION,
         ),
     )
     command(
         commands.robustness,
-        "Measure the models on shifted, turned, blurred, dark ... crops.",
+        "Measure the models on shifted, scaled, rotated or degraded crops.",
         data,
         models,
         results,
         _option("--images", "how many validation images", type=_count, default=600),
     )
-    command(
-        commands.cost, "Measure what an answer costs, three models against one.", models, results
-    )
+    command(commands.cost, "Measure the costs of three models and of one.", models, results)
     command(
         commands.predict,
-        "Predictions of all models for images, as CSV or JSON. "
-        "`accelerate launch -m facemtl predict` shares the work out over processes.",
+        "Write the predictions of all models for images, as CSV or JSON."
+        " `accelerate launch -m facemtl predict` shares the work among processes.",
         models,
-        _path("paths", "images, or folders that hold some", nargs="+", metavar="FILE|FOLDER"),
-        _path("--csv", "the table to write; without --csv and --json it is printed", metavar="OUT"),
-        _path("--json", "the same with boxes, words, probabilities and errors", metavar="OUT"),
+        _path("paths", "images, or folders with images", nargs="+", metavar="FILE|FOLDER"),
+        _path("--csv", "the table to write; it is printed without --csv and --json", metavar="OUT"),
+        _path(
+            "--json",
+            "the file for all predictions with boxes, words, probabilities and errors",
+            metavar="OUT",
+        ),
         _option(
             "--no-detect", "take each image whole, as a crop like UTKFace's", action="store_true"
         ),
@@ -191,21 +197,21 @@ def _parser() -> argparse.ArgumentParser:
         ),
         _option(
             "--allow-download",
-            "offer the download of UTKFace on the page, if it is missing; without this option, only"
-            " an app that listens on this machine's own address offers it",
+            "offer the download of UTKFace on the page if it is missing, or do not; without these"
+            " options, it is offered only if --host is an address of this machine alone",
             action=argparse.BooleanOptionalAction,
         ),
-        _option("--port", "7860 if left out, or the next free one", type=int),
+        _option("--port", "the port; without it, the first free one from 7860 on", type=int),
         _option(
             "--root-path",
-            "the URL at which a proxy serves the app, such as https://faces.example.org, or only"
-            " its path, such as /facemtl",
+            "where a proxy serves the app: a URL such as https://faces.example.org, or only its"
+            " path, such as /facemtl",
             default="",
         ),
-        _path("--auth-file", "a file with lines name:password: only these visitors may enter"),
+        _path("--auth-file", "a file with a line name:password for each visitor who may enter"),
         _option("--open", "open the page in a browser, if there is a screen", action="store_true"),
         _option(
-            "--mcp", "also answer language models, by MCP: needs gradio[mcp]", action="store_true"
+            "--mcp", "also answer language models over MCP; needs gradio[mcp]", action="store_true"
         ),
     )
     return parser
@@ -214,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
 def _settings() -> list[Option]:
     """The options for the settings of `TrainConfig` and `Augmentation`.
 
-    The value of an option that is not given is None, which means the recipe's value.
+    An option that is not given has the value None. It stands for the recipe's value.
     """
     from .training.config import Augmentation, TrainConfig
 
@@ -227,7 +233,7 @@ def _settings() -> list[Option]:
             off = {"dest": setting.name, "action": "store_const", "const": False}
             options.append(_option(f"--no-{name}", f"do not {meaning}", **off))
         else:
-            options.append(
-                _option(f"--{name}", f"{meaning} (recipe: {default})", type=type(default))
-            )
+            if default != "":
+                meaning += f" (recipe: {default})"
+            options.append(_option(f"--{name}", meaning, type=type(default)))
     return options

@@ -201,7 +201,7 @@ def _claimed_in(options: argparse.Namespace, names: Sequence[str]) -> AbstractCo
 
 
 def _read_files(options: argparse.Namespace) -> list[Path]:
-    """The files that a command reads, but the images: a CSV, declared labels, and models."""
+    """The files that a command reads, except images: a CSV, declared labels, and models."""
     own = csv_of(options.data) if "data" in options else None
     declared = os.environ.get(VARIABLE)
     models = files_in(options.models, SUFFIX) if "models" in options else []
@@ -213,7 +213,7 @@ def predict(options: argparse.Namespace) -> None:
     from .inference.predictor import Predictor
 
     team = batch.Team()
-    # One process speaks for all.
+    # The processes find the same images, so only the first one prints warnings.
     images = batch.find_images(options.paths, _warn if team.is_first else lambda said: None)
     tables = [table for table in (options.csv, options.json) if table]
     inputs = [*images.values(), *_read_files(options)]
@@ -241,7 +241,7 @@ def predict(options: argparse.Namespace) -> None:
         try:
             csv = options.csv if tables else printed
             words = batch.write_tables(journal, csv, options.json)
-        except FaceMTLError:  # there are no predictions to keep
+        except FaceMTLError:  # there is no prediction, so there is nothing to continue
             journal.unlink()
             raise
         journal.unlink()
@@ -254,7 +254,7 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def app(options: argparse.Namespace) -> None:
-    # First, because what comes now takes seconds.
+    # Before anything else, because the imports and the models take seconds.
     say(f"Loading the models of {options.models} and the page ...")
     from .ui.hosts import is_local
     from .ui.launch import checked_host, make_app, read_visitors, serve
@@ -277,7 +277,7 @@ def app(options: argparse.Namespace) -> None:
 
 
 def _read_images(data: Path, *, verify: bool = False) -> pd.DataFrame:
-    """The table of `read_images`. A sentence says what is left out."""
+    """The table of `read_images`. A message says which images cannot be read."""
     images, report = read_images(data, verify=verify)
     _warn(report.warning)
     return images

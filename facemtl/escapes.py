@@ -1,7 +1,7 @@
-r"""Names of files as text for terminals, CSV and JSON, from which the name can be had again.
+r"""Names of files as text for terminals, CSV and JSON. The text can be turned back into the name.
 
-A byte that cannot be shown is written as `\x` and two hexadecimal digits, and a backslash in a name
-as two of them: `caf\xe9.jpg`, `\x1b[31m.jpg`, `\x3d1+1.jpg`.
+A byte that cannot be shown is written as `\x` and two hexadecimal digits, such as `caf\xe9.jpg`,
+`\x1b[31m.jpg` and `\x3d1+1.jpg`. A backslash in a name is written as two backslashes.
 """
 
 import codecs
@@ -19,7 +19,7 @@ _HIDDEN = {"Cc", "Cs", "Zl", "Zp"}
 # Characters that change the direction of the text that follows.
 _TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-f]{2})|(\\))")
-_HANDLER = "facemtl.escapes"  # what Python's codecs call `_encoding_error`
+_HANDLER = "facemtl.escapes"  # the name under which Python's codecs know `_encoding_error`
 
 
 def escaped(name: str) -> str:

@@ -32,8 +32,8 @@ def written_whole(file: Path) -> Iterator[BinaryIO]:
 
     Readers of `file` find the old content or the new one, even after a crash or a power failure.
     If anything goes wrong, the old content stays. A symbolic link stays one: its target is
-    replaced. A pipe, a device and this process's own output are written directly. An OSError names
-    `file`, such as that of a full disk.
+    replaced. A pipe, a device and this process's own output are written directly. Every OSError
+    names `file`, even that of a full disk.
     """
     with naming(file):
         if (stream := _stream(file)) is not None:
@@ -87,7 +87,7 @@ def _stream(file: Path) -> BinaryIO | None:
     if own is None:
         return file.open("wb")
     sys.stdout.flush()
-    return os.fdopen(os.dup(own), "wb")  # opened by its name, a file would be emptied
+    return os.fdopen(os.dup(own), "wb")  # opening it by its name would empty a file
 
 
 def _own_output(found: os.stat_result) -> int | None:
@@ -158,8 +158,8 @@ def read_table(
     """Read a table that `write_table` wrote, and check that it is complete.
 
     It must have at least one row and all columns of `types`. These columns must have a value in
-    every row, except those in `gaps`. For each of `rows`, there must be a row with these values in
-    these columns: a table may be cut off between two lines. Raises FaceMTLError if the file is
+    every row, except those in `gaps`. Each of `rows` names values that a row of the table must
+    have, because a table may be cut off between two lines. Raises FaceMTLError if the file is
     missing or damaged. The message names the `command` that makes the file.
     """
     try:
@@ -189,7 +189,7 @@ def read_table(
 
 def temporary(name: str) -> Path:
     """A path in the system's folder for temporary files. Each user has a different one."""
-    # Not the home folder: a user who is not listed has none.
+    # The user's number if there is one: a user without an account has no home folder.
     who = os.getuid() if hasattr(os, "getuid") else Path.home()
     user = hashlib.sha256(str(who).encode()).hexdigest()[:8]
     return Path(tempfile.gettempdir()) / f"facemtl-{user}-{name}"

@@ -72,9 +72,13 @@ def read_labels(file: Path) -> Labels:
     try:
         declared = tomllib.loads(read_text(file))
     except OSError as error:
-        raise FaceMTLError(f"{file} cannot be read: {error.strerror}.") from error
+        raise FaceMTLError(
+            f"{file} cannot be read: {error.strerror}. Put that right, or move the file away."
+        ) from error
     except ValueError as error:  # of TOML or UTF-8
-        raise FaceMTLError(f"{file} is not a TOML file in UTF-8: {error}.") from error
+        raise FaceMTLError(
+            f"{file} is not a TOML file in UTF-8: {error}. Put that right, or move the file away."
+        ) from error
     for name, labels in declared.items():
         if not name.isidentifier() or iskeyword(name) or name != name.lower() or name in RESERVED:
             raise FaceMTLError(

@@ -1,4 +1,4 @@
-"""The files that a command will write: checked and locked before its work begins."""
+"""The files that a command will write. They are checked and locked before its work begins."""
 
 import errno
 import os
@@ -17,8 +17,8 @@ from .regular import naming
 def claimed(outputs: Sequence[Path], inputs: Iterable[Path] = ()) -> Iterator[None]:
     """Keep other processes from writing the same files. Missing folders are made.
 
-    Raises FaceMTLError if a file is claimed by another process, is one of the inputs, or is named
-    twice, and OSError if it cannot be written. Within a process, a claim may contain the same one.
+    A process may claim its own files again. Raises FaceMTLError if a file is claimed by another
+    process, is one of the inputs, or is named twice, and OSError if it cannot be written.
     """
     _check(outputs, inputs)
     with ExitStack() as stack:
@@ -40,7 +40,10 @@ def _check(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
     if any(file.exists() for file in outputs):  # a new file cannot be an input
         for file in inputs:
             if _key(file) in known:
-                raise FaceMTLError(f"{file} is read, so it cannot be written. Name another output.")
+                raise FaceMTLError(
+                    f"{file} is an input of this command, so it cannot be its output. Name another"
+                    " output."
+                )
 
 
 def _key(file: Path) -> object:

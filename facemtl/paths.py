@@ -1,6 +1,6 @@
 """Paths of the files that ship with the code, and the default folder of faces.
 
-The former are beside the package in a checkout, and inside it after an installation.
+The files that ship are beside the package in a checkout, and inside it after an installation.
 """
 
 import os
@@ -13,8 +13,5 @@ MODEL_CARD = ROOT / "MODEL_CARD.md"
 
 
 def default_folder() -> Path:
-    """The default folder of faces: `$FACEMTL_DATA`, else `data/UTKFace`.
-
-    The latter is relative to the working directory.
-    """
+    """The default folder of faces: `$FACEMTL_DATA`, else `data/UTKFace` in the working folder."""
     return Path(os.environ.get("FACEMTL_DATA") or "data/UTKFace")

@@ -1,7 +1,7 @@
-"""Opening of regular files, and of nothing that may have no end.
+"""Opening of regular files, and of nothing else.
 
-A named pipe, a device or a socket can be named like an image. Whoever opens a pipe waits until
-somebody writes to it, and some devices never end. So every file that facemtl reads is opened here.
+A named pipe, a device or a socket can be named like an image. Opening a pipe waits until somebody
+writes to it, and reading some devices never ends. So every file that facemtl reads is opened here.
 Links to regular files are followed.
 """
 
@@ -24,7 +24,7 @@ _KINDS = {
 
 
 def open_file(file: str | Path) -> BinaryIO:
-    """Open a regular file for reading. Raises OSError if it is missing or anything else."""
+    """Open a regular file for reading. Raises OSError if it is missing or not a regular file."""
     mode = os.stat(file).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # `open` refuses folders
         kind = _KINDS.get(stat.S_IFMT(mode), "something else")
@@ -39,14 +39,18 @@ def read_bytes(file: str | Path) -> bytes:
 
 
 def read_text(file: str | Path) -> str:
-    """The text of a regular file in UTF-8. Raises OSError, or UnicodeDecodeError if it is not."""
+    """The text of a regular file in UTF-8.
+
+    Raises OSError as `open_file` does, and UnicodeDecodeError if the text is not UTF-8.
+    """
     return read_bytes(file).decode("utf-8-sig")  # editors on Windows begin with a mark
 
 
 def files_in(folder: Path, suffix: str) -> list[Path]:
-    """Everything in a folder whose name ends in `suffix`, sorted. It is empty if there is none.
+    """Everything in a folder whose name ends in `suffix`, sorted.
 
-    Raises FaceMTLError if the folder is there, but cannot be read. `Path.glob` would find nothing.
+    The list is empty if there is no such folder. Raises FaceMTLError if there is one that cannot be
+    read, in which `Path.glob` would find nothing.
     """
     try:
         return sorted(folder / name for name in os.listdir(folder) if name.endswith(suffix))
@@ -61,7 +65,7 @@ def files_in(folder: Path, suffix: str) -> list[Path]:
 
 @contextmanager
 def naming(file: Path) -> Iterator[None]:
-    """Name `file` in each OSError. That of a full disk names no file, others a temporary one."""
+    """Name `file` in each OSError. By default, some name no file, and others a temporary one."""
     try:
         yield
     except OSError as error:

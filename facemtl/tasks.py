@@ -333,7 +333,10 @@ def with_labels(tasks: Sequence[Task], declared: Labels) -> tuple[Task, ...]:
     for name, labels in declared.items():
         task = named.get(name, Classification(name, loss_scale=0))
         if not isinstance(task, Classification):
-            raise FaceMTLError(f"{name} is a number. It cannot have the labels {labels}.")
+            raise FaceMTLError(
+                f"{name} is a number, so it cannot have the labels {', '.join(labels)}. Remove them"
+                " from labels.toml."
+            )
         # Half of the loss of a guess is about what models reach for the built-in tasks, too.
         named[name] = replace(task, labels=labels, loss_scale=round(math.log(len(labels)) / 2, 2))
     return tuple(named.values())

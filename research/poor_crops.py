@@ -1,9 +1,9 @@
-"""How wrong the models are on poor crops, how sure, and whether the crops are called poor.
+"""Accuracy and confidence of the models on poor crops, and how many crops are called poor.
 
     python -m research.poor_crops --data data/UTKFace --images 300
 
-Calibration images are made dark, bright, small, covered or drawn, and opened as a visitor's photo
-would be. The table of `load` is written to the folder `--output`.
+Calibration images are made dark, bright or small, are covered, or made to look drawn. Then they are
+opened as a visitor's photo would be. The table of `load` is written to the folder `--output`.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from facemtl.tasks import INTERVAL, TASKS
 from . import run_script
 
 FILE = "poor_crops.csv"
-SURE = 0.9  # a wrong answer with at least this probability is called sure
+SURE = 0.9  # an answer with at least this probability is called sure
 _TYPES = {
     "change": str, "poor": float, "task": str, "metric": float, "expected": float, "held": float,
     "sure": float,
@@ -37,11 +37,14 @@ _TYPES = {
 def load(folder: Path) -> pd.DataFrame:
     """The measurements, means over both approaches.
 
-    Columns: `change`; `poor`, the percentage of images in which no face is found or whose crop has
-    a weakness; `task`; `metric`, the task's. For ages, `held` is the percentage of intervals that
-    hold the label, `expected` what it should be. For classes, they are the accuracy and the mean
-    probability of the answers in percent, and `sure` is the percentage of wrong answers with a
-    probability of at least SURE.
+    Columns:
+
+    - `change`, and `poor`: the percentage of images without a face, or with a poor crop
+    - `task`, and `metric`: the task's metric
+    - `held`: for ages, the percentage of intervals that contain the label; for classes, the
+      percentage of right answers
+    - `expected`: what `held` would be in perfect calibration
+    - `sure`: for classes, the percentage of images whose answer is wrong and sure; else NaN
     """
     return read_table(folder / FILE, _TYPES, "python -m research.poor_crops", gaps=["sure"])
 
@@ -82,7 +85,7 @@ def _pencil(image: Image.Image) -> Image.Image:
 
 
 def _poster(image: Image.Image) -> Image.Image:
-    """Areas of few colours."""
+    """A picture with few colours, in large areas."""
     return ImageOps.posterize(image.filter(ImageFilter.MedianFilter(7)), 2)
 
 

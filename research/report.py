@@ -422,7 +422,7 @@ def near_copies(folder: Path) -> str:
 
 
 def poor_crops_table(folder: Path) -> str:
-    """How right and how sure the models are of poor crops; means over both approaches."""
+    """Accuracy and confidence on poor crops, as means over both approaches."""
     table = poor_crops.load(folder)
     rows = []
     for change, part in table.groupby("change", sort=False):

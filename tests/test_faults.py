@@ -336,6 +336,6 @@ def test_the_app_starts_without_a_description_or_history(tmp_path):
     with support.running_app(log, environment=environment, cwd=copy) as address:
         assert httpx.get(address, timeout=60).status_code == 200
         page = httpx.get(f"{address}/config", timeout=60).text
-    assert "Not described yet" in page
+    assert "No counts yet" in page
     assert "Make it with `git checkout assets/history/2018.csv`" in page
     assert "Traceback" not in log.read_text()

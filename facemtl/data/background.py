@@ -18,7 +18,7 @@ class _Stopped(Exception):
 
 @dataclass(frozen=True)
 class Status:
-    """How far a download is. The number of bytes that are done is that of one `step`."""
+    """How far a download is. `done` and `total` are the bytes of one `step`."""
 
     state: str = IDLE
     step: str = ""
@@ -85,7 +85,7 @@ class BackgroundDownload:
         try:
             download(self.folder, report=self._report)
             self._status = Status(RUNNING, READING)
-            self._stop.clear()  # it is too late for that
+            self._stop.clear()  # too late to stop
             self._when_installed()
             status = Status(INSTALLED)
         except _Stopped:

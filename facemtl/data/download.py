@@ -27,8 +27,8 @@ DOWNLOADING, UNPACKING = "Downloading", "Unpacking"
 PATIENCE = 10  # seconds without a byte until a connection counts as broken
 RETRIES = 5  # of broken connections that brought nothing
 
-# It is called often, with a step and with how many bytes of how many are done. It may raise an
-# exception, which stops the work.
+# It is called often, with a step, the number of bytes that are done, and the number of all bytes.
+# It may raise an exception, which stops the work.
 Report = Callable[[str, int, int], None]
 
 
@@ -78,7 +78,7 @@ def download(folder: Path, archive: Path | None = None, report: Report | None = 
 
 
 def _require_writable(folder: Path) -> None:
-    """Raise FaceMTLError if `folder` cannot be made. It is better to know before a download."""
+    """Raise FaceMTLError if `folder` cannot be made. Call this before a long download."""
     there = next(parent for parent in folder.absolute().parents if parent.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         raise FaceMTLError(
@@ -176,13 +176,13 @@ def _not_fetched(error: Exception) -> FaceMTLError:
 def _fetch(url: str, size: int, partial: Path, report: Report) -> None:
     """Download what is missing of a file of `size` bytes.
 
-    What has arrived stays in `partial`, also if the process is killed. huggingface_hub's own
-    function would write pieces of 10 MB, so that much would be lost, and progress would jump.
+    What has arrived stays in `partial`, even if the process is killed. huggingface_hub's own
+    function writes pieces of 10 MB, so as much would be lost, and progress would jump.
     """
     import httpx
 
     failures = 0
-    if not partial.is_file():  # a pipe would be waited for
+    if not partial.is_file():  # opening a pipe would wait for a reader
         partial.unlink(missing_ok=True)
     with partial.open("ab") as file:
         while (before := file.tell()) < size:
@@ -221,7 +221,7 @@ def unpack(archive: Path, folder: Path, report: Report | None = None) -> None:
         open_file(archive).close()
     except OSError as error:
         raise FaceMTLError(
-            f"{archive} cannot be read: {first_line(error)}. --archive takes the path of a"
+            f"{archive} cannot be read: {first_line(error)}. Give --archive the path of a"
             " UTKFace.tar.gz."
         ) from error
     with _new_folder(folder) as partial:

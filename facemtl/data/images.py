@@ -60,7 +60,7 @@ def _decode(files: list[str], size: int) -> np.ndarray:
         try:
             for i, image in enumerate(tqdm(decoded, "Decoding", len(files), leave=False)):
                 images[i] = image
-        finally:  # after Ctrl-C, nobody waits for the files that are left
+        finally:  # after Ctrl-C, do not decode the rest
             pool.shutdown(cancel_futures=True)
     return images
 
@@ -82,10 +82,10 @@ def _load(kept: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _save(images: np.ndarray, kept: Path) -> None:
-    """Write a cache file, whole or not at all. Processes may write the same one at a time."""
+    """Write a cache file, whole or not at all. Several processes may write it at the same time."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     if is_stream(kept):
-        kept.unlink()  # a pipe would be waited for
+        kept.unlink()  # opening a pipe would wait for a reader
     with written_whole(kept) as file:
         file.write(images.data)
         file.write(hashlib.sha256(images).digest())
@@ -97,7 +97,7 @@ def _fingerprint(file: str | Path) -> str:
         stat = Path(file).stat()
     except OSError as error:
         raise FaceMTLError(
-            f"{file} cannot be read ({error.strerror}). It may have been moved; read the folder"
+            f"{file} cannot be read ({error.strerror}). If it has been moved, read the folder"
             " again."
         ) from error
     return f"{Path(file).name} {stat.st_size} {stat.st_mtime_ns}"

@@ -25,19 +25,20 @@ def csv_of(data: Path) -> Path | None:
     """
     if data.suffix.lower() == ".csv" and not data.is_dir():
         return data
-    # If it is not a file, reading says so. Without it, other labels would be used in silence.
+    # Also if it is not a file: then reading it fails. Otherwise, labels in file names would be used
+    # without a word.
     return data / NAME if os.path.lexists(data / NAME) else None
 
 
 def utkface_folder(data: Path) -> Path:
-    """Return `data`. Raises FaceMTLError if it is or contains a CSV file of your own faces.
+    """Return `data`, for commands that work on UTKFace only.
 
-    It is for the commands that work on UTKFace only.
+    Raises FaceMTLError if it is or contains a CSV file of your own faces.
     """
     if file := csv_of(data):
         raise FaceMTLError(
-            "This command is for UTKFace itself: name the folder of its images with --data; "
-            f"found {file}."
+            f"This command is only for UTKFace, and {file} is not. Name the folder of UTKFace's"
+            " images with --data."
         )
     return data
 
@@ -89,7 +90,7 @@ def read_csv(file: Path) -> tuple[list[tuple[Path, dict[str, float]]], list[str]
         more = f"; and {len(wrong) - _MAX_SHOWN:,} more" if len(wrong) > _MAX_SHOWN else ""
         raise FaceMTLError(f"{file}: {'; '.join(wrong[:_MAX_SHOWN])}{more}.")
     if not faces:
-        raise FaceMTLError(f"{file} lists no images.")
+        raise FaceMTLError(f"{file} lists no images. Add a line for each image.")
     return faces, [name for name in header if name.lower() not in (FILE, *_COLUMNS)]
 
 
@@ -106,7 +107,10 @@ def _lines(file: Path) -> list[tuple[int, list[str]]]:
             reader = csv.reader(text, delimiter=delimiter)
             lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except OSError as error:
-        raise FaceMTLError(f"{file} cannot be read: {error.strerror}.") from error
+        raise FaceMTLError(
+            f"{file} cannot be read: {error.strerror}. Put that right, or name another CSV file"
+            " with --data."
+        ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise FaceMTLError(
             f"{file} is not a CSV file in UTF-8 ({error}). Save it as one."

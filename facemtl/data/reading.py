@@ -36,7 +36,7 @@ class FolderReport:
 
     @property
     def warning(self) -> str:
-        """A sentence about files that cannot be read, with their number and one of them, or ""."""
+        """How many files cannot be read, with an example; an empty text if there are none."""
         if not (n := len(self.unreadable)):
             return ""
         example = self.unreadable[0]
@@ -65,7 +65,7 @@ class FolderReport:
                     f" {self.contradictory_groups:,} groups, carry different labels: left out"
                 ),
                 *(
-                    [f"without a label    {lacking}: used for what they have labels of"]
+                    [f"without a label    {lacking}: used for their other labels"]
                     if lacking
                     else []
                 ),
@@ -147,7 +147,7 @@ def read_files(
                     report.unreadable.append(f"{file.name}: {wrong}")
                 else:
                     rows.append({"file": str(file), "sha256": sha256, **labels})
-        finally:  # after Ctrl-C, nobody waits for the files that are left
+        finally:  # after Ctrl-C, do not read the rest
             pool.shutdown(cancel_futures=True)
     return pd.DataFrame(rows, columns=["file", "sha256", *_LABELS]), report
 

@@ -45,7 +45,7 @@ def calibrate(
             labels = np.tile(held_out[task.column].to_numpy(float), 2)
             if (known := ~np.isnan(labels)).any():
                 calibration[task.name] = task.calibrate(logits[task.name][known], labels[known])
-        seen = loaded.info.seen  # empty: it is not known what else the model has seen
+        seen = loaded.info.seen  # if it is empty, nobody knows what else the model has seen
         seen = seen and seen_text(held_out["sha256"], seen)
         info = replace(loaded.info, calibration=calibration, seen=seen)
         calibrated.append(replace(loaded, info=info))

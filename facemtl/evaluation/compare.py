@@ -124,6 +124,7 @@ def paired_scores(table: pd.DataFrame, task: Task) -> pd.DataFrame:
     if missing:
         raise FaceMTLError(
             f"The results hold no predictions of {task.name} by {' and '.join(missing).lower()}."
+            " Predict with the models of both approaches."
         )
     return paired[[SINGLE.name, MULTI.name]]
 

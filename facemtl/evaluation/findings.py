@@ -104,7 +104,7 @@ def load_findings(folder: Path) -> dict[str, Any]:
         return found
     except (OSError, ValueError) as error:
         raise FaceMTLError(
-            f"There is no whole {FINDINGS_FILE} in {folder}. Make it with"
+            f"{FINDINGS_FILE} in {folder} is missing or damaged. Make it with"
             f" `python -m facemtl evaluate --output {folder}`."
         ) from error
 

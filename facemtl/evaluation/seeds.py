@@ -48,7 +48,8 @@ def load_seeds(folder: Path) -> pd.DataFrame:
     whole = [seed for seed, found in answers.items() if found == needed]
     if not whole:
         raise FaceMTLError(
-            f"{SEEDS_FILE} has no seed of which all models are measured. Go on with `{_COMMAND}`."
+            f"No seed in {SEEDS_FILE} has the predictions of all its models. Continue with"
+            f" `{_COMMAND}`."
         )
     return table[table["seed"].isin(whole)].reset_index(drop=True)
 

@@ -59,6 +59,7 @@ def validate(
     if table.empty:
         raise FaceMTLError(
             f"No {split} image has a label of {' or '.join(task.name for task in predictor.tasks)}."
+            " Add labels, or name other models."
         )
     return table.assign(made_by=table["model"].map(predictor.fingerprints))
 

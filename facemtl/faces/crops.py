@@ -16,7 +16,7 @@ from .search import BORDER, COARSE, DOUBTFUL, FINE, SURE, Found, refine, search
 # UTKFace's images. The limits are a factor, a fraction of the side, and degrees.
 FRAMED_SIDE, FRAMED_CENTRE, FRAMED_ANGLE = 1.2, 0.08, 15.0
 
-# Identifies the detector in journals of `predict`, because another one would find other faces.
+# Names the detector in journals of `predict`, because another one would find other faces.
 DETECTOR = (
     f"CenterFace {SHA256[:8]}, {COARSE} or {FINE} px, score {SURE} or {DOUBTFUL}, "
     f"aligned to {(200 * POSITIONS).round(1).tolist()}"

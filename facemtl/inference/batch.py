@@ -37,8 +37,8 @@ def find_images(
     """The named files and all images in the named folders, as {name: file}, each once, in order.
 
     An image's name is its path below the folder that holds all `paths`, as `escapes.escaped` writes
-    it. If they are on several drives, it is the whole path. `report` is called with a sentence if
-    folders cannot be searched. Raises FaceMTLError if there are no images.
+    it. If they are on several drives, it is the whole path. `report` is called with a message if
+    folders are not searched. Raises FaceMTLError if there are no images.
     """
     given = [Path(os.path.abspath(path)) for path in paths]
     files, closed = [], []
@@ -61,8 +61,8 @@ def find_images(
 def _below(folder: Path, closed: list[str]) -> list[Path]:
     """All images in a folder and its subfolders, sorted by path. Hidden ones are left out.
 
-    Folders that cannot be searched are added to `closed`, with the reason. Linked folders are among
-    them: a link may lead back to a folder above it.
+    Folders that are not searched are added to `closed`, with the reason. Linked folders are among
+    them, because a link may lead back to a folder above it.
     """
 
     def is_closed(error: OSError) -> None:
@@ -72,7 +72,7 @@ def _below(folder: Path, closed: list[str]) -> list[Path]:
     for parent, folders, files in os.walk(folder, onerror=is_closed):
         folders[:] = [name for name in folders if not name.startswith(".")]
         links = [path for name in folders if os.path.islink(path := os.path.join(parent, name))]
-        closed += [f"{path} (it is a link: name its folder)" for path in links]
+        closed += [f"{path} (a link; name it, too, to search it)" for path in links]
         names = [n for n in files if not n.startswith(".") and n.lower().endswith(IMAGE_SUFFIXES)]
         found += [Path(parent, name) for name in names]
     return sorted(found, key=lambda file: file.relative_to(folder).parts)
@@ -84,7 +84,10 @@ class Team:
     def __init__(self) -> None:
         given = os.environ.get("WORLD_SIZE", "1")
         if not given.isdecimal() or not int(given):
-            raise FaceMTLError(f"WORLD_SIZE is {given!r}, expected a number of processes.")
+            raise FaceMTLError(
+                f"WORLD_SIZE is {given!r}, expected a number of processes. Set it, or unset it for"
+                " one process."
+            )
         self.rank, self.size = 0, int(given)
         if self.size > 1:
             # Imported here because it needs torch, which a single process can do without.
@@ -166,7 +169,7 @@ def _records(predictor: Predictor, images: Mapping[str, Path], no_detect: bool) 
 
 
 def _content(file: Path) -> str:
-    """A hash of a file's bytes, or an empty text if it cannot be read, or only once."""
+    """A hash of a file's bytes. It is an empty text if the file cannot be read."""
     try:
         with open_file(file) as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
@@ -190,7 +193,7 @@ def _faces(file: Path, no_detect: bool) -> list[tuple[np.ndarray, dict]]:
 
 
 def _asked(predictor: Predictor, images: Mapping[str, Path], no_detect: bool) -> dict:
-    """Everything that the answers depend on, but the content of the images.
+    """Everything that the answers depend on, except the content of the images.
 
     A journal is continued only by the same run.
     """
@@ -208,7 +211,7 @@ def _open(
 ) -> int:
     """Start or continue the journal. Returns the number of images that are done.
 
-    Records from the first one on whose image has changed are deleted. Raises FaceMTLError if the
+    If an image has changed, its record and all later ones are deleted. Raises FaceMTLError if the
     journal is damaged or belongs to another run.
     """
     length = n_lines = 0
@@ -217,8 +220,8 @@ def _open(
         if n_lines == 0 and content != asked:
             other = ", ".join(name for name in asked if content.get(name) != asked[name])
             raise FaceMTLError(
-                f"{journal} belongs to an interrupted run with other {other}. Delete it to start"
-                " again."
+                f"{journal} belongs to an interrupted run with other {other}. Delete this file to"
+                " start again."
             )
         if n_lines > 0:
             name, file = next(left, (None, journal))

@@ -19,7 +19,7 @@ import onnxruntime
 import pandas as pd
 from PIL import Image
 
-from ..errors import FaceMTLError, first_line
+from ..errors import FaceMTLError, file_error, first_line
 from ..faces import Face, ImageLike, as_image, whole
 from ..faces import detect as detect_faces
 from ..label_sets import require_used
@@ -76,7 +76,7 @@ class LoadedModel:
         try:
             content = read_bytes(file)
         except OSError as error:
-            raise FaceMTLError(f"The model {file} cannot be read: {error.strerror}.") from error
+            raise FaceMTLError(f"A model cannot be read. {file_error(error)}") from error
         try:
             # Given the path, not `content`: the session would keep the bytes as long as it lives.
             session = onnxruntime.InferenceSession(
@@ -84,7 +84,7 @@ class LoadedModel:
             )
         except Exception as error:  # ONNX Runtime raises many kinds of errors
             raise FaceMTLError(
-                f"{file.name} is damaged, or no model. Fetch it again, or train the model again."
+                f"{file.name} is damaged or not a model. Fetch it again, or train the model again."
             ) from error
         info = ModelInfo.of_file(content, session.get_modelmeta().custom_metadata_map, file.name)
         if info.name != file.stem:
@@ -95,7 +95,7 @@ class LoadedModel:
         return cls(info, session)._tried()
 
     def _tried(self) -> "LoadedModel":
-        """Return the model itself, after a first run. Its hash says nothing about infinite weights.
+        """Return the model itself, after a first run: a file with a right hash may be of no use.
 
         Raises FaceMTLError if it cannot be run or gives no finite numbers.
         """
@@ -193,7 +193,7 @@ class Predictor:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """By model name: what identifies its weights and calibration."""
+        """What identifies the weights and the calibration of each model, by its name."""
         return {loaded.name: loaded.info.fingerprint for loaded in self.models}
 
     @classmethod

@@ -56,7 +56,7 @@ OWN: dict[str, Callable[[bool], Backbone]] = {FACE_RESNET: _face_resnet}
 
 def _load_shipped(module: nn.Module, file: Path) -> None:
     """Load weights that ship with the code. Raises FaceMTLError if they are missing or damaged."""
-    again = "Check the repository out again, or make it with `python -m research.convert`."
+    again = "Check it out again with git, or make it again with `python -m research.convert`."
     try:
         weights = safetensors.torch.load(read_bytes(file))
         module.load_state_dict({key: value.float() for key, value in weights.items()})
@@ -94,8 +94,8 @@ def _of_torchvision(name: str, pretrained: bool) -> tuple[nn.Module, int]:
     linear = [n for n, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise FaceMTLError(
-            f"{name} does not end in a linear layer, so it cannot carry our heads. Try"
-            f" {FACE_RESNET}."
+            f"{name} does not end in a linear layer, so it cannot have the tasks' heads. Use"
+            f" --backbone {FACE_RESNET}."
         )
     n_features = model.get_submodule(linear[-1]).in_features
     model.set_submodule(linear[-1], nn.Identity())

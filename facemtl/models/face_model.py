@@ -95,8 +95,8 @@ class FaceModel(nn.Module):
             self.load_state_dict({**own, **taken})
         except RuntimeError as error:
             raise FaceMTLError(
-                "The model to start from has another backbone. Name the --backbone that it was"
-                " trained with."
+                "The model to start from has another backbone. With --backbone, name the one that"
+                " it was trained with."
             ) from error
 
 

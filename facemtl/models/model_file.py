@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FaceMTLError
+from ..errors import FaceMTLError, file_error
 from ..files import write_whole
 from ..regular import read_bytes
 from ..tasks import Task, task_named
@@ -72,7 +72,7 @@ class ModelInfo:
             raise FaceMTLError(f"{file} is damaged. {_AGAIN}")
         try:
             fields = json.loads(metadata[_INFO])
-            fields.pop("metrics", None)  # in files of before
+            fields.pop("metrics", None)  # older files have it
             outputs = dict(fields.pop("outputs"))
             tasks = tuple(task_named(name) for name in outputs)
             info = cls(**{**fields, "tasks": tasks})
@@ -87,7 +87,8 @@ class ModelInfo:
             if outputs[task.name] != [str(each) for each in task.bins]:
                 raise FaceMTLError(
                     f"{file} answers {task.name} with {', '.join(outputs[task.name][:9])}; "
-                    f"expected {', '.join(map(str, task.bins[:9]))}. Train the model again."
+                    f"expected {', '.join(map(str, task.bins[:9]))}. Train a model on the"
+                    " expected labels, or name other models."
                 )
         return info
 
@@ -171,7 +172,7 @@ def _read(file: Path) -> tuple[Any, ModelInfo]:
         content = read_bytes(file)
         proto = onnx.load_from_string(content)
     except OSError as error:
-        raise FaceMTLError(f"The model {file} cannot be read ({error.strerror}).") from error
+        raise FaceMTLError(f"A model cannot be read. {file_error(error)}") from error
     except Exception as error:  # the parser raises many kinds of errors
         raise FaceMTLError(f"{file} is not a model of facemtl. {_AGAIN}") from error
     metadata = {each.key: each.value for each in proto.metadata_props}

@@ -1,7 +1,7 @@
 """Which images a model was trained or calibrated on, as a short text in its metadata.
 
 Each image is 8 characters: the first 48 bits of its hash in base 64. A model file grows by 150 kB
-for UTKFace. One in half a million data sets of its size would be taken for known by chance.
+for UTKFace. By chance, one in half a million unknown data sets of its size is taken for known.
 """
 
 import base64
@@ -11,12 +11,12 @@ _DIGITS, _LENGTH = 12, 8  # hexadecimal digits of a hash, and characters of an i
 
 
 def seen_text(hashes: Iterable[str], before: str = "") -> str:
-    """The text for images, given by their SHA-256 in hex, and for those of an earlier text."""
+    """The text for images, and for those of the text `before`. `hashes` are SHA-256, in hex."""
     return "".join(sorted(_images(before) | {_short(each) for each in hashes}))
 
 
 def has_seen(seen: str, hashes: Iterable[str]) -> bool:
-    """Whether any of the images is among those of the text."""
+    """Whether the text `seen` has any of the images."""
     known = _images(seen)
     return any(_short(each) in known for each in hashes)
 

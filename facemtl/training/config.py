@@ -21,12 +21,12 @@ class Augmentation:
     All amounts are drawn uniformly, separately for each image.
     """
 
-    rotation: float = _amount(12.0, "degrees to either side", most=180)
+    rotation: float = _amount(12.0, "rotation by up to so many degrees, to either side", most=180)
     scale: float = _amount(0.10, "relative change of size", most=0.9)
     shift: float = _amount(0.06, "share of a side, in each direction")
     light: float = _amount(0.30, "relative change of brightness and contrast, and of gamma")
     dark: float = _amount(
-        0.20, "share of images darkened to between all and a quarter of their brightness"
+        0.20, "share of images darkened, to as little as a quarter of their brightness"
     )
     tint: float = _amount(0.12, "relative change of each colour, as by lamps and faded prints")
     gray: float = _amount(0.20, "share of images made gray")
@@ -83,12 +83,13 @@ class TrainConfig:
     grad_clip: float = _setting(5.0, "largest norm of the gradient", 1e-3, 1e6)
     ema: float = _setting(
         0.998,
-        "decay per step of the running mean of the weights that is kept; 0 keeps the last",
+        "decay per step of the running mean of the weights, which the model gets at the end;"
+        " 0 turns it off",
         0,
         0.99999,
     )
     label_smoothing: float = _setting(
-        Classification.label_smoothing, "share of label smoothing", 0, 0.9
+        Classification.label_smoothing, "label smoothing, as a share", 0, 0.9
     )
     sigma: float = _setting(
         Regression.sigma,

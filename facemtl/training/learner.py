@@ -170,8 +170,8 @@ def _rows(
         )
     if not len(calibration_rows):
         raise FaceMTLError(
-            "There are no calibration images. Add images: a fifteenth of them is set aside by their"
-            " content."
+            "There are no calibration images. Add images: by its content, one in fifteen is set"
+            " aside for calibration."
         )
     return train_rows, calibration_rows
 

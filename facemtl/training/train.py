@@ -98,7 +98,7 @@ def _info(
 
 
 def seen_by_model(config: TrainConfig, hashes: pd.Series) -> str:
-    """What the model has seen; an empty text if that of the model it started from is unknown."""
+    """What the model has seen. It is empty if the model to start from does not say what it saw."""
     if not config.start:
         return seen_text(hashes)
     try:

@@ -1,6 +1,6 @@
-"""What may be asked of the server: the routes that the page and programs use, and short requests.
+"""What the server answers: only the routes that the page and programs use, and short requests.
 
-Gradio has many more routes. Some keep files, some fetch URLs, some run models past the queue.
+Gradio has many more routes. Some keep files, some fetch URLs, some run models outside the queue.
 """
 
 import re
@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 from .api import ENDPOINTS
 from .photo_requests import WithoutName
 
-LONGEST_REQUEST = 10**6  # bytes, of all that is not a photo
+LONGEST_REQUEST = 10**6  # bytes of a request without a photo
 LONGEST_PHOTO = 45 * 10**6  # bytes of a request with a photo; in base64, 30 MB are 40 MB
 _UPLOAD, _MCP = "/gradio_api/upload", "/gradio_api/mcp/"
 _NAMES = "|".join(ENDPOINTS)
@@ -38,8 +38,8 @@ _TOO_LONG = "This request is longer than the maximum allowed size of {:,} bytes.
 class OnlyAllowed:
     """ASGI middleware that refuses all other routes, and long requests.
 
-    Responses that may hold something of a visitor are not stored by browsers and proxies. With
-    `mcp`, the routes of MCP are allowed, too.
+    Browsers and proxies do not store responses that may hold a visitor's data. With `mcp`, the
+    routes of MCP are allowed, too.
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]], *, mcp: bool = False):
@@ -62,7 +62,7 @@ class OnlyAllowed:
                 return await refused(scope, receive, answer)
         try:
             return await self.app(scope, received, answer)
-        except HTTPException as error:  # of `_limited`, in another middleware
+        except HTTPException as error:  # raised by `_limited` inside another middleware
             return await refuse(error.detail, error.status_code)(scope, receive, answer)
 
     def _is_allowed(self, method: str, path: str) -> bool:
@@ -83,7 +83,7 @@ def refuse(why: str, status: int) -> JSONResponse:
 
 
 def _limited(receive: Callable, most: int) -> Callable:
-    """A `receive` that refuses a body of more than `most` bytes, as soon as they have arrived."""
+    """A `receive` that refuses a body as soon as more than `most` bytes of it have arrived."""
     n_bytes = 0
 
     async def limited() -> dict:
@@ -98,7 +98,7 @@ def _limited(receive: Callable, most: int) -> Callable:
 
 
 def _unstored(send: Callable) -> Callable:
-    """A `send` that forbids to store the response."""
+    """A `send` that forbids browsers and proxies to store the response."""
 
     async def unstored(message: dict) -> None:
         if message["type"] == "http.response.start":

@@ -30,7 +30,7 @@ MOST_FACES = 24  # per call of `/sample`
 
 # Pass on the path of an uploaded file, so that only `open_image` reads it or says why it cannot.
 # Gradio would raise an error without a message. This is set on the class, because gradio makes new
-# instances while it runs, and because it would write a stub file here for a subclass.
+# instances while it runs, and would write a stub file beside this module for a subclass.
 gr.Image.preprocess = lambda self, payload: (
     events.uploaded(payload.path) if payload and payload.path else None
 )
@@ -89,7 +89,7 @@ def sample(cache: PredictionCache, pool: FacePool, n: int, wanted: FaceFilter) -
     for name, (value, low, high) in limits.items():
         if not (type(value) is int and low <= value <= high):  # bool is a kind of int
             raise FaceMTLError(
-                f"{name} must be a whole number from {low} to {high}, and is {str(value)[:20]!r}."
+                f"{name} must be a whole number from {low} to {high}; found {str(value)[:20]!r}."
             )
     if wanted.low > wanted.high:
         raise FaceMTLError(
@@ -136,7 +136,7 @@ def build(cache: PredictionCache, metrics: pd.DataFrame | None, pool: CurrentPoo
     def ask_predict(photo: str) -> dict[str, Any]:
         """Find all faces in a photo, and predict perceived gender, race and age of each.
 
-        Each is predicted by three single-task models and by one multi-task model.
+        Both approaches answer: three single-task models, and one multi-task model.
 
         Parameters:
             photo: an image file with one or more faces
@@ -158,7 +158,7 @@ def build(cache: PredictionCache, metrics: pd.DataFrame | None, pool: CurrentPoo
             seed: 0 to 999999; the same seed draws the same faces
             age_from: the lowest labelled age, in years; by default 0
             age_to: the highest labelled age, in years
-            order: chance, hardest (largest age errors first), apart (largest age differences first)
+            order: chance, hardest (largest age errors first), apart (most different ages first)
         """
         *labels, order = labels_and_order
         chosen = {t.name: _index(t, label) for t, label in zip(CLASSES, labels, strict=True)}

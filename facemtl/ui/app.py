@@ -268,12 +268,13 @@ def launch_options(
 ) -> dict:
     """Options for `demo.launch`: theme, style, scripts, security, and no tracking of visitors.
 
-    `assets` is the folder of app.css and app.js. With `mcp`, the app is also an MCP server. `hosts`
-    is the result of `hosts.names`.
-    Raises FaceMTLError if its package is not installed.
+    `assets` is the folder of app.css and app.js. `hosts` is the result of `hosts.names`. With
+    `mcp`, the app is also an MCP server. Raises FaceMTLError if this needs a missing package.
     """
     if mcp and not find_spec("mcp"):
-        raise FaceMTLError("Install what speaks MCP first: pip install 'gradio[mcp]'.")
+        raise FaceMTLError(
+            "--mcp needs a package that is not installed. Run `pip install 'gradio[mcp]'`."
+        )
     fonts = ["system-ui", "Segoe UI", "Roboto", "sans-serif"]  # a web font would need another host
     theme = gr.themes.Base(font=fonts, font_mono=["ui-monospace", "monospace"], radius_size="lg")
     return {

@@ -1,4 +1,4 @@
-"""Calls with values that nobody can use: they are answered in a sentence."""
+"""Calls with values that do not fit. They are answered with a message."""
 
 import base64
 import binascii
@@ -58,7 +58,7 @@ def _expected(block_fn: Any, n: int | None = None) -> str:
 
 
 def _uploaded(value: object) -> object:
-    """The value, or if it has a data URL, a file with its content in the upload folder."""
+    """The value. In place of a data URL, it is a file in the upload folder with its content."""
     url = value.get("url") or value.get("path") if isinstance(value, dict) else value
     if not (isinstance(url, str) and url[:5].lower() == "data:"):
         return value
@@ -70,7 +70,9 @@ def _uploaded(value: object) -> object:
     except (binascii.Error, ValueError) as error:
         raise _refusal(_BASE64) from error
     if len(photo) > LARGEST_PHOTO:
-        raise _refusal(f"This photo has {len(photo):,} bytes. At most {LARGEST_PHOTO:,} are read.")
+        raise _refusal(
+            f"This photo has {len(photo):,} bytes. Send one of at most {LARGEST_PHOTO:,} bytes."
+        )
     if uploads.is_full():
         raise _refusal(uploads.FULL)
     file = uploads.folder() / secrets.token_hex(16)
@@ -79,7 +81,7 @@ def _uploaded(value: object) -> object:
 
 
 async def _of_body(request: Request, error: RequestValidationError) -> JSONResponse:
-    """The answer to a request whose body is not what a route takes."""
+    """The answer to a request whose body does not fit the route."""
     found = error.errors()[0]
     place = ".".join(map(str, found["loc"]))
     said = f"This request cannot be understood. {found['msg']}: {place}."
@@ -87,7 +89,7 @@ async def _of_body(request: Request, error: RequestValidationError) -> JSONRespo
 
 
 async def _of_names(request: Request, error: TypeError) -> JSONResponse:
-    """The answer to a call with wrong names of values. Any other error is raised again."""
+    """The answer to a call that names a value wrongly. Any other error is raised again."""
     if not request.url.path.startswith(_V2):
         raise error
     said = str(error).partition(". ")[0]
@@ -96,4 +98,5 @@ async def _of_names(request: Request, error: TypeError) -> JSONResponse:
     )
 
 
-HANDLERS = {RequestValidationError: _of_body, TypeError: _of_names}  # of exceptions, for FastAPI
+# By the exceptions that they answer, for FastAPI.
+HANDLERS = {RequestValidationError: _of_body, TypeError: _of_names}

@@ -18,8 +18,8 @@ MODEL_WORK = {"api_visibility": "private", "concurrency_id": "models", "concurre
 # For events that show dataset faces. Most of their predictions are cached, so they have a queue of
 # their own and need not wait for photos.
 SHOW_FACES = {**MODEL_WORK, "concurrency_id": "faces"}
-# For events whose answers take no time. They wait for nobody. They are in a queue nevertheless:
-# otherwise the page would call them by a route that also runs models past the queues.
+# For events whose answers take no time. They wait for nobody. Still, they are in a queue: otherwise
+# the page would call them by a route that could also run models outside the queues.
 AT_ONCE = {
     "api_visibility": "private",
     "show_progress": "hidden",
@@ -43,7 +43,7 @@ def uploaded(path: str) -> str:
     with suppress(ValueError, OSError):  # not a valid path
         if len(path) <= LONGEST_PATH and uploads.is_uploaded(path):
             return path
-    raise gr.Error("This file was not uploaded. Send it once more.", print_exception=False)
+    raise gr.Error("This file was not uploaded. Upload it again.", print_exception=False)
 
 
 def asked_by(event: gr.EventData) -> dict[str, str]:
@@ -60,7 +60,7 @@ def sent(event: gr.EventData, key: str) -> object:
 
 
 def number_sent(event: gr.EventData) -> int:
-    """The number that a click chooses. -1, which chooses nothing, if it is no number."""
+    """The number that a click chooses. If it sent none, the result is -1, which chooses nothing."""
     try:
         return int(str(sent(event, "choice")))
     except ValueError:

@@ -11,7 +11,7 @@ _POLICY = {
     "default-src": "'self'",
     # Gradio's page has scripts with the app's settings, and compiles the templates of its HTML.
     "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",
-    "script-src-attr": "'none'",  # such as `onerror` of an image, where most injected code is
+    "script-src-attr": "'none'",  # such as an image's `onerror`, the usual place of injected code
     "style-src": "'self' 'unsafe-inline'",
     "img-src": "'self' data: blob:",
     "media-src": "'self' data: blob:",

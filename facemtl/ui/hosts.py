@@ -1,7 +1,7 @@
-"""The names under which the app may be asked.
+"""The host names that requests may use.
 
-A page of a foreign host can let its own name point to 127.0.0.1 (DNS rebinding). Then the browser
-of somebody on this machine takes the app for that host, and lets the page read everything.
+A foreign website can let its own name point to 127.0.0.1 (DNS rebinding). If somebody on this
+machine visits it, the browser takes the app for that website, whose scripts can then read the app.
 """
 
 import re
@@ -33,8 +33,8 @@ def is_local(host: str) -> bool:
 def names(host: str, root_path: str) -> Collection[str] | None:
     """The names that are allowed besides the local ones. None if any name is allowed.
 
-    `host` is the address at which the app listens. `root_path` is a path or a URL, at which a proxy
-    serves the app. A path tells nothing about the proxy's name.
+    `host` is the address at which the app listens. `root_path` is the path or the URL at which a
+    proxy serves the app. With a path, the proxy's name is not known.
     """
     if not is_local(host.strip("[]")):
         return None

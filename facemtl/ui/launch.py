@@ -58,7 +58,7 @@ def make_app(models: Path, results: Path, data: Path, *, allow_download: bool = 
 def checked_host(host: str, port: int | None) -> str:
     """The host as gradio takes it: an IPv6 address gets brackets.
 
-    Raises FaceMTLError if this machine cannot listen there. Better now than after loading models.
+    Raises FaceMTLError if this machine cannot listen there. Loading the models first takes seconds.
     """
     host = host.strip("[]")
     # gradio reads the variable if no port is given, and would fail with a traceback.
@@ -72,7 +72,7 @@ def checked_host(host: str, port: int | None) -> str:
         with socket.socket(kind, socket.SOCK_STREAM) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
             trial.bind(address)
-    except (OSError, UnicodeError) as error:  # UnicodeError: no name can be like that
+    except (OSError, UnicodeError) as error:  # UnicodeError: not a possible name
         where = f"{host!r}, port {port}" if port else repr(host)
         raise FaceMTLError(
             f"The page cannot be served at {where}: {first_line(error)}. Choose another --port or"
@@ -157,12 +157,15 @@ def _ended_by_signals() -> Iterator[threading.Event]:
 def read_visitors(file: Path) -> list[tuple[str, str]]:
     """The names and passwords in a file with a line `name:password` for each visitor.
 
-    Raises FaceMTLError if it cannot be read, or if a line is not like that.
+    Raises FaceMTLError if the file cannot be read, or if a line has another form.
     """
     try:
         lines = read_text(file).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise FaceMTLError(f"{file} cannot be read as text: {first_line(error)}.") from error
+        raise FaceMTLError(
+            f"{file} cannot be read as text: {first_line(error)}. Give --auth-file a text file in"
+            " UTF-8."
+        ) from error
     pairs = [line.split(":", 1) for line in map(str.strip, lines) if line]
     if not pairs or not all(len(pair) == 2 and all(pair) for pair in pairs):
         raise FaceMTLError(f"{file}: expected lines like name:password, one for each visitor.")
@@ -172,9 +175,9 @@ def read_visitors(file: Path) -> list[tuple[str, str]]:
 def keep_memory_low() -> None:
     """Make glibc return freed memory blocks of 128 KiB or more to the system at once.
 
-    A process starts with this threshold. By default, glibc raises it up to 32 MiB, and keeps memory
-    that was freed after loading models and reading photos: a sixth of the app's memory at the
-    start.
+    A process starts with this threshold. By default, glibc raises it up to 32 MiB, and then keeps
+    memory that was freed after loading models and reading photos. That would be a sixth of the
+    app's memory at the start.
     """
     m_trim_threshold, m_mmap_threshold = -1, -3  # constants of malloc.h
     with suppress(OSError, AttributeError):

@@ -25,7 +25,7 @@ STEPS = {
     "Left": (-1, 0, 0), "Right": (1, 0, 0), "Up": (0, -1, 0), "Down": (0, 1, 0),
     "Tighter": (0, 0, -1), "Wider": (0, 0, 1),
 }  # fmt: skip
-# To be held while a photo is decoded, by whatever way it came: a large one takes much memory.
+# Held while a photo is decoded, whether a page or a program sent it: a large one takes much memory.
 one_photo = Semaphore(1)
 
 
@@ -47,7 +47,7 @@ class PhotoView:
     labels: dict[str, float] = field(default_factory=dict)  # {task name: value}, if known
     centre: Face | None = None  # the centre square, offered if no face was found
     caption: str = "Your photo. It is deleted within minutes."
-    # What the visitor says of the chosen face, as {task name: value}.
+    # What the visitor says about the chosen face, as {task name: value}.
     said: dict[str, float] = field(default_factory=dict)
     image: str = ""  # the name of a dataset face (see LabelledFace), for its link
 

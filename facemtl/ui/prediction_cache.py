@@ -16,9 +16,9 @@ KEEP = 1000  # faces whose answers are remembered with all probabilities, about 
 class PredictionCache:
     """Predictions for named faces: saved ones, and those made earlier on demand.
 
-    Saved predictions are `of_composites`, and `results` if they come from these models. All
-    visitors share the cache: a face that one visitor has seen needs no models for the next one.
-    Uploaded photos are never in it.
+    The saved ones are `of_composites` and, if they come from these models, `results`. All visitors
+    share the cache: a face that one visitor has seen needs no models for the next one. Uploaded
+    photos are never in it.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Visitors' sessions: how much each may ask for, and when the server forgets them.
+"""Visitors' sessions: how many requests each may have, and when the server forgets them.
 
 A session is a name that a browser or a program invents. It counts as open while one of its streams
-is open: a page keeps one, and reads its answers from another.
+is open. A page keeps one stream open all the time, and reads its answers from another.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ MOST_WAITING = 50  # requests of one session, and of all sessions together that 
 EVERY = 10  # seconds between two looks for what is to be forgotten
 _JOIN = re.compile(r"/gradio_api/(?:queue/join|call/(?:v2/)?[^/]+/?)")
 _HEARTBEAT, _LISTEN, _CALL = "/gradio_api/heartbeat/", "/gradio_api/queue/data", "/gradio_api/call/"
-_TOO_MANY = "You have asked for too much at once. Wait until the answers are there."
-_A_MOMENT = 50  # turns of the event loop; a few are enough to begin to listen
+_TOO_MANY = "You have sent too many requests at once. Wait for their answers, then try again."
+_A_MOMENT = 50  # turns of the event loop; a few are enough to start listening
 
 
 class Sessions:
-    """ASGI middleware that bounds what sessions ask for, and forgets them.
+    """ASGI middleware that limits the requests of sessions, and forgets sessions.
 
     An invented session costs its inventor nothing. So all sessions that are not open share
     MOST_WAITING requests. If there are more, the oldest of these sessions is forgotten.
@@ -37,9 +37,11 @@ class Sessions:
     def __init__(self, app: Callable[..., Awaitable[None]]):
         self.app = app
         self.open: Counter[str] = Counter()  # streams by session
-        self.asked: Counter[str] = Counter()  # requests by session, since it last was listened to
-        self.calls: dict[str, str] = {}  # session by the id of a call that names a session
-        # Sessions that are not open, the oldest first, each with its last request.
+        self.asked: Counter[str] = (
+            Counter()
+        )  # requests by session, since its answers were last read
+        self.calls: dict[str, str] = {}  # session by the call's id, for calls that name one
+        # The last request of each session that is not open, the oldest first.
         self.alone: dict[str, dict] = {}
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
@@ -98,7 +100,7 @@ class Sessions:
                 self.asked.pop(session, None)
             if is_page and session not in self.open:
                 await self._forget(session, request)
-            elif session in request["app"].state_holder:  # not only a name
+            elif session in request["app"].state_holder:  # the server holds something of it
                 self._note(session, request)
 
     def _note(self, session: str, request: dict) -> None:
@@ -115,7 +117,8 @@ class Sessions:
     async def _forget(self, session: str, request: dict) -> None:
         """Drop all that the server holds of a session: its state, its requests, its answers.
 
-        Gradio drops requests and answers when a page stops listening. So this listens, and stops.
+        Gradio drops requests and answers when a page stops listening. So this method starts to
+        listen, and stops.
         """
         self.alone.pop(session, None)
         self.asked.pop(session, None)
@@ -145,8 +148,8 @@ class Sessions:
     async def _forget_idle(self, app) -> None:
         """Forget what nobody has used for KEEP_STATE seconds.
 
-        Gradio itself forgets values of `gr.State`. It keeps a copy of what visitors sent and were
-        shown, for links to their pages, and the paths of their files. This app needs neither.
+        Gradio itself forgets values of `gr.State`. But it keeps copies of what visitors sent and
+        saw, for links to their pages, and the paths of their files. This app needs neither.
         """
         holder = app.state_holder
         for state in list(holder.session_data.values()):

@@ -1,7 +1,7 @@
 """The private folder of uploaded photos, and when they are deleted.
 
-A photo is deleted once it has been read, or after KEEP seconds. At its end the process deletes the
-folder. What a killed process left is deleted by the next one that starts.
+A photo is deleted once it has been read, or after KEEP seconds. The process deletes the folder when
+it ends. If a process is killed, the next one that starts deletes its folder.
 """
 
 import atexit
@@ -33,8 +33,8 @@ atexit.register(_ended.close)
 def folder() -> Path:
     """The folder of this process. Its name cannot be guessed, and only its user can enter it.
 
-    A lock beside the files says that the process lives. It ends with the process, also if that is
-    killed. So the next process knows which folders nobody uses.
+    A lock beside the files shows that the process runs. The lock ends with the process, even if the
+    process is killed. So the next process knows which folders nobody uses.
     """
     name = temporary("uploads")
     for left in name.parent.glob(f"{name.name}-*"):
@@ -42,9 +42,8 @@ def folder() -> Path:
     while True:
         private = Path(tempfile.mkdtemp(prefix=f"{name.name}-", dir=name.parent))
         lock = FileLock(private / _LOCK)
-        with suppress(
-            Timeout, FileNotFoundError
-        ):  # another process takes it for a folder that is left
+        # Another process may take the new folder for an unused one.
+        with suppress(Timeout, FileNotFoundError):
             lock.acquire(timeout=0)
             (private / "files").mkdir(mode=0o700)
             break

@@ -85,7 +85,7 @@ def test_one_session_and_all_together_have_a_limit_with_a_sentence(app):
 
     one, *together = support.finished(refusals())
     assert one.status_code == HTTPStatus.TOO_MANY_REQUESTS
-    assert "asked for too much at once" in one.json()["detail"]
+    assert "too many requests at once" in one.json()["detail"]
     assert together and all(each.status_code == HTTPStatus.SERVICE_UNAVAILABLE for each in together)
     assert f"Queue is full. Max size is {MOST_IN_QUEUE}" in together[0].json()["detail"]
 

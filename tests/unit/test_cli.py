@@ -193,7 +193,7 @@ def test_an_input_is_never_an_output(folder, tmp_path, small_models, capsys):
     ):  # fmt: skip
         assert cli.main(command) == 1
         said = capsys.readouterr().err.splitlines()
-        assert "is read, so it cannot be written" in said[-1] and len(said) == 1, command
+        assert "is an input of this command" in said[-1] and len(said) == 1, command
     assert cli.main(["predict", str(photo), *where, "--csv", "out", "--json", "./out"]) == 1
     assert "two outputs" in capsys.readouterr().err
     assert (support.contents(small_models), support.contents(tmp_path)) == before
@@ -229,8 +229,8 @@ def test_a_number_of_images_that_cannot_be_is_refused(number, capsys):
 def test_a_number_of_processes_that_cannot_be_is_refused(number, monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", number)
     assert predict("x.jpg") == 1
-    said = f"facemtl: WORLD_SIZE is {number!r}, expected a number of processes.\n"
-    assert capsys.readouterr().err == said
+    said = f"facemtl: WORLD_SIZE is {number!r}, expected a number of processes."
+    assert capsys.readouterr().err.startswith(said)
 
 
 def test_an_unwritable_target_is_refused_before_the_predictions(folder, tmp_path, capsys):
@@ -250,7 +250,7 @@ def test_a_missing_library_is_named():
     command = [sys.executable, "-c", left_out, "train", "--data", str(support.COMPOSITES)]
     ended = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].endswith("pip install fastai")
+    assert ended.stderr.splitlines()[-1].endswith("Run `pip install fastai`")
 
 
 def test_evaluate_on_calibration_images_prints_metrics_and_writes_nothing(tmp_path, capsys):

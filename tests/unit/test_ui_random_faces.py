@@ -69,5 +69,5 @@ def test_a_click_opens_the_face_on_display_or_none_at_all(predictor, pool, tmp_p
     _, view = open_face(False, click)
     assert view.labels == face.labels
     current.replace(second)
-    with pytest.raises(gr.Error, match="no longer on display"):
+    with pytest.raises(gr.Error, match="no longer there"):
         open_face(False, click)

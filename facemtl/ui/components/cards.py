@@ -52,8 +52,8 @@ def spoken(
 ) -> str:
     """All answers and verdicts as one text for screen readers, which the page announces.
 
-    `table` holds the predictions for one face, indexed by approach. `labels` is empty if they are
-    not known. `origin` says where they come from.
+    `table` holds the predictions for one face, indexed by approach. `labels` is empty if no label
+    is known. `origin` says where labels come from.
     """
     sentences = []
     for task in tasks:
@@ -356,8 +356,7 @@ def html_table(
 ) -> str:
     """A table with row headers in its first column, and a note below.
 
-    `sensitive` says for each row whether it belongs to a
-    sensitive task, which visitors can hide.
+    `sensitive` says for each row whether it belongs to a sensitive task, which visitors can hide.
     """
     css = [html(' class="sensitive"') if hidden else "" for hidden in sensitive] or [""] * len(rows)
     head = joined(html('<th scope="col">{}</th>', c) for c in columns)

@@ -123,7 +123,7 @@ def build(
             f"{len(wanted):,} of the chosen images {'is' if len(wanted) == 1 else 'are'}"
             f" {kind.title}."
         )
-        # Images that were chosen by a sensitive label, such as gender, are sensitive, too.
+        # Faces are sensitive, too, if images were chosen by a sensitive label, such as gender.
         sensitive = kind.sensitive or len(table) < len(chosen(True, values))
         if not here:
             return nobody(NONE_HERE, place)
@@ -173,7 +173,7 @@ def build(
     for event in shown:
         event.then(None, None, None, js="facemtl.toFaces")
     hide.input(events.handle_errors(on_hide), [drawn, hide], outputs, **waiting)
-    # Faces of other images than the figures show would mislead.
+    # Faces of an earlier choice would mislead: the figures now show other images.
     choice.change(nobody, None, outputs, **events.SHOW_FACES, show_progress="hidden")
     opened = gr.on(
         [place.click for place in places],

@@ -22,13 +22,13 @@ FAR = 10  # years; the smallest age error, or gap between approaches, in `age_ki
 class Kind:
     """A kind of faces, such as those that are predicted too old.
 
-    `find` takes a table of predictions. It returns the names of the images, most telling first.
+    `find` takes a table of predictions. It returns the names of the images, the clearest first.
     """
 
     title: str
     find: Callable[[pd.DataFrame], list[str]]
     task: Task = AGE
-    of_labels: bool = False  # found by labels such as gender, whatever the task is
+    of_labels: bool = False  # found by labels such as gender, even if the task is another one
 
     @property
     def sensitive(self) -> bool:

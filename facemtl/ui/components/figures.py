@@ -67,9 +67,9 @@ def question_card(
 
 
 def faces_place(css: list[str]) -> gr.HTML:
-    """A place for faces, which is not seen while it is empty. A visitor can close it.
+    """A place for faces, which is invisible while it is empty. A visitor can close it.
 
-    It reports a face that is chosen as a click, and a wish for more faces as a submit.
+    It reports the choice of a face as a click, and a wish for more faces as a submit.
     """
     return gr.HTML(
         "", elem_classes=["faces-of", *css], js_on_load="facemtl.reportFaces(element, trigger)"

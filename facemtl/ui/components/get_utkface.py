@@ -83,8 +83,8 @@ def button_label(status: Status) -> str:
 class Offer:
     """The offer in all tabs of one app. Nothing is shown if `data` has faces or is a CSV file.
 
-    `when_installed` is called after a download. Unless it is `allowed`, there is only a sentence,
-    and no event could start a download.
+    `when_installed` is called after a download. If the download is not `allowed`, the page has only
+    a sentence about it, and no event that could start it.
     """
 
     def __init__(self, data: Path, when_installed: Callable[[], None], *, allowed: bool):
@@ -119,8 +119,8 @@ class Offer:
             return
         job = self.job
         shown = gr.State(job.status)  # what the page shows
-        # Set when a download ends while the page is open. Its change is seen in the browser: that
-        # of a gr.State is seen only after events that wait in a queue.
+        # Set when a download ends while the page is open. The browser sees its change at once. It
+        # would see the change of a gr.State only after events that wait in a queue.
         arrived = gr.Textbox(visible="hidden")
         timer = gr.Timer(EVERY_IDLE)
         everything = [*(part for place in self._places for part in place), shown, arrived, timer]

@@ -73,7 +73,7 @@ LOOKS = (WHERE, STEADY, *WHAT_IF, EVERYBODY, SAVE)
 def bar(view: PhotoView) -> str:
     """The tabs for a face, none of them chosen. Empty without a face.
 
-    No two bars are equal: otherwise the page would keep the choice that was made for another face.
+    No two bars are equal. Otherwise the page would keep the choice that was made for another face.
     """
     if view.face is None:
         return ""
@@ -199,7 +199,7 @@ def build(
     def on_stop(request: gr.Request) -> str:
         """Stop the visitor's pane in progress.
 
-        Gradio's `cancels` is not used: a click before the server has named the event is an error.
+        Gradio's `cancels` is not used, because it fails before the server has named the event.
         """
         running.pop(request.session_hash, None)
         return ""

@@ -1,8 +1,8 @@
 """HTML that escapes by itself.
 
-`html("<b>{}</b>", text)` escapes the text. Other HTML is filled in as it is only if it was made
-here, too. A `gr.HTML` shows all other text with its tags, also that of an f-string. So a forgotten
-escape cannot become code: it is seen on the page.
+`html("<b>{}</b>", text)` escapes the text. A value stays as it is only if it is HTML that was made
+here, too. A `gr.HTML` escapes all text that was not made here, such as an f-string. So a forgotten
+escape never becomes code: the page shows its tags as text.
 """
 
 from collections.abc import Iterable

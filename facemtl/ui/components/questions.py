@@ -158,7 +158,7 @@ def _of_confusion(task: Classification) -> Question:
     def draw(view: View) -> object:
         return plots.confusion_matrices(confusion(view.table, task), task)
 
-    note = "In percent of the images with the same label: a row makes 100."
+    note = "In percent of the images with the same label. Each row adds up to 100."
     return Question(
         f"{task.title}: which labels are confused?",
         partial(sentences.confused, task=task),

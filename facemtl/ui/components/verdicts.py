@@ -13,7 +13,7 @@ GOOD = "good"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What two answers for one face come to, such as 'Multi-task is closer, by 2.1 years'."""
+    """A verdict in words, such as 'Multi-task is closer, by 2.1 years'."""
 
     text: str
     ahead: Approach | None = None  # the approach that is closer to the label

@@ -47,7 +47,7 @@ from ..photo import (
 N_TIMINGS = 15  # the number of last faces whose median time is shown
 N_EXAMPLES = 6
 MIDDLE = (0.35, 0.35, 0.3)  # where a face is added: left, top and side, as shares of the photo
-SAID = "You say"  # of a label that the visitor gives
+SAID = "You say"  # before a label that the visitor gives
 WAITING = cards.message(
     "No face yet", "Upload a photo, take one, paste one, or draw a random face."
 )
@@ -63,8 +63,8 @@ def answer(
     """The cards for a face: a legend, a card per task, and the cost.
 
     With `hide`, sensitive tasks are left out. `records` are of validation images. They are not used
-    for a poor crop. `timings` holds the times for the last faces, by approach. This face's times
-    are added to it, because a single measurement is not reliable.
+    for a poor crop. `timings` holds the times for the last faces, by approach, because a single
+    measurement is not reliable. This face's times are added to it.
     """
     if view.face is None:
         if view.centre is None:
@@ -207,7 +207,7 @@ def build(
         return (
             view, photo_card(predictor, view), answer(predictor, view, hidden, records, timings),
             gr.Button(visible=not has_face and view.centre is not None),
-            # Not False: the other outputs would wait until the browser has built it again.
+            # Not False: the browser would have to build it again, and the other outputs would wait.
             gr.Accordion(visible=True if has_face else "hidden"),
             gr.Row(visible=True if has_face and asks_age(view) else "hidden"),
             view.said.get(AGE.name),
@@ -218,7 +218,7 @@ def build(
         return AGE in predictor.tasks and not view.labels
 
     def on_own(view: PhotoView, hidden: bool, age: float | None) -> tuple:
-        """Compare with the age that the visitor gives. Without one, forget it."""
+        """Compare with the age that the visitor gives. Without an age, forget the earlier one."""
         if view.face is None or not asks_age(view):
             return show(view, hidden)
         if age is not None and not AGE.low <= age <= AGE.high:

@@ -37,7 +37,7 @@ def overview(counts: pd.DataFrame) -> str:
         'class="sensitive">a gender, one of five races and </span>an age each: labels that '
         "a model estimated and a person checked. {train:,} are for training, {calibration:,} for "
         "calibration (to adjust confidences and intervals) and {validation:,} for validation (to "
-        "test the models). A hash of each file decides which.</p>",
+        "test the models). A hash of each file decides which of them it is for.</p>",
         by.sum(),
         **{split: by.get(split, 0) for split in (TRAIN, CALIBRATION, VALIDATION)},
     )
@@ -131,7 +131,7 @@ def build(described: Path, composites: FacePool, tab: gr.Tab, offer: Offer) -> C
     try:
         counts, problems = description.load(described)
     except FaceMTLError as error:
-        gr.HTML(cards.message("Not described yet", str(error)))
+        gr.HTML(cards.message("No counts yet", str(error)))
         return sheet.made
     gr.HTML(overview(counts))
     offer.place()

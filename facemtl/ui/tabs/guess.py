@@ -17,8 +17,8 @@ ROUNDS = 10
 TIE = 0.05  # years; errors that differ by less count as equal
 START = 40  # years; the position of the slider before a guess
 RULES = html(
-    '<p class="note">You say how old a face is, then both approaches answer, and the '
-    "label is shown: the age that the dataset gives, which may be wrong. Over {} "
+    '<p class="note">You guess how old a face is. Then both approaches answer, and you '
+    "see the label: the age that the dataset gives, which may be wrong. Over {} "
     "faces, who is closest on average?</p>",
     ROUNDS,
 )

@@ -173,10 +173,10 @@ def face_opener(pool: CurrentPool, shared: dict) -> Callable[..., tuple]:
     """The handler of a click on a face of `grid`. `shared` is the result of `compare.build`."""
 
     def open_face(hidden: bool, event: gr.EventData) -> tuple:
-        # The name tells more than a number: the faces may have been replaced by others.
+        # A name, not a number, because other faces may have replaced these.
         found = ready(pool).of_images([str(events.sent(event, "choice"))], 1)
         if not found:
-            raise FaceMTLError("This face is no longer on display. Show the faces again.")
+            raise FaceMTLError("This face is no longer there. Press “New faces” and click again.")
         return gr.Tabs(selected="compare"), *shared["show"](view_of_face(found[0]), hidden)
 
     return events.handle_errors(open_face)

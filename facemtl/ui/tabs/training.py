@@ -29,9 +29,9 @@ HISTORY = (
 
 WHAT = html(
     '<p class="note">A backbone turns a picture into a few hundred numbers, and a head '
-    "turns those into an answer. A single-task model has one head; a multi-task model "
-    "has a head for each task on one backbone, which has to serve them all: it costs "
-    "about a third as much, and what it learns for one task may help the others.</p>"
+    "turns those into an answer. A single-task model has one head. A multi-task model "
+    "has one backbone for all tasks, and a head for each task. So it costs about a third as "
+    "much as three models. What the backbone learns for one task may help the others.</p>"
 )
 CURVES = (
     "The metric after each epoch (one pass over the training images), on the calibration images and"
@@ -44,20 +44,20 @@ FEWER_LABELS = (
 )
 LOSSES = (
     "Training minimises a loss. With fixed scales, the loss of each task is divided by its usual"
-    " size. With equal weights, the losses are added as they are. Learned weights are found in"
-    " training. These trainings had a small budget. "
+    " size. With equal weights, the losses are added as they are. Learned weights are trained with"
+    " the model. These trainings had a small budget. "
 )
 STROKES, MARKS = (
     "Each stroke is the mean over the seeds. ",
     "Each mark is one training. More in docs/experiments.md.",
 )
 OWN_FACES = """
-Put crops of faces into a folder, here `faces`, with a file `labels.csv` that says what is known of
-each: a column `file`, and `age`<span class="sensitive">, `gender`, `race`</span>, or some of them.
-Labels are words or numbers<span class="sensitive"> (gender: male, female; race: White, Black,
-Asian, Indian, Others)</span>; an empty cell is a label that is not known. Run the first command
-once for each task and once with `all` in place of `age`. The second measures the models, the third
-opens this app with them. Images that are named as UTKFace names its own,
+Put crops of faces into a folder, here `faces`, with a file `labels.csv`. It has a line for each
+image. Its columns are `file`, and `age`<span class="sensitive">, `gender`, `race`, or some of
+these</span>. Labels are words or numbers<span class="sensitive"> (gender: male, female; race:
+White, Black, Asian, Indian, Others)</span>. An empty cell is a missing label. Run the first command
+once for each task, and once with `all` in place of `age`. The second command measures the models.
+The third one opens this app with them. Images with names like UTKFace's,
 `[age]_[gender]_[race]_[anything].jpg`, need no such file.
 
 ```sh

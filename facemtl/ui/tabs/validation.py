@@ -117,7 +117,7 @@ def verdict(row) -> str:
 
 
 def _figure(question: Question, view: View, approach: Approach | None) -> list:
-    """A question's sentence, figure and the HTML below, with `approach` of that approach alone."""
+    """A question's sentence, figure and the HTML below it. An `approach` limits the last two."""
     if approach is None:
         return [question.sentence(view), question.figure(view), question.below(view)]
     figure, view = plots.of_approach(question.figure(view), approach), view.of(approach)
@@ -143,7 +143,7 @@ def _age_errors_of_seeds(measured: Path, table: pd.DataFrame) -> pd.DataFrame | 
 
 
 def _css(questions: Sequence[Question]) -> list[str]:
-    """The CSS class of what holds these questions: it is hidden if all of them are."""
+    """The CSS class of an element with these questions. If all can be hidden, it can be, too."""
     return ["sensitive"] if all(question.sensitive for question in questions) else []
 
 
@@ -177,7 +177,7 @@ def build(
         whose = [("both", BOTH), *((a.kind.lower(), a.name) for a in APPROACHES)]
         approach = gr.Dropdown(whose, value=BOTH, label="Approach", min_width=162, scale=0)
         everybody = gr.Button("Show all", scale=0, min_width=100)
-    # It reports ages that are typed, too.
+    # Its script also reports ages that visitors type.
     head = gr.HTML(
         summary(metrics[metrics["by"] == "all"], of_seeds),
         elem_id="metrics",
@@ -244,7 +244,7 @@ def build(
     drawing = threading.Lock()
 
     def shown(name: str, *values: float | int) -> list:
-        """All outputs but the choice itself, from the cache if possible.
+        """All outputs except the choice itself, from the cache if possible.
 
         The lock keeps visitors who ask for the same figures at the same time from drawing them
         twice.
@@ -261,7 +261,8 @@ def build(
     ) -> list:
         """Fill the outputs when the tab is first selected, with what the page's address asks for.
 
-        Without it, the fields choose all images, unless the server has dropped the visitor's state.
+        If it asks for nothing, the fields decide. They choose all images, unless the server has
+        dropped the visitor's state.
         """
         if has_seen:
             return [gr.skip()] * (1 + len(fields) + len(outputs))
@@ -294,7 +295,7 @@ def build(
         **events.waiting_at(head),
     }
     fields, seen = [approach, *filters.values()], gr.State(False)
-    # This event is not in their queue. Its figures are drawn in advance, so it need not wait for
+    # This event is in another queue. Its figures are drawn in advance, so it need not wait for the
     # choices of other visitors.
     tab.select(
         events.handle_errors(on_sight), [seen, hide, *fields], [seen, *fields, *outputs],
