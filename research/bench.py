@@ -282,10 +282,9 @@ def is_served(address: str) -> bool:
 
 
 def call(http: httpx.Client, name: str, *values: object) -> None:
-    """Call an endpoint as clients may and as a page does: always in the same session."""
-    event = _told(
-        http, "POST", f"/call/{name}", json={"data": values, "session_hash": "bench"}
-    ).json()["event_id"]
+    """Call an endpoint as clients may and as a page does: in one session for each client."""
+    asked = {"data": values, "session_hash": f"bench-{id(http)}"}
+    event = _told(http, "POST", f"/call/{name}", json=asked).json()["event_id"]
     answer = _told(http, "GET", f"/call/{name}/{event}").text
     if "event: complete" not in answer:
         raise FaceMTLError(f"The app did not answer /{name}: {answer[:200]}")
