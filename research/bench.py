@@ -1,13 +1,12 @@
 """Measure times and memory of the app, the models and training on this machine, in one run.
 
-    python -m research.bench --json assets/validation/performance.json
+    python -m research.bench
 
 Each row is one measurement, with several repetitions. Measurements that are compared take turns.
 """
 
 import argparse
 import io
-import json
 import os
 import socket
 import subprocess
@@ -30,9 +29,8 @@ from PIL import Image
 from facemtl.data.reading import TRAIN, read_images
 from facemtl.data.utkface import CHIP_SIZE
 from facemtl.errors import FaceMTLError
-from facemtl.evaluation.cost import machine, milliseconds
+from facemtl.evaluation.cost import milliseconds
 from facemtl.faces import detect, open_image
-from facemtl.files import write_whole
 from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, Approach, Predictor, to_batch
 from facemtl.paths import ASSETS, default_folder
 from facemtl.tasks import AGE
@@ -86,18 +84,6 @@ def ratios(table: pd.DataFrame) -> dict[str, float]:
             median["training, facemtl"] / median["training, fastai"]
         )
     return found
-
-
-def save(table: pd.DataFrame, file: Path) -> None:
-    """Write the table and its ratios as JSON, with the machine that they were measured on."""
-    rows = table.round({"median": 3, "low": 3, "high": 3}).to_dict("records")
-    found = {
-        "machine": machine(),
-        "ratios": {k: round(v, 3) for k, v in ratios(table).items()},
-        "measured": rows,
-    }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, (json.dumps(found, indent=2) + "\n").encode())
 
 
 # ------------------------------------------------------------------------------- measurements
@@ -321,7 +307,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how long things take on this machine.")
     parser.add_argument("--models", type=Path, default=ASSETS / "models")
     parser.add_argument("--data", type=Path, default=default_folder(), help="UTKFace's images")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="a file for the figures")
     options = parser.parse_args()
 
     def report(row: dict) -> None:
@@ -331,8 +316,6 @@ def main() -> None:
     table = bench(options.models, options.data, report=report)
     for what, ratio in ratios(table).items():
         print(f"{what:<54}{ratio:>9.2f}")
-    if options.json:
-        save(table, options.json)
 
 
 if __name__ == "__main__":

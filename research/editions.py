@@ -229,10 +229,12 @@ def _in_browser(
         for name, address in addresses.items():
             pages[name], took = opened(playwright, address)
             found.note("opening the page, to the first answer, ms", name, took)
-        for megapixels, pair in photos.items():
+        for i, (megapixels, pair) in enumerate(photos.items()):
+            # Not first the face that was shown last: the same answer would not be noticed.
+            ordered = pair[::-1] if i % 2 else pair
             for name, page in pages.items():
                 what = f"a photo of {megapixels} megapixels in the browser, ms"
-                found.note(what, name, photo_waits(page, pair))
+                found.note(what, name, photo_waits(page, ordered))
 
 
 def _run(command: list[str], **options: Any) -> None:

@@ -20,12 +20,10 @@ from .bench import MEGAPIXELS, make_photo, running_app
 
 ROUNDS, PAUSE = 12, 1500  # PAUSE in ms, long enough for any work of an action to end
 ANSWER, GRID = "#answer [data-spoken]", "#grid .tile .sr-only"
-# What tells one answer from the next: its words, and its first picture.
-SAID = """where => {
-    const e = document.querySelector(where);
-    const picture = document.querySelector(where.split(' ')[0])?.querySelector('img');
-    return e && `${e.dataset.spoken ?? e.textContent} ${picture?.src}`;
-}"""
+SAID = (
+    "where => { const e = document.querySelector(where); return e && (e.dataset.spoken ??"
+    " e.textContent); }"
+)
 # Both times are taken by the page's own clock. So the delays of the browser's driver, before its
 # click and after the answer, do not count.
 ACTED = """for (const kind of ['click', 'change'])

@@ -451,8 +451,7 @@ SECTIONS: dict[str, Callable[[Path], str]] = {
     "weightings": weightings,
     "poor-crops": poor_crops_table,
     "photos": photos, "changed-photos": changed_photos,
-    "performance": speed.performance, "side-by-side": speed.editions,
-    "load": speed.load,
+    "side-by-side": speed.editions,
 }  # fmt: skip
 _LABELS = "python -m research.label_noise"
 

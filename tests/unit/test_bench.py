@@ -1,4 +1,4 @@
-"""The benchmark measures all its parts, and its tables show the measurements.
+"""The benchmark measures all its parts, and a table shows the two editions.
 
 The tests do not check how fast anything is.
 """
@@ -44,18 +44,6 @@ def test_models_and_photos_are_measured(models, tmp_path, monkeypatch):
     photos = {0.3: bench.make_photo(tmp_path / "photo.jpg", (640, 480))}
     measured = [*bench._models(models, repeats=1), *bench._photos(photos, repeats=1)]
     assert all(len(values) and np.all(values > 0) for _, _, values in measured)
-    table = pd.DataFrame(
-        [(what, unit, *np.percentile(v, [50, 25, 75]), len(v)) for what, unit, v in measured],
-        columns=bench.COLUMNS,
-    )
-    found = bench.ratios(table)
-    bench.save(table, tmp_path / speed.PERFORMANCE_FILE)
-    text = speed.performance(tmp_path)
-    saved = json.loads((tmp_path / speed.PERFORMANCE_FILE).read_text())
-    assert all(what in text for what in table["what"])
-    assert all(f"{ratio:.2f}" in text for ratio in saved["ratios"].values())
-    assert saved["ratios"] == pytest.approx(found, abs=1e-3)
-    assert saved["machine"]["runtime"] in text
 
 
 def test_ratios_are_those_of_medians():
@@ -124,18 +112,12 @@ def test_training_is_skipped_without_training_libraries(models, synthetic_faces,
     assert list(bench._training(models, synthetic_faces)) == []
 
 
-def test_missing_measurements_name_their_command(tmp_path):
-    (tmp_path / speed.LOAD_FILE).write_text("{")
-    for section, command in (
-        (speed.performance, "research.bench"),
-        (speed.editions, "research.editions"),
-        (speed.load, "research.load"),
-    ):
-        with pytest.raises(FaceMTLError, match=command):
-            section(tmp_path)
-
-
-def test_the_load_test_reports_failed_requests(tmp_path):
-    found = json.loads((support.ROOT / "assets" / "validation" / speed.LOAD_FILE).read_text())
-    (tmp_path / speed.LOAD_FILE).write_text(json.dumps({**found, "failed": 7}))
-    assert "7 of them failed" in speed.load(tmp_path)
+def test_editions_are_compared_in_a_table(tmp_path):
+    with pytest.raises(FaceMTLError, match="--json"):
+        speed.editions(tmp_path)
+    row = {"what": "a start, in the dark, s", "before": 8.0, "now": 2.0}
+    found = {"machine": {"processor": "P", "threads": 2, "runtime": "R"}, "measured": [row]}
+    (tmp_path / speed.EDITIONS_FILE).write_text(json.dumps(found))
+    text = speed.editions(tmp_path)
+    assert "| a start, in the dark | 8 s | 2 s | 0.25 |" in text
+    assert "On 2 threads of P, R." in text
