@@ -207,7 +207,8 @@ class FileServer(ThreadingHTTPServer):
     It supports ranges and entity tags, and sends the header of the Hugging Face hub. `requests`
     keeps the requests as (method, path, Range header). While `cuts` is above zero, only half of a
     body is sent; then the connection breaks, and `cuts` falls by one. While `stalls` is set, half
-    of a body is sent; then the connection hangs until the server closes, or for a minute.
+    of a body is sent; then the connection hangs until `let_go` is set, or for a minute. It breaks
+    after that.
     """
 
     daemon_threads = True
@@ -215,7 +216,7 @@ class FileServer(ThreadingHTTPServer):
     def __init__(self, folder: Path):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder, self.requests, self.cuts, self.stalls = folder, [], 0, False
-        self.sent_half, self.closed = threading.Event(), threading.Event()
+        self.let_go = threading.Event()
 
     @property
     def url(self) -> str:
@@ -268,11 +269,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.wfile.write(content[: len(content) // 2])
         self.wfile.flush()
-        self.server.sent_half.set()
         if self.server.cuts:
             self.server.cuts -= 1
         else:
-            self.server.closed.wait(60)
+            self.server.let_go.wait(60)
         self.close_connection = True
 
     def log_message(self, *_):
@@ -286,7 +286,7 @@ def serve(folder: Path):
         try:
             yield server
         finally:
-            server.closed.set()
+            server.let_go.set()
             server.shutdown()
 
 

@@ -91,12 +91,14 @@ def test_from_the_offer_to_real_faces(page, app, hub, tmp_path):
     expect(page.locator("#grid")).to_contain_text("Composites")
 
     button(second, CANCEL).click()
+    expect(offer(second)).to_contain_text("Stopping. What has arrived is kept.")
+    hub.stalls = False
+    hub.let_go.set()  # the app would notice after ten seconds without a byte, too
     for each in (page, second):
         expect(button(each, CONTINUE)).to_be_visible()
     assert not (tmp_path / "data" / "UTKFace").exists()
     asked = len(hub.asked("GET", HUB_FILE))
 
-    hub.stalls = False
     before = images(page)
     button(page, CONTINUE).click()
     expect(offer(page)).to_contain_text("UTKFace is installed")

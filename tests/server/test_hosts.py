@@ -18,8 +18,10 @@ from tests import support
 @pytest.fixture(scope="module")
 def behind_proxy(tmp_path_factory) -> Iterator[str]:
     """The address of an app that a proxy serves under another name."""
-    log = tmp_path_factory.mktemp("proxied") / "log.txt"
-    with support.running_app(log, "--root-path", "https://faces.example.org/facemtl") as address:
+    folder = tmp_path_factory.mktemp("proxied")
+    log, settings = folder / "log.txt", {"FACEMTL_DATA": str(folder / "no-dataset")}
+    path = ("--root-path", "https://faces.example.org/facemtl")
+    with support.running_app(log, *path, environment=settings) as address:
         yield address
     assert "Traceback" not in log.read_text()
 

@@ -31,10 +31,10 @@ main(["app"])
 def test_only_visitors_with_a_password_enter(tmp_path):
     (tmp_path / "visitors.txt").write_text("ann:secret:1\n\nbob:x\n", "utf-8")
     options = ("--auth-file", str(tmp_path / "visitors.txt"), "--root-path", "/facemtl")
+    settings = {"FACEMTL_DATA": str(tmp_path / "no-dataset")}
+    running = {"environment": settings, "host": ANOTHER_HOST, "ended_by": signal.SIGINT}
     with (
-        support.running_app(
-            tmp_path / "log.txt", *options, host=ANOTHER_HOST, ended_by=signal.SIGINT
-        ) as address,
+        support.running_app(tmp_path / "log.txt", *options, **running) as address,
         httpx.Client(base_url=address, timeout=60) as http,
     ):
         assert http.get("/config").status_code == 401

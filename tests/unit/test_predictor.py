@@ -236,18 +236,25 @@ def test_an_invalid_number_of_threads_is_ignored(given, monkeypatch):
 # ---------------------------------------------------------------------------- imports and telemetry
 
 IMAGE = support.composites(1)[0]
-PREDICT = (
-    f"from facemtl.cli import main; assert main(['predict', {str(IMAGE)!r}, '--no-detect',"
-    " '--models', MODELS]) == 0"
-)
-EVALUATE = (
-    f"from facemtl.cli import main; assert main(['evaluate', '--data', {str(support.COMPOSITES)!r},"
-    " '--models', MODELS, '--output', OUTPUT]) == 0"
-)
-APP = (
-    "from pathlib import Path; from facemtl.ui.launch import make_app; "
-    "make_app(Path(MODELS), Path(OUTPUT) / 'no results', Path(OUTPUT) / 'no dataset')"
-)
+INFER = """
+import sys
+from pathlib import Path
+from facemtl.cli import main
+from facemtl.ui.launch import make_app
+
+image, faces, models, output = sys.argv[1:]
+
+def check(what):
+    heavy = {"torch", "torchvision", "fastai"} & {*sys.modules}
+    assert not heavy, (what, heavy)
+
+assert main(["predict", image, "--no-detect", "--models", models]) == 0
+check("predict")
+assert main(["evaluate", "--data", faces, "--models", models, "--output", output]) == 0
+check("evaluate")
+make_app(Path(models), Path(output) / "no results", Path(output) / "no dataset")
+check("the app")
+"""
 
 
 def test_predicting_writes_no_telemetry_files(tmp_path):
@@ -268,16 +275,11 @@ def test_predicting_writes_no_telemetry_files(tmp_path):
     assert not [file for folder in folders.values() for file in folder.rglob("*")]
 
 
-@pytest.mark.parametrize("work", [PREDICT, EVALUATE, APP], ids=["predict", "evaluate", "the app"])
-def test_inference_imports_neither_torch_nor_fastai(work, tmp_path):
+def test_inference_imports_neither_torch_nor_fastai(tmp_path):
+    """To predict, to evaluate and to make the app."""
     for tasks in (*((task,) for task in TASKS), TASKS):
         support.write_model(tmp_path / "models", tasks)
-    code = (
-        f"MODELS, OUTPUT = {str(tmp_path / 'models')!r},"
-        f" {str(tmp_path / 'output')!r}\n{work}\nimport sys; heavy = {{'torch', 'torchvision',"
-        " 'fastai'} & {*sys.modules}; assert not heavy, heavy"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=support.ROOT, capture_output=True, text=True, timeout=300
-    )
+    given = [IMAGE, support.COMPOSITES, tmp_path / "models", tmp_path / "output"]
+    command = [sys.executable, "-c", INFER, *map(str, given)]
+    done = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
