@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from facemtl.data import images
-from facemtl.data.download import HUB_FILE, download, is_missing, unpack
+from facemtl.data.download import HUB_FILE, _fetch, download, is_missing, unpack
 from facemtl.data.images import decode_images
 from facemtl.data.reading import (
     CALIBRATION,
@@ -685,6 +685,25 @@ def test_a_broken_connection_is_resumed(tmp_path, big_hub, synthetic_faces):
     first, second = map(resumed_at, big_hub.asked("GET", HUB_FILE))
     assert first == 0 and 1_000_000 < second <= 2_500_000
     assert contents(tmp_path / "data" / "UTKFace") == contents(synthetic_faces)
+
+
+def test_a_connection_that_stalls_counts_as_broken(tmp_path, big_hub, monkeypatch):
+    """So a stop is noticed soon, also if nothing arrives any more. What has arrived is kept."""
+    monkeypatch.setattr("facemtl.data.download.PATIENCE", 0.2)
+    big_hub.stalls = True
+    (archive,) = big_hub.folder.rglob(HUB_FILE)
+    size, partial, halves = archive.stat().st_size, tmp_path / "partial", 0
+
+    def stop(step: str, done: int, total: int) -> None:
+        nonlocal halves
+        halves += done == size // 2
+        if halves == 2:  # the last piece has arrived, and the next try begins
+            raise RuntimeError("stop")
+
+    url = f"{big_hub.url}/{archive.relative_to(big_hub.folder)}"
+    with pytest.raises(RuntimeError, match="stop"):
+        _fetch(url, size, partial, stop)
+    assert partial.read_bytes() == archive.read_bytes()[: size // 2]
 
 
 def test_an_interrupted_download_resumes_in_the_next_run(tmp_path, big_hub, synthetic_faces):
