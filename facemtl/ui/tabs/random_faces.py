@@ -176,7 +176,7 @@ def face_opener(pool: CurrentPool, shared: dict) -> Callable[..., tuple]:
         # A name, not a number, because other faces may have replaced these.
         found = ready(pool).of_images([str(events.sent(event, "choice"))], 1)
         if not found:
-            raise FaceMTLError("This face is no longer there. Press “New faces” and click again.")
+            raise FaceMTLError("This face is no longer there. Show faces again, and click one.")
         return gr.Tabs(selected="compare"), *shared["show"](view_of_face(found[0]), hidden)
 
     return events.handle_errors(open_face)
