@@ -1,6 +1,5 @@
 """The upload folder, and what is deleted in it."""
 
-import asyncio
 import base64
 import errno
 import os
@@ -108,7 +107,7 @@ def test_new_photos_are_refused_while_the_folder_is_full(monkeypatch):
         return {"type": "http.request", "body": part, "more_body": True}
 
     def arrive() -> int:
-        return len(asyncio.run(WithoutName(scope, receive)())["body"])
+        return len(support.finished(WithoutName(scope, receive)())["body"])
 
     (uploads.folder() / "deep").mkdir()
     (large := uploads.folder() / "deep" / "photo").write_bytes(bytes(50))
