@@ -31,7 +31,6 @@ from facemtl.errors import FaceMTLError
 from facemtl.evaluation.cost import machine, milliseconds
 from facemtl.files import write_whole
 from facemtl.paths import default_folder
-from facemtl.tasks import AGE
 
 from . import run_script
 from .bench import (
@@ -39,6 +38,7 @@ from .bench import (
     ROOT,
     call,
     client,
+    draw_faces,
     make_photo,
     most_memory,
     running_app,
@@ -112,7 +112,8 @@ def compare(other: Path, data: Path) -> list[dict[str, Any]]:
             for megapixels, size in MEGAPIXELS.items()
         }
         large = make_photo(folder / "large.jpg", LARGE)
-        for measure in (_installation, _start, partial(_large_photos, large), _visitors):
+        large_photos = partial(_large_photos, large)
+        for measure in (_installation, *[_start] * STARTS, large_photos, _visitors):
             for edition in editions:
                 measure(edition, found)
         if any(data.glob("*.jpg")):
@@ -151,19 +152,14 @@ def _app(edition: Edition):
 
 
 def _start(edition: Edition, found: Measured) -> None:
-    for _ in range(STARTS):
+    started = time.perf_counter()
+    with _app(edition) as (address, process), client(address) as http:
+        found.note("start to a served page, s", edition.name, time.perf_counter() - started)
+        found.note("memory once started, MiB", edition.name, most_memory(process))
         started = time.perf_counter()
-        with _app(edition) as (address, process), client(address) as http:
-            found.note("start to a served page, s", edition.name, time.perf_counter() - started)
-            found.note("memory once started, MiB", edition.name, most_memory(process))
-            started = time.perf_counter()
-            _draw(http)
-            took = 1000 * (time.perf_counter() - started)
-            found.note("24 random faces that nobody has drawn, over HTTP, ms", edition.name, took)
-
-
-def _draw(http: httpx.Client) -> None:
-    call(http, "sample", 24, 1, AGE.low, AGE.high, "any", "any", "chance")
+        draw_faces(http)
+        took = 1000 * (time.perf_counter() - started)
+        found.note("24 random faces that nobody has drawn, over HTTP, ms", edition.name, took)
 
 
 def _large_photos(photo: Path, edition: Edition, found: Measured) -> None:
@@ -217,7 +213,7 @@ def _over_http(addresses: dict[str, str], photos: dict[float, list[Path]], found
                 f"a photo of {megapixels} megapixels",
                 lambda http, photo=photo: upload_and_predict(http, photo),
             )
-        in_turns("the same 24 random faces again", _draw)
+        in_turns("the same 24 random faces again", draw_faces)
         in_turns("an answer without a model", lambda http: call(http, "metrics", "all"))
 
 
