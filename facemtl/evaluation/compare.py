@@ -15,6 +15,7 @@ from ..tasks import TASKS, Task, task_named
 from .groups import GROUPINGS, by_group, grouping_name
 
 N_RESAMPLES = 2000
+_CHUNK = 100  # resamples at a time, so that memory stays small
 FEW = 30  # smaller groups are marked: their figures are mostly chance
 
 
@@ -88,19 +89,26 @@ def compare(table: pd.DataFrame, n_resamples: int = N_RESAMPLES, seed: int = 0) 
 
 
 def _compare(paired: Mapping[Task, pd.DataFrame], n_resamples: int, seed: int = 0) -> pd.DataFrame:
+    paired = {task: scores for task, scores in paired.items() if len(scores)}
+    same_images: dict[tuple[str, ...], list[Task]] = {}
+    for task, scores in paired.items():
+        same_images.setdefault(tuple(scores.index), []).append(task)
+    resampled: dict[Task, np.ndarray] = {}  # (n_resamples, 2), for `single` and `multi`
+    for tasks in same_images.values():
+        # Resampling takes most of the time, so tasks with the same images are resampled together.
+        scores = np.column_stack([paired[task].to_numpy() for task in tasks])
+        means = np.hsplit(bootstrap(scores, n_resamples, seed), len(tasks))
+        resampled |= dict(zip(tasks, means, strict=True))
     rows = []
-    for task, scores in ((task, found) for task, found in paired.items() if len(found)):
-        values, resampled = (
-            scores.mean().to_numpy(),
-            bootstrap(scores.to_numpy(), n_resamples, seed),
-        )
+    for task, scores in paired.items():
+        values, samples = scores.mean().to_numpy(), resampled[task]
         row = {"task": task.name, "metric": task.metric.name, "n": len(scores)}
         columns = [a.name for a in APPROACHES] + ["difference"]
         values = [*values, values[1] - values[0]]
-        resampled = np.column_stack([resampled, resampled[:, 1] - resampled[:, 0]])
-        for name, value, samples in zip(columns, values, resampled.T, strict=True):
-            row[name] = value
-            row[f"{name}_low"], row[f"{name}_high"] = np.percentile(samples, [2.5, 97.5])
+        samples = np.column_stack([samples, samples[:, 1] - samples[:, 0]])
+        limits = np.percentile(samples, [2.5, 97.5], axis=0)
+        for name, value, low, high in zip(columns, values, *limits, strict=True):
+            row |= {name: value, f"{name}_low": low, f"{name}_high": high}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -131,8 +139,14 @@ def paired_scores(table: pd.DataFrame, task: Task) -> pd.DataFrame:
 
 def bootstrap(scores: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
     """Bootstrap means of scores (N, K) over resampled images: (n_resamples, K)."""
-    drawn = np.random.default_rng(seed).integers(len(scores), size=(n_resamples, len(scores)))
-    return np.column_stack([column[drawn].mean(axis=1) for column in scores.T])
+    rng, n, found = np.random.default_rng(seed), len(scores), []
+    for start in range(0, n_resamples, _CHUNK):
+        count = min(_CHUNK, n_resamples - start)
+        drawn = rng.integers(n, size=(count, n)) + n * np.arange(count)[:, None]
+        # (count, N): how often each image is drawn
+        times = np.bincount(drawn.ravel(), minlength=count * n).reshape(count, n)
+        found.append(times.astype(float) @ scores / n)
+    return np.concatenate(found)
 
 
 def tasks_of(table: pd.DataFrame) -> list[Task]:

@@ -9,43 +9,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
-import httpx
 import numpy as np
 import pandas as pd
-from gradio import processing_utils
 
 from ..errors import FaceMTLError
 from ..evaluation.groups import GROUPINGS, grouping_name
 from ..faces import as_record, detect, open_image
 from ..inference.predictor import Predictor, in_words
 from ..tasks import AGE, CLASSES, Classification
-from . import events, uploads
+from . import (
+    events,
+    no_urls,  # noqa: F401
+    uploads,
+)
 from .components import cards
+from .components.photo_input import PhotoInput
 from .faces import ANY, MAX_SEED, ORDERS, CurrentPool, FaceFilter, FacePool, ready
 from .photo import one_photo
 from .prediction_cache import PredictionCache
 
 ENDPOINTS = ("predict", "sample", "metrics")
 MOST_FACES = 24  # per call of `/sample`
-
-# Pass on the path of an uploaded file, so that only `open_image` reads it or says why it cannot.
-# Gradio would raise an error without a message. This is set on the class, because gradio makes new
-# instances while it runs, and would write a stub file beside this module for a subclass.
-gr.Image.preprocess = lambda self, payload: (
-    events.uploaded(payload.path) if payload and payload.path else None
-)
-
-
-class _NoUrls(httpx.AsyncBaseTransport):
-    """Refuses to fetch a URL."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        message = "URLs are not fetched. Download the photo, and upload the file."
-        raise gr.Error(message, print_exception=False)
-
-
-# Gradio fetches a URL that is sent as the value of any component. It has one transport for this.
-processing_utils.async_transport = _NoUrls()
 
 # Clients see the types and docstrings of the endpoints.
 Order = Literal[tuple(ORDERS)]
@@ -179,10 +163,8 @@ def build(cache: PredictionCache, metrics: pd.DataFrame | None, pool: CurrentPoo
         """
         return metrics_of(metrics, by)
 
-    photo, faces = (
-        gr.Image(type="filepath", label="Photo", visible=False),
-        gr.JSON(label="Faces", visible=False),
-    )
+    photo = PhotoInput(label="Photo", visible=False)
+    faces = gr.JSON(label="Faces", visible=False)
     gr.Button(visible=False).click(
         events.handle_errors(ask_predict), photo, faces, api_name="predict", **public
     )

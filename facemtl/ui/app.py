@@ -1,9 +1,6 @@
 """The Gradio app: `build_app`, and `launch_options` to start it. Each tab has its own module."""
 
-from . import (
-    events,
-    no_stubs,  # noqa: F401
-)
+from . import no_stubs  # noqa: F401 - before anything imports gradio
 
 # isort: split
 
@@ -28,13 +25,13 @@ from ..faces import prepare
 from ..inference.predictor import Predictor
 from ..regular import read_text
 from ..tasks import AGE
-from . import api, uploads
+from . import api, events, uploads
 from .access import OnlyAllowed
 from .calls import HANDLERS, LARGEST_PHOTO, Page
 from .components import cards, error_gallery
 from .components.get_utkface import Offer
 from .components.headline import headline
-from .components.markup import html
+from .components.markup import HTML, html
 from .faces import CurrentPool, FaceFilter, FacePool, wait
 from .headers import WithHeaders
 from .hosts import KnownHosts
@@ -88,12 +85,12 @@ def build_app(
     ahead: list[Callable[[], object]] = [prepare]
     with Page(title=TITLE, analytics_enabled=False) as demo:
         with gr.Row(elem_classes="header"):
-            gr.HTML(html('<header class="top"><h1>{}</h1><p>{}</p></header>', TITLE, QUESTION))
+            HTML(html('<header class="top"><h1>{}</h1><p>{}</p></header>', TITLE, QUESTION))
             hide = gr.Checkbox(label=HIDE, container=False, scale=0, min_width=190, elem_id="hide")
-        answer = gr.HTML(_headline(measured), js_on_load=events.REPORT_CHOICES, elem_id="headline")
+        answer = HTML(_headline(measured), js_on_load=events.REPORT_CHOICES, elem_id="headline")
         # The secret is public. It is fixed so that the value stays readable after a restart.
         kept = gr.BrowserState(False, storage_key="facemtl-hide", secret="facemtl")
-        address = gr.HTML(
+        address = HTML(
             "",
             js_on_load="facemtl.followAddress(element, trigger); facemtl.takePasted();"
             " facemtl.closeNumbers()",
@@ -109,7 +106,7 @@ def build_app(
                     game = guess.build(predictor, pool)
             with gr.Tab("Validation", id="validation") as validation_tab:
                 if results is None:
-                    gr.HTML(cards.message("No results yet", MISSING))
+                    HTML(cards.message("No results yet", MISSING))
                 else:
                     faces_of = partial(
                         error_gallery.build, predictions, pool, tabs=tabs, shared=shared, hide=hide
@@ -122,7 +119,7 @@ def build_app(
             with gr.Tab("Training", id="training") as training_tab, gr.Tabs() as of_training:
                 with gr.Tab("Results", id="results") as results_tab:
                     if results is None:
-                        gr.HTML(cards.message("No results yet", MISSING))
+                        HTML(cards.message("No results yet", MISSING))
                     else:
                         ahead.append(
                             training.build(predictor, models, metrics, measured, training_tab)

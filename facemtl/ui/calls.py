@@ -14,35 +14,38 @@ from fastapi.exceptions import RequestValidationError
 from starlette.responses import JSONResponse
 
 from . import uploads
+from .no_stubs import no_stubs
 
 LARGEST_PHOTO = 30 * 2**20  # bytes, of an upload or in a data URL
 _BASE64 = "A data URL of a photo starts with data:image/jpeg;base64, and base64 follows."
 _V2 = "/gradio_api/call/v2/"
 
 
-class Page(gr.Blocks):
-    """`gr.Blocks` that refuses values that do not fit, instead of failing with a traceback."""
+with no_stubs():
 
-    async def preprocess_data(
-        self, block_fn: Any, inputs: list, state: Any, explicit_call: bool = False
-    ) -> list:
-        """The arguments of an event's handler. Raises gr.Error if the inputs do not fit them.
+    class Page(gr.Blocks):
+        """`gr.Blocks` that refuses values that do not fit, instead of failing with a traceback."""
 
-        Public endpoints also take a data URL in place of an uploaded file.
-        """
-        is_public = block_fn.api_visibility == "public"
-        if is_public and len(inputs) != len(block_fn.inputs):
-            raise _refusal(_expected(block_fn, len(inputs)))
-        try:
-            if is_public:
-                inputs = [_uploaded(value) for value in inputs]
-            return await super().preprocess_data(block_fn, inputs, state, explicit_call)
-        except gr.Error as error:  # gradio would log some of its own with a traceback
-            error.print_exception = False
-            raise
-        except Exception as error:
-            said = _expected(block_fn) if is_public else "Reload the page, and try again."
-            raise _refusal(f"What was sent cannot be understood. {said}") from error
+        async def preprocess_data(
+            self, block_fn: Any, inputs: list, state: Any, explicit_call: bool = False
+        ) -> list:
+            """The arguments of an event's handler. Raises gr.Error if the inputs do not fit them.
+
+            Public endpoints also take a data URL in place of an uploaded file.
+            """
+            is_public = block_fn.api_visibility == "public"
+            if is_public and len(inputs) != len(block_fn.inputs):
+                raise _refusal(_expected(block_fn, len(inputs)))
+            try:
+                if is_public:
+                    inputs = [_uploaded(value) for value in inputs]
+                return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+            except gr.Error as error:  # gradio would log some of its own with a traceback
+                error.print_exception = False
+                raise
+            except Exception as error:
+                said = _expected(block_fn) if is_public else "Reload the page, and try again."
+                raise _refusal(f"What was sent cannot be understood. {said}") from error
 
 
 def _refusal(said: str) -> gr.Error:

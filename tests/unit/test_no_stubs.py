@@ -27,7 +27,8 @@ def stubs_opened_by(module: str) -> int:
 
 
 def test_the_app_opens_no_stub_file():
-    assert stubs_opened_by("facemtl.ui") == 0
+    assert stubs_opened_by("facemtl.ui.app") == 0
+    assert not list((support.ROOT / "facemtl").rglob("*.pyi"))
 
 
 def test_gradio_by_itself_opens_stub_files():
@@ -41,4 +42,4 @@ def test_inspect_finds_the_files_of_gradio_classes_again():
     from facemtl.ui import no_stubs
 
     assert inspect.getfile(gradio.Image).endswith("image.py")
-    assert inspect.getfile is not no_stubs._no_file_of_gradio
+    assert inspect.getfile is not no_stubs._no_file_of_components

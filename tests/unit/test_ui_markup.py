@@ -7,7 +7,7 @@ import sys
 import gradio as gr
 import pytest
 
-from facemtl.ui.components.markup import html, joined
+from facemtl.ui.components.markup import HTML, html, joined
 from tests import support
 
 HOSTILE = "\"><img src=x onerror='alert(1)'>"
@@ -23,12 +23,28 @@ def test_values_are_escaped_and_html_is_not():
 
 
 def test_a_component_shows_text_as_text_however_often_it_is_sent():
-    shown = gr.HTML()
+    shown = HTML()
     for value, expected in ((f"<b>{HOSTILE}</b>", f"&lt;b&gt;{SAFE}&lt;/b&gt;"), (BOLD, BOLD)):
         sent = shown.postprocess(value)
-        assert sent == expected == shown.postprocess(sent) == gr.HTML(value).value
+        assert sent == expected == shown.postprocess(sent) == HTML(value).value
         assert json.loads(json.dumps(sent)) == expected
     assert shown.postprocess(None) is None
+
+
+def test_the_app_shows_html_by_this_component_only():
+    found = [
+        f"{file.name}:{number}"
+        for file in (support.ROOT / "facemtl").rglob("*.py")
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if "gr.HTML(" in line.replace("class HTML(gr.HTML)", "")
+    ]
+    assert not found
+
+
+def test_the_component_is_html_in_the_browser():
+    with gr.Blocks() as demo:
+        HTML("")
+    assert [part["type"] for part in demo.get_config_file()["components"]] == ["html"]
 
 
 @pytest.mark.parametrize("made", ['f"<b>{x}</b>"', '"<b>" + x', "x", '"<b>{}</b>".format(x)'])

@@ -13,7 +13,7 @@ from ..tabs.random_faces import N_FACES, face_opener, grid
 from . import cards
 from .face_kinds import AGES, KINDS, OTHERS, Kind, of_click
 from .figures import QuestionCard, faces_place
-from .markup import html
+from .markup import HTML, html
 
 ABSENT = cards.message(
     "UTKFace is not installed here",
@@ -69,7 +69,7 @@ def build(
     """
     drawn = gr.State(Drawn(), time_to_live=events.KEEP_STATE)
     with gr.Column(elem_classes="card", elem_id="hard-faces"):
-        gr.HTML(
+        HTML(
             html(
                 '<h3 class="figure-title">Which faces are hard?</h3><p class="note">Click on a '
                 "mark of a figure above to see its faces. Or choose faces here, among the same "

@@ -13,7 +13,7 @@ import pandas as pd
 from ...errors import FaceMTLError
 from ...inference.predictor import APPROACHES
 from . import cards
-from .markup import html
+from .markup import HTML, html
 
 WAITING = html('<p class="note">One moment.</p>')
 
@@ -23,22 +23,22 @@ def card(title: str, is_sensitive: bool = False) -> list[gr.components.Component
     with gr.Column(
         elem_classes=["card", "figure", *(["sensitive"] if is_sensitive else [])], min_width=320
     ):
-        gr.HTML(
+        HTML(
             html('<h2 class="figure-title">{}</h2>', title),
             js_on_load="facemtl.nameFigure(element)",
         )
-        return [gr.Plot(show_label=False, label=title, container=False), gr.HTML(WAITING)]
+        return [gr.Plot(show_label=False, label=title, container=False), HTML(WAITING)]
 
 
 @dataclass(frozen=True)
 class QuestionCard:
     """The components of a card whose question is answered by a sentence and a figure."""
 
-    clicked: gr.HTML  # the title, which reports clicks on marks of the figure
-    said: gr.HTML
+    clicked: HTML  # the title, which reports clicks on marks of the figure
+    said: HTML
     plot: gr.Plot
-    below: gr.HTML
-    faces: gr.HTML  # below the card: the faces behind a mark
+    below: HTML
+    faces: HTML  # below the card: the faces behind a mark
 
     @property
     def drawn(self) -> list[gr.components.Component]:
@@ -55,23 +55,23 @@ def question_card(
     css = ["sensitive"] if is_sensitive else []
     shape = [*([] if is_open else ["folded"]), *(["squares"] if is_square else [])]
     with gr.Column(elem_classes=["card", "figure", *shape, *css], min_width=320):
-        clicked = gr.HTML(
+        clicked = HTML(
             html('<h3 class="figure-title">{}</h3>', title),
             js_on_load="facemtl.answerFigure(element, trigger)",
         )
-        said = gr.HTML("", elem_classes="finding")
+        said = HTML("", elem_classes="finding")
         with nullcontext() if is_open else gr.Accordion("The figure", open=False):
             plot = gr.Plot(show_label=False, label=title, container=False)
-            below = gr.HTML(WAITING)
+            below = HTML(WAITING)
     return QuestionCard(clicked, said, plot, below, faces_place(css))
 
 
-def faces_place(css: list[str]) -> gr.HTML:
+def faces_place(css: list[str]) -> HTML:
     """A place for faces, which is invisible while it is empty. A visitor can close it.
 
     It reports the choice of a face as a click, and a wish for more faces as a submit.
     """
-    return gr.HTML(
+    return HTML(
         "", elem_classes=["faces-of", *css], js_on_load="facemtl.reportFaces(element, trigger)"
     )
 

@@ -8,7 +8,7 @@ import gradio as gr
 from ...data.background import FAILED, INSTALLED, READING, STOPPING, BackgroundDownload, Status
 from ...data.download import DOWNLOADING, HUB_MB, HUB_REPOSITORY, is_missing
 from .. import events
-from .markup import html
+from .markup import HTML, html
 
 MB = 10**6
 EVERY, EVERY_IDLE = 1.0, 4.0  # seconds between two looks at the download
@@ -91,18 +91,18 @@ class Offer:
         self.job = (
             BackgroundDownload(data, when_installed, allowed=allowed) if is_missing(data) else None
         )
-        self._places: list[tuple[gr.Column, gr.HTML, gr.Button, gr.Button]] = []
+        self._places: list[tuple[gr.Column, HTML, gr.Button, gr.Button]] = []
 
     def place(self) -> None:
         """Lay out the offer. Call it once in each tab that has it."""
         if self.job is None:
             return
         if not self.job.allowed:
-            gr.HTML(ABSENT)
+            HTML(ABSENT)
             return
         status = self.job.status
         with gr.Column(elem_classes=["card", "offer"]) as column:
-            text = gr.HTML(card(status, self.job.folder))
+            text = HTML(card(status, self.job.folder))
             with gr.Row(elem_classes="toolbar"):
                 get = gr.Button(button_label(status), variant="primary", scale=0)
                 cancel = gr.Button("Cancel", visible=False, scale=0)

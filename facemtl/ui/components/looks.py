@@ -26,7 +26,7 @@ from ..events import (
 )
 from ..photo import PhotoView
 from . import cards, closer, cover, pins, what_if
-from .markup import html, joined
+from .markup import HTML, html, joined
 
 FORGOTTEN = cards.message(
     "This face is forgotten",
@@ -110,7 +110,7 @@ def _tabs(tabs: Sequence[tuple[str, str, str]], chosen: bool = False) -> str:
 def build_pins(state: gr.State, predictor: Predictor, hide: gr.Checkbox) -> Callable:
     """Lay out the pinned faces. Returns a function that connects the button "Pin"."""
     kept = gr.State((), time_to_live=KEEP_STATE)
-    shown = gr.HTML("", elem_id="pins", js_on_load=f"{REPORT_CHOICES}; element.ariaLive = 'polite'")
+    shown = HTML("", elem_id="pins", js_on_load=f"{REPORT_CHOICES}; element.ariaLive = 'polite'")
 
     def drawn(found: pins.Pins, hidden: bool) -> str:
         return pins.pins_html(found, cards.shown(predictor.tasks, hidden))
@@ -145,17 +145,17 @@ def build(
     Returns the button "Pin", the panel's outputs, and a function that fills them for a new view.
     """
     with gr.Column(elem_id="closer", elem_classes="card"):
-        tabs = gr.HTML("", elem_id="looks", js_on_load="facemtl.closerLook(element, trigger)")
+        tabs = HTML("", elem_id="looks", js_on_load="facemtl.closerLook(element, trigger)")
         pin = gr.Button("Pin this face", size="sm", elem_id="pin", min_width=80)
         panes = {}
         for look in LOOKS:
             if look is COVER:
                 with gr.Column(elem_id=look.pane):
                     paint = f"{REPORT_CHOICES}; facemtl.paint(element, trigger)"
-                    panes[look.name] = gr.HTML("", js_on_load=paint)
-                    covered = gr.HTML("", js_on_load="element.ariaLive = 'polite'")
+                    panes[look.name] = HTML("", js_on_load=paint)
+                    covered = HTML("", js_on_load="element.ariaLive = 'polite'")
             else:
-                panes[look.name] = gr.HTML("", elem_id=look.pane, js_on_load=REPORT_CHOICES)
+                panes[look.name] = HTML("", elem_id=look.pane, js_on_load=REPORT_CHOICES)
 
     # By session: a token for the visitor's pane in progress. Removing it stops the work.
     running: dict[str, object] = {}

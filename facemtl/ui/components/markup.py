@@ -1,8 +1,7 @@
 """HTML that escapes by itself.
 
 `html("<b>{}</b>", text)` escapes the text. A value stays as it is only if it is HTML that was made
-here, too. A `gr.HTML` escapes all text that was not made here, such as an f-string. So a forgotten
-escape never becomes code: the page shows its tags as text.
+here, too. The app shows HTML by `HTML` only.
 """
 
 from collections.abc import Iterable
@@ -10,6 +9,8 @@ from typing import LiteralString
 
 import gradio as gr
 from markupsafe import Markup, escape
+
+from ..no_stubs import no_stubs
 
 
 def html(template: LiteralString, /, *values: object, **named: object) -> Markup:
@@ -25,6 +26,13 @@ def joined(parts: Iterable[str], by: str = "") -> Markup:
     return escape(by).join(parts)
 
 
-# This is set on the class, so that no `gr.HTML` can do without it, and because gradio would write a
-# stub file here for a subclass.
-gr.HTML.postprocess = lambda self, value: None if value is None else escape(value)
+with no_stubs():
+
+    class HTML(gr.HTML):
+        """`gr.HTML` that escapes all text that was not made here, such as an f-string.
+
+        So a forgotten escape never becomes code: the page shows its tags as text.
+        """
+
+        def postprocess(self, value: str | None) -> Markup | None:
+            return None if value is None else escape(value)

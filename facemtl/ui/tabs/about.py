@@ -9,7 +9,7 @@ import gradio as gr
 from ...regular import read_text
 from ...tasks import TASKS
 from ..components import cards
-from ..components.markup import html
+from ..components.markup import HTML, html
 
 PRIVACY = html(
     "<p>A photo that you upload is processed in the memory of the machine that serves "
@@ -59,12 +59,12 @@ def readable(text: str) -> str:
 
 
 def build(model_card: Path) -> None:
-    gr.HTML(html('<p class="note">{}</p>', cards.NOTE))
-    gr.HTML(cards.card("What happens to my photos?", PRIVACY))
-    gr.HTML(HIDDEN, js_on_load="facemtl.focusTables()")
+    HTML(html('<p class="note">{}</p>', cards.NOTE))
+    HTML(cards.card("What happens to my photos?", PRIVACY))
+    HTML(HIDDEN, js_on_load="facemtl.focusTables()")
     parts = sections(readable(read_text(model_card)))
     with gr.Column(elem_classes=["card", "prose-card"]):
-        gr.HTML(contents(parts), js_on_load="facemtl.followContents(element)")
+        HTML(contents(parts), js_on_load="facemtl.followContents(element)")
         with gr.Column(elem_id="model-card"):
             for i, part in enumerate(parts):
                 gr.Markdown(

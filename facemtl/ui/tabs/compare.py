@@ -16,8 +16,9 @@ from ...inference.predictor import Predictor
 from ...tasks import AGE
 from .. import uploads
 from ..components import cards, looks
-from ..components.markup import html, joined
+from ..components.markup import HTML, html, joined
 from ..components.photo_card import photo_card, poor
+from ..components.photo_input import PhotoInput
 from ..components.verdicts import verdict
 from ..events import (
     KEEP_STATE,
@@ -152,7 +153,7 @@ def build(
     timings: deque[dict[str, float]] = deque(maxlen=N_TIMINGS)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=3, min_width=280, elem_classes="left"):
-            shown = gr.HTML(
+            shown = HTML(
                 photo_card(predictor, PhotoView()),
                 elem_id="view",
                 js_on_load=f"{REPORT_CHOICES}; facemtl.moveBoxes(element, trigger);"
@@ -174,7 +175,7 @@ def build(
                     min_width=110,
                 )
                 tell = gr.Button("Check", size="sm", min_width=60, scale=0)
-            gr.HTML("", elem_id="visit", js_on_load="facemtl.keepScore(element)")
+            HTML("", elem_id="visit", js_on_load="facemtl.keepScore(element)")
             centre = gr.Button("Use the centre square", visible=False, elem_id="centre")
             with gr.Accordion("Correct the crop", open=False, elem_id="correct") as correction:
                 with gr.Row(elem_classes="steps"):
@@ -182,8 +183,7 @@ def build(
                     turned = gr.Button("Turn", min_width=80, size="sm")
                     added = gr.Button("Add a face", min_width=80, size="sm")
                 again = gr.Button("Undo corrections", size="sm")
-            inlet = gr.Image(
-                type="filepath",
+            inlet = PhotoInput(
                 sources=["upload", "webcam", "clipboard"],
                 label="Your photo",
                 placeholder="Drop a photo here\nor click to upload",
@@ -192,12 +192,10 @@ def build(
                 elem_id="photo",
             )
             six = examples(composites)
-            example = gr.HTML(examples_card(six), elem_id="examples", js_on_load=REPORT_CHOICES)
+            example = HTML(examples_card(six), elem_id="examples", js_on_load=REPORT_CHOICES)
         with gr.Column(scale=8, min_width=300):
             connect_pin = looks.build_pins(state, predictor, hide)
-            cards_ = gr.HTML(
-                WAITING, elem_id="answer", js_on_load="facemtl.announceAnswers(element)"
-            )
+            cards_ = HTML(WAITING, elem_id="answer", js_on_load="facemtl.announceAnswers(element)")
             pin, look_outputs, look_at = looks.build(predictor, state, hide)
     connect_pin(pin)
 

@@ -17,7 +17,7 @@ from ...faces import open_image, whole
 from ...tasks import AGE, GENDER, RACE
 from ..components import cards, figures
 from ..components.get_utkface import Offer
-from ..components.markup import html, joined
+from ..components.markup import HTML, html, joined
 from ..faces import FacePool
 
 BOXES = (
@@ -131,9 +131,9 @@ def build(described: Path, composites: FacePool, tab: gr.Tab, offer: Offer) -> C
     try:
         counts, problems = description.load(described)
     except FaceMTLError as error:
-        gr.HTML(cards.message("No counts yet", str(error)))
+        HTML(cards.message("No counts yet", str(error)))
         return sheet.made
-    gr.HTML(overview(counts))
+    HTML(overview(counts))
     offer.place()
     with gr.Row(equal_height=True):
         sheet.card(
@@ -155,8 +155,8 @@ def build(described: Path, composites: FacePool, tab: gr.Tab, offer: Offer) -> C
             is_sensitive=True,
         )
         with gr.Column(min_width=320):
-            gr.HTML(problems_table(problems))
-    averages = gr.HTML(
+            HTML(problems_table(problems))
+    averages = HTML(
         cards.message("Drawing the averages", "One moment."),
         elem_id="atlas",
         elem_classes="sensitive",

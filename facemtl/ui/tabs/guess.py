@@ -10,7 +10,7 @@ from ...inference.predictor import APPROACHES, Predictor
 from ...tasks import AGE
 from .. import events
 from ..components import cards
-from ..components.markup import html, joined
+from ..components.markup import HTML, html, joined
 from ..faces import CurrentPool, FaceFilter, LabelledFace, new_seed, ready
 
 ROUNDS = 10
@@ -167,10 +167,10 @@ def build(predictor: Predictor, pool: CurrentPool) -> dict:
     Returns `game`, `outputs` and `start()`, which fills the outputs with a new game.
     """
     game = gr.State(None, time_to_live=events.KEEP_STATE)
-    gr.HTML(RULES)
+    HTML(RULES)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=4, min_width=280):
-            shown = gr.HTML(
+            shown = HTML(
                 cards.message("How old is this face?", "One moment."), elem_id="guess-face"
             )
         with gr.Column(scale=6, min_width=300):
@@ -179,9 +179,9 @@ def build(predictor: Predictor, pool: CurrentPool) -> dict:
             )
             say = gr.Button("That is my guess", variant="primary")
             on = gr.Button("Next face", variant="primary", visible=False, elem_id="guess-next")
-            said = gr.HTML("", elem_id="guess-result")
-            points = gr.HTML("", elem_id="guess-score")
-    gr.HTML(html('<p class="note">{}</p>', cards.NOTE))
+            said = HTML("", elem_id="guess-result")
+            points = HTML("", elem_id="guess-score")
+    HTML(html('<p class="note">{}</p>', cards.NOTE))
 
     def face_of(game: Game) -> LabelledFace:
         faces = ready(pool).labelled(AGE).draw(ROUNDS, FaceFilter(game.seed))

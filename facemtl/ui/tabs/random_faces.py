@@ -14,7 +14,7 @@ from .. import events
 from ..components import cards
 from ..components.filters import filter_fields
 from ..components.get_utkface import Offer
-from ..components.markup import html, joined
+from ..components.markup import HTML, html, joined
 from ..faces import (
     AGREEMENTS,
     MAX_SEED,
@@ -223,13 +223,13 @@ def build(
         again = gr.Button("Show this seed", scale=0, min_width=140)
         new = gr.Button("New faces", variant="primary", scale=0, min_width=140, elem_id="new-faces")
         blank = html('<a style="visibility: hidden">{}</a>', LINK)  # reserves the link's place
-        link = gr.HTML(blank, elem_id="seed-link", js_on_load="facemtl.copyLink(element)")
+        link = HTML(blank, elem_id="seed-link", js_on_load="facemtl.copyLink(element)")
     offer.place()
     first = html('<div class="first">{}</div>', cards.message("Drawing faces", "One moment."))
-    faces = gr.HTML(first, elem_id="grid", js_on_load=events.REPORT_CHOICES)
+    faces = HTML(first, elem_id="grid", js_on_load=events.REPORT_CHOICES)
     with gr.Row(elem_classes="toolbar pages"):
         back = gr.Button("Previous", scale=0, min_width=100)
-        place = gr.HTML(elem_id="page-number")
+        place = HTML(elem_id="page-number")
         forth = gr.Button("Next", scale=0, min_width=100)
 
     def show(wanted: FaceFilter, hidden: bool) -> tuple:

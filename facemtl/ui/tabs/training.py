@@ -14,7 +14,7 @@ from ...evaluation.findings import load_findings, load_history, sentences
 from ...inference.predictor import APPROACHES, MULTI, Approach, Predictor
 from ...tasks import AGE, TASKS, Task, task_named
 from ..components import cards, figures
-from ..components.markup import html, joined
+from ..components.markup import HTML, html, joined
 
 THEN = "2018"
 HISTORY = (
@@ -207,16 +207,16 @@ def build(
     """
     sheet = figures.Sheet()
     with gr.Column(elem_classes="card answer"):
-        gr.HTML(
+        HTML(
             html(
                 '<h2 class="figure-title">One model in place of three: what is lost, what is '
                 "gained?</h2>"
             )
         )
-        sheet.later([gr.HTML(figures.WAITING, elem_id="findings")], lambda: [findings(measured)])
+        sheet.later([HTML(figures.WAITING, elem_id="findings")], lambda: [findings(measured)])
     with gr.Column(elem_classes="card"):
         drawings = joined(architecture(approach, predictor.tasks) for approach in APPROACHES)
-        gr.HTML(
+        HTML(
             html(
                 '<h2 class="figure-title">What is multi-task learning?</h2><div '
                 'class="architectures">{}</div>{}',
@@ -228,12 +228,12 @@ def build(
         if AGE.name in set(metrics["task"]):
             _or_message(lambda: _lay_out_history(sheet, metrics))
         with gr.Column(elem_classes="card figure", min_width=320):
-            _or_message(lambda: gr.HTML(costs_table(cost.load(measured)), elem_id="costs"))
+            _or_message(lambda: HTML(costs_table(cost.load(measured)), elem_id="costs"))
     _or_message(lambda: _lay_out_curves(sheet, predictor, models))
     if (measured / studies.STUDIES_FILE).exists():
         _or_message(lambda: _lay_out_studies(sheet, studies.load_studies(measured)))
     with gr.Column(elem_classes="card answer"):
-        gr.HTML(html('<h2 class="figure-title">How do I train them on my own faces?</h2>'))
+        HTML(html('<h2 class="figure-title">How do I train them on my own faces?</h2>'))
         gr.Markdown(OWN_FACES, elem_id="own-faces")
     sheet.when_seen(tab)
     return sheet.made
@@ -266,7 +266,7 @@ def _lay_out_curves(sheet: figures.Sheet, predictor: Predictor, models: Path) ->
                 partial(numbers_of_learning, learned, task),
                 is_sensitive=task.sensitive,
             )
-    gr.HTML(html('<p class="note">{}</p>', CURVES))
+    HTML(html('<p class="note">{}</p>', CURVES))
 
 
 def _lay_out_studies(sheet: figures.Sheet, trainings: pd.DataFrame) -> None:
@@ -313,4 +313,4 @@ def _or_message(make) -> None:
     try:
         make()
     except FaceMTLError as error:
-        gr.HTML(cards.message("Cannot be shown", str(error)))
+        HTML(cards.message("Cannot be shown", str(error)))

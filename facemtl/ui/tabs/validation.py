@@ -21,7 +21,7 @@ from .. import events
 from ..addresses import address
 from ..components import cards, figures
 from ..components.filters import ENDS, filter_fields
-from ..components.markup import html
+from ..components.markup import HTML, html
 from ..components.questions import PARTS, Question
 from ..components.view import View
 from ..faces import ANY, FaceFilter, aged
@@ -160,7 +160,7 @@ def build(
     hide: gr.Checkbox,
     faces_of: Callable[..., None],
     tab: gr.Tab,
-    address_bar: gr.HTML,
+    address_bar: HTML,
 ) -> Callable[[], object]:
     """Lay out the tab and connect its events.
 
@@ -178,7 +178,7 @@ def build(
         approach = gr.Dropdown(whose, value=BOTH, label="Approach", min_width=162, scale=0)
         everybody = gr.Button("Show all", scale=0, min_width=100)
     # Its script also reports ages that visitors type.
-    head = gr.HTML(
+    head = HTML(
         summary(metrics[metrics["by"] == "all"], of_seeds),
         elem_id="metrics",
         js_on_load="facemtl.reportAges(trigger)",
@@ -188,7 +188,7 @@ def build(
         questions = [question for question in part.questions if question.task in tasks]
         if not questions:
             continue
-        gr.HTML(html('<h2 class="part">{}</h2>', part.title), elem_classes=_css(questions))
+        HTML(html('<h2 class="part">{}</h2>', part.title), elem_classes=_css(questions))
         at_once = [question for question in questions if question.is_open]
         for i in range(0, len(at_once), 2):
             pair = at_once[i : i + 2]
