@@ -122,8 +122,8 @@ def _parser() -> argparse.ArgumentParser:
         data,
         _option(
             "--tasks",
-            "all, which is the default: all that the data has labels for; or any of"
-            f" {', '.join(names)}",
+            f"any of {', '.join(names)}; or all, which is the default: every task that the data has"
+            " labels for",
             nargs="+",
             default=["all"],
             metavar="TASK",

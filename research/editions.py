@@ -129,7 +129,7 @@ def compare(other: Path, data: Path) -> list[dict[str, Any]]:
 
 
 def _copy(tree: Path, to: Path) -> None:
-    """The last commit of a checkout."""
+    """Copy the last commit of a checkout into a new folder."""
     to.mkdir()
     archive = to / "tree.tar"
     _run(["git", "-C", str(tree), "archive", "--output", str(archive), "HEAD"])

@@ -62,7 +62,7 @@ def download(folder: Path, archive: Path | None = None, report: Report | None = 
         if any(folder.glob("*.jpg")):
             return
         raise FaceMTLError(
-            f"{folder} exists and holds no images. Empty it, or name another folder with --data."
+            f"{folder} has other files but no images. Empty it, or name another folder with --data."
         )
     _require_writable(folder)
     with _alone(), _shown(report) as report:

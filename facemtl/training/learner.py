@@ -170,8 +170,8 @@ def _rows(
         )
     if not len(calibration_rows):
         raise FaceMTLError(
-            "There are no calibration images. Add images: by its content, one in fifteen is set"
-            " aside for calibration."
+            "There are no calibration images. Add images: about one in fifteen, chosen by its"
+            " bytes, is for calibration."
         )
     return train_rows, calibration_rows
 

@@ -164,7 +164,7 @@ def _all_processes(learner: Learner) -> AbstractContextManager:
         return nullcontext()
     if learner.dls.device.type != "cuda":
         raise FaceMTLError(
-            "Several processes train on several GPUs. Without GPUs, start one process."
+            "Several processes can train together only on GPUs. Without GPUs, start one process."
         )
     return learner.distrib_ctx()
 

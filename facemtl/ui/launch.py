@@ -27,8 +27,8 @@ MAX_PORT = 65_535
 def make_app(models: Path, results: Path, data: Path, *, allow_download: bool = False):
     """The app with the models of a folder and faces of `data`.
 
-    Figures whose tables are missing in `results` are left out. With `allow_download`, every visitor
-    can start a download of UTKFace if `data` is missing.
+    Figures whose tables are missing in `results` are left out or replaced by messages. With
+    `allow_download`, every visitor can start a download of UTKFace if `data` is missing.
     """
     keep_memory_low()
     labelled_tasks(data)  # raises FaceMTLError if a CSV is wrong; images are read in the background
@@ -58,7 +58,8 @@ def make_app(models: Path, results: Path, data: Path, *, allow_download: bool = 
 def checked_host(host: str, port: int | None) -> str:
     """The host as gradio takes it: an IPv6 address gets brackets.
 
-    Raises FaceMTLError if this machine cannot listen there. Loading the models first takes seconds.
+    Raises FaceMTLError if this machine cannot listen there. Call this before the models are loaded,
+    which takes seconds.
     """
     host = host.strip("[]")
     # gradio reads the variable if no port is given, and would fail with a traceback.

@@ -1,7 +1,7 @@
 """A closer look at one face, on demand: occlusion maps, steadiness, and downloads.
 
 Each `..._card` is a generator. It yields the finished card last. If that takes long, it yields
-progress messages before.
+progress messages first.
 """
 
 import base64

@@ -140,7 +140,7 @@ class Offer:
             return *place * len(self._places), status, INSTALLED if is_done else "", again
 
         def on_load(before: Status) -> tuple:
-            """The same, but a page that is opened after the download shows no offer."""
+            """As `on_look`, but a page that is opened after the download shows no offer."""
             *looks, again = on_look(before)
             if job.status.state != INSTALLED:
                 return *looks, again

@@ -108,7 +108,7 @@ def _tabs(tabs: Sequence[tuple[str, str, str]], chosen: bool = False) -> str:
 
 
 def build_pins(state: gr.State, predictor: Predictor, hide: gr.Checkbox) -> Callable:
-    """Lay out the pinned faces. Returns a function that connects the button "Pin"."""
+    """Lay out the pinned faces. Returns a function that connects the button "Pin this face"."""
     kept = gr.State((), time_to_live=KEEP_STATE)
     shown = HTML("", elem_id="pins", js_on_load=f"{REPORT_CHOICES}; element.ariaLive = 'polite'")
 
@@ -142,7 +142,8 @@ def build(
 ) -> tuple[gr.Button, list, Callable]:
     """Lay out the panel, and connect its events.
 
-    Returns the button "Pin", the panel's outputs, and a function that fills them for a new view.
+    Returns the button "Pin this face", the panel's outputs, and a function that fills them for a
+    new view.
     """
     with gr.Column(elem_id="closer", elem_classes="card"):
         tabs = HTML("", elem_id="looks", js_on_load="facemtl.closerLook(element, trigger)")

@@ -127,7 +127,7 @@ def _of_groups(task: Task) -> Question:
     def draw(view: View) -> object:
         return plots.metric_by_group(view.metrics, task)
 
-    note = f"{_BARS} (few): fewer than {FEW} images, mostly chance."
+    note = f"{_BARS} “(few)” marks groups of fewer than {FEW} images: mostly chance."
     return Question(
         f"{task.title}: which groups are predicted better?",
         partial(sentences.groups, task=task),

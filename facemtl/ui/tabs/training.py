@@ -39,13 +39,13 @@ CURVES = (
     " model, with a learning rate that first rises and then falls to almost zero."
 )
 FEWER_LABELS = (
-    "Four models were trained on a share of the images: compare the gap between the lines. Lines go"
-    " through the means over the seeds. "
+    "All four models were also trained on shares of the images: compare the gaps between the lines."
+    " Lines go through the means over the seeds. "
 )
 LOSSES = (
     "Training minimises a loss. With fixed scales, the loss of each task is divided by its usual"
-    " size. With equal weights, the losses are added as they are. Learned weights are trained with"
-    " the model. These trainings had a small budget. "
+    " size. With equal weights, the losses are averaged as they are. Learned weights are trained"
+    " with the model. These trainings had a small budget. "
 )
 STROKES, MARKS = (
     "Each stroke is the mean over the seeds. ",
