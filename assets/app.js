@@ -171,7 +171,7 @@ window.facemtl = {
   },
 
   // Compare: the tabs of the closer look. The server is asked only for panes that hold nothing yet.
-  // "What if" has tabs of its own below. New tabs from the server, for a new face, have no choice.
+  // "What if" has tabs of its own below. New tabs from the server, for a new face, have none chosen.
   closerLook(element, trigger) {
     const panel = element.closest('#closer');
     const chosenOf = (list) => list.querySelector('[aria-selected="true"]');
@@ -199,7 +199,7 @@ window.facemtl = {
     };
     element.addEventListener('click', (event) => {
       const clicked = event.target.closest('[role=tab]');
-      if (!clicked || event.detail > 1) return;  // of a double click, the second half
+      if (!clicked || event.detail > 1) return;  // the second half of a double click
       window.facemtl.holdCloser();
       const tab = select(clicked.parentElement, clicked);
       const made = document.getElementById(tab.getAttribute('aria-controls')).querySelector('section');
@@ -319,7 +319,7 @@ window.facemtl = {
     return [];
   },
 
-  // Compare: a pinned face is gone, and its button with it.
+  // Compare: a face was unpinned, so its button is gone. The button that pins gets the focus.
   toPin() {
     document.querySelector('#pin')?.focus({preventScroll: true});
     return [];
@@ -396,8 +396,8 @@ window.facemtl = {
       facemtl.keepGradients();
     }, 150);
   },
-  // Plotly names a gradient by the whole address of the page, at which it is not found any more once
-  // the address has changed. A fragment alone is always of this page.
+  // Plotly refers to a gradient by the page's whole address. Once the address has changed, the
+  // gradient is no longer found. A fragment alone always refers to this page.
   keepGradients() {
     for (const bar of document.querySelectorAll('.gradient_filled')) {
       bar.style.fill = bar.style.fill.replace(/url\("[^"#]*#/, 'url("#');
@@ -458,8 +458,8 @@ window.facemtl = {
     card?.setAttribute('aria-label', element.textContent.trim());
   },
 
-  // Validation: name the figure, and report clicks on its marks. Plotly tells them only to listeners
-  // of the figure. Figures are redrawn, so the listener is set whenever the pointer enters one.
+  // Validation: name the figure, and report clicks on its marks. Plotly reports clicks only to
+  // listeners of the figure. Figures are redrawn, so the listener is set whenever the pointer enters one.
   answerFigure(element, trigger) {
     window.facemtl.nameFigure(element);
     const card = element.closest('.figure');

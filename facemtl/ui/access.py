@@ -36,7 +36,7 @@ _TOO_LONG = "This request is longer than the maximum allowed size of {:,} bytes.
 
 
 class OnlyAllowed:
-    """ASGI middleware that refuses all other routes, and long requests.
+    """ASGI middleware that refuses long requests, and all routes that are not needed.
 
     Browsers and proxies do not store responses that may hold a visitor's data. With `mcp`, the
     routes of MCP are allowed, too.
