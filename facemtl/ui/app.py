@@ -37,7 +37,7 @@ from .headers import WithHeaders
 from .hosts import KnownHosts
 from .photo import PhotoView
 from .prediction_cache import PredictionCache
-from .sessions import Sessions
+from .sessions import MOST_IN_QUEUE, Sessions
 from .tabs import about, compare, guess, random_faces, training, validation
 from .tabs import dataset as dataset_
 
@@ -50,7 +50,6 @@ MISSING = (
 )
 DRAW_AHEAD = 2.0  # seconds after the first page load
 KEEP_VISITORS = 1000  # open pages whose state the server keeps, at most some MB each
-MOST_IN_QUEUE = 100  # events of all visitors that wait; further ones are refused with a message
 
 
 def build_app(

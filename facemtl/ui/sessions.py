@@ -19,10 +19,13 @@ from starlette.requests import Request
 from .access import refuse, route_of
 from .events import KEEP_STATE
 
-MOST_WAITING = 50  # requests of one session, and of all sessions together that are not open
+MOST_IN_QUEUE = 100  # events of all visitors that wait; further ones are refused with a message
+MOST_ALONE = 50  # requests of all sessions together that are not open
 EVERY = 10  # seconds between two looks for what is to be forgotten
 _JOIN = re.compile(r"/gradio_api/(?:queue/join|call/(?:v2/)?[^/]+/?)")
 _HEARTBEAT, _LISTEN, _CALL = "/gradio_api/heartbeat/", "/gradio_api/queue/data", "/gradio_api/call/"
+_STATUS = "/gradio_api/queue/status"
+_ANSWERED = b'"msg":"process_completed"'  # in a stream of answers
 _TOO_MANY = "You have sent too many requests at once. Wait for their answers, then try again."
 _A_MOMENT = 50  # turns of the event loop; a few are enough to start listening
 
@@ -30,16 +33,17 @@ _A_MOMENT = 50  # turns of the event loop; a few are enough to start listening
 class Sessions:
     """ASGI middleware that limits the requests of sessions, and forgets sessions.
 
+    A session may not have more unanswered requests than there are free places in the queue. So a
+    session takes at most half of the places, and the next one at most half of the rest.
+
     An invented session costs its inventor nothing. So all sessions that are not open share
-    MOST_WAITING requests. If there are more, the oldest of these sessions is forgotten.
+    MOST_ALONE requests. If there are more, the oldest of these sessions is forgotten.
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]]):
         self.app = app
         self.open: Counter[str] = Counter()  # streams by session
-        self.asked: Counter[str] = (
-            Counter()
-        )  # requests by session, since its answers were last read
+        self.asked: Counter[str] = Counter()  # unanswered requests by session
         self.calls: dict[str, str] = {}  # session by the call's id, for calls that name one
         # The last request of each session that is not open, the oldest first.
         self.alone: dict[str, dict] = {}
@@ -63,11 +67,12 @@ class Sessions:
         request, said = dict(scope), []
         body = await Request(scope, receive).body()
         session = _value(body, "session_hash")
-        if session and self.asked[session] >= MOST_WAITING:
+        unanswered = self.asked[session] if session else 0
+        if unanswered and unanswered >= max(1, MOST_IN_QUEUE - await self._waiting(scope)):
             refused = refuse(_TOO_MANY, HTTPStatus.TOO_MANY_REQUESTS)
             return await refused(scope, receive, send)
         if session not in self.open:
-            await self._forget_oldest(MOST_WAITING - 1)  # now, so that a flood has to wait
+            await self._forget_oldest(MOST_ALONE - 1)  # now, so that a flood has to wait
 
         async def again() -> dict:
             return {"type": "http.request", "body": body, "more_body": False}
@@ -85,14 +90,31 @@ class Sessions:
             self._note(session, request)
         return None
 
+    async def _waiting(self, scope: dict) -> int:
+        """How many requests of all sessions wait in the queue. Gradio tells it to everybody."""
+        said = []
+
+        async def hear(message: dict) -> None:
+            said.append(message.get("body", b""))
+
+        status = {**scope, "method": "GET", "path": _STATUS, "query_string": b""}
+        await self.app(status, _no_body, hear)
+        return json.loads(b"".join(said))["queue_size"]
+
     async def _stream(self, session: str, scope: dict, receive: Callable, send: Callable) -> None:
         """A stream of a session, until it closes."""
         session = self.calls.pop(session, session)
         request, is_page = dict(scope), route_of(scope).startswith(_HEARTBEAT)
         self.open[session] += 1
         self.alone.pop(session, None)
+
+        async def answer(message: dict) -> None:
+            answered = message.get("body", b"").count(_ANSWERED)
+            self.asked[session] = max(0, self.asked[session] - answered)
+            await send(message)
+
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, answer)
         finally:
             self.open[session] -= 1
             self.open += Counter()  # without zeros
@@ -159,6 +181,10 @@ class Sessions:
         for session, used in list(holder.time_last_used.items()):
             if session not in self.open and (now - used).total_seconds() > KEEP_STATE:
                 await self._forget(session, self.alone.get(session, {"app": app}))
+
+
+async def _no_body() -> dict:
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _stream_of(scope: dict) -> str | None:

@@ -7,8 +7,7 @@ from http import HTTPStatus
 
 import httpx
 
-from facemtl.ui.app import MOST_IN_QUEUE
-from facemtl.ui.sessions import MOST_WAITING
+from facemtl.ui.sessions import MOST_ALONE, MOST_IN_QUEUE
 from research.load import Measured, Person
 from tests import support
 
@@ -56,43 +55,54 @@ def test_invented_sessions_take_neither_the_queue_nor_the_face_of_others(app):
             assert "data:application/json;base64," in json.dumps(looked), "the face is forgotten"
             return visitor.measured.places[places:]
 
-    assert max(support.finished(flooded())) <= MOST_WAITING + in_flight
+    assert max(support.finished(flooded())) <= MOST_ALONE + in_flight
 
 
 def test_one_session_and_all_together_have_a_limit_with_a_sentence(app):
-    async def refusals() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=app, timeout=120) as http, AsyncExitStack() as opened:
+    """The first visitor asks for much, then many others ask once."""
+
+    async def refusals() -> tuple[list[httpx.Response], list[httpx.Response]]:
+        no_limits = httpx.Limits(max_connections=None)
+        client = httpx.AsyncClient(base_url=app, timeout=120, limits=no_limits)
+        async with client as http, AsyncExitStack() as opened:
             config = (await http.get("/config")).json()
-            people = [Person(http, config, 2000 + number, Measured()) for number in range(3)]
+            people = [Person(http, config, 2000 + i, Measured()) for i in range(MOST_IN_QUEUE)]
             for person in people:
                 heartbeat = f"/gradio_api/heartbeat/{person.session}"
                 await opened.enter_async_context(http.stream("GET", heartbeat))
-            await people[0].upload()
-            # The first requests take seconds. Meanwhile, the others wait.
-            asked = [(people[0], "where", MOST_WAITING), (people[1], "none", MOST_WAITING + 1)]
-            asked.append((people[2], "none", MOST_WAITING))
-            answers = []
-            for person, choice, n in asked:
+            first, *others = people
+            await first.upload()
+
+            async def ask(person: Person, choice: str) -> httpx.Response:
                 join = {
                     "fn_index": person.number("on looks"),
                     "data": [None, False],
                     "event_data": {"choice": choice},
                     "session_hash": person.session,
                 }
-                for _ in range(n):
-                    answers.append(await http.post("/gradio_api/queue/join", json=join))
-            return [answer for answer in answers if answer.status_code != HTTPStatus.OK]
+                return await http.post("/gradio_api/queue/join", json=join)
 
-    one, *together = support.finished(refusals())
-    assert one.status_code == HTTPStatus.TOO_MANY_REQUESTS
-    assert "too many requests at once" in one.json()["detail"]
-    assert together and all(each.status_code == HTTPStatus.SERVICE_UNAVAILABLE for each in together)
-    assert f"Queue is full. Max size is {MOST_IN_QUEUE}" in together[0].json()["detail"]
+            # The first request takes seconds, in no place of the queue. Meanwhile, others wait.
+            greedy = [await ask(first, "where") for _ in range(MOST_IN_QUEUE // 2 + 2)]
+            rest = [await ask(person, "none") for person in others]
+            await opened.aclose()
+            # Their requests leave the queue with them.
+            newcomer = Person(http, config, 3000, Measured())
+            while (await ask(newcomer, "none")).status_code != HTTPStatus.OK:
+                await asyncio.sleep(0.1)
+        return greedy, rest
+
+    greedy, rest = support.finished(refusals())
+    assert greedy[-1].status_code == HTTPStatus.TOO_MANY_REQUESTS
+    assert "too many requests at once" in greedy[-1].json()["detail"]
+    assert all(each.status_code == HTTPStatus.OK for each in (*greedy[:-1], *rest[:10]))
+    assert rest[-1].status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    assert f"Queue is full. Max size is {MOST_IN_QUEUE}" in rest[-1].json()["detail"]
 
 
 def test_a_program_may_call_again_and_again_in_one_session(app):
     with httpx.Client(base_url=app, timeout=60) as http:
-        for _ in range(MOST_WAITING + 1):
+        for _ in range(MOST_ALONE + 1):
             asked = {"data": ["all"], "session_hash": "program"}
             event = http.post("/gradio_api/call/metrics", json=asked).json()["event_id"]
             assert "event: complete" in http.get(f"/gradio_api/call/metrics/{event}").text

@@ -1,0 +1,98 @@
+"""How many requests a session may have. A small queue stands in for gradio's."""
+
+import asyncio
+import json
+from http import HTTPStatus
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.routing import Route
+
+from facemtl.ui.sessions import MOST_IN_QUEUE, Sessions
+
+COMPLETED = 'data: {"msg":"process_completed","event_id":"0"}\n\n'
+
+
+class NothingHeld(set):
+    session_data, time_last_used = {}, {}
+
+
+class Queue:
+    """Accepts all requests. A stream of answers gives `answered` of them, and stays open."""
+
+    def __init__(self, answered: int = 0):
+        self.answered, self.closed, self.waiting = answered, asyncio.Event(), 0
+        self.app = Starlette(
+            routes=[
+                Route("/gradio_api/queue/join", self.join, methods=["POST"]),
+                Route("/gradio_api/queue/data", self.answers),
+                Route("/gradio_api/queue/status", self.status),
+            ]
+        )
+        self.app.state_holder = NothingHeld()
+        self.sessions = Sessions(self.app)
+        transport = httpx.ASGITransport(self.with_sessions)
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://x")
+
+    async def with_sessions(self, scope, receive, send) -> None:
+        await self.sessions({**scope, "app": self.app}, receive, send)
+
+    async def join(self, request: Request) -> JSONResponse:
+        self.waiting += 1
+        return JSONResponse({"event_id": "0"})
+
+    async def status(self, request: Request) -> JSONResponse:
+        return JSONResponse({"queue_size": self.waiting})
+
+    async def answers(self, request: Request) -> StreamingResponse:
+        async def sent():
+            self.waiting -= self.answered
+            yield COMPLETED * self.answered
+            await self.closed.wait()
+
+        return StreamingResponse(sent(), media_type="text/event-stream")
+
+
+async def accepted(queue: Queue, session: str, n: int) -> int:
+    """How many of `n` requests of a session are accepted. The others are told why not."""
+    content = json.dumps({"session_hash": session})
+    answers = [await queue.client.post("/gradio_api/queue/join", content=content) for _ in range(n)]
+    refused = [each for each in answers if each.status_code != HTTPStatus.OK]
+    assert all(each.status_code == HTTPStatus.TOO_MANY_REQUESTS for each in refused)
+    assert all("too many requests at once" in each.json()["detail"] for each in refused)
+    return n - len(refused)
+
+
+def test_a_session_takes_at_most_half_of_the_free_places():
+    async def places() -> list[int]:
+        queue = Queue()
+        queue.sessions.open.update(f"page{i}" for i in range(10))
+        return [await accepted(queue, f"page{i}", MOST_IN_QUEUE) for i in range(10)]
+
+    found = asyncio.run(places())
+    free = MOST_IN_QUEUE
+    for n in found:
+        assert 1 <= n <= max(1, (free + 1) // 2)
+        free -= n
+    assert found[0] == MOST_IN_QUEUE // 2
+
+
+def test_answered_requests_no_longer_count():
+    """A page that always waits for something may still ask more often than the queue is long."""
+
+    async def ask() -> int:
+        queue = Queue(answered=20)
+        queue.sessions.open["page"] = 1  # the page's own stream
+        n = await accepted(queue, "page", MOST_IN_QUEUE)
+        url = "/gradio_api/queue/data?session_hash=page"
+        reading = asyncio.create_task(queue.client.get(url))
+        while queue.sessions.asked["page"] == n:
+            await asyncio.sleep(0)
+        n += await accepted(queue, "page", MOST_IN_QUEUE)
+        queue.closed.set()
+        await reading
+        return n
+
+    assert asyncio.run(ask()) == MOST_IN_QUEUE // 2 + 20
