@@ -13,7 +13,7 @@ from PIL import Image
 from facemtl.inference.predictor import APPROACHES, Predictor
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from facemtl.ui import photo as photos
-from facemtl.ui.components import cards, closer, cover, looks
+from facemtl.ui.components import cards, closer, cover, looks, saved
 from facemtl.ui.faces import FaceFilter
 from facemtl.ui.prediction_cache import PredictionCache
 from facemtl.ui.tabs import compare, random_faces
@@ -93,7 +93,7 @@ def test_spreads_match_hand_computed_values():
 
 
 def test_the_saved_numbers_match_the_predictor(predictor, labelled):
-    content = json.loads(closer.as_json(predictor, labelled.face.crop, TASKS, labelled.labels))
+    content = json.loads(saved.as_json(predictor, labelled.face.crop, TASKS, labelled.labels))
     table = predictor.predict_crops([labelled.face.crop]).table.set_index(["model", "task"])
     assert len(content["answers"]) == len(table) == 6
     for found in content["answers"]:
@@ -109,22 +109,34 @@ def test_the_saved_numbers_match_the_predictor(predictor, labelled):
 
 def test_the_saved_picture_shows_the_crop_and_its_predictions(predictor, labelled, pool):
     """The picture contains the crop, and labels change the picture."""
-    image = Image.open(io.BytesIO(closer.as_picture(predictor, labelled.face.crop, TASKS, {})))
-    assert image.size == closer.PICTURE
+    image = Image.open(io.BytesIO(saved.as_picture(predictor, labelled.face.crop, TASKS, {})))
+    assert image.size == saved.picture_size(TASKS)
     expected = Image.fromarray(labelled.face.crop).resize((380, 380), Image.Resampling.LANCZOS)
     shown = np.asarray(image.crop((30, 50, 410, 430)), int)
     assert np.abs(shown - np.asarray(expected, int)).mean() < 1
     other = Image.open(
-        io.BytesIO(closer.as_picture(predictor, labelled.face.crop, TASKS, labelled.labels))
+        io.BytesIO(saved.as_picture(predictor, labelled.face.crop, TASKS, labelled.labels))
     )
-    right = (430, 0, *closer.PICTURE)
+    right = (430, 0, *saved.picture_size(TASKS))
     assert np.any(np.asarray(image.crop(right)) != np.asarray(other.crop(right))), (
         "labels are shown where they are known"
     )
 
 
+def test_the_saved_picture_has_room_for_more_tasks(predictor, labelled):
+    """A blank strip separates the last task from the note below."""
+    for tasks in (TASKS[:1], TASKS, (*TASKS, RACE, AGE)):
+        picture = saved.as_picture(predictor, labelled.face.crop, tasks, labelled.labels)
+        image = np.asarray(Image.open(io.BytesIO(picture)).convert("L"), int)
+        assert image.shape[::-1] == saved.picture_size(tasks)
+        drawn = np.flatnonzero((image[:, 440:] != image[0, 0]).any(axis=1))  # rows of pixels
+        gaps = np.flatnonzero(np.diff(drawn) > 10)
+        assert len(gaps) >= len(tasks), "the title, each task, and the note are apart"
+        assert drawn[-1] < len(image) - 10
+
+
 def test_saved_files_are_embedded_in_the_page(predictor, labelled):
-    html = last(closer.save_card(predictor, photos.view_of_face(labelled), TASKS))
+    html = last(saved.save_card(predictor, photos.view_of_face(labelled), TASKS))
     addresses = re.findall(r'(?:src|href)="([^"]{0,40})', html)
     assert addresses and all(address.startswith("data:") for address in addresses)
 
@@ -142,7 +154,7 @@ def test_hidden_tasks_are_not_mentioned(labelled, pool, tmp_path):
         random_faces.grid(PredictionCache(predictor), pool.draw(6, FaceFilter(1)), "", hide=True),
         *(last(look.make(predictor, view, visible)) for look in looks.LOOKS if look != looks.SAVE),
         cover.covered_card(predictor, view, visible, cover.places()["Eyes"]),
-        closer.as_json(predictor, *face),
+        saved.as_json(predictor, *face),
     ]
     for html in pages:
         assert not [

@@ -4,7 +4,6 @@ A card answers one question. Its badge gives the answer in words. An approach ha
 and the same shape everywhere.
 """
 
-import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
@@ -17,7 +16,7 @@ from PIL import Image
 from ...evaluation.track_record import TrackRecord
 from ...inference.predictor import APPROACHES, Approach
 from ...tasks import AGE, INTERVAL, Classification, Regression, Task
-from .markup import html, joined
+from .markup import data_url, html, joined
 from .verdicts import verdict
 
 RULER_END = 100  # years; higher ages are drawn at the end
@@ -153,11 +152,7 @@ def jpeg_url(pixels: np.ndarray, size: int = 200) -> tuple[str, int, int]:
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88)
-    return (
-        f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}",
-        image.width,
-        image.height,
-    )
+    return (data_url("image/jpeg", buffer.getvalue()), image.width, image.height)
 
 
 def at(age: float) -> str:

@@ -25,7 +25,7 @@ from ..events import (
     waiting_at,
 )
 from ..photo import PhotoView
-from . import cards, closer, cover, pins, what_if
+from . import cards, closer, cover, pins, saved, what_if
 from .markup import HTML, html, joined
 
 FORGOTTEN = cards.message(
@@ -61,7 +61,7 @@ STEADY = Look(
 )
 COVER = Look("cover", "Cover", cover.painter, cover.DOING)
 EVERYBODY = Look("everybody", "All faces", closer.faces_card, "Asking all models about every face.")
-SAVE = Look("save", "Save", closer.save_card, "Drawing the result.")
+SAVE = Look("save", "Save", saved.save_card, "Drawing the result.")
 # The second row of tabs, below "What if".
 WHAT_IF = (
     *(Look(c.name, c.title, partial(what_if.change_card, c), what_if.CHANGING) for c in CHANGES),

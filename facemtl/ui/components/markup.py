@@ -4,6 +4,7 @@
 here, too. The app shows HTML by `HTML` only.
 """
 
+import base64
 from collections.abc import Iterable
 from typing import LiteralString
 
@@ -24,6 +25,11 @@ def html(template: LiteralString, /, *values: object, **named: object) -> Markup
 def joined(parts: Iterable[str], by: str = "") -> Markup:
     """HTML from several parts. Those that were not made here are escaped."""
     return escape(by).join(parts)
+
+
+def data_url(kind: str, content: bytes) -> str:
+    """A URL that holds a file of a media type such as `image/png`."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 with no_stubs():
