@@ -32,7 +32,7 @@ from facemtl.tasks import Task
 
 from . import run_script
 
-DISPUTED_FILE, COUNTS_FILE, SIDES_FILE = (
+DISPUTED_FILE, COUNTS_FILE, ANSWERS_FILE = (
     "disputed.csv",
     "disputed_counts.csv",
     "contradicting_copies.csv",
@@ -106,7 +106,7 @@ def _compared(table: pd.DataFrame) -> pd.DataFrame:
 # -------------------------------------------------------------------------- contradicting copies
 
 
-def sides(
+def answers_to_copies(
     predictor: Predictor, copies: pd.DataFrame, progress: Callable[[int], None] = lambda n: None
 ) -> pd.DataFrame:
     """The models' answers to images whose copies carry different labels, per task and approach.
@@ -163,7 +163,7 @@ def sides(
 
 
 def _scores(task: Task, labels: list[np.ndarray], answers: np.ndarray) -> dict[str, float]:
-    """The columns `hits` to `farthest` of `sides`.
+    """The columns `hits` to `farthest` of `answers_to_copies`.
 
     `labels` has the labels of the copies of each of N images. `answers` is (N,).
     """
@@ -186,13 +186,13 @@ def _scores(task: Task, labels: list[np.ndarray], answers: np.ndarray) -> dict[s
 
 def _nearest(task: Task, labels: list[np.ndarray], answers: np.ndarray) -> np.ndarray:
     """The label of each image that suits its answer best (N,); NaN if several suit equally."""
-    sided = []
+    nearest = []
     for given, answer in zip(labels, answers, strict=True):
         distinct = np.unique(given)
         scores = task.metric.scores(distinct, answer)
         best = distinct[scores == (scores.min() if task.metric.lower_is_better else scores.max())]
-        sided.append(best[0] if len(best) == 1 else np.nan)
-    return np.array(sided)
+        nearest.append(best[0] if len(best) == 1 else np.nan)
+    return np.array(nearest)
 
 
 # ------------------------------------------------------------------------------------ near-copies
@@ -246,14 +246,14 @@ def save_disputed(table: pd.DataFrame, folder: Path) -> None:
 
 
 def save_summary(
-    counts: pd.DataFrame, sided: pd.DataFrame, leaks: pd.DataFrame, folder: Path
+    counts: pd.DataFrame, answers: pd.DataFrame, leaks: pd.DataFrame, folder: Path
 ) -> None:
-    """Write the tables of `disputed_counts`, `sides` and `without`.
+    """Write the tables of `disputed_counts`, `answers_to_copies` and `without`.
 
     They describe no single image, so they may be passed on.
     """
     write_table(counts, folder / COUNTS_FILE)
-    write_table(sided, folder / SIDES_FILE)
+    write_table(answers, folder / ANSWERS_FILE)
     write_table(leaks, folder / NEAR_FILE)
 
 
@@ -275,14 +275,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     predictor = Predictor.load(options.models).require_pairs()
     copies = contradicting_copies(utkface_folder(options.data))
     with tqdm(total=copies["sha256"].nunique(), desc="Predicting copies") as bar:
-        sided = sides(predictor, copies, bar.update)
+        answers = answers_to_copies(predictor, copies, bar.update)
     counts = disputed_counts(table)
     images, _ = read_images(options.data)
     near = near_copies(images, cache=options.data.absolute().parent / "cache")
     leaks = without(table, near["image"])
     save_disputed(disputed(table), options.output)
-    save_summary(counts, sided, leaks, options.results)
-    for found in (counts, sided.round(1), leaks.round(2)):
+    save_summary(counts, answers, leaks, options.results)
+    for found in (counts, answers.round(1), leaks.round(2)):
         print(found.to_string(index=False), end="\n\n")
     print(f"Wrote the list to {options.output} and the counts to {options.results}")
 

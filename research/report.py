@@ -384,9 +384,9 @@ def copies(folder: Path) -> str:
     """The models' answers to images whose byte-identical copies carry different labels."""
     types = {"task": str, "approach": str, "images": int}
     types |= dict.fromkeys(["hits", "hits_by_chance", "nearest", "mean", "same"], float)
-    sides = read_table(folder / label_noise.SIDES_FILE, types, _LABELS)
+    answers = read_table(folder / label_noise.ANSWERS_FILE, types, _LABELS)
     rows = []
-    for row in sides.itertuples():
+    for row in answers.itertuples():
         task = task_named(row.task)
         near = [f"{getattr(row, name):.1f} %" for name in ("hits", "hits_by_chance")]
         metrics = [task.metric.words(getattr(row, name)) for name in ("nearest", "mean")]

@@ -12,16 +12,16 @@ from tests import support
 PATIENT = """
 import os, sys, time
 from facemtl.cli import main
-from facemtl.ui.components import closer
+from facemtl.ui.components import panes
 
-where = closer.occlusion_maps
+where = panes.occlusion_maps
 
 def when_let(*arguments):
     while not os.path.exists(os.environ["GO_ON"]):
         time.sleep(0.01)
     return where(*arguments)
 
-closer.occlusion_maps = when_let
+panes.occlusion_maps = when_let
 sys.exit(main(["app", *sys.argv[1:]]))
 """
 

@@ -13,7 +13,7 @@ from facemtl.errors import FaceMTLError
 from facemtl.inference.predictor import MULTI, SINGLE, Predictions, Predictor
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from research import label_noise
-from research.label_noise import disputed, disputed_counts, near_copies, sides, without
+from research.label_noise import answers_to_copies, disputed, disputed_counts, near_copies, without
 from tests import support
 
 NAN = float("nan")
@@ -227,7 +227,7 @@ def numbered(copies: pd.DataFrame) -> dict[int, str]:
 
 def test_predictions_side_with_one_of_two_contradicting_labels(copies):
     known, seen = Known(ANSWERS, numbered(copies)), []
-    table = sides(known, copies, seen.append).set_index(["task", "approach"])
+    table = answers_to_copies(known, copies, seen.append).set_index(["task", "approach"])
     assert list(table.loc["age"].index) == list(table.loc["race"].index) == ["single", "multi"]
     for key, expected in EXPECTED.items():
         assert table.loc[key, COLUMNS].tolist() == pytest.approx(expected, nan_ok=True), key
@@ -241,12 +241,12 @@ def test_predictions_side_with_one_of_two_contradicting_labels(copies):
 
 def test_a_task_without_contradictions_has_no_row(copies):
     some = copies[copies["gender"].groupby(copies["sha256"]).transform("nunique") == 1]
-    assert set(sides(Known(ANSWERS, numbered(some)), some)["task"]) == {"race", "age"}
+    assert set(answers_to_copies(Known(ANSWERS, numbered(some)), some)["task"]) == {"race", "age"}
 
 
 def test_missing_copies_are_reported(copies, predictor):
     with pytest.raises(FaceMTLError, match="copies"):
-        sides(predictor, copies.head(0))
+        answers_to_copies(predictor, copies.head(0))
 
 
 def test_the_shipped_models_on_copies_of_composites(predictor, tmp_path):
@@ -257,7 +257,7 @@ def test_the_shipped_models_on_copies_of_composites(predictor, tmp_path):
         age, gender, race, rest = file.name.split("_")
         shutil.copy(file, tmp_path / file.name)
         shutil.copy(file, tmp_path / f"{age}_{1 - int(gender)}_{race}_{rest}")
-    table = sides(predictor, contradicting_copies(tmp_path, progress=False))
+    table = answers_to_copies(predictor, contradicting_copies(tmp_path, progress=False))
     assert list(table["task"]) == ["gender", "gender"] and list(table["approach"]) == [
         "single",
         "multi",
@@ -279,12 +279,12 @@ def test_all_tables_are_written(table, copies, tmp_path):
     label_noise.save_disputed(disputed(table), folder)
     label_noise.save_summary(
         disputed_counts(table),
-        sides(Known(ANSWERS, numbered(copies)), copies),
+        answers_to_copies(Known(ANSWERS, numbered(copies)), copies),
         without(table, table["image"].head(2)),
         folder,
     )
     assert {f.name for f in folder.iterdir()} == {
-        label_noise.DISPUTED_FILE, label_noise.COUNTS_FILE, label_noise.SIDES_FILE,
+        label_noise.DISPUTED_FILE, label_noise.COUNTS_FILE, label_noise.ANSWERS_FILE,
         label_noise.NEAR_FILE,
     }  # fmt: skip
     read = pd.read_csv(folder / label_noise.DISPUTED_FILE, dtype={"image": str})
@@ -293,7 +293,7 @@ def test_all_tables_are_written(table, copies, tmp_path):
     )
     for name in (
         label_noise.COUNTS_FILE,
-        label_noise.SIDES_FILE,
+        label_noise.ANSWERS_FILE,
         label_noise.NEAR_FILE,
     ):  # they contain no image keys
         assert "image" not in pd.read_csv(folder / name).columns

@@ -25,7 +25,7 @@ from ..events import (
     waiting_at,
 )
 from ..photo import PhotoView
-from . import cards, closer, cover, pins, saved, what_if
+from . import cards, cover, panes, pins, saved, what_if
 from .markup import HTML, html, joined
 
 FORGOTTEN = cards.message(
@@ -52,15 +52,15 @@ class Look:
         return f"look-{self.name}"
 
 
-WHERE = Look("where", "Where", closer.where_card, closer.COVERING)
+WHERE = Look("where", "Where", panes.where_card, panes.COVERING)
 STEADY = Look(
     "steady",
     "How steady",
-    closer.steadiness_card,
+    panes.steadiness_card,
     "Shifting and mirroring the crop, and asking all models each time.",
 )
 COVER = Look("cover", "Cover", cover.painter, cover.DOING)
-EVERYBODY = Look("everybody", "All faces", closer.faces_card, "Asking all models about every face.")
+EVERYBODY = Look("everybody", "All faces", panes.faces_card, "Asking all models about every face.")
 SAVE = Look("save", "Save", saved.save_card, "Drawing the result.")
 # The second row of tabs, below "What if".
 WHAT_IF = (

@@ -1,4 +1,4 @@
-"""A closer look at one face, on demand: occlusion maps, steadiness, and all faces of the photo.
+"""Panes of the panel "A closer look": occlusion maps, steadiness, and all faces of the photo.
 
 Each `..._card` is a generator. It yields the finished card last. If that takes long, it yields
 progress messages first.

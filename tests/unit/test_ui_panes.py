@@ -13,7 +13,7 @@ from PIL import Image
 from facemtl.inference.predictor import APPROACHES, Predictor
 from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from facemtl.ui import photo as photos
-from facemtl.ui.components import cards, closer, cover, looks, saved
+from facemtl.ui.components import cards, cover, looks, panes, saved
 from facemtl.ui.faces import FaceFilter
 from facemtl.ui.prediction_cache import PredictionCache
 from facemtl.ui.tabs import compare, random_faces
@@ -25,7 +25,7 @@ WORDS = [word for task in (GENDER, RACE) for word in (task.title, task.name, *ta
 
 def test_all_faces_of_a_photo_are_in_a_table_and_a_file(predictor, photo):
     view = photos.open_view(photo)
-    html = last(closer.faces_card(predictor, view, TASKS))
+    html = last(panes.faces_card(predictor, view, TASKS))
     table = predictor.predict_crops([face.crop for face in view.faces], faces=range(2)).table
     rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", html)
     assert len(rows) == 2
@@ -44,7 +44,7 @@ def test_all_faces_of_a_photo_are_in_a_table_and_a_file(predictor, photo):
 def test_the_heat_map_overlays_the_face_and_brightens_high_values(labelled):
     values = np.zeros((112, 112))
     values[40:60, 40:60] = 5.0
-    image = closer.overlay(labelled.face.crop, values, top=5.0)
+    image = panes.overlay(labelled.face.crop, values, top=5.0)
     assert image.shape == (112, 112, 3) and image.dtype == np.uint8
     assert image[40:60, 40:60].mean() > 1.5 * image[values == 0].mean()
     gray = image[values == 0].astype(int)
@@ -62,18 +62,18 @@ def test_heat_maps_are_shown_for_every_task_and_approach(predictor, labelled, mo
         i = APPROACHES.index(loaded.approach)
         return {t.name: np.linspace(0, largest[t.name][i], 64).reshape(8, 8) for t in loaded.tasks}
 
-    monkeypatch.setattr(closer, "occlusion_maps", maps)
-    html = last(closer.where_card(predictor, photos.view_of_face(labelled), TASKS))
+    monkeypatch.setattr(panes, "occlusion_maps", maps)
+    html = last(panes.where_card(predictor, photos.view_of_face(labelled), TASKS))
     for task in predictor.tasks:
         for approach in APPROACHES:
             assert f"{task.title}, {approach.title}: " in html
         part = text(html.split(f"<h3>{task.title}</h3>")[1].split("<h3>")[0])
-        assert f" 0 to {max(closer.LEAST, *largest[task.name]):.0f} {task.change_unit}" in part
+        assert f" 0 to {max(panes.LEAST, *largest[task.name]):.0f} {task.change_unit}" in part
     assert "occlusion sensitivity" in html and html.count("<img") == 6
 
 
 def test_steadiness_is_described_in_words(predictor, labelled):
-    html = last(closer.steadiness_card(predictor, photos.view_of_face(labelled), TASKS))
+    html = last(panes.steadiness_card(predictor, photos.view_of_face(labelled), TASKS))
     assert [html.count(f'class="dot {a.name}"') for a in APPROACHES] == [
         12,
         12,
