@@ -27,6 +27,7 @@ _ASKED = os.environ.get("OMP_NUM_THREADS", "")
 THREADS = int(_ASKED) if _ASKED.isdigit() and int(_ASKED) else min(2, os.cpu_count() or 1)
 STRIDE = 4  # px per cell
 MULTIPLE = 32  # px; the sides of an input must be multiples of it
+RARE = 300_000  # px; an input with more is not common
 SUPPRESSED_IOU = 0.3  # two boxes with at least this intersection over union are of one face
 AVERAGED_IOU = 0.5  # boxes that overlap so much with the best one are averaged
 
@@ -59,8 +60,13 @@ def _run(pixels: np.ndarray) -> list[np.ndarray]:
     if below or beside:
         pixels = np.pad(pixels, ((0, below), (0, beside), (0, 0)), mode="edge")
     batch = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)  # (1, 3, H, W)
-    session = open_session()
-    heat, *others = session.run(None, {session.get_inputs()[0].name: batch})
+    import onnxruntime
+
+    session, options = open_session(), onnxruntime.RunOptions()
+    if pixels.shape[0] * pixels.shape[1] > RARE:
+        # Otherwise the session keeps the memory of its largest run, some hundred MiB.
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    heat, *others = session.run(None, {session.get_inputs()[0].name: batch}, options)
     return [heat[0, 0], *(each[0] for each in others)]
 
 

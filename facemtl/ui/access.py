@@ -3,6 +3,7 @@
 Gradio has many more routes. Some keep files, some fetch URLs, some run models outside the queue.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -10,16 +11,20 @@ from http import HTTPStatus
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
+from ..errors import FaceMTLError
 from .api import ENDPOINTS
-from .photo_requests import WithoutName
+from .photo_requests import WithoutName, with_photo_as_file
 
 LONGEST_REQUEST = 10**6  # bytes of a request without a photo
 LONGEST_PHOTO = 45 * 10**6  # bytes of a request with a photo; in base64, 30 MB are 40 MB
+STALLED = 30  # seconds without a byte, until the rest of a request is no longer awaited
 _UPLOAD, _MCP = "/gradio_api/upload", "/gradio_api/mcp/"
 _NAMES = "|".join(ENDPOINTS)
-_PHOTO = rf"{_UPLOAD}|{_MCP}.*|/gradio_api/call/(?:v2/)?predict/?"  # data URLs are photos, too
+_PREDICT = r"/gradio_api/call/(?:v2/)?predict/?"  # a photo may be a data URL
+_PHOTO = rf"{_UPLOAD}|{_MCP}.*|{_PREDICT}"
 _ALLOWED = {
     "GET": (
         r"/|/config/?|/theme\.css|/favicon\.ico|/(?:assets|static)/.+"
@@ -32,11 +37,12 @@ _ALLOWED = {
 _ALLOWED["HEAD"] = _ALLOWED["GET"]
 _NOT_HERE = f"There is no such page or endpoint. The endpoints are {', '.join(ENDPOINTS)}; see"
 _NOT_HERE += " /gradio_api/info."
+_TOO_SLOW = f"Nothing more of this request has arrived for {STALLED} seconds. Send it again."
 _TOO_LONG = "This request is longer than the maximum allowed size of {:,} bytes."
 
 
 class OnlyAllowed:
-    """ASGI middleware that refuses long requests, and all routes that are not needed.
+    """ASGI middleware that refuses long and stalled requests, and all routes that are not needed.
 
     Browsers and proxies do not store responses that may hold a visitor's data. With `mcp`, the
     routes of MCP are allowed, too.
@@ -61,9 +67,19 @@ class OnlyAllowed:
                 refused = refuse(error.message, HTTPStatus.BAD_REQUEST)
                 return await refused(scope, receive, answer)
         try:
+            if scope["method"] == "POST" and re.fullmatch(_PREDICT, path):
+                body = await with_photo_as_file(received)
+                if len(body) > LONGEST_REQUEST:
+                    too_long = _TOO_LONG.format(LONGEST_REQUEST)
+                    raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_long)
+                received = _of(body, received)
             return await self.app(scope, received, answer)
+        except FaceMTLError as error:
+            return await refuse(str(error), HTTPStatus.BAD_REQUEST)(scope, receive, answer)
         except HTTPException as error:  # raised by `_limited` inside another middleware
             return await refuse(error.detail, error.status_code)(scope, receive, answer)
+        except ClientDisconnect:  # nobody waits for an answer
+            return None
 
     def _is_allowed(self, method: str, path: str) -> bool:
         if self.mcp and path.startswith(_MCP):
@@ -83,18 +99,32 @@ def refuse(why: str, status: int) -> JSONResponse:
 
 
 def _limited(receive: Callable, most: int) -> Callable:
-    """A `receive` that refuses a body as soon as more than `most` bytes of it have arrived."""
-    n_bytes = 0
+    """A `receive` that refuses a body when more than `most` bytes have arrived, or if it stalls."""
+    n_bytes, is_whole = 0, False
 
     async def limited() -> dict:
-        nonlocal n_bytes
-        message = await receive()
-        n_bytes += len(message.get("body", b""))
+        nonlocal n_bytes, is_whole
+        try:
+            # After the body, gradio waits until the visitor leaves.
+            message = await asyncio.wait_for(receive(), None if is_whole else STALLED)
+        except TimeoutError as error:
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW) from error
+        n_bytes, is_whole = n_bytes + len(message.get("body", b"")), not message.get("more_body")
         if n_bytes > most:
             raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LONG.format(most))
         return message
 
     return limited
+
+
+def _of(body: bytes, receive: Callable) -> Callable:
+    """A `receive` of this body. What comes after it is from `receive`."""
+    left = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def received() -> dict:
+        return left.pop() if left else await receive()
+
+    return received
 
 
 def _unstored(send: Callable) -> Callable:

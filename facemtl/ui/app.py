@@ -27,7 +27,7 @@ from ..regular import read_text
 from ..tasks import AGE
 from . import api, events, uploads
 from .access import OnlyAllowed
-from .calls import HANDLERS, LARGEST_PHOTO, Page
+from .calls import HANDLERS, Page
 from .components import cards, error_gallery
 from .components.get_utkface import Offer
 from .components.headline import headline
@@ -36,6 +36,7 @@ from .faces import CurrentPool, FaceFilter, FacePool, wait
 from .headers import WithHeaders
 from .hosts import KnownHosts
 from .photo import PhotoView
+from .photo_requests import LARGEST_PHOTO
 from .prediction_cache import PredictionCache
 from .sessions import MOST_IN_QUEUE, Sessions
 from .tabs import about, compare, guess, random_faces, training, validation

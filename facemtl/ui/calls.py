@@ -1,9 +1,6 @@
 """Calls with values that do not fit. They are answered with a message."""
 
-import base64
-import binascii
 import inspect
-import secrets
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -11,14 +8,17 @@ from typing import Any
 import gradio as gr
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from . import uploads
+from ..errors import FaceMTLError
+from ..escapes import printable
+from .components.photo_input import PhotoInput
 from .no_stubs import no_stubs
+from .photo_requests import uploaded
 
-LARGEST_PHOTO = 30 * 2**20  # bytes, of an upload or in a data URL
-_BASE64 = "A data URL of a photo starts with data:image/jpeg;base64, and base64 follows."
 _V2 = "/gradio_api/call/v2/"
+_LONGEST = 200  # characters of a message of gradio, which may repeat what was sent
 
 
 with no_stubs():
@@ -37,15 +37,39 @@ with no_stubs():
             if is_public and len(inputs) != len(block_fn.inputs):
                 raise _refusal(_expected(block_fn, len(inputs)))
             try:
-                if is_public:
-                    inputs = [_uploaded(value) for value in inputs]
+                inputs = [
+                    _checked(part, value, is_public)
+                    for part, value in zip(block_fn.inputs, inputs, strict=False)
+                ]
                 return await super().preprocess_data(block_fn, inputs, state, explicit_call)
-            except gr.Error as error:  # gradio would log some of its own with a traceback
-                error.print_exception = False
-                raise
+            except gr.Error as error:
+                raise _quiet(error) from error
+            except FaceMTLError as error:
+                raise _refusal(str(error)) from error
             except Exception as error:
                 said = _expected(block_fn) if is_public else "Reload the page, and try again."
                 raise _refusal(f"What was sent cannot be understood. {said}") from error
+
+        async def call_function(self, *arguments: Any, **named: Any) -> Any:
+            """Call an event's handler. Raises gr.Error if gradio refuses what was sent with it."""
+            try:
+                return await super().call_function(*arguments, **named)
+            except gr.Error as error:
+                raise _quiet(error) from error
+
+
+def _quiet(error: gr.Error) -> gr.Error:
+    """The error. If it is gradio's own, it is not logged, and its message is short."""
+    if not error.print_exception:
+        return error
+    return _refusal(printable(error.message[:_LONGEST]))
+
+
+def _checked(part: Any, value: object, is_public: bool) -> object:
+    """A value that was sent for a component. Raises an error if it has the wrong form."""
+    if isinstance(part, gr.Dropdown) and not part.multiselect and isinstance(value, list):
+        raise ValueError("one choice is expected")  # gradio would pass on a list of choices
+    return uploaded(value) if is_public and isinstance(part, PhotoInput) else value
 
 
 def _refusal(said: str) -> gr.Error:
@@ -58,29 +82,6 @@ def _expected(block_fn: Any, n: int | None = None) -> str:
     found = "" if n is None else f" Found {n}."
     said = f"/{block_fn.api_name} takes {values}: {', '.join(names)}.{found}"
     return f"{said} /gradio_api/info describes them."
-
-
-def _uploaded(value: object) -> object:
-    """The value. In place of a data URL, it is a file in the upload folder with its content."""
-    url = value.get("url") or value.get("path") if isinstance(value, dict) else value
-    if not (isinstance(url, str) and url[:5].lower() == "data:"):
-        return value
-    head, _, content = url.partition(",")
-    if not head.lower().endswith(";base64"):
-        raise _refusal(_BASE64)
-    try:
-        photo = base64.b64decode("".join(content.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _refusal(_BASE64) from error
-    if len(photo) > LARGEST_PHOTO:
-        raise _refusal(
-            f"This photo has {len(photo):,} bytes. Send one of at most {LARGEST_PHOTO:,} bytes."
-        )
-    if uploads.is_full():
-        raise _refusal(uploads.FULL)
-    file = uploads.folder() / secrets.token_hex(16)
-    file.write_bytes(photo)
-    return {"path": str(file)}
 
 
 async def _of_body(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -101,5 +102,11 @@ async def _of_names(request: Request, error: TypeError) -> JSONResponse:
     )
 
 
+async def _of_refusal(request: Request, error: HTTPException) -> JSONResponse:
+    """The answer to a request that is refused, in the same form from all routes."""
+    content = {"error": error.detail, "detail": error.detail}
+    return JSONResponse(content, error.status_code, error.headers)
+
+
 # By the exceptions that they answer, for FastAPI.
-HANDLERS = {RequestValidationError: _of_body, TypeError: _of_names}
+HANDLERS = {RequestValidationError: _of_body, TypeError: _of_names, HTTPException: _of_refusal}

@@ -136,6 +136,7 @@ def serve(
                 " --root-path."
             ) from error
         finally:
+            uploads.sweep(uploads.folder(), 0)  # requests that are not over can take seconds to end
             app.close(verbose=False)
             uploads.delete()
 

@@ -1,17 +1,28 @@
-"""Requests that upload a photo: one file at a time, and without the name that its owner gave it."""
+"""Requests with a photo: an upload of one file without its owner's name for it, or a data URL."""
 
+import asyncio
+import base64
+import binascii
+import json
 import secrets
 from collections.abc import Awaitable, Callable
+from tempfile import NamedTemporaryFile
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
 
+from ..errors import FaceMTLError
 from . import uploads
+from .photo import one_photo
+
+LARGEST_PHOTO = 30 * 2**20  # bytes, of an upload or in a data URL
 
 _LONGEST_BOUNDARY = 200  # bytes; RFC 2046 allows 70
 _CHECK_EVERY = 2**20  # bytes of a file, until the space for files is checked again
+_BASE64 = "A data URL of a photo starts with data:image/jpeg;base64, and base64 follows."
 ONE = "Upload one photo at a time, as a file with a name, in the field `files`."
 
 
@@ -91,3 +102,68 @@ class WithoutName:
     def _end(self) -> None:
         self._ended = True
         self._out += b"\r\n--" + self.boundary + b"--\r\n"
+
+
+async def with_photo_as_file(receive: Callable[[], Awaitable[dict]]) -> bytes:
+    """The JSON body of a call. In place of data URLs, it has files in the upload folder.
+
+    A body has up to 45 MB, and many calls may wait. So their photos wait as files, and one body at
+    a time is in memory. Raises FaceMTLError if a photo in it cannot be taken, or if there is no
+    space for it.
+    """
+    with NamedTemporaryFile(dir=uploads.folder()) as file:
+        n_bytes, is_whole = 0, False
+        while not is_whole:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise ClientDisconnect
+            before, n_bytes = n_bytes, n_bytes + file.write(message.get("body", b""))
+            if before // _CHECK_EVERY < n_bytes // _CHECK_EVERY and uploads.is_full():
+                raise FaceMTLError(uploads.FULL)
+            is_whole = not message.get("more_body", False)
+        file.seek(0)
+        return await asyncio.to_thread(_with_files, file)
+
+
+def _with_files(file) -> bytes:
+    with one_photo:
+        body = file.read()
+        if b"data:" not in body.lower():
+            return body
+        try:
+            asked = json.loads(body)
+        except (ValueError, RecursionError):
+            return body  # gradio says so
+        del body
+        if isinstance(asked, dict):
+            if isinstance(asked.get("data"), list):
+                asked["data"] = [uploaded(value) for value in asked["data"]]
+            else:  # names and values
+                asked = {name: uploaded(value) for name, value in asked.items()}
+        return json.dumps(asked).encode()
+
+
+def uploaded(value: object) -> object:
+    """The value. In place of a data URL, it is a file in the upload folder with its content.
+
+    Raises FaceMTLError if the data URL is not valid, or if there is no space for its content.
+    """
+    url = value.get("url") or value.get("path") if isinstance(value, dict) else value
+    if not (isinstance(url, str) and url[:5].lower() == "data:"):
+        return value
+    head, _, content = url.partition(",")
+    if not head.lower().endswith(";base64"):
+        raise FaceMTLError(_BASE64)
+    try:
+        photo = base64.b64decode("".join(content.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise FaceMTLError(_BASE64) from error
+    if len(photo) > LARGEST_PHOTO:
+        raise FaceMTLError(
+            f"This photo has {len(photo):,} bytes. Send one of at most {LARGEST_PHOTO:,} bytes."
+        )
+    if uploads.is_full():
+        raise FaceMTLError(uploads.FULL)
+    file = uploads.folder() / secrets.token_hex(16)
+    file.write_bytes(photo)
+    return {"path": str(file)}

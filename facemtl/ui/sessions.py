@@ -25,8 +25,9 @@ EVERY = 10  # seconds between two looks for what is to be forgotten
 _JOIN = re.compile(r"/gradio_api/(?:queue/join|call/(?:v2/)?[^/]+/?)")
 _HEARTBEAT, _LISTEN, _CALL = "/gradio_api/heartbeat/", "/gradio_api/queue/data", "/gradio_api/call/"
 _STATUS = "/gradio_api/queue/status"
-_ANSWERED = b'"msg":"process_completed"'  # in a stream of answers
+_ANSWERED, _OVER = b'"msg":"process_completed"', b'"msg":"close_stream"'  # in a stream of answers
 _TOO_MANY = "You have sent too many requests at once. Wait for their answers, then try again."
+_NO_ANSWERS = "There are no answers to read here: nothing was asked, or they have been read."
 _A_MOMENT = 50  # turns of the event loop; a few are enough to start listening
 
 
@@ -44,6 +45,7 @@ class Sessions:
         self.app = app
         self.open: Counter[str] = Counter()  # streams by session
         self.asked: Counter[str] = Counter()  # unanswered requests by session
+        self.joining = asyncio.Lock()
         self.calls: dict[str, str] = {}  # session by the call's id, for calls that name one
         # The last request of each session that is not open, the oldest first.
         self.alone: dict[str, dict] = {}
@@ -64,53 +66,49 @@ class Sessions:
 
     async def _join(self, scope: dict, receive: Callable, send: Callable) -> None:
         """A request that joins the queue."""
-        request, said = dict(scope), []
         body = await Request(scope, receive).body()
         session = _value(body, "session_hash")
-        unanswered = self.asked[session] if session else 0
-        if unanswered and unanswered >= max(1, MOST_IN_QUEUE - await self._waiting(scope)):
-            refused = refuse(_TOO_MANY, HTTPStatus.TOO_MANY_REQUESTS)
-            return await refused(scope, receive, send)
-        if session not in self.open:
-            await self._forget_oldest(MOST_ALONE - 1)  # now, so that a flood has to wait
-
-        async def again() -> dict:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def heard(message: dict) -> None:
-            said.append(message.get("body", b""))
+        async with self.joining:  # one after another, so that each finds what the last one left
+            unanswered = self.asked[session] if session else 0
+            if unanswered and unanswered >= max(1, MOST_IN_QUEUE - await self._waiting(scope)):
+                refused = refuse(_TOO_MANY, HTTPStatus.TOO_MANY_REQUESTS)
+                return await refused(scope, receive, send)
+            if session not in self.open:
+                await self._forget_oldest(MOST_ALONE - 1)  # now, so that a flood has to wait
+            request = dict(scope)
+            answer = await _answer(self.app, scope, body)
+            if event := _value(b"".join(m.get("body", b"") for m in answer), "event_id"):
+                if session and route_of(request).startswith(_CALL):
+                    self.calls[event] = session
+                session = session or event
+                self.asked[session] += 1
+                self._note(session, request)
+        for message in answer:
             await send(message)
-
-        await self.app(scope, again, heard)
-        if event := _value(b"".join(said), "event_id"):
-            if session and route_of(request).startswith(_CALL):
-                self.calls[event] = session
-            session = session or event
-            self.asked[session] += 1
-            self._note(session, request)
         return None
 
     async def _waiting(self, scope: dict) -> int:
         """How many requests of all sessions wait in the queue. Gradio tells it to everybody."""
-        said = []
-
-        async def hear(message: dict) -> None:
-            said.append(message.get("body", b""))
-
         status = {**scope, "method": "GET", "path": _STATUS, "query_string": b""}
-        await self.app(status, _no_body, hear)
-        return json.loads(b"".join(said))["queue_size"]
+        said = await _answer(self.app, status, b"")
+        return json.loads(b"".join(m.get("body", b"") for m in said))["queue_size"]
 
     async def _stream(self, session: str, scope: dict, receive: Callable, send: Callable) -> None:
         """A stream of a session, until it closes."""
-        session = self.calls.pop(session, session)
-        request, is_page = dict(scope), route_of(scope).startswith(_HEARTBEAT)
+        request, route = dict(scope), route_of(scope)
+        is_page, is_call, is_over = route.startswith(_HEARTBEAT), route.startswith(_CALL), False
+        is_known, session = session in self.calls, self.calls.pop(session, session)
+        if not (is_page or is_known or session in self.open or self.asked[session]):
+            refused = refuse(_NO_ANSWERS, HTTPStatus.NOT_FOUND)
+            return await refused(scope, receive, send)
         self.open[session] += 1
         self.alone.pop(session, None)
 
         async def answer(message: dict) -> None:
-            answered = message.get("body", b"").count(_ANSWERED)
-            self.asked[session] = max(0, self.asked[session] - answered)
+            nonlocal is_over
+            body = message.get("body", b"")
+            self._answered(session, body.count(_ANSWERED))
+            is_over = is_over or _OVER in body
             await send(message)
 
         try:
@@ -118,12 +116,21 @@ class Sessions:
         finally:
             self.open[session] -= 1
             self.open += Counter()  # without zeros
-            if not is_page:
-                self.asked.pop(session, None)
+            if is_call:
+                self._answered(session, 1)
+            elif not is_page and not is_over:  # gradio drops the requests of who stops listening
+                self._answered(session, self.asked[session])
             if is_page and session not in self.open:
                 await self._forget(session, request)
             elif session in request["app"].state_holder:  # the server holds something of it
                 self._note(session, request)
+        return None
+
+    def _answered(self, session: str, n: int) -> None:
+        """Count `n` requests of a session as answered."""
+        self.asked[session] = max(0, self.asked[session] - n)
+        if not self.asked[session]:
+            del self.asked[session]
 
     def _note(self, session: str, request: dict) -> None:
         """Note that a session was used, if it is not open."""
@@ -183,8 +190,18 @@ class Sessions:
                 await self._forget(session, self.alone.get(session, {"app": app}))
 
 
-async def _no_body() -> dict:
-    return {"type": "http.request", "body": b"", "more_body": False}
+async def _answer(app: Callable[..., Awaitable[None]], scope: dict, body: bytes) -> list[dict]:
+    """The messages with which an app answers a request with this body."""
+    said = []
+
+    async def receive() -> dict:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def hear(message: dict) -> None:
+        said.append(message)
+
+    await app(scope, receive, hear)
+    return said
 
 
 def _stream_of(scope: dict) -> str | None:

@@ -80,6 +80,28 @@ def test_reading_a_file_has_a_memory_limit():
     assert done.returncode == 0, done.stderr
 
 
+LARGE = """
+import sys
+import numpy as np
+from facemtl.faces.detector import find
+def memory():
+    return int(next(l for l in open("/proc/self/status") if l.startswith("VmRSS")).split()[1]) >> 10
+noise = np.random.default_rng(0).integers(0, 255, (1280, 1280, 3), np.uint8)
+find(noise[:420, :560], 0.5)
+before = memory()
+find(noise, 0.5)
+print(memory() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the memory of a process from /proc")
+def test_a_large_search_keeps_no_memory():
+    """It takes some 200 MiB while it runs."""
+    command = [sys.executable, "-c", LARGE]
+    done = subprocess.run(command, cwd=support.ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 60
+
+
 def is_readable(content: bytes, search: bool = True) -> bool:
     """Return whether the content is an image. Any error except a one-sentence refusal fails the
     test.

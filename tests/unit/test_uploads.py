@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import gradio as gr
 import pytest
 from starlette.formparsers import MultiPartException
 
+from facemtl.errors import FaceMTLError
 from facemtl.ui import uploads
-from facemtl.ui.calls import _uploaded
-from facemtl.ui.photo_requests import WithoutName
+from facemtl.ui.photo_requests import WithoutName, uploaded
 from tests import support
 
 # A process with a photo in its upload folder. It tells the path, and waits.
@@ -111,11 +110,11 @@ def test_new_photos_are_refused_while_the_folder_is_full(monkeypatch):
 
     (uploads.folder() / "deep").mkdir()
     (large := uploads.folder() / "deep" / "photo").write_bytes(bytes(50))
-    assert Path(_uploaded(url)["path"]).read_bytes() == b"1" and arrive() > 2**20
+    assert Path(uploaded(url)["path"]).read_bytes() == b"1" and arrive() > 2**20
     large.write_bytes(bytes(100))
     before = file_sizes()
-    with pytest.raises(gr.Error, match="Too many photos"):
-        _uploaded(url)
+    with pytest.raises(FaceMTLError, match="Too many photos"):
+        uploaded(url)
     with pytest.raises(MultiPartException) as refused:
         arrive()
     assert refused.value.message == uploads.FULL and file_sizes() == before
