@@ -100,6 +100,11 @@ def test_a_photo_is_pasted_in_another_tab_and_a_face_added_and_turned(page, phot
     page.get_by_role("button", name="Correct the crop").click()
     page.get_by_role("button", name="Turn", exact=True).click()
     expect(page.locator("#view")).to_contain_text("tilted")
+    crop = page.get_by_alt_text("The crop that the models see")
+    before = crop.get_attribute("src")
+    page.get_by_role("button", name="Wider").click()
+    expect(crop).not_to_have_attribute("src", before)
+    expect(page.locator("#view")).to_contain_text("tilted")  # still
     page.get_by_role("button", name="Undo corrections").click()
     expect(page.locator("#view")).not_to_contain_text("tilted")
     page.get_by_role("button", name="Add a face").click()
