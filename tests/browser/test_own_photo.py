@@ -62,10 +62,14 @@ def test_the_visitor_s_own_age_is_the_truth_and_the_visit_has_a_score(page, tmp_
         words = {"nobody": "Equally close", "multi": "Multi-task is", "single": "Single-task is"}
         expect(card).to_contain_text(words[ahead])
         score[ahead] += 1
-        times = {0: "0 times", 1: "once", 2: "twice"}
+        words = {
+            "single": "single-task was closer",
+            "multi": "multi-task was closer",
+            "nobody": "both were equally close",
+        }
+        found = [f"{words[name]} {('once', 'twice')[n - 1]}" for name, n in score.items() if n]
         expect(page.locator("#visit")).to_contain_text(
-            f"single-task was closer {times[score['single']]}, multi-task"
-            f" {times[score['multi']]}, and both were equally close {times[score['nobody']]}"
+            f"Of the ages that you entered on this visit: {', '.join(found)}."
         )
     tell(page, "")
     expect(answer(page).locator(".truth")).to_have_count(0)
