@@ -53,8 +53,8 @@ window.facemtl = {
     });
   },
 
-  // Compare: count how often each approach was closer to what the visitor said. Each face counts
-  // once. The score is kept in this page only.
+  // Compare: count how often each approach was closer to the age that the visitor said. Each face
+  // counts once. The score is kept in this page only.
   keepScore(element) {
     const ahead = new Map();
     const times = (n) => ({1: 'once', 2: 'twice'})[n] ?? `${n} times`;
@@ -62,11 +62,13 @@ window.facemtl = {
       const face = document.querySelector('#answer [data-ahead]')?.dataset;
       if (!face || ahead.get(face.face) === face.ahead) return;
       ahead.set(face.face, face.ahead);
-      const n = (name) => [...ahead.values()].filter((value) => value === name).length;
+      const said = [
+        ['single', 'single-task was closer'], ['multi', 'multi-task was closer'], ['nobody', 'both were equally close'],
+      ].map(([name, words]) => [[...ahead.values()].filter((value) => value === name).length, words])
+        .filter(([n]) => n).map(([n, words]) => `${words} ${times(n)}`);
       const note = document.createElement('p');
       note.className = 'note';
-      note.textContent = `So far on this visit: single-task was closer ${times(n('single'))}, multi-task ${
-        times(n('multi'))}, and both were equally close ${times(n('nobody'))}. A few faces prove nothing.`;
+      note.textContent = `Of the ages that you entered on this visit: ${said.join(', ')}. A few faces prove nothing.`;
       element.replaceChildren(note);
     }).observe(document.querySelector('#answer'), {
       childList: true, subtree: true, attributeFilter: ['data-ahead', 'data-face'],

@@ -15,6 +15,7 @@ from .reading import FolderReport
 from .utkface import LABELLED
 
 COUNTS_FILE, PROBLEMS_FILE = "counts.csv", "problems.csv"
+LEFT_OUT = "left out: "  # how problems begin whose files are not used
 # An age is heaped, which means labelled too often, if it has at least HEAPED times as many images
 # as the ages around it, and at least FEWEST.
 HEAPED, FEWEST = 2, 50
@@ -64,16 +65,18 @@ def age_quantiles(found: pd.DataFrame) -> pd.DataFrame:
 def problems(files: pd.DataFrame, report: FolderReport) -> pd.DataFrame:
     """Problems with the files of `data.reading.read_files`, counted: `problem, n, of`.
 
-    A problem applies to `n` of `of` files. Differences, such as "gender differs", are counted over
-    pairs of byte-identical files. The numbers of copies come from `report`, so call
-    `without_copies` first.
+    A problem applies to `n` of `of` files. A file is counted once among those left out.
+    Differences, such as "gender differs", are counted over pairs of byte-identical files. The
+    numbers of copies come from `report`, so call `without_copies` first.
     """
     n_files = len(files) + len(report.badly_named) + len(report.unreadable)
+    further = report.copy_files - report.contradictory_files  # one of each group is kept
+    further -= report.copy_groups - report.contradictory_groups
     rows = [
-        ("badly named", len(report.badly_named), n_files),
-        ("unreadable", len(report.unreadable), n_files),
-        ("copies of another file", report.copy_files - report.copy_groups, n_files),
-        ("left out: copies with other labels", report.contradictory_files, n_files),
+        (LEFT_OUT + "badly named", len(report.badly_named), n_files),
+        (LEFT_OUT + "unreadable", len(report.unreadable), n_files),
+        (LEFT_OUT + "copies with different labels", report.contradictory_files, n_files),
+        (LEFT_OUT + "further copies with the same labels", further, n_files),
     ]
     labels = [task.column for task in LABELLED]
     copies = files[files.duplicated("sha256", keep=False)].groupby("sha256")[labels]

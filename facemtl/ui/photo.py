@@ -50,6 +50,7 @@ class PhotoView:
     # What the visitor says about the chosen face, as {task name: value}.
     said: dict[str, float] = field(default_factory=dict)
     image: str = ""  # the name of a dataset face (see LabelledFace), for its link
+    turned: frozenset[int] = frozenset()  # indices of the faces that the visitor has turned
 
     @property
     def face(self) -> Face | None:
@@ -128,7 +129,7 @@ def correct(view: PhotoView, step: str) -> PhotoView:
     left, top, end, _ = view.face.box
     side = end - left
     x, y = left + side / 2 + right * STEP * side, top + side / 2 + down * STEP * side
-    return _replaced(view, _crop(view, x, y, side * (1 + GROWTH) ** larger))
+    return _replaced(view, _crop(view, x, y, side * (1 + GROWTH) ** larger, _kept_angle(view)))
 
 
 def place(view: PhotoView, at: object) -> PhotoView:
@@ -138,7 +139,7 @@ def place(view: PhotoView, at: object) -> PhotoView:
     Invalid values change nothing, since they come from a browser. The limits of `correct` apply.
     """
     square = _drawn(view, at)
-    return view if square is None else _replaced(view, _crop(view, *square))
+    return view if square is None else _replaced(view, _crop(view, *square, _kept_angle(view)))
 
 
 def add(view: PhotoView, at: object) -> PhotoView:
@@ -154,13 +155,19 @@ def add(view: PhotoView, at: object) -> PhotoView:
 
 
 def turn(view: PhotoView) -> PhotoView:
-    """Turn the chosen crop by 90 degrees clockwise."""
+    """Turn the chosen crop by 90 degrees clockwise. Later corrections keep its angle."""
     if view.face is None:
         return view
     left, top, right, bottom = view.face.box
+    turned = replace(view, turned=view.turned | {view.chosen})
     angle = (view.face.angle - 90) % 360
     face = _crop(view, (left + right) / 2, (top + bottom) / 2, right - left, angle)
-    return _replaced(view, face)
+    return _replaced(turned, face)
+
+
+def _kept_angle(view: PhotoView) -> float | None:
+    """The angle of the chosen crop if the visitor has turned it, or else None."""
+    return view.face.angle if view.chosen in view.turned else None
 
 
 def _drawn(view: PhotoView, at: object) -> tuple[float, float, float] | None:
@@ -198,7 +205,8 @@ def _crop(
 
 def reset(view: PhotoView) -> PhotoView:
     """Undo all corrections of the chosen crop."""
-    return _replaced(view, view.found[view.chosen]) if view.face else view
+    upright = replace(view, turned=view.turned - {view.chosen})
+    return _replaced(upright, view.found[view.chosen]) if view.face else view
 
 
 def _replaced(view: PhotoView, face: Face | None) -> PhotoView:

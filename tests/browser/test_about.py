@@ -22,6 +22,7 @@ def test_the_card_is_read_from_its_contents_and_without_gender_and_race(page):
         expect(card.get_by_role("heading", name=heading)).to_be_in_viewport()
         expect(card.get_by_role("heading", name=heading)).to_be_focused()
 
+    check_that_tables_are_readable(page, card)
     page.get_by_label("Hide gender and race").check()
     check_the_rest(page, card, contents)
 
@@ -34,6 +35,22 @@ def check_the_whole_card(card) -> None:
     )
     expect(card.locator("table").first).to_have_attribute("tabindex", "0")
     expect(card).to_contain_text("Article 5(1)(g)")
+
+
+def check_that_tables_are_readable(page, card) -> None:
+    """They fit, or scroll with an edge that fades and a first column that stays."""
+    card.evaluate("card => card.querySelectorAll('details').forEach((each) => each.open = true)")
+    for width in (1440, 1201, 1001, 768, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for table in card.locator("table").all():
+            if table.evaluate("table => table.scrollWidth > table.clientWidth"):
+                assert width <= 1000, table.inner_text()
+                assert "gradient" in table.evaluate("table => getComputedStyle(table).maskImage")
+                first = table.locator("th").first
+                before = first.bounding_box()["x"]
+                table.evaluate("table => table.scrollLeft = 40")
+                assert abs(first.bounding_box()["x"] - before) < 1
+    page.set_viewport_size({"width": 1440, "height": 900})
 
 
 def check_the_rest(page, card, contents) -> None:

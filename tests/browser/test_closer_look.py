@@ -226,6 +226,18 @@ def clear(page: Page) -> None:
     assert covered_cells(page) == 0
 
 
+def check_that_pins_hold_their_text(page: Page) -> None:
+    """No text leaves the card of its face, nor lies on other text of it."""
+    for width in (1440, 1201, 1100, 1001, 768, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for card in page.locator(".pinned").all():
+            right = card.evaluate("card => card.getBoundingClientRect().right - 14")
+            for part in card.locator("dd").all():
+                assert part.evaluate("part => part.getBoundingClientRect().right") <= right, width
+                assert part.evaluate("part => part.scrollWidth <= part.clientWidth + 1"), width
+    page.set_viewport_size({"width": 1440, "height": 900})
+
+
 def test_a_pinned_face_stays_while_others_are_looked_at(page):
     ready(page)
     ages = answer(page).locator(".ruler-value b")
@@ -242,6 +254,7 @@ def test_a_pinned_face_stays_while_others_are_looked_at(page):
         expect(pinned).to_contain_text(age)
     page.get_by_role("button", name="Pin this face").click()
     expect(page.locator(".pinned")).to_have_count(2)
+    check_that_pins_hold_their_text(page)
     page.get_by_role("button", name="Unpin: Pinned face 1").press("Enter")
     expect(page.locator(".pinned")).to_have_count(1)
     expect(page.locator("#pin")).to_be_focused()

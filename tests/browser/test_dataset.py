@@ -27,6 +27,10 @@ def test_the_dataset_is_described_and_gender_and_race_can_be_hidden(page):
 
 
 def check_problems(page: Page) -> None:
+    table = page.get_by_role("table", name="What is wrong with the labels?")
+    card = page.locator("section", has=table).last
+    left_out = PROBLEMS[PROBLEMS["problem"].str.startswith(description.LEFT_OUT)]["n"].sum()
+    expect(card).to_contain_text(f"{left_out:,} are left out. So {COUNTS['n'].sum():,} images")
     for row in PROBLEMS.itertuples():
         name = re.sub(r"^(\w+) differs", r"Copies that disagree on \1", row.problem).capitalize()
         expect(page.get_by_role("row", name=name).filter(visible=True)).to_contain_text(

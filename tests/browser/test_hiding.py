@@ -42,6 +42,22 @@ def check(page: Page, anything: bool) -> None:
         assert bool(SENSITIVE.search(page.locator(place).inner_text())) is anything, tab
 
 
+def test_the_box_is_in_line_with_the_content(page):
+    content = page.get_by_role("region", name="The answer")
+    box = page.locator("#hide label")
+    expect(content).to_be_visible()
+    for width in (1440, 768):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert abs(right_of(content) - right_of(box)) < 4
+    page.set_viewport_size({"width": 390, "height": 900})
+    assert abs(content.bounding_box()["x"] - box.bounding_box()["x"]) < 4
+
+
+def right_of(element) -> float:
+    box = element.bounding_box()
+    return box["x"] + box["width"]
+
+
 def test_gender_and_race_can_be_hidden_at_any_time_and_stay_hidden(page):
     """Also before the first answer, and after a reload."""
     hide(page).check()

@@ -62,10 +62,14 @@ def test_the_visitor_s_own_age_is_the_truth_and_the_visit_has_a_score(page, tmp_
         words = {"nobody": "Equally close", "multi": "Multi-task is", "single": "Single-task is"}
         expect(card).to_contain_text(words[ahead])
         score[ahead] += 1
-        times = {0: "0 times", 1: "once", 2: "twice"}
+        words = {
+            "single": "single-task was closer",
+            "multi": "multi-task was closer",
+            "nobody": "both were equally close",
+        }
+        found = [f"{words[name]} {('once', 'twice')[n - 1]}" for name, n in score.items() if n]
         expect(page.locator("#visit")).to_contain_text(
-            f"single-task was closer {times[score['single']]}, multi-task"
-            f" {times[score['multi']]}, and both were equally close {times[score['nobody']]}"
+            f"Of the ages that you entered on this visit: {', '.join(found)}."
         )
     tell(page, "")
     expect(answer(page).locator(".truth")).to_have_count(0)
@@ -100,6 +104,11 @@ def test_a_photo_is_pasted_in_another_tab_and_a_face_added_and_turned(page, phot
     page.get_by_role("button", name="Correct the crop").click()
     page.get_by_role("button", name="Turn", exact=True).click()
     expect(page.locator("#view")).to_contain_text("tilted")
+    crop = page.get_by_alt_text("The crop that the models see")
+    before = crop.get_attribute("src")
+    page.get_by_role("button", name="Wider").click()
+    expect(crop).not_to_have_attribute("src", before)
+    expect(page.locator("#view")).to_contain_text("tilted")  # still
     page.get_by_role("button", name="Undo corrections").click()
     expect(page.locator("#view")).not_to_contain_text("tilted")
     page.get_by_role("button", name="Add a face").click()

@@ -183,9 +183,29 @@ def test_a_click_on_a_cell_opens_its_faces_below_the_figure(page):
         wait_until_figures_fit(page)
         for question in (CONFUSED, "How close are predicted ages to the labels?"):
             check_the_faces_of_a_cell(page, question)
+    check_that_choices_fit(page)
     page.get_by_role("button", name="Show faces by age").click()
     expect(page.locator("#hard-faces")).to_contain_text("UTKFace is not installed here")
     expect(page.locator("#hard-faces")).to_contain_text("python -m facemtl download")
+
+
+def check_that_choices_fit(page: Page) -> None:
+    """The longest choice, and its text is not below the arrow of its field."""
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for label in ("Predicted age", "Predicted other than labelled"):
+            field = page.get_by_role("combobox", name=label)
+            field.click()
+            options = page.get_by_role("option")
+            expect(options.first).to_be_visible()
+            lengths = [len(text) for text in options.all_inner_texts()]
+            options.nth(lengths.index(max(lengths))).click()
+            expect(options).to_have_count(0)  # or the next field would find them
+            assert field.evaluate("field => field.scrollWidth <= field.clientWidth"), (label, width)
+            arrow = page.locator("#hard-faces .icon-wrap").first.bounding_box()["width"]
+            assert field.evaluate("field => parseFloat(getComputedStyle(field).paddingRight)") > (
+                arrow
+            )
 
 
 def check_the_faces_of_a_cell(page: Page, question: str) -> None:

@@ -48,14 +48,24 @@ def problems_of(folder) -> pd.DataFrame:
 
 def test_problems_match_hand_computed_counts(folder):
     found = problems_of(folder).set_index("problem")
-    assert tuple(found.loc["badly named"]) == (1, 16)
-    assert tuple(found.loc["unreadable"]) == (0, 16)
-    assert tuple(found.loc["copies of another file"]) == (3, 16)  # two of three, one of two
-    assert tuple(found.loc["left out: copies with other labels"]) == (3, 16)
+    assert tuple(found.loc["left out: badly named"]) == (1, 16)
+    assert tuple(found.loc["left out: unreadable"]) == (0, 16)
+    assert tuple(found.loc["left out: copies with different labels"]) == (3, 16)
+    assert tuple(found.loc["left out: further copies with the same labels"]) == (1, 16)
     # Pairs: 20_0_0 with 24_1_0, 20_0_0 with 30_1_2, 24_1_0 with 30_1_2, and the two identical ones.
     assert tuple(found.loc["gender differs"]) == (2, 4)
     assert tuple(found.loc["race differs"]) == (2, 4)
     assert tuple(found.loc["age differs by 5 years or more"]) == (2, 4)
+
+
+def test_files_without_those_left_out_are_the_images(folder):
+    for counts, problems in (
+        (description.counts(read_images(folder)[0]), problems_of(folder)),
+        description.load(SHIPPED),
+    ):
+        left_out = problems[problems["problem"].str.startswith(description.LEFT_OUT)]
+        (n_files,) = set(left_out["of"])
+        assert n_files - left_out["n"].sum() == counts["n"].sum()
 
 
 def test_a_written_description_is_read_back_and_names_no_image(folder, tmp_path, capsys):

@@ -44,3 +44,9 @@ def test_the_time_per_face_is_the_median_of_the_latest_faces(predictor, pool):
 
 def test_messages_are_escaped():
     assert "<script" not in cards.message("<script>", "<script>alert(1)</script>")
+
+
+def test_commands_in_messages_are_code_and_spoken_without_backticks():
+    said = cards.message("No results", "Run `python <x>`.")
+    assert "<code>python &lt;x&gt;</code>" in said and "`" not in said
+    assert 'data-spoken="No results. Run python &lt;x&gt;."' in said

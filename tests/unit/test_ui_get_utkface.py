@@ -49,6 +49,7 @@ def test_the_terms_come_before_the_download(tmp_path):
         (Status(STOPPING, "Downloading", 1, 2), "Stopping"),
         (Status(INSTALLED), "UTKFace is installed"),
         (Status(FAILED, error="No <network>."), "No &lt;network&gt;."),
+        (Status(FAILED, error="Run `python <x>`."), "Run python &lt;x&gt; ."),
     ],
 )
 def test_the_card_says_how_far_it_is(status, words, tmp_path):

@@ -1,5 +1,6 @@
 """The guessing game: its turns, its score and the summary at the end."""
 
+import re
 from concurrent.futures import Future
 
 import gradio as gr
@@ -83,6 +84,27 @@ def test_all_faces_are_summarised_after_the_last_one():
 def test_the_closest_guess_and_ties_are_named():
     assert text(guess.result(a_game((30, 35, 25, 20)).turns[0])).count("closest") == 2
     assert "10.0 off" in text(guess.result(a_game((30, 35, 25, 20)).turns[0]))
+
+
+@pytest.mark.parametrize("n", [1, 8])
+def test_a_game_has_no_more_faces_than_there_are(predictor, pool, n):
+    current = CurrentPool(Future())
+    current.replace(FacePool(pool.table.head(n), are_composites=False))
+    with gr.Blocks() as demo:
+        start = guess.build(predictor, current)["start"]
+    handlers = {getattr(f.fn, "__name__", ""): f.fn for f in demo.fns.values()}
+    game, shown, *_ = start()
+    seen = []
+    for number in range(1, n + 1):
+        assert f"Face {number} of {n}." in text(shown) and not game.is_over
+        seen.append(re.search('src="([^"]+)"', shown)[1])
+        game, _, _, _, again, _, score = handlers["on_guess"](game, 40)
+        if number < n:
+            game, shown, *_ = handlers["on_next"](game)
+    assert len(set(seen)) == n and game.is_over and again.value == "Play again"
+    assert "That was the last face." in score and "at a glance" in score
+    game, shown, *_ = handlers["on_next"](game)
+    assert not game.turns and f"Face 1 of {n}." in text(shown)
 
 
 def test_a_game_starts_again_when_its_faces_are_replaced(predictor, pool):

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from facemtl.evaluation.findings import conclusion, load_findings
 from facemtl.ui.components.headline import headline
 from tests.unit.ui_support import MEASURED, text
@@ -22,7 +24,20 @@ def test_it_shows_the_figures_of_the_findings():
         digits = 1 if row["metric"] == "accuracy" else 2
         for approach in ("single", "multi"):
             assert f"{row[approach]:.{digits}f}" in words
-    assert f"{found['cost_share']['milliseconds']:.0f} / Three single-task models: 100 %" in words
+    assert f"100 / One multi-task model: {found['cost_share']['milliseconds']:.0f} %" in words
+    assert words.index("Three single-task models: ") < words.index("One multi-task model: ")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "says"),
+    [(3, "Means of 3 trainings, on 2,954 validation"), (1, " On 2,954 validation")],
+)
+def test_it_says_of_how_many_trainings_its_figures_are_means(seeds, says):
+    found = load_findings(MEASURED)
+    for row in found["tasks"]:
+        row |= {"seeds": seeds, "n": 2954}
+    words = text(headline(found))
+    assert says in words and ("trainings" in words) is (seeds > 1)
 
 
 def test_if_gender_and_race_are_hidden_the_conclusion_is_about_age():

@@ -7,7 +7,7 @@ import sys
 import gradio as gr
 import pytest
 
-from facemtl.ui.components.markup import HTML, html, joined
+from facemtl.ui.components.markup import HTML, html, joined, with_code
 from tests import support
 
 HOSTILE = "\"><img src=x onerror='alert(1)'>"
@@ -20,6 +20,19 @@ def test_values_are_escaped_and_html_is_not():
     assert html('<i title="{name}">{}</i>', BOLD, name=HOSTILE) == f'<i title="{SAFE}">{BOLD}</i>'
     assert joined([BOLD, HOSTILE], by="<") == f"{BOLD}&lt;{SAFE}"
     assert f"{BOLD}{SAFE}" == "" + BOLD + HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Run `ls <b>`, `pip list`.", "Run <code>ls &lt;b&gt;</code>, <code>pip list</code>."),
+        (f"{HOSTILE} and ` alone", f"{SAFE} and ` alone"),
+        ("`all`", "<code>all</code>"),
+        ("", ""),
+    ],
+)
+def test_commands_between_backticks_are_code(text, shown):
+    assert with_code(text) == shown
 
 
 def test_a_component_shows_text_as_text_however_often_it_is_sent():

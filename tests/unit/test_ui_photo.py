@@ -151,6 +151,25 @@ def test_four_quarter_turns_give_the_same_crop(photo):
     assert turned[0].face.pose == "tilted"
 
 
+def test_a_turned_crop_keeps_its_angle_until_corrections_are_undone(photo):
+    view = photos.open_view(photo)
+    turned = photos.turn(view)
+    for other in (
+        *(photos.correct(turned, step) for step in photos.STEPS),
+        photos.place(turned, [0.1, 0.2, 0.4]),
+        photos.correct(photos.choose(photos.choose(turned, 1), 0), "Wider"),
+    ):
+        assert other.face.angle == turned.face.angle and other.face is not turned.face
+    upright = photos.correct(photos.choose(turned, 1), "Wider").face.angle
+    assert upright == pytest.approx(view.faces[1].angle, abs=3), "other faces are not turned"
+    undone = photos.reset(turned)
+    assert undone.face is view.face
+    again = photos.correct(undone, "Wider").face.angle
+    assert (again - view.face.angle + 180) % 360 - 180 == pytest.approx(0, abs=3)
+    added = photos.add(turned, [0.25, 0.1, 0.4])
+    assert photos.correct(added, "Left").face.angle == added.face.angle == 0
+
+
 def test_what_a_visitor_says_is_forgotten_with_the_face(photo):
     view = replace(photos.open_view(photo), said={"age": 30.0})
     assert photos.choose(view, 0).said == {"age": 30.0}

@@ -25,6 +25,13 @@ def test_the_2018_errors_are_shown_beside_the_current_errors(results):
     )
     note = text(training.history_note(errors.reset_index()))
     assert "10.63 years for the single-task" in note and "5.47 years for the multi-task" in note
+    assert "trainings" not in note, "one training has no other"
+    note = text(training.history_note(errors.reset_index(), training.n_seeds(MEASURED)))
+    assert "Its figures are of the first of 3 trainings" in note
+
+
+def test_without_findings_there_is_one_training(tmp_path):
+    assert training.n_seeds(tmp_path) == 1
 
 
 def test_findings_mark_sensitive_text(tmp_path):

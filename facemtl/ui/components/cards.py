@@ -16,7 +16,7 @@ from PIL import Image
 from ...evaluation.track_record import TrackRecord
 from ...inference.predictor import APPROACHES, Approach
 from ...tasks import AGE, INTERVAL, Classification, Regression, Task
-from .markup import data_url, html, joined
+from .markup import data_url, html, joined, with_code
 from .verdicts import verdict
 
 RULER_END = 100  # years; higher ages are drawn at the end
@@ -175,9 +175,10 @@ def message(title: str, text: str) -> str:
     """A message that takes the place of an answer."""
     return html(
         '<section class="card message" role="status" data-spoken="{title}. '
-        '{text}"><h2>{title}</h2><p>{text}</p></section>',
+        '{spoken}"><h2>{title}</h2><p>{text}</p></section>',
         title=title,
-        text=text,
+        spoken=text.replace("`", ""),
+        text=with_code(text),
     )
 
 

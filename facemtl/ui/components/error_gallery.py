@@ -78,11 +78,11 @@ def build(
         )
         offered = []
         for kinds, label, text, css in (
-            (AGES, "Age", "Show faces by age", []),
+            (AGES, "Predicted age", "Show faces by age", []),
             (OTHERS, "Predicted other than labelled", "Show faces by answer", ["sensitive"]),
         ):
             choices = [
-                (kind.title, KINDS.index(kind))
+                (kind.option, KINDS.index(kind))
                 for kind in kinds
                 if kind.task in cache.predictor.tasks
             ]
@@ -90,7 +90,7 @@ def build(
                 continue
             with gr.Row(elem_classes=["toolbar", *css]):
                 which = gr.Dropdown(
-                    choices, value=choices[0][1], label=label, scale=0, min_width=460
+                    choices, value=choices[0][1], label=label, scale=0, min_width=340
                 )
                 offered.append((which, gr.Button(text, scale=0, min_width=260)))
         places = [faces_place([]), *(card.faces for card in answered)]

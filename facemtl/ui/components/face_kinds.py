@@ -29,6 +29,7 @@ class Kind:
     find: Callable[[pd.DataFrame], list[str]]
     task: Task = AGE
     of_labels: bool = False  # found by labels such as gender, even if the task is another one
+    option: str = ""  # its short title in a list to choose from
 
     @property
     def sensitive(self) -> bool:
@@ -55,14 +56,17 @@ def age_kinds() -> list[Kind]:
         Kind(
             f"predicted {FAR} years or more too old (mean of both approaches)",
             by(lambda errors: errors.mean(axis=1)),
+            option=f"{FAR} years or more too old",
         ),
         Kind(
             f"predicted {FAR} years or more too young (mean of both approaches)",
             by(lambda errors: -errors.mean(axis=1)),
+            option=f"{FAR} years or more too young",
         ),
         Kind(
             f"predicted {FAR} years or more apart by the two approaches",
             by(lambda errors: (errors[SINGLE.name] - errors[MULTI.name]).abs()),
+            option=f"{FAR} years or more apart",
         ),
     ]
 
@@ -81,11 +85,9 @@ def of_cell(task: Classification, approach: Approach, target: int, prediction: i
         )
         return list(rows["image"])
 
-    title = (
-        f"labelled {task.words(target)}, predicted as {task.words(prediction)} by"
-        f" the {approach.model.lower()}"
-    )
-    return Kind(title, find, task)
+    labelled, predicted = task.words(target), task.words(prediction)
+    title = f"labelled {labelled}, predicted as {predicted} by the {approach.model.lower()}"
+    return Kind(title, find, task, option=f"{labelled} as {predicted}, {approach.kind.lower()}")
 
 
 def of_square(approach: Approach, label: float, prediction: float) -> Kind:

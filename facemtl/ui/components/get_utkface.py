@@ -8,7 +8,7 @@ import gradio as gr
 from ...data.background import FAILED, INSTALLED, READING, STOPPING, BackgroundDownload, Status
 from ...data.download import DOWNLOADING, HUB_MB, HUB_REPOSITORY, is_missing
 from .. import events
-from .markup import HTML, html
+from .markup import HTML, html, with_code
 
 MB = 10**6
 EVERY, EVERY_IDLE = 1.0, 4.0  # seconds between two looks at the download
@@ -51,7 +51,7 @@ def card(status: Status, folder: Path) -> str:
             "real ones: validation images, which no model was trained on.</p></div>"
         )
     if status.state == FAILED:
-        title, text = "UTKFace is not here yet", status.error
+        title, text = "UTKFace is not here yet", with_code(status.error)
     else:
         title = "Real faces instead of composites"
         text = "UTKFace is not installed, so the faces here are averages of eight people each."

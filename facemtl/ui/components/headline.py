@@ -3,7 +3,7 @@
 from typing import Any
 
 from ...evaluation.findings import conclusion
-from ...inference.predictor import MULTI, SINGLE, Approach
+from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from ...tasks import task_named
 from . import cards
 from .markup import html, joined
@@ -27,15 +27,16 @@ def headline(found: dict[str, Any]) -> str:
     figures = joined(_figures(row) for row in rows)
     cost = ""
     if share := found["cost_share"]:
-        values = {MULTI: f"{share['milliseconds']:.0f}", SINGLE: "100"}
+        values = {SINGLE: "100", MULTI: f"{share['milliseconds']:.0f}"}
         cost = html("<span>time {} %</span>", _both(values))
-    n = f"{max(row['n'] for row in rows):,}"
+    n, seeds = max(row["n"] for row in rows), min(row["seeds"] for row in rows)
+    on = f"{f'Means of {seeds} trainings, on' if seeds > 1 else 'On'} {n:,} validation faces:"
     return html(
-        '<section class="headline" aria-label="The answer">{said}<span>On {n} validation '
-        'faces:</span>{figures}{cost}<button type="button" class="link" '
-        'data-choice="training">See how</button></section>',
+        '<section class="headline" aria-label="The answer">{said}<span class="on">{on}</span>'
+        '<div class="figures">{figures}{cost}<button type="button" class="link" '
+        'data-choice="training">See how</button></div></section>',
         said=said,
-        n=n,
+        on=on,
         figures=figures,
         cost=cost,
     )
@@ -43,7 +44,7 @@ def headline(found: dict[str, Any]) -> str:
 
 def _figures(row: dict[str, Any]) -> str:
     task = task_named(row["task"])
-    values = {a: task.metric.number(row[a.name]) for a in (MULTI, SINGLE)}
+    values = {a: task.metric.number(row[a.name]) for a in APPROACHES}
     css = html(' class="sensitive"') if task.sensitive else ""
     unit = task.metric.unit if task.metric.unit == "%" else f"{task.metric.unit} off"
     return html(

@@ -5,6 +5,7 @@ here, too. The app shows HTML by `HTML` only.
 """
 
 import base64
+import re
 from collections.abc import Iterable
 from typing import LiteralString
 
@@ -25,6 +26,12 @@ def html(template: LiteralString, /, *values: object, **named: object) -> Markup
 def joined(parts: Iterable[str], by: str = "") -> Markup:
     """HTML from several parts. Those that were not made here are escaped."""
     return escape(by).join(parts)
+
+
+def with_code(text: str) -> Markup:
+    """A message as HTML, with its commands as code, which it has between backticks."""
+    parts = re.split(r"`([^`]+)`", text)
+    return joined(html("<code>{}</code>", part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def data_url(kind: str, content: bytes) -> str:

@@ -44,7 +44,7 @@ def overview(counts: pd.DataFrame) -> str:
     return cards.card("What is UTKFace?", text)
 
 
-def problems_table(problems: pd.DataFrame) -> str:
+def problems_table(counts: pd.DataFrame, problems: pd.DataFrame) -> str:
     rows = [
         [
             _PAIRS.sub(r"Copies that disagree on \1", row.problem).capitalize(),
@@ -53,7 +53,7 @@ def problems_table(problems: pd.DataFrame) -> str:
         ]
         for row in problems.itertuples()
     ]
-    note = (
+    note = remaining(counts, problems) + (
         "“Copies that disagree” counts pairs of byte-identical files: the same picture, labelled"
         " twice, so no model can be right about both. Ages 1, 26 and multiples of five are labelled"
         " too often: many ages are guessed or rounded."
@@ -62,6 +62,18 @@ def problems_table(problems: pd.DataFrame) -> str:
     sensitive = [row.problem.startswith((GENDER.name, RACE.name)) for row in problems.itertuples()]
     return cards.card(
         question, cards.html_table(question, ["Problem", "Number", "Share"], rows, note, sensitive)
+    )
+
+
+def remaining(counts: pd.DataFrame, problems: pd.DataFrame) -> str:
+    """How many files and images there are, unless the table was made when rows had other names."""
+    left_out = problems[problems["problem"].str.startswith(description.LEFT_OUT)]
+    n_files, n, n_images = left_out["of"].max(), left_out["n"].sum(), counts["n"].sum()
+    if n_files - n != n_images:
+        return ""
+    return (
+        f"Of {n_files:,} files, {n:,} are left out. So {n_images:,} images remain: one of several"
+        " copies with the same labels is kept. "
     )
 
 
@@ -155,7 +167,7 @@ def build(described: Path, composites: FacePool, tab: gr.Tab, offer: Offer) -> C
             is_sensitive=True,
         )
         with gr.Column(min_width=320):
-            HTML(problems_table(problems))
+            HTML(problems_table(counts, problems))
     averages = HTML(
         cards.message("Drawing the averages", "One moment."),
         elem_id="atlas",

@@ -1,4 +1,4 @@
-"""Guess: the visitor guesses the ages of ten faces, against both approaches."""
+"""Guess: the visitor guesses the ages of some faces, against both approaches."""
 
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -13,14 +13,13 @@ from ..components import cards
 from ..components.markup import HTML, html, joined
 from ..faces import CurrentPool, FaceFilter, LabelledFace, new_seed, ready
 
-ROUNDS = 10
+ROUNDS = 10  # faces of a game, if there are so many
 TIE = 0.05  # years; errors that differ by less count as equal
 START = 40  # years; the position of the slider before a guess
 RULES = html(
     '<p class="note">You guess how old a face is. Then both approaches answer, and you '
-    "see the label: the age that the dataset gives, which may be wrong. Over {} "
-    "faces, who is closest on average?</p>",
-    ROUNDS,
+    "see the label: the age that the dataset gives, which may be wrong. Over all "
+    "faces of a game, who is closest on average?</p>"
 )
 YOU = "you"  # the visitor, in place of an approach's name
 NAMES = {YOU: "You", **{a.name: a.title for a in APPROACHES}}
@@ -49,6 +48,7 @@ class Game:
     turns: tuple[Turn, ...] = ()
     is_open: bool = False  # the label of the face on display is shown
     origin: str = ""  # where its faces come from
+    rounds: int = ROUNDS  # the number of its faces
 
     @property
     def number(self) -> int:
@@ -57,7 +57,7 @@ class Game:
 
     @property
     def is_over(self) -> bool:
-        return self.is_open and len(self.turns) == ROUNDS
+        return self.is_open and len(self.turns) >= self.rounds
 
 
 def uncover(predictor: Predictor, game: Game, face: LabelledFace, guess: float) -> Game:
@@ -71,7 +71,7 @@ def uncover(predictor: Predictor, game: Game, face: LabelledFace, guess: float) 
 
 def picture(game: Game, face: LabelledFace, origin: str) -> str:
     image = cards.picture(face.face.crop, "The face whose age is to be guessed", size=400)
-    said = html('<p class="note">Face {} of {}. {}</p>', game.number + 1, ROUNDS, origin)
+    said = html('<p class="note">Face {} of {}. {}</p>', game.number + 1, game.rounds, origin)
     return html('<section class="card"><div class="photo">{}</div>{}</section>', image, said)
 
 
@@ -150,9 +150,10 @@ def looking_back(game: Game) -> str:
         ]
         rows.append([str(i), f"{turn.label:.0f}", *cells])
     columns = ["Face", "Label", "You", *(cards.named(a) for a in APPROACHES)]
+    n = len(game.turns)
     note = f"Ages in {AGE.unit}; ✓ is who was closest."
     return cards.card(
-        f"All {len(game.turns)} faces at a glance",
+        f"All {n} faces at a glance" if n > 1 else "This game at a glance",
         cards.html_table("All faces of this game", columns, rows, note),
     )
 
@@ -183,14 +184,18 @@ def build(predictor: Predictor, pool: CurrentPool) -> dict:
             points = HTML("", elem_id="guess-score")
     HTML(html('<p class="note">{}</p>', cards.NOTE))
 
-    def face_of(game: Game) -> LabelledFace:
+    def faces_of(game: Game) -> list[LabelledFace]:
         faces = ready(pool).labelled(AGE).draw(ROUNDS, FaceFilter(game.seed))
         if not faces:
             raise FaceMTLError(
                 "None of these faces has an age label, so there is nothing to guess. Start the app"
                 " with --data and a CSV file that has ages."
             )
-        return faces[game.number % len(faces)]  # there may be fewer faces than ROUNDS
+        return faces
+
+    def face_of(game: Game) -> LabelledFace:
+        faces = faces_of(game)
+        return faces[game.number % len(faces)]  # a file may have become unreadable
 
     def show(game: Game) -> tuple:
         found = picture(game, face_of(game), ready(pool).origin)
@@ -204,7 +209,8 @@ def build(predictor: Predictor, pool: CurrentPool) -> dict:
         return game, found, slider, gr.Button(visible=not game.is_open), again, told, score(game)
 
     def start() -> tuple:
-        return show(Game(new_seed(), origin=ready(pool).origin))
+        game = Game(new_seed(), origin=ready(pool).origin)
+        return show(replace(game, rounds=len(faces_of(game))))
 
     def is_lost(game: Game | None) -> bool:
         """Whether the server has dropped the game, or draws from other faces now."""

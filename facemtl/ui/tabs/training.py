@@ -25,6 +25,7 @@ HISTORY = (
     " and was far worse than such models are elsewhere. The lower row shows the models of this app,"
     " which have an equal recipe."
 )
+OF_THE_FIRST = " Its figures are of the first of {} trainings, whose models are shipped."
 
 
 WHAT = html(
@@ -97,10 +98,20 @@ def age_then_and_now(metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["experiment", "approach", "value"])
 
 
-def history_note(errors: pd.DataFrame) -> str:
+def history_note(errors: pd.DataFrame, seeds: int = 1) -> str:
+    """What the figure of 2018 shows. The findings are means over so many `seeds`."""
     then = errors[errors["experiment"] == THEN].set_index("approach")["value"]
     said = {a.name: AGE.metric.words(then[a.name]) for a in APPROACHES}
-    return html('<p class="note">{}</p>', HISTORY.format(**said))
+    shipped = OF_THE_FIRST.format(seeds) if seeds > 1 else ""
+    return html('<p class="note">{}{}</p>', HISTORY.format(**said), shipped)
+
+
+def n_seeds(measured: Path) -> int:
+    """Over how many seeds the findings are means; 1 if there are no findings."""
+    try:
+        return min(row["seeds"] for row in load_findings(measured)["tasks"])
+    except FaceMTLError:
+        return 1
 
 
 def architecture(approach: Approach, tasks: Sequence[Task]) -> str:
@@ -226,7 +237,7 @@ def build(
         )
     with gr.Row(equal_height=True):
         if AGE.name in set(metrics["task"]):
-            _or_message(lambda: _lay_out_history(sheet, metrics))
+            _or_message(lambda: _lay_out_history(sheet, metrics, n_seeds(measured)))
         with gr.Column(elem_classes="card figure", min_width=320):
             _or_message(lambda: HTML(costs_table(cost.load(measured)), elem_id="costs"))
     _or_message(lambda: _lay_out_curves(sheet, predictor, models))
@@ -239,14 +250,14 @@ def build(
     return sheet.made
 
 
-def _lay_out_history(sheet: figures.Sheet, metrics: pd.DataFrame) -> None:
+def _lay_out_history(sheet: figures.Sheet, metrics: pd.DataFrame, seeds: int) -> None:
     errors = age_then_and_now(metrics)
     columns = {"experiment": "Experiment", "approach": "Approach", "value": f"MAE ({AGE.unit})"}
     sheet.card(
         "Does multi-task learning halve the age error, as a notebook of 2018 found?",
         partial(plots.compared_with_2018, errors),
         partial(figures.numbers, errors, columns, 2),
-        history_note(errors),
+        history_note(errors, seeds),
     )
 
 
