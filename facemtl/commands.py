@@ -6,7 +6,6 @@ A library that only some commands need is imported inside their functions.
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
@@ -23,9 +22,10 @@ from .escapes import say, say_error
 from .files import is_stream, real_path
 from .label_sets import VARIABLE
 from .models.model_file import SUFFIX
-from .outputs import claimed
+from .outputs import claimed, replace_together
 from .paths import ASSETS
 from .regular import files_in, read_text
+from .scratch import scratch_folder
 from .tasks import TASKS, Task, task_named
 
 
@@ -44,7 +44,9 @@ def describe(options: argparse.Namespace) -> None:
         _warn(report.warning)
         counts = summary.counts(without_copies(files, report))
         wrong = summary.problems(files, report)
-        summary.save(counts, wrong, options.output)
+        with scratch_folder() as new:
+            summary.save(counts, wrong, new)
+            replace_together(new, options.output)
     say(wrong.to_string(index=False))
     say(f"Wrote the counts to {options.output}")
 
@@ -126,9 +128,11 @@ def evaluate(options: argparse.Namespace) -> None:
         images = unseen(predictor, _read_images(options.data, verify=True))
         with _bar("Validating", int((images["split"] == VALIDATION).sum())) as bar:
             table = validate(predictor, images, bar.update)
-        save_validation(table, options.output)
-        findings.save_findings(options.output)
-        composites.save(composites.answers(predictor, ASSETS / "faces"), options.output)
+        with scratch_folder() as new:
+            save_validation(table, new)
+            findings.save_findings(options.output, new)
+            composites.save(composites.answers(predictor, ASSETS / "faces"), new)
+            replace_together(new, options.output)
     n_images = table["image"].nunique()
     which = f"{n_images:,} validation images"
     if set(images["split"]) == {VALIDATION}:
@@ -188,9 +192,13 @@ def cost(options: argparse.Namespace) -> None:
     predictor = Predictor.load(options.models).require_pairs()
     with _claimed_in(options, [cost.COSTS_FILE, findings.FINDINGS_FILE]):
         table = cost.costs(predictor, options.models)
-        cost.save(table, options.output)
-        if (options.output / PREDICTIONS_FILE).exists():  # written last by `evaluate`
-            findings.save_findings(options.output)
+        with scratch_folder() as new:
+            cost.save(table, new)
+            try:
+                if (options.output / PREDICTIONS_FILE).exists():
+                    findings.save_findings(options.output, new)
+            finally:  # damaged predictions are no reason to measure the costs again
+                replace_together(new, options.output)
     say(table.drop(columns=list(cost.machine())).round(1).to_string(index=False))
     say(f"Wrote the costs to {options.output}")
 
@@ -217,12 +225,9 @@ def predict(options: argparse.Namespace) -> None:
     images = batch.find_images(options.paths, _warn if team.is_first else lambda said: None)
     tables = [table for table in (options.csv, options.json) if table]
     inputs = [*images.values(), *_read_files(options)]
-    with (
-        claimed(tables, inputs) if team.is_first else nullcontext(),
-        tempfile.TemporaryDirectory() as folder,
-    ):
+    with claimed(tables, inputs) if team.is_first else nullcontext(), scratch_folder() as folder:
         predictor = Predictor.load(options.models)
-        printed = Path(folder) / "predictions.csv"
+        printed = folder / "predictions.csv"
         target = next((real_path(table) for table in tables if not is_stream(table)), printed)
         journal = target.with_name(f".{target.name}.journal")
         with _bar("Predicting", len(images), disable=not team.is_first) as bar:

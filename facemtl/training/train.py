@@ -5,7 +5,6 @@ from ..models import vision as _vision  # noqa: F401
 
 # isort: split
 import hashlib
-import tempfile
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -23,6 +22,7 @@ from ..models.model_file import SUFFIX, ModelInfo, read_info, write_model
 from ..models.seen import seen_text
 from ..outputs import claimed
 from ..regular import open_file
+from ..scratch import scratch_folder
 from ..tasks import task_named
 from .callbacks import KeepProgress
 from .config import TrainConfig
@@ -203,6 +203,6 @@ def find_learning_rate(
     """
     learner = face_learner(images, config, cache=cache, device=device)
     # The finder changes the weights, and keeps the original ones on disk meanwhile.
-    with tempfile.TemporaryDirectory() as folder:
-        learner.path = Path(folder)
+    with scratch_folder() as folder:
+        learner.path = folder
         return float(learner.lr_find(show_plot=False).valley)

@@ -23,7 +23,7 @@ from facemtl.data.reading import CALIBRATION, TRAIN, VALIDATION, read_images
 from facemtl.data.utkface import CHIP_SIZE
 from facemtl.errors import FaceMTLError
 from facemtl.escapes import unescaped
-from facemtl.evaluation import cost, findings
+from facemtl.evaluation import composites, cost, findings
 from facemtl.evaluation.composites import FILE as COMPOSITES_FILE
 from facemtl.evaluation.robustness import ROBUSTNESS_FILE
 from facemtl.evaluation.validation import (
@@ -307,6 +307,35 @@ def test_evaluate_reads_models_and_measures_all_that_they_have_not_seen(
     output, said = capsys.readouterr()
     assert f"all {len(images)} images, which the models were not trained on" in output
     assert "gender, race, age, multitask: not calibrated" in said
+
+
+def test_old_results_stay_until_all_new_ones_are_written(
+    tmp_path, small_models, monkeypatch, capsys
+):
+    """The findings belong to the predictions, and the costs to the findings."""
+    where = ["--models", str(small_models), "--output", str(tmp_path)]
+    assert cli.main(["evaluate", "--data", str(support.COMPOSITES), *where]) == 0
+    few = tmp_path.with_name("few")
+    few.mkdir()
+    for file in support.composites(140)[:60]:
+        shutil.copy(file, few)
+    before = support.contents(tmp_path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    for module, save in ((findings, "write_whole"), (composites, "write_table")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, save, full)
+            assert cli.main(["evaluate", "--data", str(few), *where]) == 1
+        assert "No space left" in capsys.readouterr().err
+        assert support.contents(tmp_path) == before
+    assert cli.main(["evaluate", "--data", str(few), *where]) == 0
+    found = findings.load_findings(tmp_path)
+    assert {row["n"] for row in found["tasks"]} == {60} and found["cost_share"] is None
+    assert cli.main(["cost", *where]) == 0
+    assert findings.load_findings(tmp_path) == findings.findings(tmp_path)
+    assert findings.load_findings(tmp_path)["cost_share"]
 
 
 def test_data_that_any_model_has_seen_keep_their_split(small_models):

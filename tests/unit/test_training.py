@@ -463,7 +463,7 @@ def test_resuming_with_other_data_is_refused(other, images, tmp_path, monkeypatc
         images = images.assign(age=images["age"].where(images["split"] != CALIBRATION, 1))
     else:
         monkeypatch.setitem(vars(GENDER), "labels", GENDER.labels[::-1])
-    with pytest.raises(FaceMTLError, match="other images or labels.*resume.pt to start again"):
+    with pytest.raises(FaceMTLError, match=r"other images or labels.*resume\.pt to start again"):
         fit(SHORT, images, tmp_path, resume=True, progress=False)
     assert support.contents(tmp_path) == before
 
