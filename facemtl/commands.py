@@ -6,7 +6,7 @@ A library that only some commands need is imported inside their functions.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,8 +15,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from .data.download import download as download_utkface
-from .data.labels_csv import csv_of, labelled_tasks, utkface_folder
+from .data.labels_csv import csv_of, labelled_tasks, read_csv, utkface_folder
 from .data.reading import CALIBRATION, VALIDATION, read_files, read_images, without_copies
+from .data.utkface import named_files
 from .errors import FaceMTLError
 from .escapes import say, say_error
 from .files import is_stream, real_path
@@ -27,6 +28,8 @@ from .paths import ASSETS
 from .regular import files_in, read_text
 from .scratch import scratch_folder
 from .tasks import TASKS, Task, task_named
+
+HISTORY = ".history.csv"  # ends the name of the file that `train` writes beside a model
 
 
 def download(options: argparse.Namespace) -> None:
@@ -39,7 +42,7 @@ def describe(options: argparse.Namespace) -> None:
     from .data import summary
 
     folder = utkface_folder(options.data)
-    with claimed([options.output / name for name in (summary.COUNTS_FILE, summary.PROBLEMS_FILE)]):
+    with _claimed_in(options, (summary.COUNTS_FILE, summary.PROBLEMS_FILE)):
         files, report = read_files(folder)
         _warn(report.warning)
         counts = summary.counts(without_copies(files, report))
@@ -97,7 +100,8 @@ def calibrate(options: argparse.Namespace) -> None:
 
     names = [loaded.name for loaded in Predictor.load(options.models).models]
     files = [options.models / f"{name}{SUFFIX}" for name in names]
-    outputs = [options.output / file.name for file in files]
+    copied = [history for file in files if (history := file.with_suffix(HISTORY)).is_file()]
+    outputs = [options.output / file.name for file in (*files, *copied)]
     with claimed(outputs, _read_files(options)):
         images = _read_images(options.data, verify=True)
         _calibrate(files, images, options.output)
@@ -208,12 +212,19 @@ def _claimed_in(options: argparse.Namespace, names: Sequence[str]) -> AbstractCo
     return claimed([options.output / name for name in names], _read_files(options))
 
 
-def _read_files(options: argparse.Namespace) -> list[Path]:
-    """The files that a command reads, except images: a CSV, declared labels, and models."""
-    own = csv_of(options.data) if "data" in options else None
-    declared = os.environ.get(VARIABLE)
-    models = files_in(options.models, SUFFIX) if "models" in options else []
-    return [*map(Path, filter(None, (own, declared))), *models]
+def _read_files(options: argparse.Namespace) -> Iterator[Path]:
+    """The files that a command reads: declared labels, models, a CSV, and labelled images."""
+    if declared := os.environ.get(VARIABLE):
+        yield Path(declared)
+    if "models" in options:
+        for suffix in (SUFFIX, HISTORY):
+            yield from files_in(options.models, suffix)
+    if "data" in options:
+        own = csv_of(options.data)
+        if own:
+            yield own
+        labelled = read_csv(own)[0] if own else named_files(options.data)
+        yield from (file for file, _ in labelled)
 
 
 def predict(options: argparse.Namespace) -> None:

@@ -46,8 +46,8 @@ def train(
     """
     started, output = time.perf_counter(), Path(output)
     files = output_files(config, output)
-    start = [Path(config.start)] if config.start else []
-    with claimed(files, start) if is_first_process() else nullcontext():
+    inputs = map(Path, [config.start, *images["file"]] if config.start else images["file"])
+    with claimed(files, inputs) if is_first_process() else nullcontext():
         learner, keeper = fit(
             config, images, output, cache=cache, resume=resume, device=device, progress=progress
         )

@@ -199,6 +199,39 @@ def test_an_input_is_never_an_output(folder, tmp_path, small_models, capsys):
     assert (support.contents(small_models), support.contents(tmp_path)) == before
 
 
+@pytest.mark.skipif(os.name == "nt", reason="only some users of Windows can make links")
+@pytest.mark.parametrize("listed", [False, True], ids=["a folder", "a CSV"])
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ("evaluate", "metrics.csv"), ("robustness", ROBUSTNESS_FILE), ("train", "age.onnx"),
+        ("calibrate", "age.onnx"), ("calibrate", "age.history.csv"), ("describe", "counts.csv"),
+    ],
+)  # fmt: skip
+def test_a_labelled_image_is_never_an_output(
+    command, output, listed, tmp_path, small_models, capsys
+):
+    if listed and command == "describe":
+        pytest.skip("it takes no CSV")
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    files = [Path(shutil.copy(file, faces)) for file in support.composites(140)[:30]]
+    if listed:
+        lines = "".join(f"{file.name},{file.name.split('_')[0]}\n" for file in files)
+        (faces / "labels.csv").write_text(f"file,age\n{lines}")
+    (faces / output).symlink_to(files[7].name)
+    before = support.contents(faces)
+    given = ["--data", faces, "--output", faces]
+    if command == "train":
+        given += ["--tasks", "age"]
+    elif command != "describe":
+        given += ["--models", small_models]
+    assert cli.main([command, *map(str, given)]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert f"{files[7]} is an input of this command" in said[-1] and len(said) == 1
+    assert support.contents(faces) == before
+
+
 @pytest.mark.parametrize(
     ("command", "file"),
     [
