@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -96,6 +97,31 @@ def test_an_interrupted_prediction_can_be_resumed(tmp_path):
     assert [file.name for file in tmp_path.glob("*out.csv")] == []
     status, printed, said = Command(*arguments, cwd=tmp_path).finish()
     assert status == 0 and "140 images" in printed, said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize(
+    ("command", "ended_by"),
+    [("predict", "SIGTERM"), ("robustness", "SIGTERM"), ("evaluate", "SIGHUP")],
+)
+def test_a_terminated_command_tidies_up(command, ended_by, tmp_path):
+    """Some programs send the signal twice."""
+    temporary, out = tmp_path / "temporary", tmp_path / "out"
+    temporary.mkdir()
+    given = ["--data", support.COMPOSITES, "--output", out]
+    if command == "predict":
+        given = [support.COMPOSITES, "--no-detect"]
+    process = support.facemtl(command, *given, cwd=tmp_path, TMPDIR=str(temporary))
+    until = time.monotonic() + 60
+    while not any((*temporary.rglob(".*.journal"), *tmp_path.glob("out/.*.lock"))):
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.002)
+    time.sleep(1)  # in which it may import something
+    for _ in range(2):
+        process.send_signal(signal.Signals[ended_by])
+    status, printed, said = support.finish(process)
+    assert status == 130 and one_sentence(said) and not printed, said
+    assert not [*temporary.iterdir()] and not out.exists()
 
 
 def test_an_app_that_is_interrupted_while_it_starts_says_so(tmp_path):
