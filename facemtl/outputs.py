@@ -67,6 +67,8 @@ def _claimed(file: Path) -> Iterator[None]:
     made = [folder for folder in file.parents if not folder.exists()]
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
+        with naming(file), suppress(FileNotFoundError):
+            os.lstat(file.with_name(f".{file.name}.01234567.partial"))  # the longest name
         with _locked(file):
             yield
     finally:

@@ -261,10 +261,18 @@ def test_an_input_and_one_file_twice_are_refused(tmp_path):
         pass
 
 
-def test_a_claim_that_fails_names_the_file(tmp_path):
-    with pytest.raises(OSError) as caught, claimed([tmp_path / ("x" * 252)]):
+@pytest.mark.parametrize("length", [238, 252])
+def test_a_claim_that_fails_names_the_file(length, tmp_path):
+    """With 238 letters, only the partial file would have too long a name."""
+    with pytest.raises(OSError) as caught, claimed([tmp_path / "new" / ("x" * length)]):
         pass
-    assert caught.value.filename == str(tmp_path / ("x" * 252))
+    assert caught.value.filename == str(tmp_path / "new" / ("x" * length))
+    assert names(tmp_path) == []
+
+
+def test_a_file_that_can_be_claimed_can_be_written(tmp_path):
+    with claimed([tmp_path / ("x" * 237)]):
+        write_whole(tmp_path / ("x" * 237), b"1")
 
 
 def test_a_refused_claim_gives_back_what_it_had(tmp_path):
