@@ -7,8 +7,9 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import fields, replace
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -80,7 +81,7 @@ def train(options: argparse.Namespace) -> None:
         return
     start = [Path(config.start)] if config.start else []
     files = training.output_files(config, options.output)
-    claim = claimed(files, [*start, *_read_files(options)])
+    claim = claimed(files, chain(start, _read_files(options)))
     with claim if training.is_first_process() else nullcontext():
         images, report = read_images(options.data, verify=True)
         say(report)
@@ -236,11 +237,13 @@ def predict(options: argparse.Namespace) -> None:
     images = batch.find_images(options.paths, _warn if team.is_first else lambda said: None)
     tables = [table for table in (options.csv, options.json) if table]
     inputs = [*images.values(), *_read_files(options)]
-    with claimed(tables, inputs) if team.is_first else nullcontext(), scratch_folder() as folder:
-        predictor = Predictor.load(options.models)
-        printed = folder / "predictions.csv"
+    with ExitStack() as stack:
+        printed = stack.enter_context(scratch_folder()) / "predictions.csv"
         target = next((real_path(table) for table in tables if not is_stream(table)), printed)
         journal = target.with_name(f".{target.name}.journal")
+        if team.is_first:
+            stack.enter_context(claimed([*tables, journal], inputs))
+        predictor = Predictor.load(options.models)
         with _bar("Predicting", len(images), disable=not team.is_first) as bar:
 
             def report(record: dict) -> None:

@@ -30,8 +30,12 @@ def claimed(outputs: Sequence[Path], inputs: Iterable[Path] = ()) -> Iterator[No
 
 
 def _check(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
-    """Raise FaceMTLError if an output is an input, or if two outputs are one file."""
+    """Raise FaceMTLError if an output is an input, or if two outputs are one file.
+
+    The locks count as outputs, because they are deleted.
+    """
     known: set[object] = set()
+    outputs = [*outputs, *(_lock(real_path(file)) for file in outputs if not is_stream(file))]
     for file in outputs:
         if (key := _key(file)) in known:
             raise FaceMTLError(
@@ -77,9 +81,13 @@ def _claimed(file: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+def _lock(file: Path) -> Path:
+    return file.with_name(f".{file.name}.lock")
+
+
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    name = file.with_name(f".{file.name}.lock")
+    name = _lock(file)
     lock = FileLock(name, timeout=0, is_singleton=True)
     try:
         with naming(file):

@@ -254,9 +254,13 @@ def test_an_input_and_one_file_twice_are_refused(tmp_path):
         (tmp_path / "x").mkdir(exist_ok=True)
         with pytest.raises(FaceMTLError, match="is an input of this command"):
             claimed([new, output], [tmp_path / "missing", file]).__enter__()
-    for twice in ([new, tmp_path / "x" / ".." / "new"], [file, link]):
+    lock = tmp_path / ".new.lock"
+    for twice in ([new, tmp_path / "x" / ".." / "new"], [file, link], [new, lock], [lock, new]):
         with pytest.raises(FaceMTLError, match="two outputs"):
             claimed(twice).__enter__()
+    lock.write_bytes(b"an input that is named like the lock")
+    with pytest.raises(FaceMTLError, match="is an input of this command"):
+        claimed([new], [lock]).__enter__()
     with claimed([new], [file]), pytest.raises(IsADirectoryError), claimed([tmp_path / "x"]):
         pass
 
