@@ -6,11 +6,13 @@ Whatever goes wrong, the user reads one line and no traceback.
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from types import FrameType
 
 INTERRUPTED = 130  # the exit status after Ctrl-C, as in shells
+TWICE = 1.0  # seconds; `timeout` and closing terminals send their signal twice
 VARIABLE = "FACEMTL_TRACEBACK"  # if it is set, unexpected errors are shown in full
 
 
@@ -19,7 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # it was closed, and a file could get its number
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-    _prepare_for_interrupts()
+    given = sys.argv[1:] if arguments is None else arguments
+    # While it is served, the app ends by itself.
+    _prepare_for_interrupts(["SIGINT"] if given[:1] == ["app"] else ["SIGINT", "SIGTERM", "SIGHUP"])
     # This imports for a while, so interrupts must be prepared for.
     from .cli import main as run
     from .cli import say_error
@@ -40,25 +44,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _prepare_for_interrupts() -> None:
-    """Make Ctrl-C end the process in one line, whatever it is doing.
+def _prepare_for_interrupts(names: Sequence[str]) -> None:
+    """Make signals, such as SIGINT of Ctrl-C, end the process in one line, whatever it is doing.
 
     Usually, KeyboardInterrupt is raised, and `cli.main` reports it after everything is tidied up.
     Where libraries may swallow or print the exception, the process ends at once: while modules are
     imported, while objects are deleted, and at the second Ctrl-C.
     """
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        return  # whoever started the process wants interrupts to be ignored
-    is_first, report = True, sys.unraisablehook
+    first, report = None, sys.unraisablehook
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal is_first
-        if not is_first or _is_importing(frame):
+        nonlocal first
+        now = time.monotonic()
+        if first is not None and number != signal.SIGINT and now - first < TWICE:
+            return
+        if first is not None or _is_importing(frame):
             _leave()
-        is_first = False
+        first = now
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
+    for name in names:
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        # Otherwise, whoever started the process wants the signal to be ignored.
+        if number and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, interrupt)
     sys.unraisablehook = lambda found: (
         _leave() if issubclass(found.exc_type, KeyboardInterrupt) else report(found)
     )

@@ -6,27 +6,31 @@ A library that only some commands need is imported inside their functions.
 import argparse
 import os
 import sys
-import tempfile
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import fields, replace
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
 from .data.download import download as download_utkface
-from .data.labels_csv import csv_of, labelled_tasks, utkface_folder
+from .data.labels_csv import csv_of, labelled_tasks, read_csv, utkface_folder
 from .data.reading import CALIBRATION, VALIDATION, read_files, read_images, without_copies
+from .data.utkface import named_files
 from .errors import FaceMTLError
 from .escapes import say, say_error
 from .files import is_stream, real_path
 from .label_sets import VARIABLE
 from .models.model_file import SUFFIX
-from .outputs import claimed
+from .outputs import claimed, replace_together
 from .paths import ASSETS
 from .regular import files_in, read_text
+from .scratch import scratch_folder
 from .tasks import TASKS, Task, task_named
+
+HISTORY = ".history.csv"  # ends the name of the file that `train` writes beside a model
 
 
 def download(options: argparse.Namespace) -> None:
@@ -39,12 +43,14 @@ def describe(options: argparse.Namespace) -> None:
     from .data import summary
 
     folder = utkface_folder(options.data)
-    with claimed([options.output / name for name in (summary.COUNTS_FILE, summary.PROBLEMS_FILE)]):
+    with _claimed_in(options, (summary.COUNTS_FILE, summary.PROBLEMS_FILE)):
         files, report = read_files(folder)
         _warn(report.warning)
         counts = summary.counts(without_copies(files, report))
         wrong = summary.problems(files, report)
-        summary.save(counts, wrong, options.output)
+        with scratch_folder() as new:
+            summary.save(counts, wrong, new)
+            replace_together(new, options.output)
     say(wrong.to_string(index=False))
     say(f"Wrote the counts to {options.output}")
 
@@ -75,7 +81,7 @@ def train(options: argparse.Namespace) -> None:
         return
     start = [Path(config.start)] if config.start else []
     files = training.output_files(config, options.output)
-    claim = claimed(files, [*start, *_read_files(options)])
+    claim = claimed(files, chain(start, _read_files(options)))
     with claim if training.is_first_process() else nullcontext():
         images, report = read_images(options.data, verify=True)
         say(report)
@@ -95,7 +101,8 @@ def calibrate(options: argparse.Namespace) -> None:
 
     names = [loaded.name for loaded in Predictor.load(options.models).models]
     files = [options.models / f"{name}{SUFFIX}" for name in names]
-    outputs = [options.output / file.name for file in files]
+    copied = [history for file in files if (history := file.with_suffix(HISTORY)).is_file()]
+    outputs = [options.output / file.name for file in (*files, *copied)]
     with claimed(outputs, _read_files(options)):
         images = _read_images(options.data, verify=True)
         _calibrate(files, images, options.output)
@@ -126,9 +133,11 @@ def evaluate(options: argparse.Namespace) -> None:
         images = unseen(predictor, _read_images(options.data, verify=True))
         with _bar("Validating", int((images["split"] == VALIDATION).sum())) as bar:
             table = validate(predictor, images, bar.update)
-        save_validation(table, options.output)
-        findings.save_findings(options.output)
-        composites.save(composites.answers(predictor, ASSETS / "faces"), options.output)
+        with scratch_folder() as new:
+            save_validation(table, new)
+            findings.save_findings(options.output, new)
+            composites.save(composites.answers(predictor, ASSETS / "faces"), new)
+            replace_together(new, options.output)
     n_images = table["image"].nunique()
     which = f"{n_images:,} validation images"
     if set(images["split"]) == {VALIDATION}:
@@ -188,9 +197,13 @@ def cost(options: argparse.Namespace) -> None:
     predictor = Predictor.load(options.models).require_pairs()
     with _claimed_in(options, [cost.COSTS_FILE, findings.FINDINGS_FILE]):
         table = cost.costs(predictor, options.models)
-        cost.save(table, options.output)
-        if (options.output / PREDICTIONS_FILE).exists():  # written last by `evaluate`
-            findings.save_findings(options.output)
+        with scratch_folder() as new:
+            cost.save(table, new)
+            try:
+                if (options.output / PREDICTIONS_FILE).exists():
+                    findings.save_findings(options.output, new)
+            finally:  # damaged predictions are no reason to measure the costs again
+                replace_together(new, options.output)
     say(table.drop(columns=list(cost.machine())).round(1).to_string(index=False))
     say(f"Wrote the costs to {options.output}")
 
@@ -200,12 +213,19 @@ def _claimed_in(options: argparse.Namespace, names: Sequence[str]) -> AbstractCo
     return claimed([options.output / name for name in names], _read_files(options))
 
 
-def _read_files(options: argparse.Namespace) -> list[Path]:
-    """The files that a command reads, except images: a CSV, declared labels, and models."""
-    own = csv_of(options.data) if "data" in options else None
-    declared = os.environ.get(VARIABLE)
-    models = files_in(options.models, SUFFIX) if "models" in options else []
-    return [*map(Path, filter(None, (own, declared))), *models]
+def _read_files(options: argparse.Namespace) -> Iterator[Path]:
+    """The files that a command reads: declared labels, models, a CSV, and labelled images."""
+    if declared := os.environ.get(VARIABLE):
+        yield Path(declared)
+    if "models" in options:
+        for suffix in (SUFFIX, HISTORY):
+            yield from files_in(options.models, suffix)
+    if "data" in options:
+        own = csv_of(options.data)
+        if own:
+            yield own
+        labelled = read_csv(own)[0] if own else named_files(options.data)
+        yield from (file for file, _ in labelled)
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -217,14 +237,13 @@ def predict(options: argparse.Namespace) -> None:
     images = batch.find_images(options.paths, _warn if team.is_first else lambda said: None)
     tables = [table for table in (options.csv, options.json) if table]
     inputs = [*images.values(), *_read_files(options)]
-    with (
-        claimed(tables, inputs) if team.is_first else nullcontext(),
-        tempfile.TemporaryDirectory() as folder,
-    ):
-        predictor = Predictor.load(options.models)
-        printed = Path(folder) / "predictions.csv"
+    with ExitStack() as stack:
+        printed = stack.enter_context(scratch_folder()) / "predictions.csv"
         target = next((real_path(table) for table in tables if not is_stream(table)), printed)
         journal = target.with_name(f".{target.name}.journal")
+        if team.is_first:
+            stack.enter_context(claimed([*tables, journal], inputs))
+        predictor = Predictor.load(options.models)
         with _bar("Predicting", len(images), disable=not team.is_first) as bar:
 
             def report(record: dict) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .errors import FaceMTLError
-from .files import is_stream, real_path
-from .regular import naming
+from .files import is_stream, real_path, written_whole
+from .regular import files_in, naming, read_bytes
 
 
 @contextmanager
@@ -29,8 +30,12 @@ def claimed(outputs: Sequence[Path], inputs: Iterable[Path] = ()) -> Iterator[No
 
 
 def _check(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
-    """Raise FaceMTLError if an output is an input, or if two outputs are one file."""
+    """Raise FaceMTLError if an output is an input, or if two outputs are one file.
+
+    The locks count as outputs, because they are deleted.
+    """
     known: set[object] = set()
+    outputs = [*outputs, *(_lock(real_path(file)) for file in outputs if not is_stream(file))]
     for file in outputs:
         if (key := _key(file)) in known:
             raise FaceMTLError(
@@ -66,6 +71,8 @@ def _claimed(file: Path) -> Iterator[None]:
     made = [folder for folder in file.parents if not folder.exists()]
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
+        with naming(file), suppress(FileNotFoundError):
+            os.lstat(file.with_name(f".{file.name}.01234567.partial"))  # the longest name
         with _locked(file):
             yield
     finally:
@@ -74,9 +81,13 @@ def _claimed(file: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+def _lock(file: Path) -> Path:
+    return file.with_name(f".{file.name}.lock")
+
+
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    name = file.with_name(f".{file.name}.lock")
+    name = _lock(file)
     lock = FileLock(name, timeout=0, is_singleton=True)
     try:
         with naming(file):
@@ -92,3 +103,29 @@ def _locked(file: Path) -> Iterator[None]:
             with suppress(OSError):  # Windows does not delete open files
                 name.unlink()
         lock.release()
+
+
+def replace_together(new: Path, folder: Path) -> None:
+    """Write all files of the folder `new` into another folder.
+
+    If one cannot be written, all old files stay. Even after a kill, old and new ones never lie side
+    by side: the old ones are deleted once all new ones are on the disk.
+    """
+    files = [folder / file.name for file in files_in(new, "")]
+    file = folder
+    try:
+        with ExitStack() as stack:
+            for file in files:
+                opened = stack.enter_context(written_whole(file))
+                opened.write(read_bytes(new / file.name))
+                opened.flush()
+                if not is_stream(file):
+                    os.fsync(opened.fileno())
+                    if file.exists():
+                        os.chmod(opened.name, stat.S_IMODE(file.stat().st_mode))
+            for file in files:
+                if not is_stream(file):
+                    real_path(file).unlink(missing_ok=True)
+    except OSError as error:
+        error.filename = str(file)  # `written_whole` would name the first one
+        raise

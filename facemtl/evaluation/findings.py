@@ -20,7 +20,7 @@ from ..tasks import AGE, task_named
 from . import cost
 from .compare import delta_m, favoured
 from .seeds import SEEDS_FILE, compare_seeds, delta_m_of_seeds, load_seeds
-from .validation import load_metrics, load_validation
+from .validation import METRICS_FILE, PREDICTIONS_FILE, load_metrics, load_validation
 
 FINDINGS_FILE = "findings.json"
 HISTORY_FILE = ASSETS / "history" / "2018.csv"
@@ -58,14 +58,19 @@ def _overall(folder: Path, seeds: pd.DataFrame | None) -> pd.DataFrame:
     return metrics[metrics["by"] == "all"].assign(seeds=1, single_sd=np.nan, multi_sd=np.nan)
 
 
-def findings(folder: Path) -> dict[str, Any]:
+def findings(folder: Path, new: Path | None = None) -> dict[str, Any]:
     """The findings from the tables in `folder`, in types that JSON has.
 
+    The tables in the folder `new` count in place of those of the same name in `folder`.
     A task's `better` is the significantly better approach, or None: it is judged by the 95 %
     interval of the difference. Shares of cost are in percent.
     """
+
+    def of(name: str) -> Path:
+        return new if new and (new / name).exists() else folder
+
     seeds = _seeds(folder)
-    measured = _overall(folder, seeds)
+    measured = _overall(of(METRICS_FILE), seeds)
     columns = ["task", "metric", "n", "seeds", *(a.name for a in APPROACHES), "difference"]
     columns += ["single_sd", "multi_sd", "difference_low", "difference_high"]
     rows = json.loads(measured[columns].to_json(orient="records", double_precision=4))
@@ -73,12 +78,12 @@ def findings(folder: Path) -> dict[str, Any]:
         better = favoured(found)
         row["better"] = better.name if better else None
     if seeds is None:
-        value, low, high = delta_m(load_validation(folder))
+        value, low, high = delta_m(load_validation(of(PREDICTIONS_FILE)))
     else:
         gain = delta_m_of_seeds(seeds)
         value, low, high = gain["value"], gain["low"], gain["high"]
     gain = {"value": round(value, 4), "low": round(low, 4), "high": round(high, 4)}
-    return {"tasks": rows, "delta_m": gain, "cost_share": _cost_share(folder)}
+    return {"tasks": rows, "delta_m": gain, "cost_share": _cost_share(of(cost.COSTS_FILE))}
 
 
 def _cost_share(folder: Path) -> dict[str, float] | None:
@@ -90,9 +95,10 @@ def _cost_share(folder: Path) -> dict[str, float] | None:
     return {c: round(100 * float(one[c] / three[c]), 2) for c in ("parameters", "milliseconds")}
 
 
-def save_findings(folder: Path) -> None:
-    """Compute the findings from the tables in `folder`, and write them into it."""
-    write_whole(folder / FINDINGS_FILE, (json.dumps(findings(folder), indent=1) + "\n").encode())
+def save_findings(folder: Path, new: Path | None = None) -> None:
+    """Write the findings of `folder` into the folder `new`, or into itself."""
+    content = json.dumps(findings(folder, new), indent=1) + "\n"
+    write_whole((new or folder) / FINDINGS_FILE, content.encode())
 
 
 def load_findings(folder: Path) -> dict[str, Any]:

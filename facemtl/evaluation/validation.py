@@ -10,7 +10,7 @@ from ..data.images import load_image
 from ..data.reading import VALIDATION
 from ..data.utkface import CHIP_SIZE
 from ..errors import FaceMTLError
-from ..files import is_stream, read_table, real_path, write_table
+from ..files import read_table, write_table
 from ..inference.predictor import MULTI, SINGLE, LoadedModel, Predictor
 from ..models.seen import has_seen
 from ..tasks import AGE, CLASSES, TASKS
@@ -83,13 +83,7 @@ def with_targets(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_validation(table: pd.DataFrame, folder: Path) -> None:
-    """Write the metric tables and the predictions.
-
-    The old predictions are deleted first and the new ones are written last, so that they never lie
-    beside other metrics.
-    """
-    if not is_stream(folder / PREDICTIONS_FILE):
-        real_path(folder / PREDICTIONS_FILE).unlink(missing_ok=True)
+    """Write the metric tables and the predictions."""
     write_table(metric_tables(table), folder / METRICS_FILE)
     write_table(trust(table), folder / TRUST_FILE)
     rounded = table.round({"prediction": 3, "confidence": 4, "low": 2, "high": 2})

@@ -173,12 +173,16 @@ class RunningMean(Callback):
 
 
 class KeepProgress(Callback):
-    """After each epoch, write the history as CSV and a checkpoint to resume from."""
+    """After each epoch, write the history as CSV and a checkpoint to resume from.
+
+    `data` is a hash of images and labels, and `seen` is the text of `models.seen`.
+    """
 
     order = 70  # after fastai's recorder
 
-    def __init__(self, config: TrainConfig, file: Path, history: Path):
-        self.config, self.file, self.history, self.rows = config, file, history, []
+    def __init__(self, config: TrainConfig, data: str, file: Path, history: Path):
+        self.config, self.data, self.file, self.history = config, data, file, history
+        self.rows, self.seen = [], ""
         self.interrupted: dict | None = None  # the checkpoint of an earlier process
 
     def before_fit(self):
@@ -210,6 +214,8 @@ class KeepProgress(Callback):
         )
         state = {
             "config": self.config.plain(),
+            "data": self.data,
+            "seen": self.seen,
             "model": plain_model(self.learn).state_dict(),
             "optimizer": self._optimizer(),
             "loss": self.loss_func.state_dict(),
@@ -233,7 +239,8 @@ class KeepProgress(Callback):
     def restore(self, learner: Learner) -> int:
         """Load the checkpoint of an earlier process. Returns the number of finished epochs.
 
-        Raises FaceMTLError if there is no checkpoint, it is damaged, or its settings are different.
+        Raises FaceMTLError if there is no checkpoint, if it is damaged, or if its settings, images
+        or labels are different.
         """
         if not self.file.is_file():
             raise FaceMTLError(
@@ -248,12 +255,18 @@ class KeepProgress(Callback):
                 for name, value in self.config.plain().items()
                 if state["config"].get(name) != value
             ]
+            is_other = state.get("data") != self.data  # older checkpoints do not say it
         except Exception as error:
             raise FaceMTLError(damaged) from error
         if changed:
             raise FaceMTLError(
                 f"The interrupted training had other settings ({', '.join(changed)}). "
                 f"Resume with the same ones, or delete {self.file} to start again."
+            )
+        if is_other:
+            raise FaceMTLError(
+                "The interrupted training had other images or labels, or an older version began it."
+                f" Resume with the same ones, or delete {self.file} to start again."
             )
         try:
             learner.model.load_state_dict(state["model"])
@@ -262,7 +275,7 @@ class KeepProgress(Callback):
             learner.create_opt()
             # `before_fit` loads it again, since freezing or unfreezing clears it.
             learner.opt.load_state_dict(state["optimizer"])
-            self.rows, self.interrupted = state["rows"], state
+            self.rows, self.seen, self.interrupted = state["rows"], state["seen"], state
         except Exception as error:
             raise FaceMTLError(damaged) from error
         return len(self.rows)

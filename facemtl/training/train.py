@@ -4,11 +4,12 @@
 from ..models import vision as _vision  # noqa: F401
 
 # isort: split
-import tempfile
+import hashlib
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from fastai.distributed import num_distrib, rank_distrib
@@ -21,6 +22,7 @@ from ..models.model_file import SUFFIX, ModelInfo, read_info, write_model
 from ..models.seen import seen_text
 from ..outputs import claimed
 from ..regular import open_file
+from ..scratch import scratch_folder
 from ..tasks import task_named
 from .callbacks import KeepProgress
 from .config import TrainConfig
@@ -44,12 +46,12 @@ def train(
     """
     started, output = time.perf_counter(), Path(output)
     files = output_files(config, output)
-    start = [Path(config.start)] if config.start else []
-    with claimed(files, start) if is_first_process() else nullcontext():
-        learner, rows = fit(
+    inputs = map(Path, [config.start, *images["file"]] if config.start else images["file"])
+    with claimed(files, inputs) if is_first_process() else nullcontext():
+        learner, keeper = fit(
             config, images, output, cache=cache, resume=resume, device=device, progress=progress
         )
-        info = _info(config, images, learner, rows)
+        info = _info(config, learner, keeper)
         if is_first_process():
             copy_labels(output)
             model, _, interrupted = files
@@ -75,11 +77,9 @@ def is_first_process() -> bool:
     return not rank_distrib()
 
 
-def _info(
-    config: TrainConfig, images: pd.DataFrame, learner: Learner, rows: list[dict]
-) -> ModelInfo:
+def _info(config: TrainConfig, learner: Learner, keeper: KeepProgress) -> ModelInfo:
     """The metadata of a trained model."""
-    where, trained_on = learner.dls.device, learner.dls.train.indices
+    where = learner.dls.device
     return ModelInfo(
         name=config.name,
         tasks=tuple(task_named(name) for name in config.tasks),
@@ -87,24 +87,29 @@ def _info(
         size=config.size,
         training={
             **config.plain(),
-            "images": len(trained_on),
-            "seconds": round(sum(row["seconds"] for row in rows)),
+            "images": len(learner.dls.train.indices),
+            "seconds": round(sum(row["seconds"] for row in keeper.rows)),
             "device": where.type,
             "precision": precision(where),
             "loss_scales": {name: task_named(name).loss_scale for name in config.tasks},
         },
-        seen=seen_by_model(config, images["sha256"].iloc[trained_on]),
+        seen=keeper.seen,
     )
+
+
+def data_key(config: TrainConfig, images: pd.DataFrame) -> str:
+    """A hash of images, their split, their labels and what these mean."""
+    tasks = [task_named(name) for name in config.tasks]
+    labels = images[[task.column for task in tasks]].astype(float)
+    table = images[["sha256", "split"]].join(labels).to_csv(index=False)
+    return hashlib.sha256(f"{tasks}\n{table}".encode()).hexdigest()
 
 
 def seen_by_model(config: TrainConfig, hashes: pd.Series) -> str:
     """What the model has seen. It is empty if the model to start from does not say what it saw."""
     if not config.start:
         return seen_text(hashes)
-    try:
-        before = read_info(Path(config.start)).seen
-    except FaceMTLError:  # a resumed training does not need the file any more
-        return ""
+    before = read_info(Path(config.start)).seen
     return before and seen_text(hashes, before)
 
 
@@ -117,13 +122,14 @@ def fit(
     resume: bool = False,
     device: str = "auto",
     progress: bool = True,
-) -> tuple[Learner, list[dict]]:
-    """Train on the images of the training split. Returns the learner and its history.
+) -> tuple[Learner, KeepProgress]:
+    """Train on the images of the training split. Returns the learner, and its history as `rows`.
 
     `images` is the table of `data.reading.read_images`. A task's loss counts only the images that
     have its label. After each epoch, the history and `<name>.resume.pt` for `resume` are written
     into `output`. A resumed training equals one that was never interrupted. `cache` is a folder for
-    decoded images. Raises FaceMTLError if an interrupted training is found but `resume` is False.
+    decoded images. Raises FaceMTLError if an interrupted training is found but `resume` is False,
+    or if it had other settings, images or labels.
     """
     output.mkdir(parents=True, exist_ok=True)
     require_used(output)
@@ -135,8 +141,13 @@ def fit(
         )
     learner = face_learner(images, config, cache=cache, device=device, is_new=not resume)
     where = learner.dls.device
-    keeper = KeepProgress(config, progress_file, history)
-    done = keeper.restore(learner) if resume else 0
+    used = np.concatenate([loader.indices for loader in (learner.dls.train, learner.dls.valid)])
+    keeper = KeepProgress(config, data_key(config, images.iloc[used]), progress_file, history)
+    if resume:
+        done = keeper.restore(learner)
+    else:
+        done = 0
+        keeper.seen = seen_by_model(config, images["sha256"].iloc[learner.dls.train.indices])
     if progress and where.type == "cpu":
         say(f"Training {config.name} on {torch.get_num_threads()} CPU threads, {precision(where)}")
     before = 0
@@ -152,7 +163,7 @@ def fit(
                 )
             before += epochs
     learner.running_mean.keep(learner)
-    return learner, keeper.rows
+    return learner, keeper
 
 
 def _all_processes(learner: Learner) -> AbstractContextManager:
@@ -192,6 +203,6 @@ def find_learning_rate(
     """
     learner = face_learner(images, config, cache=cache, device=device)
     # The finder changes the weights, and keeps the original ones on disk meanwhile.
-    with tempfile.TemporaryDirectory() as folder:
-        learner.path = Path(folder)
+    with scratch_folder() as folder:
+        learner.path = folder
         return float(learner.lr_find(show_plot=False).valley)

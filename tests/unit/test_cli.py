@@ -23,7 +23,7 @@ from facemtl.data.reading import CALIBRATION, TRAIN, VALIDATION, read_images
 from facemtl.data.utkface import CHIP_SIZE
 from facemtl.errors import FaceMTLError
 from facemtl.escapes import unescaped
-from facemtl.evaluation import cost, findings
+from facemtl.evaluation import composites, cost, findings
 from facemtl.evaluation.composites import FILE as COMPOSITES_FILE
 from facemtl.evaluation.robustness import ROBUSTNESS_FILE
 from facemtl.evaluation.validation import (
@@ -194,9 +194,43 @@ def test_an_input_is_never_an_output(folder, tmp_path, small_models, capsys):
         assert cli.main(command) == 1
         said = capsys.readouterr().err.splitlines()
         assert "is an input of this command" in said[-1] and len(said) == 1, command
-    assert cli.main(["predict", str(photo), *where, "--csv", "out", "--json", "./out"]) == 1
-    assert "two outputs" in capsys.readouterr().err
+    for other in ("./out", ".out.journal", ".out.lock"):
+        assert cli.main(["predict", str(photo), *where, "--csv", "out", "--json", other]) == 1
+        assert "two outputs" in capsys.readouterr().err
     assert (support.contents(small_models), support.contents(tmp_path)) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="only some users of Windows can make links")
+@pytest.mark.parametrize("listed", [False, True], ids=["a folder", "a CSV"])
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ("evaluate", "metrics.csv"), ("robustness", ROBUSTNESS_FILE), ("train", "age.onnx"),
+        ("calibrate", "age.onnx"), ("calibrate", "age.history.csv"), ("describe", "counts.csv"),
+    ],
+)  # fmt: skip
+def test_a_labelled_image_is_never_an_output(
+    command, output, listed, tmp_path, small_models, capsys
+):
+    if listed and command == "describe":
+        pytest.skip("it takes no CSV")
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    files = [Path(shutil.copy(file, faces)) for file in support.composites(140)[:30]]
+    if listed:
+        lines = "".join(f"{file.name},{file.name.split('_')[0]}\n" for file in files)
+        (faces / "labels.csv").write_text(f"file,age\n{lines}")
+    (faces / output).symlink_to(files[7].name)
+    before = support.contents(faces)
+    given = ["--data", faces, "--output", faces]
+    if command == "train":
+        given += ["--tasks", "age"]
+    elif command != "describe":
+        given += ["--models", small_models]
+    assert cli.main([command, *map(str, given)]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert f"{files[7]} is an input of this command" in said[-1] and len(said) == 1
+    assert support.contents(faces) == before
 
 
 @pytest.mark.parametrize(
@@ -307,6 +341,35 @@ def test_evaluate_reads_models_and_measures_all_that_they_have_not_seen(
     output, said = capsys.readouterr()
     assert f"all {len(images)} images, which the models were not trained on" in output
     assert "gender, race, age, multitask: not calibrated" in said
+
+
+def test_old_results_stay_until_all_new_ones_are_written(
+    tmp_path, small_models, monkeypatch, capsys
+):
+    """The findings belong to the predictions, and the costs to the findings."""
+    where = ["--models", str(small_models), "--output", str(tmp_path)]
+    assert cli.main(["evaluate", "--data", str(support.COMPOSITES), *where]) == 0
+    few = tmp_path.with_name("few")
+    few.mkdir()
+    for file in support.composites(140)[:60]:
+        shutil.copy(file, few)
+    before = support.contents(tmp_path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    for module, save in ((findings, "write_whole"), (composites, "write_table")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, save, full)
+            assert cli.main(["evaluate", "--data", str(few), *where]) == 1
+        assert "No space left" in capsys.readouterr().err
+        assert support.contents(tmp_path) == before
+    assert cli.main(["evaluate", "--data", str(few), *where]) == 0
+    found = findings.load_findings(tmp_path)
+    assert {row["n"] for row in found["tasks"]} == {60} and found["cost_share"] is None
+    assert cli.main(["cost", *where]) == 0
+    assert findings.load_findings(tmp_path) == findings.findings(tmp_path)
+    assert findings.load_findings(tmp_path)["cost_share"]
 
 
 def test_data_that_any_model_has_seen_keep_their_split(small_models):

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from facemtl.errors import FaceMTLError
 from facemtl.files import write_whole, written_whole
-from facemtl.outputs import claimed
+from facemtl.outputs import claimed, replace_together
 from tests import support
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
@@ -142,6 +142,71 @@ def test_an_error_names_the_file(name, tmp_path):
     assert caught.value.filename == str(tmp_path / name)
 
 
+def a_set(folder: Path, content: bytes) -> Path:
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_an_old_set_stays_if_a_new_one_cannot_be_written(nth, tmp_path, monkeypatch):
+    new, old = a_set(tmp_path / "new", b"2"), a_set(tmp_path / "old", b"1")
+    sync, calls = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == nth:
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    before = support.contents(old)
+    with pytest.raises(OSError, match=f"No space left.*{'abc'[nth - 1]}'"):
+        replace_together(new, old)
+    assert support.contents(old) == before and names(old) == ["a", "b", "c"]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("nth", range(1, 8))
+def test_a_kill_never_leaves_old_files_beside_new_ones(nth, tmp_path, monkeypatch):
+    """At any deletion or renaming."""
+    new, old, calls = a_set(tmp_path / "new", b"2"), a_set(tmp_path / "old", b"1"), []
+
+    def killed_once(does):
+        def replacement(*arguments, **settings):
+            calls.append(does)
+            if len(calls) >= nth:
+                raise Killed
+            return does(*arguments, **settings)
+
+        return replacement
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        for name in ("unlink", "replace"):
+            patch.setattr(Path, name, killed_once(getattr(Path, name)))
+        replace_together(new, old)
+        raise Killed  # after its end
+    assert len(calls) == min(nth, 6) or len(calls) > nth
+    assert len({(old / name).read_bytes() for name in names(old) if name in "abc"}) < 2
+    replace_together(new, old)
+    assert support.contents(old) == support.contents(new) and names(old) == ["a", "b", "c"]
+
+
+@posix
+def test_a_replaced_set_keeps_links_and_permissions(tmp_path):
+    new, old = a_set(tmp_path / "new", b"2"), a_set(tmp_path / "old", b"1")
+    (old / "a").chmod(0o604)
+    (old / "b").rename(tmp_path / "real")
+    (old / "b").symlink_to(tmp_path / "real")
+    replace_together(new, old)
+    assert stat.S_IMODE((old / "a").stat().st_mode) == 0o604
+    assert (old / "b").is_symlink() and (tmp_path / "real").read_bytes() == b"2"
+
+
 # ------------------------------------------------------------------------------------------- claims
 
 
@@ -189,17 +254,29 @@ def test_an_input_and_one_file_twice_are_refused(tmp_path):
         (tmp_path / "x").mkdir(exist_ok=True)
         with pytest.raises(FaceMTLError, match="is an input of this command"):
             claimed([new, output], [tmp_path / "missing", file]).__enter__()
-    for twice in ([new, tmp_path / "x" / ".." / "new"], [file, link]):
+    lock = tmp_path / ".new.lock"
+    for twice in ([new, tmp_path / "x" / ".." / "new"], [file, link], [new, lock], [lock, new]):
         with pytest.raises(FaceMTLError, match="two outputs"):
             claimed(twice).__enter__()
+    lock.write_bytes(b"an input that is named like the lock")
+    with pytest.raises(FaceMTLError, match="is an input of this command"):
+        claimed([new], [lock]).__enter__()
     with claimed([new], [file]), pytest.raises(IsADirectoryError), claimed([tmp_path / "x"]):
         pass
 
 
-def test_a_claim_that_fails_names_the_file(tmp_path):
-    with pytest.raises(OSError) as caught, claimed([tmp_path / ("x" * 252)]):
+@pytest.mark.parametrize("length", [238, 252])
+def test_a_claim_that_fails_names_the_file(length, tmp_path):
+    """With 238 letters, only the partial file would have too long a name."""
+    with pytest.raises(OSError) as caught, claimed([tmp_path / "new" / ("x" * length)]):
         pass
-    assert caught.value.filename == str(tmp_path / ("x" * 252))
+    assert caught.value.filename == str(tmp_path / "new" / ("x" * length))
+    assert names(tmp_path) == []
+
+
+def test_a_file_that_can_be_claimed_can_be_written(tmp_path):
+    with claimed([tmp_path / ("x" * 237)]):
+        write_whole(tmp_path / ("x" * 237), b"1")
 
 
 def test_a_refused_claim_gives_back_what_it_had(tmp_path):

@@ -21,7 +21,7 @@ from facemtl.inference.predictor import LoadedModel
 from facemtl.models.face_model import FaceModel
 from facemtl.models.model_file import ModelInfo, load_model, load_weights
 from facemtl.models.seen import has_seen, seen_text
-from facemtl.tasks import AGE, RACE, TASKS
+from facemtl.tasks import AGE, GENDER, RACE, TASKS
 from facemtl.training import train as training
 from facemtl.training.callbacks import RunningMean, TaskMetric
 from facemtl.training.config import Augmentation, TrainConfig
@@ -450,6 +450,38 @@ def test_resuming_with_other_settings_is_refused_by_their_name(
     assert resume(interrupted_output, synthetic_faces, *arguments) == 1
     assert f"({setting})" in capsys.readouterr().err.splitlines()[-1]
     assert support.contents(interrupted_output) == before
+
+
+@pytest.mark.parametrize("other", ["images", "labels", "words"])
+def test_resuming_with_other_data_is_refused(other, images, tmp_path, monkeypatch):
+    """The model would not say that it has seen the first ones."""
+    fitted(SHORT, images, tmp_path)
+    before = support.contents(tmp_path)
+    if other == "images":
+        images = images.drop(images.index[images["split"] == TRAIN][0])
+    elif other == "labels":
+        images = images.assign(age=images["age"].where(images["split"] != CALIBRATION, 1))
+    else:
+        monkeypatch.setitem(vars(GENDER), "labels", GENDER.labels[::-1])
+    with pytest.raises(FaceMTLError, match=r"other images or labels.*resume\.pt to start again"):
+        fit(SHORT, images, tmp_path, resume=True, progress=False)
+    assert support.contents(tmp_path) == before
+
+
+def test_resuming_does_not_depend_on_images_that_are_not_used(images, tmp_path):
+    fitted(SHORT, images, tmp_path)
+    unused = images["split"] == VALIDATION
+    for others in (images[~unused], images.assign(age=images["age"].mask(unused))):
+        fit(SHORT, others, tmp_path, resume=True, progress=False)
+
+
+def test_a_resumed_training_has_seen_what_its_start_had_seen(images, tmp_path, monkeypatch):
+    """Its start may be gone, or another model may have taken its place."""
+    monkeypatch.setattr(training, "seen_by_model", lambda *_: "of start")
+    fitted(SHORT, images, tmp_path)
+    monkeypatch.setattr(training, "seen_by_model", lambda *_: "of another")
+    _, keeper = fit(SHORT, images, tmp_path, resume=True, progress=False)
+    assert keeper.seen == "of start"
 
 
 @pytest.mark.parametrize("tasks", [TASKS, (AGE,)], ids=["the same tasks", "one of its tasks"])
