@@ -32,7 +32,8 @@ def decode_images(files: Iterable[str], size: int, cache: Path | None = None) ->
     files = list(files)
     if cache is None:
         return _decode(files, size)
-    key = hashlib.sha256("\n".join(map(_fingerprint, files)).encode()).hexdigest()[:16]
+    found = "\n".join(map(_fingerprint, files))
+    key = hashlib.sha256(os.fsencode(found)).hexdigest()[:16]  # names need not be UTF-8
     kept = cache / f"{key}-{size}px.npy"
     try:
         return _load(kept, (len(files), size, size, 3))

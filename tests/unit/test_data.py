@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import re
+import sys
 import tempfile
 from collections import Counter, defaultdict
 from hashlib import sha256
@@ -308,6 +309,15 @@ def test_images_are_decoded_once_with_a_cache(tmp_path, monkeypatch):
     monkeypatch.delattr(images, "load_image")  # decoding again would fail
     np.testing.assert_array_equal(decode_images(files, 36, tmp_path / "cache"), first)
     assert len(list((tmp_path / "cache").iterdir())) == 1  # and no partial file
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_of_images_need_not_be_utf_8(tmp_path):
+    (file,) = support.write_pictures(tmp_path / "f", 1)
+    odd = file.rename(file.with_name(os.fsdecode(b"30_0_0_caf\xe9.jpg")))
+    table, _ = read_images(tmp_path / "f", progress=False)
+    assert list(table["file"]) == [str(odd)]
+    assert decode_images(table["file"], 36, tmp_path / "cache").shape == (1, 36, 36, 3)
 
 
 def shorten(file: Path) -> None:
