@@ -168,7 +168,10 @@ def read_table(
             content = gzip.decompress(content)
         if not content.endswith(b"\n"):  # pandas would take half a number for a number
             raise ValueError("it is cut off")
-        table = pd.read_csv(io.BytesIO(content), dtype=types)
+        # By default, texts such as "None" and "NA" would be gaps, too.
+        table = pd.read_csv(
+            io.BytesIO(content), dtype=types, keep_default_na=False, na_values=[""]
+        )
         if (
             table.empty
             or not {*types} <= {*table}

@@ -26,6 +26,14 @@ def test_a_table_survives_being_written(tmp_path, name):
     assert [f.name for f in file.parent.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("label", ["None", "NA", "N/A", "null", "nan", "NaN", "#N/A", "-nan", "007"])
+def test_any_label_survives_being_written(tmp_path, label):
+    table = TABLE.assign(image=[label, "x"], remark=[float("nan"), label])
+    write_table(table, tmp_path / "table.csv")
+    found = read_table(tmp_path / "table.csv", {**TYPES, "remark": str}, "make it", ["remark"])
+    pd.testing.assert_frame_equal(found, table, check_dtype=False)
+
+
 def test_a_missing_table_names_the_command_that_makes_it(tmp_path):
     with pytest.raises(FaceMTLError, match=r"no table.csv .* `make it`"):
         read_table(tmp_path / "table.csv", TYPES, "make it")
