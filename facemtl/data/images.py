@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ..errors import FaceMTLError, first_line
 from ..escapes import say_error
 from ..files import is_stream, written_whole
-from ..regular import open_file
+from ..regular import MOST_BYTES, open_file
 
 _HASH_BYTES = hashlib.sha256().digest_size
 
@@ -110,7 +110,7 @@ def load_image(file: str | Path, size: int) -> np.ndarray:
     Raises FaceMTLError if the file is missing or damaged.
     """
     try:
-        with open_file(file) as opened, Image.open(opened) as image:
+        with open_file(file, MOST_BYTES) as opened, Image.open(opened) as image:
             image = as_rgb(image)
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the file, not its content

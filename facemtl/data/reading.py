@@ -10,7 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..errors import first_line
-from ..regular import open_file
+from ..regular import MOST_BYTES, open_file
 from ..tasks import TASKS
 from .labels_csv import csv_of, read_csv
 from .utkface import named_files
@@ -167,7 +167,7 @@ def _read(file: Path, verify: bool) -> tuple[str, str]:
     With `verify`, an image that cannot be decoded cannot be read.
     """
     try:
-        with open_file(file) as opened:
+        with open_file(file, MOST_BYTES) as opened:
             if verify:
                 with Image.open(opened) as image:
                     image.load()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..data.images import as_rgb
 from ..errors import FaceMTLError, first_line
-from ..regular import open_file
+from ..regular import MOST_BYTES, open_file
 
 ImageLike = str | Path | Image.Image | np.ndarray
 
@@ -62,7 +62,7 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
 
 
 def _opened(file: Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
-    return open_file(file) if isinstance(file, Path) else nullcontext(file)
+    return open_file(file, MOST_BYTES) if isinstance(file, Path) else nullcontext(file)
 
 
 def as_image(given: ImageLike) -> Image.Image:

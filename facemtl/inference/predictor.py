@@ -25,7 +25,7 @@ from ..faces import detect as detect_faces
 from ..label_sets import require_used
 from ..models.model_file import INPUT, SUFFIX, ModelInfo
 from ..paths import ASSETS
-from ..regular import files_in, read_bytes
+from ..regular import MOST_OF_MODEL, files_in, read_bytes
 from ..tasks import TASKS, Task, task_named
 
 COLUMNS = ["image", "face", "model", "approach", "task", "prediction", "confidence", "low", "high"]
@@ -74,7 +74,7 @@ class LoadedModel:
         renamed.
         """
         try:
-            content = read_bytes(file)
+            content = read_bytes(file, MOST_OF_MODEL)
         except OSError as error:
             raise FaceMTLError(f"A model cannot be read. {file_error(error)}") from error
         try:
