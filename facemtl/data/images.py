@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache as cached
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -18,6 +20,9 @@ from ..escapes import say_error
 from ..files import is_stream, written_whole
 from ..regular import MOST_BYTES, open_file
 
+# The formats that are opened, the most frequent first. Other formats of Pillow are refused: some
+# start another program, or are hardly maintained.
+FORMATS = ("JPEG", "HEIF", "AVIF", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _HASH_BYTES = hashlib.sha256().digest_size
 
 
@@ -110,7 +115,7 @@ def load_image(file: str | Path, size: int) -> np.ndarray:
     Raises FaceMTLError if the file is missing or damaged.
     """
     try:
-        with open_file(file, MOST_BYTES) as opened, Image.open(opened) as image:
+        with open_file(file, MOST_BYTES) as opened, opened_image(opened) as image:
             image = as_rgb(image)
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the file, not its content
@@ -127,6 +132,22 @@ def load_image(file: str | Path, size: int) -> np.ndarray:
             (size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side)
         )
     return np.asarray(image)
+
+
+def opened_image(file: BinaryIO) -> Image.Image:
+    """An image of one of FORMATS, whose pixels are read later. Raises errors as Pillow does."""
+    return Image.open(file, formats=readable_formats())
+
+
+@cached
+def readable_formats() -> tuple[str, ...]:
+    """The formats of FORMATS that can be read here. HEIC needs an optional package."""
+    Image.init()
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

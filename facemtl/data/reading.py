@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
 from ..errors import first_line
 from ..regular import MOST_BYTES, open_file
 from ..tasks import TASKS
+from .images import opened_image
 from .labels_csv import csv_of, read_csv
 from .utkface import named_files
 
@@ -169,7 +169,7 @@ def _read(file: Path, verify: bool) -> tuple[str, str]:
     try:
         with open_file(file, MOST_BYTES) as opened:
             if verify:
-                with Image.open(opened) as image:
+                with opened_image(opened) as image:
                     image.load()
                 opened.seek(0)
             return hashlib.file_digest(opened, "sha256").hexdigest(), ""

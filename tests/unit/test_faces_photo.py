@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from facemtl.data.images import as_rgb
+from facemtl.data import images
+from facemtl.data.images import as_rgb, load_image
+from facemtl.data.reading import read_images
 from facemtl.errors import FaceMTLError
 from facemtl.faces import as_record, detect, open_image, overlap, photo, whole
 from tests import support
@@ -139,13 +141,25 @@ def test_a_large_jpeg_that_is_thin_is_opened():
     assert open_image(io.BytesIO(content)).height in (1, 2, 3)
 
 
-def test_postscript_starts_no_other_program(monkeypatch):
+def test_postscript_starts_no_other_program(monkeypatch, tmp_path):
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
     assert not is_readable(POSTSCRIPT)
+    file = tmp_path / "1_0_0_drawing.jpg"
+    file.write_bytes(POSTSCRIPT)
+    assert read_images(tmp_path, verify=True, progress=False)[1].unreadable == [
+        f"{file.name}: damaged"
+    ]
+    with pytest.raises(FaceMTLError, match="damaged"):
+        load_image(file, 48)
+
+
+def test_each_format_has_a_limit():
+    assert {*images.FORMATS} == {*photo.MOST_MEGAPIXELS}
 
 
 def test_a_heic_photo_without_support_names_the_library(monkeypatch):
-    monkeypatch.setattr(photo, "_formats", lambda: ("JPEG", "PNG"))
+    for module in (images, photo):
+        monkeypatch.setattr(module, "readable_formats", lambda: ("JPEG", "PNG"))
     (heic,) = [file for file in ODD_FILES if file.name == "phone.heic"]
     with pytest.raises(FaceMTLError, match=r"HEIC.*pillow-heif"):
         open_image(io.BytesIO(heic.content))
