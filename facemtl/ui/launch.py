@@ -16,7 +16,6 @@ import numpy as np
 from ..data.labels_csv import labelled_tasks
 from ..errors import FaceMTLError, first_line
 from ..escapes import say_error
-from ..evaluation.validation import load_metrics, load_validation
 from ..inference.predictor import Predictor
 from ..paths import ASSETS, MODEL_CARD
 from ..regular import read_text
@@ -35,9 +34,10 @@ def make_app(models: Path, results: Path, data: Path, *, allow_download: bool = 
     with ThreadPoolExecutor(1) as pool:  # load the models while gradio is imported
         loading = pool.submit(_ready, models)
         from .app import build_app
+        from .measured import results as load_results
     predictor = loading.result()
     try:
-        table, metrics = load_validation(results), load_metrics(results)
+        table, metrics = load_results(results)
     except FaceMTLError as error:
         say_error(error)
         table = metrics = None
