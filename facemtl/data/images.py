@@ -117,7 +117,7 @@ def load_image(file: str | Path, size: int) -> np.ndarray:
     try:
         with open_file(file, MOST_BYTES) as opened, opened_image(opened) as image:
             image = as_rgb(image)
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # damaged files make decoders raise nearly anything
         if isinstance(error, OSError) and error.errno is not None:  # the file, not its content
             raise FaceMTLError(
                 f"{file} cannot be read: {first_line(error)}. Replace or delete it."

@@ -18,6 +18,8 @@ from facemtl.errors import FaceMTLError
 from facemtl.faces import as_record, detect, open_image, overlap, photo, whole
 from tests import support
 from tests.odd_files import (
+    DAMAGED,
+    EMPTY,
     FACE,
     GRAY,
     ODD_FILES,
@@ -151,6 +153,17 @@ def test_postscript_starts_no_other_program(monkeypatch, tmp_path):
     ]
     with pytest.raises(FaceMTLError, match="damaged"):
         load_image(file, 48)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [f for f in ODD_FILES if f.outcome in (DAMAGED, EMPTY) or f.name == "bomb.png"],
+    ids=lambda f: f.name,
+)
+def test_a_damaged_image_to_train_on_is_named(file, tmp_path):
+    (tmp_path / file.name).write_bytes(file.content)
+    with pytest.raises(FaceMTLError, match=rf"{file.name} is damaged"):
+        load_image(tmp_path / file.name, 48)
 
 
 def test_each_format_has_a_limit():
