@@ -63,6 +63,18 @@ def read_bytes(file: str | Path, most: int = MOST_BYTES) -> bytes:
         return opened.read()
 
 
+def path_or_content(file: Path, content: bytes) -> Path | bytes:
+    """What ONNX Runtime is given to open a file: the path, or `content` if the path is not UTF-8.
+
+    Given its content, it would keep the bytes as long as the model lives.
+    """
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        return content
+    return file
+
+
 def read_of_system(file: str) -> str:
     """The text of a file of /proc. Raises OSError if it cannot be read."""
     return Path(file).read_text("utf-8", "replace")

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import FaceMTLError
 from ..paths import ASSETS
-from ..regular import read_bytes
+from ..regular import path_or_content, read_bytes
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -145,5 +145,5 @@ def _load() -> "onnxruntime.InferenceSession":
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_mem_pattern = False  # patterns of every photo size would take 150 MiB
     options.log_severity_level = 3
-    # Given the path, not `content`: the session would keep the bytes as long as it lives.
-    return onnxruntime.InferenceSession(NETWORK, options, providers=["CPUExecutionProvider"])
+    source = path_or_content(NETWORK, content)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

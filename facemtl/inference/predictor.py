@@ -25,7 +25,7 @@ from ..faces import detect as detect_faces
 from ..label_sets import require_used
 from ..models.model_file import INPUT, SUFFIX, ModelInfo
 from ..paths import ASSETS
-from ..regular import MOST_OF_MODEL, files_in, read_bytes
+from ..regular import MOST_OF_MODEL, files_in, path_or_content, read_bytes
 from ..tasks import TASKS, Task, task_named
 
 COLUMNS = ["image", "face", "model", "approach", "task", "prediction", "confidence", "low", "high"]
@@ -78,9 +78,10 @@ class LoadedModel:
         except OSError as error:
             raise FaceMTLError(f"A model cannot be read. {file_error(error)}") from error
         try:
-            # Given the path, not `content`: the session would keep the bytes as long as it lives.
             session = onnxruntime.InferenceSession(
-                file, session_options(), providers=["CPUExecutionProvider"]
+                path_or_content(file, content),
+                session_options(),
+                providers=["CPUExecutionProvider"],
             )
         except Exception as error:  # ONNX Runtime raises many kinds of errors
             raise FaceMTLError(

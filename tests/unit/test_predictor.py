@@ -1,5 +1,7 @@
 """The shipped models on the composites, the tables of predictions, and the imports of inference."""
 
+import os
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +14,7 @@ from facemtl.data.reading import read_images
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation.compare import compare
 from facemtl.evaluation.validation import with_targets
-from facemtl.faces import open_image, whole
+from facemtl.faces import detector, open_image, whole
 from facemtl.inference.predictor import (
     COLUMNS,
     MULTI,
@@ -202,6 +204,16 @@ def test_models_that_cannot_be_compared_are_refused(tmp_path, chosen):
         support.write_model(tmp_path, tasks)
     with pytest.raises(FaceMTLError, match="needs exactly one single-task and one multi-task"):
         Predictor.load(tmp_path).require_pairs()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_models_and_the_detector_may_lie_in_any_folder(tmp_path, monkeypatch):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    support.write_model(tmp_path / "models", [AGE])
+    (tmp_path / "models").rename(folder)
+    assert [loaded.name for loaded in Predictor.load(folder).models] == ["age"]
+    monkeypatch.setattr(detector, "NETWORK", shutil.copy(detector.NETWORK, folder))
+    detector._load.__wrapped__()
 
 
 def test_the_shipped_models_can_be_compared(predictor):
