@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NETWORK = ASSETS / "pretrained" / "centerface.onnx"
 SHA256 = "fedf7900a732b44376df2d56977af100b04564730c5beecac1bae5038bf86fba"
 _ASKED = os.environ.get("OMP_NUM_THREADS", "")
-THREADS = int(_ASKED) if _ASKED.isdigit() and int(_ASKED) else min(2, os.cpu_count() or 1)
+THREADS = int(_ASKED) if _ASKED.isdecimal() and int(_ASKED) else min(2, os.cpu_count() or 1)
 STRIDE = 4  # px per cell
 MULTIPLE = 32  # px; the sides of an input must be multiples of it
 SUPPRESSED_IOU = 0.3  # two boxes with at least this intersection over union are of one face

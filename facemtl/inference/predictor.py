@@ -164,7 +164,7 @@ def threads() -> int:
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    return int(given) if given.isdigit() and int(given) else min(cores, 4)
+    return int(given) if given.isdecimal() and int(given) else min(cores, 4)
 
 
 @cache

@@ -237,7 +237,7 @@ def test_the_number_of_threads_can_be_set(given, expected, monkeypatch):
     assert threads() == expected
 
 
-@pytest.mark.parametrize("given", ["", "0", "many", "-1"])
+@pytest.mark.parametrize("given", ["", "0", "many", "-1", "²"])
 def test_an_invalid_number_of_threads_is_ignored(given, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", given)
     found = threads()
