@@ -233,6 +233,24 @@ def test_robustness_leaves_out_damaged_images(tmp_path, small_models, capsys):
     assert "2 images cannot be read" in told and "metrics of 3 crops" in said
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "javascript:x", "facemtl", "//faces.example.org", "ftp://faces.example.org", "http://",
+        "http://a:x", "http://[a", "/a b", "/a?b", "/a#b", "/a\nb", "\\\\a", "file:///etc",
+    ],
+)  # fmt: skip
+def test_a_place_where_no_proxy_can_serve_the_app_is_refused(place, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["app", "--root-path", place])
+    assert "expected a URL such as https://faces" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["", "/", "/a/b", "https://a.example.org:8443/b", "http://[::1]"])
+def test_a_place_where_a_proxy_can_serve_the_app_is_accepted(place):
+    assert cli._parser().parse_args(["app", "--root-path", place]).root_path == place
+
+
 @pytest.mark.parametrize("number", ["0", "-1", "x", "1.5"])
 def test_a_number_of_images_that_cannot_be_is_refused(number, capsys):
     with pytest.raises(SystemExit):
