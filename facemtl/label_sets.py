@@ -76,7 +76,7 @@ def read_labels(file: Path) -> Labels:
         raise FaceMTLError(
             f"{file} cannot be read: {error.strerror}. Put that right, or move the file away."
         ) from error
-    except ValueError as error:  # of TOML or UTF-8
+    except (ValueError, RecursionError) as error:  # of TOML or UTF-8, or lists in lists in lists
         raise FaceMTLError(
             f"{file} is not a TOML file in UTF-8: {error}. Put that right, or move the file away."
         ) from error

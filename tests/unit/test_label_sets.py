@@ -51,6 +51,7 @@ def test_declared_labels_get_loss_scales_close_to_the_built_in_ones():
     ("text", "said"),
     [
         ("race = [", "not a TOML file"),
+        ("race = " + 5000 * "[", "not a TOML file"),
         ('race = "White"', "two or more different texts"),
         ('race = ["White"]', "two or more different texts"),
         ("race = []", "two or more different texts"),
