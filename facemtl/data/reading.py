@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..errors import first_line
+from ..escapes import printable
 from ..regular import MOST_BYTES, open_file
 from ..tasks import TASKS
 from .images import opened_image
@@ -24,6 +25,7 @@ class FolderReport:
     """What was found while reading a folder of images: the number of images, and problems."""
 
     images: int = 0
+    # Names are in one line each.
     badly_named: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)  # as "name: why"
     copy_groups: int = 0  # groups of byte-identical files
@@ -135,21 +137,25 @@ def read_files(
     """
     own = csv_of(folder)
     listed, unused = (named_files(folder), []) if own is None else read_csv(own)
-    report, rows = FolderReport(unused_columns=unused), []
+    report, rows = FolderReport(unused_columns=[*map(_line, unused)]), []
     with ThreadPoolExecutor() as pool:
         contents = pool.map(lambda each: _read(each[0], verify), listed)
         bar = tqdm(contents, "Reading", len(listed), leave=False, disable=not progress)
         try:
             for (file, labels), (sha256, wrong) in zip(listed, bar, strict=True):
                 if labels is None:
-                    report.badly_named.append(file.name)
+                    report.badly_named.append(_line(file.name))
                 elif wrong:
-                    report.unreadable.append(f"{file.name}: {wrong}")
+                    report.unreadable.append(f"{_line(file.name)}: {wrong}")
                 else:
                     rows.append({"file": str(file), "sha256": sha256, **labels})
         finally:  # after Ctrl-C, do not read the rest
             pool.shutdown(cancel_futures=True)
     return pd.DataFrame(rows, columns=["file", "sha256", *_LABELS]), report
+
+
+def _line(name: str) -> str:
+    return printable(name).replace("\n", "\\x0a")
 
 
 def _copies(images: pd.DataFrame) -> tuple[pd.Series, pd.Series]:

@@ -320,6 +320,18 @@ def test_names_of_images_need_not_be_utf_8(tmp_path):
     assert decode_images(table["file"], 36, tmp_path / "cache").shape == (1, 36, 36, 3)
 
 
+def test_a_name_cannot_add_a_line_to_the_report(tmp_path):
+    (file,) = support.write_pictures(tmp_path, 1)
+    file.with_name("x\nimages             9.jpg").write_bytes(b"")
+    file.with_name("1_0_0_x\nimages             9.jpg").write_bytes(b"")
+    (tmp_path / "own.csv").write_text(f'file,age,"a\nimages   9"\n{file.name},30,x\n')
+    for data in (tmp_path, tmp_path / "own.csv"):
+        report = read_images(data, verify=True, progress=False)[1]
+        lines = str(report).splitlines()
+        assert sum(line.startswith("images ") for line in lines) == 1, lines
+        assert len(report.warning.splitlines()) < 2
+
+
 def shorten(file: Path) -> None:
     os.truncate(file, file.stat().st_size // 2)
 
