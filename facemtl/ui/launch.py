@@ -62,11 +62,14 @@ def checked_host(host: str, port: int | None) -> str:
     which takes seconds.
     """
     host = host.strip("[]")
-    # gradio reads the variable if no port is given, and would fail with a traceback.
+    # gradio reads the variables if no port is given, and would fail with a traceback.
     given = str(port) if port is not None else os.environ.get("GRADIO_SERVER_PORT")
     source = "--port" if port is not None else "GRADIO_SERVER_PORT"
     if given is not None and not (given.isdecimal() and 1 <= int(given) <= MAX_PORT):
         raise FaceMTLError(f"{source} must be a number from 1 to {MAX_PORT}; found {given}.")
+    tries = os.environ.get("GRADIO_NUM_PORTS", "1")
+    if not (tries.isdecimal() and int(tries)):
+        raise FaceMTLError(f"GRADIO_NUM_PORTS must be a number of ports; found {tries}. Unset it.")
     try:
         # The port 0 means any free one.
         kind, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
