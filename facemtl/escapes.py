@@ -45,7 +45,11 @@ def printable(text: str) -> str:
 
 def say(*words: object, file: TextIO | None = None) -> None:
     """Print a message. Names in it cannot control the terminal."""
-    print(printable(" ".join(map(str, words))), file=file or sys.stdout, flush=True)
+    try:
+        print(printable(" ".join(map(str, words))), file=file or sys.stdout, flush=True)
+    except OSError as error:  # names no file
+        error.filename = "The output"
+        raise
 
 
 def say_error(error: object) -> None:
