@@ -78,10 +78,9 @@ class LoadedModel:
         except OSError as error:
             raise FaceMTLError(f"A model cannot be read. {file_error(error)}") from error
         try:
+            source = path_or_content(file, content)
             session = onnxruntime.InferenceSession(
-                path_or_content(file, content),
-                session_options(),
-                providers=["CPUExecutionProvider"],
+                source, session_options(), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime raises many kinds of errors
             raise FaceMTLError(
