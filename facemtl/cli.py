@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -14,6 +15,10 @@ from .label_sets import use_labels_beside
 from .paths import ASSETS, default_folder
 
 DESCRIPTION = "Three single-task models and one multi-task model on faces."
+# The start of a URL, or a path, or both, or an empty text.
+_ROOT_PATH = re.compile(
+    r"(https?://([\w.-]+|\[[\da-f:.]+\])(:\d+)?)?(/(?!/)[^\x00-\x20\x7f?#\\]*)?", re.IGNORECASE
+)
 Option = tuple[str, dict[str, Any]]
 
 
@@ -75,6 +80,15 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
     return int(text)
+
+
+def _root_path(text: str) -> str:
+    if not _ROOT_PATH.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            "expected a URL such as https://faces.example.org, or a path such as /facemtl; found"
+            f" {text}"
+        )
+    return text
 
 
 def _path(name: str, meaning: str, default: Path | None = None, **settings: Any) -> Option:
@@ -206,6 +220,7 @@ def _parser() -> argparse.ArgumentParser:
             "--root-path",
             "where a proxy serves the app: a URL such as https://faces.example.org, or only its"
             " path, such as /facemtl",
+            type=_root_path,
             default="",
         ),
         _path("--auth-file", "a file with a line name:password for each visitor who may enter"),

@@ -181,7 +181,7 @@ def robustness(options: argparse.Namespace) -> None:
 
     predictor = Predictor.load(options.models).require_pairs()
     with _claimed_in(options, [ROBUSTNESS_FILE]):
-        images = unseen(predictor, _read_images(options.data))
+        images = unseen(predictor, _read_images(options.data, verify=True))
         n_images = min(options.images, int((images["split"] == VALIDATION).sum()))
         with _bar("Perturbing", passes() * n_images) as bar:
             table = measure(predictor, images, options.images, bar.update)

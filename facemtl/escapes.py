@@ -13,7 +13,7 @@ import unicodedata
 from typing import TextIO
 
 # A spreadsheet takes a cell that begins with one of these as a formula. The last four are wide.
-_FORMULA = "=+-@＝＋－＠"
+_FORMULA = re.compile("(^|;)([=+@＝＋－＠-])")
 # Control characters, parts of names that are not UTF-8, and the ends of lines and paragraphs.
 _HIDDEN = {"Cc", "Cs", "Zl", "Zp"}
 # Characters that change the direction of the text that follows.
@@ -26,10 +26,11 @@ def escaped(name: str) -> str:
     """A name as text for terminals and tables. `unescaped` turns it back.
 
     Escaped are control characters, bytes that are not UTF-8, characters that turn the direction of
-    writing, and a first character that would begin a formula in a spreadsheet.
+    writing, and characters that would begin a formula in a spreadsheet: at the beginning, and after
+    a semicolon, where some spreadsheets begin a cell.
     """
     text = printable(name.replace("\\", "\\\\")).replace("\n", "\\x0a")
-    return _hexadecimal(text[0]) + text[1:] if text[:1] and text[0] in _FORMULA else text
+    return _FORMULA.sub(lambda match: match[1] + _hexadecimal(match[2]), text)
 
 
 def unescaped(text: str) -> str:
@@ -44,7 +45,11 @@ def printable(text: str) -> str:
 
 def say(*words: object, file: TextIO | None = None) -> None:
     """Print a message. Names in it cannot control the terminal."""
-    print(printable(" ".join(map(str, words))), file=file or sys.stdout, flush=True)
+    try:
+        print(printable(" ".join(map(str, words))), file=file or sys.stdout, flush=True)
+    except OSError as error:  # names no file
+        error.filename = "The output"
+        raise
 
 
 def say_error(error: object) -> None:

@@ -9,7 +9,7 @@ import stat
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import BinaryIO
 import pandas as pd
 
 from .errors import FaceMTLError, first_line
+from .escapes import escaped, unescaped
 from .regular import naming, open_file, read_bytes
 
 try:
@@ -141,9 +142,10 @@ def _sync_folder(folder: Path) -> None:
 def write_table(table: pd.DataFrame, file: Path) -> None:
     """Write a table as a CSV file, compressed if its name ends in .gz.
 
-    The same table gives the same bytes. Missing folders are made.
+    The same table gives the same bytes. Its texts are `escaped`. Missing folders are made.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
+    table = _with_texts(table, escaped)
     content = table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
     write_whole(file, gzip.compress(content, mtime=0) if file.suffix == ".gz" else content)
 
@@ -168,7 +170,9 @@ def read_table(
             content = gzip.decompress(content)
         if not content.endswith(b"\n"):  # pandas would take half a number for a number
             raise ValueError("it is cut off")
-        table = pd.read_csv(io.BytesIO(content), dtype=types)
+        # By default, texts such as "None" and "NA" would be gaps, too.
+        table = pd.read_csv(io.BytesIO(content), dtype=types, keep_default_na=False, na_values=[""])
+        table = _with_texts(table, unescaped)
         if (
             table.empty
             or not {*types} <= {*table}
@@ -185,6 +189,17 @@ def read_table(
         is_closed = isinstance(error, OSError) and error.errno is not None
         wrong = f"cannot be read: {first_line(error)}" if is_closed else "is damaged"
         raise FaceMTLError(f"{file} {wrong}. Make it again with `{command}`.") from error
+
+
+def _with_texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    """The table with each text changed."""
+    new = {}
+    for name in table.select_dtypes(exclude=["number", "bool"]):
+        column = table[name]
+        said = {text: change(text) for text in column.unique() if isinstance(text, str)}
+        if any(text != other for text, other in said.items()):
+            new[name] = [said.get(cell, cell) for cell in column]
+    return table.assign(**new)
 
 
 def temporary(name: str) -> Path:

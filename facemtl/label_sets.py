@@ -21,12 +21,13 @@ from .regular import read_bytes, read_text
 
 NAME = "labels.toml"
 VARIABLE = "FACEMTL_LABELS"  # the path of the file that is used
-# No task may be named after a column of our tables, a model of several tasks, or a field of the
-# filters of faces.
+# No task may be named after a column of our tables, a model of several tasks, a part of the filters
+# of faces, or a parameter of addresses.
 RESERVED = (
     "age_from", "age_group", "age_to", "agreement", "all", "approach", "by", "confidence", "face",
-    "file", "high", "image", "low", "metric", "model", "multi", "multitask", "n", "order",
-    "prediction", "seed", "sha256", "sheet", "single", "split", "target", "task", "value",
+    "file", "high", "image", "low", "made_by", "metric", "model", "multi", "multitask", "n",
+    "needs_predictions", "order", "page", "prediction", "query", "read", "said", "seed", "sha256",
+    "sheet", "single", "split", "tab", "target", "task", "value",
 )  # fmt: skip
 Labels = Mapping[str, tuple[str, ...]]
 
@@ -75,7 +76,7 @@ def read_labels(file: Path) -> Labels:
         raise FaceMTLError(
             f"{file} cannot be read: {error.strerror}. Put that right, or move the file away."
         ) from error
-    except ValueError as error:  # of TOML or UTF-8
+    except (ValueError, RecursionError) as error:  # of TOML or UTF-8, or lists in lists in lists
         raise FaceMTLError(
             f"{file} is not a TOML file in UTF-8: {error}. Put that right, or move the file away."
         ) from error

@@ -25,9 +25,11 @@ class Metric:
     def gain(self, before, after):
         """How much better `after` is than `before`, in percent of `before`.
 
-        Both are numbers or arrays. Above 0, `after` is better.
+        Both are numbers or arrays. Above 0, `after` is better. It is infinite or NaN if `before`
+        is 0, as it may be for very few images.
         """
-        return 100 * (after / before - 1) * (-1 if self.lower_is_better else 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return 100 * (np.divide(after, before) - 1) * (-1 if self.lower_is_better else 1)
 
     def number(self, value: float, sign: bool = False) -> str:
         """The value as text, such as '94.1' or '4.54'; with `sign`, '+94.1' or '+4.54'."""

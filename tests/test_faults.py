@@ -194,7 +194,7 @@ def test_output_to_a_full_disk_is_reported(tmp_path):
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, cwd=support.ROOT, stdout=full, stderr=-1, text=True)
     assert done.returncode == 1 and one_sentence(done.stderr), done.stderr
-    assert "No space left on device" in done.stderr
+    assert "The output: No space left on device" in done.stderr
 
 
 # ---------------------------------------------------------------------------------- closed outputs
@@ -276,6 +276,14 @@ def test_an_address_that_cannot_be_is_reported_at_once(arguments, named, capsys)
     assert main(["app", *arguments]) == 1
     said = capsys.readouterr().err
     assert one_sentence(said) and re.search(named, said), said
+
+
+@pytest.mark.parametrize(("name", "given"), [("SERVER_PORT", "x"), ("NUM_PORTS", "abc")])
+def test_a_variable_of_gradio_that_is_no_number_is_reported(name, given, monkeypatch, capsys):
+    monkeypatch.setenv(f"GRADIO_{name}", given)
+    assert main(["app"]) == 1
+    said = capsys.readouterr().err
+    assert one_sentence(said) and f"GRADIO_{name} must be a number" in said, said
 
 
 def swapped(models: Path) -> None:

@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache as cached
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -16,8 +18,11 @@ from tqdm import tqdm
 from ..errors import FaceMTLError, first_line
 from ..escapes import say_error
 from ..files import is_stream, written_whole
-from ..regular import open_file
+from ..regular import MOST_BYTES, open_file
 
+# The formats that are opened, the most frequent first. Other formats of Pillow are refused: some
+# start another program, or are hardly maintained.
+FORMATS = ("JPEG", "HEIF", "AVIF", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _HASH_BYTES = hashlib.sha256().digest_size
 
 
@@ -32,7 +37,8 @@ def decode_images(files: Iterable[str], size: int, cache: Path | None = None) ->
     files = list(files)
     if cache is None:
         return _decode(files, size)
-    key = hashlib.sha256("\n".join(map(_fingerprint, files)).encode()).hexdigest()[:16]
+    found = "\n".join(map(_fingerprint, files))
+    key = hashlib.sha256(os.fsencode(found)).hexdigest()[:16]  # names need not be UTF-8
     kept = cache / f"{key}-{size}px.npy"
     try:
         return _load(kept, (len(files), size, size, 3))
@@ -109,9 +115,9 @@ def load_image(file: str | Path, size: int) -> np.ndarray:
     Raises FaceMTLError if the file is missing or damaged.
     """
     try:
-        with open_file(file) as opened, Image.open(opened) as image:
+        with open_file(file, MOST_BYTES) as opened, opened_image(opened) as image:
             image = as_rgb(image)
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # damaged files make decoders raise nearly anything
         if isinstance(error, OSError) and error.errno is not None:  # the file, not its content
             raise FaceMTLError(
                 f"{file} cannot be read: {first_line(error)}. Replace or delete it."
@@ -126,6 +132,22 @@ def load_image(file: str | Path, size: int) -> np.ndarray:
             (size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side)
         )
     return np.asarray(image)
+
+
+def opened_image(file: BinaryIO) -> Image.Image:
+    """An image of one of FORMATS, whose pixels are read later. Raises errors as Pillow does."""
+    return Image.open(file, formats=readable_formats())
+
+
+@cached
+def readable_formats() -> tuple[str, ...]:
+    """The formats of FORMATS that can be read here. HEIC needs an optional package."""
+    Image.init()
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import FaceMTLError
 from ..label_sets import require_used
-from ..regular import open_file
+from ..regular import MOST_BYTES, open_file
 from ..tasks import TASKS, Task
 from .utkface import LABELLED
 
@@ -101,7 +101,7 @@ def _lines(file: Path) -> list[tuple[int, list[str]]]:
     FaceMTLError if the file cannot be read or is not a CSV file in UTF-8.
     """
     try:
-        with io.TextIOWrapper(open_file(file), "utf-8-sig", newline="") as text:
+        with io.TextIOWrapper(open_file(file, MOST_BYTES), "utf-8-sig", newline="") as text:
             delimiter = max(",;\t", key=text.readline().count)
             text.seek(0)
             reader = csv.reader(text, delimiter=delimiter)

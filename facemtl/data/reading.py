@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
 from ..errors import first_line
-from ..regular import open_file
+from ..escapes import printable
+from ..regular import MOST_BYTES, open_file
 from ..tasks import TASKS
+from .images import opened_image
 from .labels_csv import csv_of, read_csv
 from .utkface import named_files
 
@@ -24,6 +25,7 @@ class FolderReport:
     """What was found while reading a folder of images: the number of images, and problems."""
 
     images: int = 0
+    # Names are in one line each.
     badly_named: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)  # as "name: why"
     copy_groups: int = 0  # groups of byte-identical files
@@ -135,21 +137,25 @@ def read_files(
     """
     own = csv_of(folder)
     listed, unused = (named_files(folder), []) if own is None else read_csv(own)
-    report, rows = FolderReport(unused_columns=unused), []
+    report, rows = FolderReport(unused_columns=[*map(_line, unused)]), []
     with ThreadPoolExecutor() as pool:
         contents = pool.map(lambda each: _read(each[0], verify), listed)
         bar = tqdm(contents, "Reading", len(listed), leave=False, disable=not progress)
         try:
             for (file, labels), (sha256, wrong) in zip(listed, bar, strict=True):
                 if labels is None:
-                    report.badly_named.append(file.name)
+                    report.badly_named.append(_line(file.name))
                 elif wrong:
-                    report.unreadable.append(f"{file.name}: {wrong}")
+                    report.unreadable.append(f"{_line(file.name)}: {wrong}")
                 else:
                     rows.append({"file": str(file), "sha256": sha256, **labels})
         finally:  # after Ctrl-C, do not read the rest
             pool.shutdown(cancel_futures=True)
     return pd.DataFrame(rows, columns=["file", "sha256", *_LABELS]), report
+
+
+def _line(name: str) -> str:
+    return printable(name).replace("\n", "\\x0a")
 
 
 def _copies(images: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
@@ -167,9 +173,9 @@ def _read(file: Path, verify: bool) -> tuple[str, str]:
     With `verify`, an image that cannot be decoded cannot be read.
     """
     try:
-        with open_file(file) as opened:
+        with open_file(file, MOST_BYTES) as opened:
             if verify:
-                with Image.open(opened) as image:
+                with opened_image(opened) as image:
                     image.load()
                 opened.seek(0)
             return hashlib.file_digest(opened, "sha256").hexdigest(), ""

@@ -17,7 +17,7 @@ from ..data.utkface import CHIP_SIZE
 from ..files import read_table, write_table
 from ..inference.predictor import APPROACHES, RUNTIME, Predictor, threads, to_batch
 from ..models.model_file import SUFFIX
-from ..regular import read_bytes, read_text
+from ..regular import MOST_OF_MODEL, read_bytes, read_of_system
 
 COSTS_FILE = "costs.csv"
 ALL = "all"  # in column `model`: all models of an approach together
@@ -51,7 +51,8 @@ def costs(predictor: Predictor, folder: Path, repeats: int = 30) -> pd.DataFrame
         repeats,
     )
     counted = {
-        m.name: multiply_adds(read_bytes(_file(folder, m.name)), m.info) for m in predictor.models
+        m.name: multiply_adds(read_bytes(_file(folder, m.name), MOST_OF_MODEL), m.info)
+        for m in predictor.models
     }
     answers = [(m.name, m.approach, [m]) for m in predictor.models]
     answers += [
@@ -129,7 +130,7 @@ def machine() -> dict[str, str | int]:
 
 def _processor() -> str:
     try:
-        names = re.findall(r"^model name\s*:\s*(.+)$", read_text("/proc/cpuinfo"), re.M)
+        names = re.findall(r"^model name\s*:\s*(.+)$", read_of_system("/proc/cpuinfo"), re.M)
     except OSError:
         names = []  # not Linux
     return names[0].strip() if names else platform.processor() or platform.machine()

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import FaceMTLError
 from ..paths import ASSETS
-from ..regular import read_bytes
+from ..regular import path_or_content, read_bytes
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NETWORK = ASSETS / "pretrained" / "centerface.onnx"
 SHA256 = "fedf7900a732b44376df2d56977af100b04564730c5beecac1bae5038bf86fba"
 _ASKED = os.environ.get("OMP_NUM_THREADS", "")
-THREADS = int(_ASKED) if _ASKED.isdigit() and int(_ASKED) else min(2, os.cpu_count() or 1)
+THREADS = int(_ASKED) if _ASKED.isdecimal() and int(_ASKED) else min(2, os.cpu_count() or 1)
 STRIDE = 4  # px per cell
 MULTIPLE = 32  # px; the sides of an input must be multiples of it
 RARE = 300_000  # px; an input with more is not common
@@ -151,5 +151,5 @@ def _load() -> "onnxruntime.InferenceSession":
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_mem_pattern = False  # patterns of every photo size would take 150 MiB
     options.log_severity_level = 3
-    # Given the path, not `content`: the session would keep the bytes as long as it lives.
-    return onnxruntime.InferenceSession(NETWORK, options, providers=["CPUExecutionProvider"])
+    source = path_or_content(NETWORK, content)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -1,24 +1,21 @@
 """Opening of photos: image files and arrays -> upright RGB images."""
 
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import cache
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from ..data.images import as_rgb
+from ..data.images import as_rgb, opened_image, readable_formats
 from ..errors import FaceMTLError, first_line
-from ..regular import open_file
+from ..regular import MOST_BYTES, open_file
 
 ImageLike = str | Path | Image.Image | np.ndarray
 
-# The formats that are opened, and the most megapixels of each. Other formats of Pillow are refused:
-# some start another program, or are hardly maintained. HEIC and AVIF may be large because phones
-# use them. JPEG may be largest because large ones are decoded at reduced size.
+# The most megapixels of each of FORMATS. HEIC and AVIF may be large because phones use them. JPEG
+# may be largest because large ones are decoded at reduced size.
 MOST_MEGAPIXELS = {
     "JPEG": 110, "HEIF": 50, "AVIF": 50, "PNG": 25, "WEBP": 25, "GIF": 25, "BMP": 25, "TIFF": 25,
 }  # fmt: skip
@@ -35,9 +32,8 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
     `image.info[PIXEL_SIZE]` is above 1 if a large JPEG was decoded at reduced size. Raises
     FaceMTLError if the file is missing, damaged, too large or of another format.
     """
-    formats = _formats()
     try:
-        with _opened(file) as opened, Image.open(opened, formats=formats) as image:
+        with _opened(file) as opened, opened_image(opened) as image:
             width, height = image.size
             most = MOST_MEGAPIXELS["JPEG" if image.format == "MPO" else image.format]
             if width * height > most * 10**6:
@@ -58,11 +54,11 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
         message = "This image is too large for this machine. Reduce it first."
         raise FaceMTLError(message) from error
     except Exception as error:  # damaged files make decoders raise nearly anything
-        raise FaceMTLError(_why_unreadable(file, formats)) from error
+        raise FaceMTLError(_why_unreadable(file)) from error
 
 
 def _opened(file: Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
-    return open_file(file) if isinstance(file, Path) else nullcontext(file)
+    return open_file(file, MOST_BYTES) if isinstance(file, Path) else nullcontext(file)
 
 
 def as_image(given: ImageLike) -> Image.Image:
@@ -96,22 +92,11 @@ def as_image(given: ImageLike) -> Image.Image:
     )
 
 
-@cache
-def _formats() -> tuple[str, ...]:
-    """The formats of MOST_MEGAPIXELS that can be read here. HEIC needs an optional package."""
-    Image.init()
-    with suppress(ImportError):
-        from pillow_heif import register_heif_opener
-
-        register_heif_opener()
-    return tuple(name for name in MOST_MEGAPIXELS if name in Image.OPEN)
-
-
 def _too_large(most: int) -> FaceMTLError:
     return FaceMTLError(f"This image has more than {most} million pixels. Reduce it first.")
 
 
-def _why_unreadable(file: Path | BinaryIO, formats: Sequence[str]) -> str:
+def _why_unreadable(file: Path | BinaryIO) -> str:
     """A message that says why a file cannot be opened."""
     try:
         with _opened(file) as opened:
@@ -122,7 +107,7 @@ def _why_unreadable(file: Path | BinaryIO, formats: Sequence[str]) -> str:
     if not start:
         return "This file is empty."
     kinds = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
-    if start[4:12] in kinds and "HEIF" not in formats:
+    if start[4:12] in kinds and "HEIF" not in readable_formats():
         return (
             "This is a HEIC photo, which cannot be read here. Save it as a JPEG, or install"
             " pillow-heif."

@@ -22,7 +22,7 @@ from ..errors import FaceMTLError, first_line
 from ..escapes import escaped, printable
 from ..faces import DETECTOR, as_record, detect, open_image, whole
 from ..files import written_whole
-from ..regular import naming, open_file
+from ..regular import MOST_BYTES, naming, open_file
 from .predictor import COLUMNS, Predictor, in_words
 
 IMAGE_SUFFIXES = (
@@ -171,7 +171,7 @@ def _records(predictor: Predictor, images: Mapping[str, Path], no_detect: bool) 
 def _content(file: Path) -> str:
     """A hash of a file's bytes. It is an empty text if the file cannot be read."""
     try:
-        with open_file(file) as opened:
+        with open_file(file, MOST_BYTES) as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError:  # reported as the error of that image
         return ""

@@ -25,7 +25,7 @@ from ..faces import detect as detect_faces
 from ..label_sets import require_used
 from ..models.model_file import INPUT, SUFFIX, ModelInfo
 from ..paths import ASSETS
-from ..regular import files_in, read_bytes
+from ..regular import MOST_OF_MODEL, files_in, path_or_content, read_bytes
 from ..tasks import TASKS, Task, task_named
 
 COLUMNS = ["image", "face", "model", "approach", "task", "prediction", "confidence", "low", "high"]
@@ -74,13 +74,13 @@ class LoadedModel:
         renamed.
         """
         try:
-            content = read_bytes(file)
+            content = read_bytes(file, MOST_OF_MODEL)
         except OSError as error:
             raise FaceMTLError(f"A model cannot be read. {file_error(error)}") from error
         try:
-            # Given the path, not `content`: the session would keep the bytes as long as it lives.
+            source = path_or_content(file, content)
             session = onnxruntime.InferenceSession(
-                file, session_options(), providers=["CPUExecutionProvider"]
+                source, session_options(), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime raises many kinds of errors
             raise FaceMTLError(
@@ -163,7 +163,7 @@ def threads() -> int:
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    return int(given) if given.isdigit() and int(given) else min(cores, 4)
+    return int(given) if given.isdecimal() and int(given) else min(cores, 4)
 
 
 @cache

@@ -12,7 +12,7 @@ from torch import nn
 
 from ..errors import FaceMTLError
 from ..paths import ASSETS
-from ..regular import read_bytes
+from ..regular import MOST_OF_MODEL, read_bytes
 from . import FACE_RESNET, face_resnet
 from .face_resnet import FaceResNet
 from .vision import torchvision
@@ -58,7 +58,7 @@ def _load_shipped(module: nn.Module, file: Path) -> None:
     """Load weights that ship with the code. Raises FaceMTLError if they are missing or damaged."""
     again = "Check it out again with git, or make it again with `python -m research.convert`."
     try:
-        weights = safetensors.torch.load(read_bytes(file))
+        weights = safetensors.torch.load(read_bytes(file, MOST_OF_MODEL))
         module.load_state_dict({key: value.float() for key, value in weights.items()})
     except OSError as error:
         raise FaceMTLError(

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import FaceMTLError, file_error
 from ..files import write_whole
-from ..regular import read_bytes
+from ..regular import MOST_OF_MODEL, read_bytes
 from ..tasks import Task, task_named
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def rewrite_info(file: Path, info: ModelInfo, to: Path | None = None) -> None:
     """Write a model file with other metadata, for example its calibration, in its place or `to`."""
     import onnx
 
-    _write(to or file, onnx.load_from_string(read_bytes(file)), info)
+    _write(to or file, onnx.load_from_string(read_bytes(file, MOST_OF_MODEL)), info)
 
 
 def load_weights(file: Path) -> dict[str, "torch.Tensor"]:
@@ -169,7 +169,7 @@ def _read(file: Path) -> tuple[Any, ModelInfo]:
     import onnx
 
     try:
-        content = read_bytes(file)
+        content = read_bytes(file, MOST_OF_MODEL)
         proto = onnx.load_from_string(content)
     except OSError as error:
         raise FaceMTLError(f"A model cannot be read. {file_error(error)}") from error

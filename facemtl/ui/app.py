@@ -19,7 +19,6 @@ from .. import plots
 from ..errors import FaceMTLError
 from ..escapes import say_error
 from ..evaluation import composites as composites_
-from ..evaluation.findings import load_findings
 from ..evaluation.track_record import TrackRecords
 from ..faces import prepare
 from ..inference.predictor import Predictor
@@ -35,6 +34,7 @@ from .components.markup import HTML, html
 from .faces import CurrentPool, FaceFilter, FacePool, wait
 from .headers import WithHeaders
 from .hosts import KnownHosts
+from .measured import FINDINGS_FILE, findings
 from .photo import PhotoView
 from .photo_requests import LARGEST_PHOTO
 from .prediction_cache import PredictionCache
@@ -243,8 +243,10 @@ def build_app(
 def _headline(measured: Path) -> str:
     """The headline, or nothing if there are no findings."""
     try:
-        return headline(load_findings(measured))
-    except FaceMTLError:
+        return headline(findings(measured))
+    except FaceMTLError as error:
+        if (measured / FINDINGS_FILE).exists():
+            say_error(error)
         return ""
 
 

@@ -16,7 +16,6 @@ import numpy as np
 from ..data.labels_csv import labelled_tasks
 from ..errors import FaceMTLError, first_line
 from ..escapes import say_error
-from ..evaluation.validation import load_metrics, load_validation
 from ..inference.predictor import Predictor
 from ..paths import ASSETS, MODEL_CARD
 from ..regular import read_text
@@ -35,9 +34,10 @@ def make_app(models: Path, results: Path, data: Path, *, allow_download: bool = 
     with ThreadPoolExecutor(1) as pool:  # load the models while gradio is imported
         loading = pool.submit(_ready, models)
         from .app import build_app
+        from .measured import results as load_results
     predictor = loading.result()
     try:
-        table, metrics = load_validation(results), load_metrics(results)
+        table, metrics = load_results(results)
     except FaceMTLError as error:
         say_error(error)
         table = metrics = None
@@ -62,11 +62,14 @@ def checked_host(host: str, port: int | None) -> str:
     which takes seconds.
     """
     host = host.strip("[]")
-    # gradio reads the variable if no port is given, and would fail with a traceback.
+    # gradio reads the variables if no port is given, and would fail with a traceback.
     given = str(port) if port is not None else os.environ.get("GRADIO_SERVER_PORT")
     source = "--port" if port is not None else "GRADIO_SERVER_PORT"
     if given is not None and not (given.isdecimal() and 1 <= int(given) <= MAX_PORT):
         raise FaceMTLError(f"{source} must be a number from 1 to {MAX_PORT}; found {given}.")
+    tries = os.environ.get("GRADIO_NUM_PORTS", "1")
+    if not (tries.isdecimal() and int(tries)):
+        raise FaceMTLError(f"GRADIO_NUM_PORTS must be a number of ports; found {tries}. Unset it.")
     try:
         # The port 0 means any free one.
         kind, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]

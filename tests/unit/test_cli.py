@@ -40,6 +40,7 @@ from facemtl.models.seen import seen_text
 from facemtl.tasks import AGE, TASKS
 from research import report
 from tests import support
+from tests.odd_files import ODD_FILES
 
 MODELS = support.ROOT / "assets" / "models"
 ROWS_PER_FACE = 2 * len(TASKS)
@@ -250,6 +251,38 @@ def test_a_command_refuses_an_output_that_another_process_writes(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1 and f"Another process is writing {tmp_path / file}." in said[0]
     assert support.contents(tmp_path).keys() <= {f".{file}.lock"}
+
+
+def test_robustness_leaves_out_damaged_images(tmp_path, small_models, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    for file in support.composites(3):
+        shutil.copy(file, data)
+    for odd in ODD_FILES:
+        if odd.name in ("bomb.png", "half.jpeg"):
+            (data / f"1_0_0_{odd.name}.jpg").write_bytes(odd.content)
+    given = ["--data", data, "--models", small_models, "--output", tmp_path, "--images", 9]
+    assert cli.main(["robustness", *map(str, given)]) == 0
+    said, told = capsys.readouterr()
+    assert "2 images cannot be read" in told and "metrics of 3 crops" in said
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "javascript:x", "facemtl", "//faces.example.org", "ftp://faces.example.org", "http://",
+        "http://a:x", "http://[a", "/a b", "/a?b", "/a#b", "/a\nb", "\\\\a", "file:///etc",
+    ],
+)  # fmt: skip
+def test_a_place_where_no_proxy_can_serve_the_app_is_refused(place, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["app", "--root-path", place])
+    assert "expected a URL such as https://faces" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["", "/", "/a/b", "https://a.example.org:8443/b", "http://[::1]"])
+def test_a_place_where_a_proxy_can_serve_the_app_is_accepted(place):
+    assert cli._parser().parse_args(["app", "--root-path", place]).root_path == place
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "1.5"])

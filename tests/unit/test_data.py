@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import re
+import sys
 import tempfile
 from collections import Counter, defaultdict
 from hashlib import sha256
@@ -308,6 +309,27 @@ def test_images_are_decoded_once_with_a_cache(tmp_path, monkeypatch):
     monkeypatch.delattr(images, "load_image")  # decoding again would fail
     np.testing.assert_array_equal(decode_images(files, 36, tmp_path / "cache"), first)
     assert len(list((tmp_path / "cache").iterdir())) == 1  # and no partial file
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_of_images_need_not_be_utf_8(tmp_path):
+    (file,) = support.write_pictures(tmp_path / "f", 1)
+    odd = file.rename(file.with_name(os.fsdecode(b"30_0_0_caf\xe9.jpg")))
+    table, _ = read_images(tmp_path / "f", progress=False)
+    assert list(table["file"]) == [str(odd)]
+    assert decode_images(table["file"], 36, tmp_path / "cache").shape == (1, 36, 36, 3)
+
+
+def test_a_name_cannot_add_a_line_to_the_report(tmp_path):
+    (file,) = support.write_pictures(tmp_path, 1)
+    file.with_name("x\nimages             9.jpg").write_bytes(b"")
+    file.with_name("1_0_0_x\nimages             9.jpg").write_bytes(b"")
+    (tmp_path / "own.csv").write_text(f'file,age,"a\nimages   9"\n{file.name},30,x\n')
+    for data in (tmp_path, tmp_path / "own.csv"):
+        report = read_images(data, verify=True, progress=False)[1]
+        lines = str(report).splitlines()
+        assert sum(line.startswith("images ") for line in lines) == 1, lines
+        assert len(report.warning.splitlines()) < 2
 
 
 def shorten(file: Path) -> None:

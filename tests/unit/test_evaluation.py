@@ -26,6 +26,7 @@ from facemtl.evaluation.validation import (
     with_targets,
 )
 from facemtl.inference.predictor import APPROACHES, MULTI, SINGLE, Predictor
+from facemtl.metrics import ACCURACY
 from facemtl.models.seen import has_seen
 from facemtl.tasks import AGE, GENDER, INTERVAL, RACE, TASKS
 from tests import support
@@ -168,6 +169,12 @@ def test_the_worst_group_is_the_one_with_added_errors(table):
     before = worst_groups(metric_tables(table)).set_index(["task", "approach"])
     singles = [index for index in worst.index if index[1] == SINGLE.name]
     pd.testing.assert_frame_equal(worst.loc[singles], before.loc[singles])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_gain_over_zero_is_no_number_and_no_warning():
+    for zero in (0.0, np.zeros(1)):
+        assert np.isnan(ACCURACY.gain(zero, zero)) and np.isinf(ACCURACY.gain(zero, zero + 50))
 
 
 def test_delta_m_is_the_mean_of_the_relative_gains(table):

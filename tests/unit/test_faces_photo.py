@@ -11,11 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from facemtl.data.images import as_rgb
+from facemtl.data import images
+from facemtl.data.images import as_rgb, load_image
+from facemtl.data.reading import read_images
 from facemtl.errors import FaceMTLError
 from facemtl.faces import as_record, detect, open_image, overlap, photo, whole
 from tests import support
 from tests.odd_files import (
+    DAMAGED,
+    EMPTY,
     FACE,
     GRAY,
     ODD_FILES,
@@ -161,13 +165,36 @@ def test_a_large_jpeg_that_is_thin_is_opened():
     assert open_image(io.BytesIO(content)).height in (1, 2, 3)
 
 
-def test_postscript_starts_no_other_program(monkeypatch):
+def test_postscript_starts_no_other_program(monkeypatch, tmp_path):
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
     assert not is_readable(POSTSCRIPT)
+    file = tmp_path / "1_0_0_drawing.jpg"
+    file.write_bytes(POSTSCRIPT)
+    assert read_images(tmp_path, verify=True, progress=False)[1].unreadable == [
+        f"{file.name}: damaged"
+    ]
+    with pytest.raises(FaceMTLError, match="damaged"):
+        load_image(file, 48)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [f for f in ODD_FILES if f.outcome in (DAMAGED, EMPTY) or f.name == "bomb.png"],
+    ids=lambda f: f.name,
+)
+def test_a_damaged_image_to_train_on_is_named(file, tmp_path):
+    (tmp_path / file.name).write_bytes(file.content)
+    with pytest.raises(FaceMTLError, match=rf"{file.name} is damaged"):
+        load_image(tmp_path / file.name, 48)
+
+
+def test_each_format_has_a_limit():
+    assert {*images.FORMATS} == {*photo.MOST_MEGAPIXELS}
 
 
 def test_a_heic_photo_without_support_names_the_library(monkeypatch):
-    monkeypatch.setattr(photo, "_formats", lambda: ("JPEG", "PNG"))
+    for module in (images, photo):
+        monkeypatch.setattr(module, "readable_formats", lambda: ("JPEG", "PNG"))
     (heic,) = [file for file in ODD_FILES if file.name == "phone.heic"]
     with pytest.raises(FaceMTLError, match=r"HEIC.*pillow-heif"):
         open_image(io.BytesIO(heic.content))

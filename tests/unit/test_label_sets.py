@@ -10,10 +10,12 @@ import pytest
 
 from facemtl import cli, label_sets
 from facemtl.data.labels_csv import read_csv
+from facemtl.data.reading import read_images
 from facemtl.errors import FaceMTLError
+from facemtl.evaluation.validation import load_validation
 from facemtl.inference.predictor import Predictor
 from facemtl.label_sets import NAME, VARIABLE, read_labels
-from facemtl.tasks import AGE, CLASSES, GENDER, RACE, with_labels
+from facemtl.tasks import AGE, CLASSES, GENDER, RACE, TASKS, with_labels
 from facemtl.ui.faces import FaceFilter
 from tests import support
 
@@ -49,6 +51,7 @@ def test_declared_labels_get_loss_scales_close_to_the_built_in_ones():
     ("text", "said"),
     [
         ("race = [", "not a TOML file"),
+        ("race = " + 5000 * "[", "not a TOML file"),
         ('race = "White"', "two or more different texts"),
         ('race = ["White"]', "two or more different texts"),
         ("race = []", "two or more different texts"),
@@ -78,9 +81,17 @@ def test_a_binary_or_missing_file_is_refused_with_a_message(tmp_path):
         read_labels(tmp_path / "missing.toml")
 
 
-def test_no_task_takes_the_name_of_a_field_of_the_filter():
+def test_no_task_takes_the_name_of_a_part_of_the_filter():
     own = {each.name for each in fields(FaceFilter)} - {task.name for task in CLASSES}
+    own |= {name for name in vars(FaceFilter) if not name.startswith("_")}
     assert own and own <= {*label_sets.RESERVED}
+
+
+def test_no_task_takes_the_name_of_a_column():
+    images, _ = read_images(support.COMPOSITES, progress=False)
+    columns = {*load_validation(support.ROOT / "assets" / "validation"), *images}
+    assert "made_by" in columns
+    assert columns - {task.name for task in TASKS} <= {*label_sets.RESERVED}
 
 
 def test_a_regression_has_no_labels():

@@ -1,5 +1,7 @@
 """The shipped models on the composites, the tables of predictions, and the imports of inference."""
 
+import os
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +14,7 @@ from facemtl.data.reading import read_images
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation.compare import compare
 from facemtl.evaluation.validation import with_targets
-from facemtl.faces import open_image, whole
+from facemtl.faces import detector, open_image, whole
 from facemtl.inference.predictor import (
     COLUMNS,
     MULTI,
@@ -204,6 +206,16 @@ def test_models_that_cannot_be_compared_are_refused(tmp_path, chosen):
         Predictor.load(tmp_path).require_pairs()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_models_and_the_detector_may_lie_in_any_folder(tmp_path, monkeypatch):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    support.write_model(tmp_path / "models", [AGE])
+    (tmp_path / "models").rename(folder)
+    assert [loaded.name for loaded in Predictor.load(folder).models] == ["age"]
+    monkeypatch.setattr(detector, "NETWORK", shutil.copy(detector.NETWORK, folder))
+    detector._load.__wrapped__()
+
+
 def test_the_shipped_models_can_be_compared(predictor):
     assert predictor.require_pairs() is predictor
 
@@ -225,7 +237,7 @@ def test_the_number_of_threads_can_be_set(given, expected, monkeypatch):
     assert threads() == expected
 
 
-@pytest.mark.parametrize("given", ["", "0", "many", "-1"])
+@pytest.mark.parametrize("given", ["", "0", "many", "-1", "²"])
 def test_an_invalid_number_of_threads_is_ignored(given, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", given)
     found = threads()

@@ -1,13 +1,19 @@
 """Tables on disk: identical bytes each time, complete writes, clear errors for damaged files."""
 
+import csv
+import gzip
+import io
 import multiprocessing
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from facemtl.errors import FaceMTLError
+from facemtl.escapes import escaped
 from facemtl.files import read_table, write_table, write_whole
+from tests.support import ROOT
 
 TYPES = {"image": str, "n": int, "value": float}
 TABLE = pd.DataFrame(
@@ -24,6 +30,37 @@ def test_a_table_survives_being_written(tmp_path, name):
     write_table(TABLE, file)
     assert file.read_bytes() == first
     assert [f.name for f in file.parent.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    "label", ["None", "NA", "N/A", "null", "nan", "NaN", "#N/A", "-nan", "007"]
+)
+def test_any_label_survives_being_written(tmp_path, label):
+    table = TABLE.assign(image=[label, "x"], remark=[float("nan"), label])
+    write_table(table, tmp_path / "table.csv")
+    found = read_table(tmp_path / "table.csv", {**TYPES, "remark": str}, "make it", ["remark"])
+    pd.testing.assert_frame_equal(found, table, check_dtype=False)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "a\nb", "\\x3d1", "caf\udce9"])
+def test_a_text_cannot_begin_a_formula_or_control_a_terminal(tmp_path, text):
+    table = TABLE.assign(image=[text, "x"])
+    write_table(table, tmp_path / "table.csv")
+    cell = (tmp_path / "table.csv").read_text("utf-8").splitlines()[1].partition(",")[0]
+    assert cell == escaped(text) and cell[0] not in "=+-@"
+    found = read_table(tmp_path / "table.csv", TYPES, "make it")
+    pd.testing.assert_frame_equal(found, table, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "assets").rglob("*.csv*")), ids=lambda file: file.name
+)
+def test_shipped_tables_hold_no_text_that_must_be_escaped(file):
+    content = file.read_bytes()
+    content = gzip.decompress(content) if file.suffix == ".gz" else content
+    cells = {cell for row in csv.reader(io.StringIO(content.decode())) for cell in row}
+    texts = {cell for cell in cells if not re.fullmatch(r"-?[\d.]+(e-?\d+)?", cell)}
+    assert {*map(escaped, texts)} == texts
 
 
 def test_a_missing_table_names_the_command_that_makes_it(tmp_path):

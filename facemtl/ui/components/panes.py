@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from ...escapes import escaped
 from ...inference.occlusion import PATCH, occlusion_maps
 from ...inference.predictor import APPROACHES, Approach, Predictor
 from ...inference.steadiness import VIEWS, steadiness, views_of
@@ -153,6 +154,7 @@ def faces_card(predictor: Predictor, view: PhotoView, tasks: Tasks) -> Iterator[
         rows.append([html("{} {}", i + 1, picture), *cells])
     names = [task.name for task in tasks]
     content = table[table["task"].isin(names)].assign(face=table["face"] + 1)
+    content["model"] = content["model"].map(escaped)
     content = content.drop(columns="image").to_csv(index=False)
     link = html(
         '<p class="links"><a download="facemtl.csv" href="{}">Download as CSV</a></p>',

@@ -10,11 +10,12 @@ import pandas as pd
 from ... import plots
 from ...errors import FaceMTLError
 from ...evaluation import cost, studies
-from ...evaluation.findings import load_findings, load_history, sentences
+from ...evaluation.findings import load_history, sentences
 from ...inference.predictor import APPROACHES, MULTI, Approach, Predictor
 from ...tasks import AGE, TASKS, Task, task_named
 from ..components import cards, figures
 from ..components.markup import HTML, html, joined
+from ..measured import findings as load_findings
 
 THEN = "2018"
 HISTORY = (

@@ -13,7 +13,6 @@ import pandas as pd
 from ... import plots
 from ...errors import FaceMTLError
 from ...evaluation.compare import N_RESAMPLES, favoured, metric_tables
-from ...evaluation.findings import load_findings
 from ...evaluation.seeds import age_errors_of_seeds, load_seeds
 from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
 from ...tasks import AGE, CLASSES, task_named
@@ -25,6 +24,7 @@ from ..components.markup import HTML, html
 from ..components.questions import PARTS, Question
 from ..components.view import View
 from ..faces import ANY, FaceFilter, aged
+from ..measured import findings as load_findings
 
 NOBODY = cards.message(
     "No images match",
