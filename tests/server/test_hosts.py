@@ -76,7 +76,8 @@ def test_names_are_limited_where_only_this_machine_is_reached(host, root_path, a
 
 
 def test_a_root_path_that_is_no_url_is_refused_in_words(monkeypatch):
-    monkeypatch.setattr(uploads, "delete", lambda: None)  # other tests use the folder
+    monkeypatch.setattr(uploads, "sweep", lambda *_: None)  # other tests use the folder
+    monkeypatch.setattr(uploads, "delete", lambda: None)
     app = SimpleNamespace(launch=lambda **_: None, close=lambda **_: None)
     with pytest.raises(FaceMTLError, match="--root-path"):
         serve(app, "127.0.0.1", None, root_path="http://[faces")
