@@ -21,9 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # it was closed, and a file could get its number
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-    given = sys.argv[1:] if arguments is None else arguments
-    # While it is served, the app ends by itself.
-    _prepare_for_interrupts(["SIGINT"] if given[:1] == ["app"] else ["SIGINT", "SIGTERM", "SIGHUP"])
+    _prepare_for_interrupts()
     # This imports for a while, so interrupts must be prepared for.
     from .cli import main as run
     from .cli import say_error
@@ -44,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _prepare_for_interrupts(names: Sequence[str]) -> None:
+def _prepare_for_interrupts() -> None:
     """Make signals, such as SIGINT of Ctrl-C, end the process in one line, whatever it is doing.
 
     Usually, KeyboardInterrupt is raised, and `cli.main` reports it after everything is tidied up.
@@ -63,7 +61,7 @@ def _prepare_for_interrupts(names: Sequence[str]) -> None:
         first = now
         raise KeyboardInterrupt
 
-    for name in names:
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         # Otherwise, whoever started the process wants the signal to be ignored.
         if number and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):

@@ -16,13 +16,18 @@ _LOCK = "in-use"  # held by a living process
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A new folder that only this user can enter. It is deleted at the end."""
-    name = temporary("work")
+def scratch_folder(purpose: str = "work") -> Iterator[Path]:
+    """A new folder that only this user can enter. It is deleted at the end.
+
+    Its name cannot be guessed. A lock beside the files shows that the process runs. The lock ends
+    with the process, even if the process is killed. So the next process knows which folders nobody
+    uses.
+    """
+    name, owner = temporary(purpose), os.getpid()
     for left in name.parent.glob(f"{name.name}-*"):
         _delete_unused(left)
     while True:
-        private = Path(tempfile.mkdtemp(prefix=f"{name.name}-"))
+        private = Path(tempfile.mkdtemp(prefix=f"{name.name}-", dir=name.parent))
         lock = FileLock(private / _LOCK)
         # Another process may take the new folder for an unused one.
         with suppress(Timeout, FileNotFoundError):
@@ -32,9 +37,10 @@ def scratch_folder() -> Iterator[Path]:
     try:
         yield private / "files"
     finally:
-        shutil.rmtree(private / "files", ignore_errors=True)
-        lock.release()  # Windows deletes no open file
-        shutil.rmtree(private, ignore_errors=True)
+        if os.getpid() == owner:  # not a fork
+            shutil.rmtree(private / "files", ignore_errors=True)
+            lock.release()  # Windows deletes no open file
+            shutil.rmtree(private, ignore_errors=True)
 
 
 def _delete_unused(private: Path) -> None:

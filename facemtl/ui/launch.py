@@ -146,11 +146,11 @@ def serve(
 
 @contextmanager
 def _ended_by_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGHUP set. By default, they end a process without its cleanup."""
+    """An event that SIGTERM and SIGHUP set, so that the app ends as it does after Ctrl-C."""
     ended, before = threading.Event(), {}
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number and signal.getsignal(number) is signal.SIG_DFL:  # `nohup` ignores SIGHUP
+        if number and signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP
             before[number] = signal.signal(number, lambda *_: ended.set())
     try:
         yield ended

@@ -6,9 +6,7 @@ it ends. If a process is killed, the next one that starts deletes its folder.
 
 import atexit
 import os
-import shutil
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,59 +14,20 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from ..files import temporary
+from ..scratch import scratch_folder
 
 KEEP = 120  # seconds until an uploaded file that nobody reads is deleted
 EVERY = 30  # seconds between two sweeps
 MOST_BYTES = 300 * 2**20  # of all files in the folder
 FULL = "Too many photos arrive at the moment. Try again in a minute."
-_LOCK = "in-use"
 _ended = ExitStack()  # deletes the folder
 atexit.register(_ended.close)
 
 
 @cache
 def folder() -> Path:
-    """The folder of this process. Its name cannot be guessed, and only its user can enter it.
-
-    A lock beside the files shows that the process runs. The lock ends with the process, even if the
-    process is killed. So the next process knows which folders nobody uses.
-    """
-    name = temporary("uploads")
-    for left in name.parent.glob(f"{name.name}-*"):
-        _delete_unused(left)
-    while True:
-        private = Path(tempfile.mkdtemp(prefix=f"{name.name}-", dir=name.parent))
-        lock = FileLock(private / _LOCK)
-        # Another process may take the new folder for an unused one.
-        with suppress(Timeout, FileNotFoundError):
-            lock.acquire(timeout=0)
-            (private / "files").mkdir(mode=0o700)
-            break
-    _ended.callback(_delete, private, lock, os.getpid())
-    return private / "files"
-
-
-def _delete_unused(private: Path) -> None:
-    """Delete a folder, if it belongs to this user and no living process holds its lock."""
-    with suppress(Timeout, OSError):
-        found = private.lstat()
-        if stat.S_ISDIR(found.st_mode) and _is_ours(found):
-            with FileLock(private / _LOCK, timeout=0):
-                shutil.rmtree(private, ignore_errors=True)
-
-
-def _is_ours(found: os.stat_result) -> bool:
-    return not hasattr(os, "getuid") or found.st_uid == os.getuid()
-
-
-def _delete(private: Path, lock: FileLock, owner: int) -> None:
-    if os.getpid() == owner:  # not a fork
-        shutil.rmtree(private / "files", ignore_errors=True)
-        lock.release()  # Windows deletes no open file
-        shutil.rmtree(private, ignore_errors=True)
+    """The folder of this process. Its name cannot be guessed, and only its user can enter it."""
+    return _ended.enter_context(scratch_folder("uploads"))
 
 
 def delete() -> None:
