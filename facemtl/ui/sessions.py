@@ -25,7 +25,11 @@ EVERY = 10  # seconds between two looks for what is to be forgotten
 _JOIN = re.compile(r"/gradio_api/(?:queue/join|call/(?:v2/)?[^/]+/?)")
 _HEARTBEAT, _LISTEN, _CALL = "/gradio_api/heartbeat/", "/gradio_api/queue/data", "/gradio_api/call/"
 _STATUS = "/gradio_api/queue/status"
-_ANSWERED, _OVER = b'"msg":"process_completed"', b'"msg":"close_stream"'  # in a stream of answers
+# In a stream of answers: the end of an answer, and the end of the stream. In a call's stream, they
+# are the same.
+_CALL_OVER = rb"event: (?:complete|error)\n"
+_ANSWERED = re.compile(rb'"msg":"process_completed"|' + _CALL_OVER)
+_OVER = re.compile(rb'"msg":"close_stream"|' + _CALL_OVER)
 _TOO_MANY = "You have sent too many requests at once. Wait for their answers, then try again."
 _NO_ANSWERS = "There are no answers to read here: nothing was asked, or they have been read."
 _A_MOMENT = 50  # turns of the event loop; a few are enough to start listening
@@ -98,7 +102,8 @@ class Sessions:
         request, route = dict(scope), route_of(scope)
         is_page, is_call, is_over = route.startswith(_HEARTBEAT), route.startswith(_CALL), False
         is_known, session = session in self.calls, self.calls.pop(session, session)
-        if not (is_page or is_known or session in self.open or self.asked[session]):
+        is_known = is_known or is_page or self.asked[session] > 0
+        if not is_known and (is_call or session not in self.open):
             refused = refuse(_NO_ANSWERS, HTTPStatus.NOT_FOUND)
             return await refused(scope, receive, send)
         self.open[session] += 1
@@ -107,8 +112,8 @@ class Sessions:
         async def answer(message: dict) -> None:
             nonlocal is_over
             body = message.get("body", b"")
-            self._answered(session, body.count(_ANSWERED))
-            is_over = is_over or _OVER in body
+            self._answered(session, len(_ANSWERED.findall(body)))
+            is_over = is_over or _OVER.search(body) is not None
             await send(message)
 
         try:
@@ -116,10 +121,8 @@ class Sessions:
         finally:
             self.open[session] -= 1
             self.open += Counter()  # without zeros
-            if is_call:
-                self._answered(session, 1)
-            elif not is_page and not is_over:  # gradio drops the requests of who stops listening
-                self._answered(session, self.asked[session])
+            if not is_page and not is_over:  # gradio drops the requests of who stops listening
+                self._answered(session, 1 if is_call else self.asked[session])
             if is_page and session not in self.open:
                 await self._forget(session, request)
             elif session in request["app"].state_holder:  # the server holds something of it

@@ -1,13 +1,12 @@
 """URLs in requests: gradio asks one transport for them, and the app's transport refuses."""
 
-import asyncio
-
 import gradio as gr
 import httpx
 import pytest
 from gradio import processing_utils
 
 from facemtl.ui import no_urls
+from tests import support
 
 SENT = {"path": "http://93.184.216.34/photo.jpg", "meta": {"_type": "gradio.FileData"}}
 
@@ -29,7 +28,7 @@ def preprocess(value: object) -> list:
         file, button = gr.File(), gr.Button()
         button.click(lambda sent: sent, file, None)
     (event,) = demo.fns.values()
-    return asyncio.run(demo.preprocess_data(event, [value], None))
+    return support.finished(demo.preprocess_data(event, [value], None))
 
 
 def test_gradio_fetches_urls_through_its_transport(monkeypatch):

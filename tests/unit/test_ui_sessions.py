@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
 from facemtl.ui.sessions import MOST_IN_QUEUE, Sessions
+from tests import support
 
 COMPLETED = 'data: {"msg":"process_completed","event_id":"0"}\n\n'
 
@@ -71,7 +72,7 @@ def test_a_session_takes_at_most_half_of_the_free_places():
         queue.sessions.open.update(f"page{i}" for i in range(10))
         return [await accepted(queue, f"page{i}", MOST_IN_QUEUE) for i in range(10)]
 
-    found = asyncio.run(places())
+    found = support.finished(places())
     free = MOST_IN_QUEUE
     for n in found:
         assert 1 <= n <= max(1, (free + 1) // 2)
@@ -95,4 +96,4 @@ def test_answered_requests_no_longer_count():
         await reading
         return n
 
-    assert asyncio.run(ask()) == MOST_IN_QUEUE // 2 + 20
+    assert support.finished(ask()) == MOST_IN_QUEUE // 2 + 20
