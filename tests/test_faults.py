@@ -376,5 +376,5 @@ def test_the_app_starts_without_a_description_or_history(tmp_path):
         assert httpx.get(address, timeout=60).status_code == 200
         page = httpx.get(f"{address}/config", timeout=60).text
     assert "No counts yet" in page
-    assert "Make it with `git checkout assets/history/2018.csv`" in page
+    assert "Make it with <code>git checkout assets/history/2018.csv</code>" in page
     assert "Traceback" not in log.read_text()

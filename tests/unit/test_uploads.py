@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from starlette.formparsers import MultiPartException
 
+from facemtl import scratch
 from facemtl.errors import FaceMTLError
 from facemtl.ui import uploads
 from facemtl.ui.photo_requests import WithoutName, uploaded
@@ -86,8 +87,8 @@ def test_a_system_that_cannot_lock_gets_an_error_and_no_further_folders(tmp_path
         tries.append(lock)
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(uploads, "temporary", tmp_path.joinpath)
-    monkeypatch.setattr(uploads.FileLock, "acquire", cannot)
+    monkeypatch.setattr(scratch, "temporary", tmp_path.joinpath)
+    monkeypatch.setattr(scratch.FileLock, "acquire", cannot)
     with pytest.raises(OSError, match="locks"):
         uploads.folder.__wrapped__()
     assert len(tries) == 1
