@@ -43,10 +43,7 @@ def names(host: str, root_path: str) -> Collection[str] | None:
 
 
 class KnownHosts:
-    """ASGI middleware that refuses requests under other names, if `allowed` is not None.
-
-    Then headers with which a proxy names another host are ignored, too.
-    """
+    """ASGI middleware that refuses requests under other names, if `allowed` is not None."""
 
     def __init__(
         self, app: Callable[..., Awaitable[None]], *, allowed: Collection[str] | None = None
@@ -59,8 +56,6 @@ class KnownHosts:
             if not all(self._is_allowed(host.decode("latin-1")) for host in hosts):
                 refused = PlainTextResponse(REFUSED, HTTPStatus.MISDIRECTED_REQUEST)
                 return await refused(scope, receive, send)
-            if self.allowed is not None:  # only the host counts, which is checked
-                scope = _without(scope, _BELIEVED)
             if _KEPT.search(scope["path"]):
                 scope = _without_host(scope)
         return await self.app(scope, receive, send)
@@ -77,16 +72,9 @@ class KnownHosts:
 
 def _without_host(scope: dict) -> dict:
     """The request as if it had named the address at which the server listens."""
-    scope, (address, port) = _without(scope, _BELIEVED), scope["server"]
-    host = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    MutableHeaders(scope=scope)["host"] = host
-    return scope
-
-
-def _without(scope: dict, names: Collection[str]) -> dict:
-    """The request without these headers."""
     scope = {**scope, "headers": list(scope["headers"])}
-    headers = MutableHeaders(scope=scope)
-    for name in names:
+    headers, (address, port) = MutableHeaders(scope=scope), scope["server"]
+    for name in _BELIEVED:
         del headers[name]
+    headers["host"] = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     return scope
