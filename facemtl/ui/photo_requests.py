@@ -6,7 +6,8 @@ import binascii
 import json
 import secrets
 from collections.abc import Awaitable, Callable
-from tempfile import NamedTemporaryFile
+from contextlib import nullcontext
+from typing import BinaryIO
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -107,26 +108,30 @@ class WithoutName:
 async def with_photo_as_file(receive: Callable[[], Awaitable[dict]]) -> bytes:
     """The JSON body of a call. In place of data URLs, it has files in the upload folder.
 
-    A body has up to 45 MB, and many calls may wait. So their photos wait as files, and one body at
-    a time is in memory. Raises FaceMTLError if a photo in it cannot be taken, or if there is no
-    space for it.
+    A body has up to 45 MB, and many calls may wait. So their photos wait as files, and one large
+    body at a time is in memory. Raises FaceMTLError if a photo in it cannot be taken, or if there
+    is no space for it.
     """
-    with NamedTemporaryFile(dir=uploads.folder()) as file:
-        n_bytes, is_whole = 0, False
-        while not is_whole:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise ClientDisconnect
-            before, n_bytes = n_bytes, n_bytes + file.write(message.get("body", b""))
-            if before // _CHECK_EVERY < n_bytes // _CHECK_EVERY and uploads.is_full():
-                raise FaceMTLError(uploads.FULL)
-            is_whole = not message.get("more_body", False)
-        file.seek(0)
-        return await asyncio.to_thread(_with_files, file)
+    arriving = uploads.folder() / secrets.token_hex(16)
+    try:
+        with open(arriving, "w+b") as file:
+            n_bytes, is_whole = 0, False
+            while not is_whole:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise ClientDisconnect
+                before, n_bytes = n_bytes, n_bytes + file.write(message.get("body", b""))
+                if before // _CHECK_EVERY < n_bytes // _CHECK_EVERY and uploads.is_full():
+                    raise FaceMTLError(uploads.FULL)
+                is_whole = not message.get("more_body", False)
+            file.seek(0)
+            return await asyncio.to_thread(_with_files, file, n_bytes > _CHECK_EVERY)
+    finally:
+        arriving.unlink(missing_ok=True)
 
 
-def _with_files(file) -> bytes:
-    with one_photo:
+def _with_files(file: BinaryIO, is_large: bool) -> bytes:
+    with one_photo if is_large else nullcontext():
         body = file.read()
         if b"data:" not in body.lower():
             return body
