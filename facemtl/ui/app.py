@@ -38,7 +38,7 @@ from .measured import FINDINGS_FILE, findings
 from .photo import PhotoView
 from .photo_requests import LARGEST_PHOTO
 from .prediction_cache import PredictionCache
-from .sessions import MOST_IN_QUEUE, Sessions
+from .sessions import Sessions
 from .tabs import about, compare, guess, random_faces, training, validation
 from .tabs import dataset as dataset_
 
@@ -236,8 +236,7 @@ def build_app(
         ):
             seen = tab.select(on_wait, None, None, **waiting)
             seen.then(events.handle_errors(handler), inputs, outputs, **faces_quiet)
-    # The second limit is for events that set none.
-    return demo.queue(max_size=MOST_IN_QUEUE, default_concurrency_limit=4)
+    return demo
 
 
 def _headline(measured: Path) -> str:

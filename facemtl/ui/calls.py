@@ -16,15 +16,25 @@ from ..escapes import printable
 from .components.photo_input import PhotoInput
 from .no_stubs import no_stubs
 from .photo_requests import uploaded
+from .sessions import MOST_IN_QUEUE
 
 _V2 = "/gradio_api/call/v2/"
+DEFAULT_AT_A_TIME = 4  # calls of an event that sets no other limit
 _LONGEST = 200  # characters of a message of gradio, which may repeat what was sent
 
 
 with no_stubs():
 
     class Page(gr.Blocks):
-        """`gr.Blocks` that refuses values that do not fit, instead of failing with a traceback."""
+        """`gr.Blocks` with a limited queue. Values that do not fit are refused in a sentence."""
+
+        def queue(self, *arguments: Any, **named: Any) -> "Page":
+            """Set up the queue. Its limits are the app's, unless others are given.
+
+            Gradio calls this when it makes the app. A second call would make all routes again.
+            """
+            limits = {"max_size": MOST_IN_QUEUE, "default_concurrency_limit": DEFAULT_AT_A_TIME}
+            return super().queue(*arguments, **(limits | named))
 
         async def preprocess_data(
             self, block_fn: Any, inputs: list, state: Any, explicit_call: bool = False

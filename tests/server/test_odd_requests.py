@@ -72,7 +72,7 @@ def test_what_is_said_about_a_click_may_be_anything(http):
     clicked = [e for e in asking if e["targets"] and e["targets"][0][1] == "click"]
     for event in clicked:
         values = [parts[i]["props"].get("value") for i in event["inputs"]]
-        for about in (FILE, {"choice": FILE}, [FILE], "x", {"choice": "\ud800"}):
+        for about in ({"choice": FILE}, [FILE, "\ud800"]):
             told = said(http, event["id"], values, about)
             assert told is not None and "Traceback" not in told
 
