@@ -22,10 +22,11 @@ from .data.utkface import named_files
 from .errors import FaceMTLError
 from .escapes import say, say_error
 from .files import is_stream, real_path
-from .label_sets import VARIABLE
+from .label_sets import VARIABLE, require_used
 from .models.model_file import SUFFIX
 from .outputs import claimed, replace_together
 from .paths import ASSETS
+from .processes import number_of_processes
 from .regular import files_in, read_text
 from .scratch import scratch_folder
 from .tasks import TASKS, Task, task_named
@@ -58,6 +59,7 @@ def describe(options: argparse.Namespace) -> None:
 def train(options: argparse.Namespace) -> None:
     from .training import train as training
 
+    number_of_processes()  # raises FaceMTLError if it is wrong
     tasks = _chosen(options.tasks, labelled_tasks(options.data))
     if "all" in options.tasks and len(tasks) < len(TASKS):
         say(f"Training on what the data has labels for: {', '.join(tasks)}")
@@ -105,7 +107,10 @@ def calibrate(options: argparse.Namespace) -> None:
     outputs = [options.output / file.name for file in (*files, *copied)]
     with claimed(outputs, _read_files(options)):
         images = _read_images(options.data, verify=True)
-        _calibrate(files, images, options.output)
+        require_used(options.output)
+        with scratch_folder() as new:
+            _calibrate(files, images, new)
+            replace_together(new, options.output)
     say(f"Wrote {', '.join(file.name for file in files)} to {options.output}")
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from .errors import FaceMTLError, first_line
 from .escapes import escaped, unescaped
-from .regular import naming, open_file, read_bytes
+from .regular import MOST_BYTES, naming, open_file, read_bytes
 
 try:
     import fcntl
@@ -167,7 +167,10 @@ def read_table(
     try:
         content = read_bytes(file)
         if file.suffix == ".gz":
-            content = gzip.decompress(content)
+            with gzip.open(io.BytesIO(content)) as whole:
+                content = whole.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ValueError("it is far too large")
         if not content.endswith(b"\n"):  # pandas would take half a number for a number
             raise ValueError("it is cut off")
         # By default, texts such as "None" and "NA" would be gaps, too.

@@ -40,6 +40,9 @@ def main() -> None:
 def save(page: Page, file: Path) -> None:
     """Show the composite in the Compare tab, and save a screenshot of the window."""
     page.locator("#answer .cost").wait_for(timeout=60_000)
+    page.wait_for_timeout(
+        8000
+    )  # the app draws ahead, and the models' times would be of that moment
     page.locator("#photo input[type=file]").set_input_files(FACE)
     page.wait_for_timeout(5000)
     picture = Image.open(BytesIO(page.screenshot()))

@@ -16,9 +16,9 @@ SOURCES = [ROOT / "app.py", *sorted(PACKAGE.rglob("*.py"))]
 
 # A module imports only from modules before it.
 ORDER = [
-    "errors", "escapes", "paths", "regular", "files", "outputs", "scratch", "label_sets", "metrics",
-    "tasks", "data", "faces", "models", "training", "inference", "evaluation", "plots", "ui",
-    "commands", "cli",
+    "errors", "escapes", "paths", "regular", "files", "outputs", "scratch", "processes",
+    "label_sets", "metrics", "tasks", "data", "faces", "models", "training", "inference",
+    "evaluation", "plots", "ui", "commands", "cli",
 ]  # fmt: skip
 HOMES = {
     "gradio": {"ui"},

@@ -22,6 +22,7 @@ from ..errors import FaceMTLError, first_line
 from ..escapes import escaped, printable
 from ..faces import DETECTOR, as_record, detect, open_image, whole
 from ..files import written_whole
+from ..processes import number_of_processes
 from ..regular import MOST_BYTES, naming, open_file
 from .predictor import COLUMNS, Predictor, in_words
 
@@ -65,16 +66,23 @@ def _below(folder: Path, closed: list[str]) -> list[Path]:
     them, because a link may lead back to a folder above it.
     """
 
-    def is_closed(error: OSError) -> None:
-        closed.append(f"{error.filename} ({first_line(error)})")
-
-    found = []
-    for parent, folders, files in os.walk(folder, onerror=is_closed):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        links = [path for name in folders if os.path.islink(path := os.path.join(parent, name))]
-        closed += [f"{path} (a link; name it, too, to search it)" for path in links]
-        names = [n for n in files if not n.startswith(".") and n.lower().endswith(IMAGE_SUFFIXES)]
-        found += [Path(parent, name) for name in names]
+    found, left = [], [str(folder)]
+    while left:  # `os.walk` calls itself, and fails in deep folders
+        parent = left.pop()
+        try:
+            with os.scandir(parent) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if not entry.is_dir():
+                        if entry.name.lower().endswith(IMAGE_SUFFIXES):
+                            found.append(Path(entry.path))
+                    elif entry.is_symlink():
+                        closed.append(f"{entry.path} (a link; name it, too, to search it)")
+                    else:
+                        left.append(entry.path)
+        except OSError as error:
+            closed.append(f"{error.filename} ({first_line(error)})")
     return sorted(found, key=lambda file: file.relative_to(folder).parts)
 
 
@@ -82,13 +90,7 @@ class Team:
     """The processes that `accelerate launch` started, or this process alone."""
 
     def __init__(self) -> None:
-        given = os.environ.get("WORLD_SIZE", "1")
-        if not given.isdecimal() or not int(given):
-            raise FaceMTLError(
-                f"WORLD_SIZE is {given!r}, expected a number of processes. Set it, or unset it for"
-                " one process."
-            )
-        self.rank, self.size = 0, int(given)
+        self.rank, self.size = 0, number_of_processes()
         if self.size > 1:
             # Imported here because it needs torch, which a single process can do without.
             from accelerate import PartialState

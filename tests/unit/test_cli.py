@@ -35,6 +35,7 @@ from facemtl.evaluation.validation import (
     with_targets,
 )
 from facemtl.faces import detect, open_image, whole
+from facemtl.inference import batch
 from facemtl.inference.predictor import COLUMNS, Predictor
 from facemtl.models.seen import seen_text
 from facemtl.tasks import AGE, TASKS
@@ -298,6 +299,37 @@ def test_a_number_of_processes_that_cannot_be_is_refused(number, monkeypatch, ca
     assert predict("x.jpg") == 1
     said = f"facemtl: WORLD_SIZE is {number!r}, expected a number of processes."
     assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "RANK", "LOCAL_RANK"])
+def test_processes_that_were_not_launched_are_refused(name, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv(name, "abc")
+    for command in (["predict", folder], ["train", "--data", folder, "--output", tmp_path / "o"]):
+        assert cli.main([*map(str, command)]) == 1
+        assert f"{name} is 'abc', expected a number" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv(name, "2")
+    assert predict(folder) == 1
+    assert "Start the processes with `accelerate launch`" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="paths are short, and there is no rm")
+def test_deep_folders_are_searched(tmp_path, monkeypatch):
+    """Python's own functions fail in them, so `rm` deletes them."""
+    monkeypatch.chdir(tmp_path)
+    Path("top.jpg").touch()
+    try:
+        for _ in range(1200):
+            os.mkdir("d")
+            os.chdir("d")
+        Path("deep.jpg").touch()
+        closed = []
+        found = [file.name for file in batch._below(tmp_path, closed)]
+        assert sorted(found) == ["deep.jpg", "top.jpg"] and not closed
+    finally:
+        os.chdir(tmp_path)
+        subprocess.run(["rm", "-r", "d"], check=True)
 
 
 def test_an_unwritable_target_is_refused_before_the_predictions(folder, tmp_path, capsys):
