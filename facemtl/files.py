@@ -167,7 +167,7 @@ def read_table(
     try:
         content = read_bytes(file)
         if file.suffix == ".gz":
-            with gzip.open(io.BytesIO(content)) as whole:
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as whole:
                 content = whole.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise ValueError("it is far too large")
