@@ -8,8 +8,8 @@ import onnxruntime
 def session_options() -> onnxruntime.SessionOptions:
     """The session options of all models: each model runs on one core.
 
-    Several models run at a time instead (see `predictor._workers`). Several cores for one model save little
-    time.
+    Several models run at a time instead (see `predictor._workers`). Several cores for one model
+    save little time.
     """
     _share_memory()
     options = onnxruntime.SessionOptions()
