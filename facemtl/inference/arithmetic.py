@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 
 from ..models.model_file import INPUT, ModelInfo
-from .predictor import session_options
+from .runtime import session_options
 
 COUNTED = ("Conv", "Gemm", "MatMul")
 

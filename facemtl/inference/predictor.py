@@ -27,6 +27,7 @@ from ..models.model_file import INPUT, SUFFIX, ModelInfo
 from ..paths import ASSETS
 from ..regular import MOST_OF_MODEL, files_in, path_or_content, read_bytes
 from ..tasks import TASKS, Task, task_named
+from .runtime import session_options
 
 COLUMNS = ["image", "face", "model", "approach", "task", "prediction", "confidence", "low", "high"]
 MODELS = ASSETS / "models"
@@ -139,18 +140,6 @@ class LoadedModel:
         names = [task.name for task in self.tasks]
         found = [logits.mean(axis=0) for logits in self.session.run(names, {INPUT: views})]
         return time.perf_counter() - started, dict(zip(names, found, strict=True))
-
-
-def session_options() -> onnxruntime.SessionOptions:
-    """The session options of all models: each model runs on one core.
-
-    Several models run at a time instead (see `_workers`). Several cores for one model save little
-    time.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3  # errors only
-    return options
 
 
 def threads() -> int:
