@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 
 from ..errors import FaceMTLError
 from ..escapes import printable
+from .access import refuse
 from .components.photo_input import PhotoInput
 from .no_stubs import no_stubs
 from .photo_requests import uploaded
@@ -114,8 +115,9 @@ async def _of_names(request: Request, error: TypeError) -> JSONResponse:
 
 async def _of_refusal(request: Request, error: HTTPException) -> JSONResponse:
     """The answer to a request that is refused, in the same form from all routes."""
-    content = {"error": error.detail, "detail": error.detail}
-    return JSONResponse(content, error.status_code, error.headers)
+    answer = refuse(error.detail, error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 # By the exceptions that they answer, for FastAPI.

@@ -96,13 +96,21 @@ class WithoutName:
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         before, self._n_bytes = self._n_bytes, self._n_bytes + end - start
-        if before // _CHECK_EVERY < self._n_bytes // _CHECK_EVERY and uploads.is_full():
+        if _has_no_space(before, self._n_bytes):
             raise MultiPartException(uploads.FULL)
         self._out += data[start:end]
 
     def _end(self) -> None:
         self._ended = True
         self._out += b"\r\n--" + self.boundary + b"--\r\n"
+
+
+def _has_no_space(before: int, now: int) -> bool:
+    """Whether the folder is full. It is looked at each time that _CHECK_EVERY bytes have arrived.
+
+    `before` and `now` are numbers of bytes.
+    """
+    return before // _CHECK_EVERY < now // _CHECK_EVERY and uploads.is_full()
 
 
 async def with_photo_as_file(receive: Callable[[], Awaitable[dict]]) -> bytes:
@@ -121,7 +129,7 @@ async def with_photo_as_file(receive: Callable[[], Awaitable[dict]]) -> bytes:
                 if message["type"] != "http.request":
                     raise ClientDisconnect
                 before, n_bytes = n_bytes, n_bytes + file.write(message.get("body", b""))
-                if before // _CHECK_EVERY < n_bytes // _CHECK_EVERY and uploads.is_full():
+                if _has_no_space(before, n_bytes):
                     raise FaceMTLError(uploads.FULL)
                 is_whole = not message.get("more_body", False)
             file.seek(0)
