@@ -492,6 +492,11 @@ window.facemtl = {
     });
     tell();
   },
+  // Validation: the first input becomes the titles of the folded figures that are open now.
+  withUnfolded(_, ...others) {
+    const opened = [...document.querySelectorAll('.figure:has(.label-wrap.open) .figure-title')];
+    return [opened.map((title) => title.textContent.trim()), ...others];
+  },
   // Validation: report ages when they are typed and left, or stepped. Gradio would report each digit.
   reportAges(trigger) {
     document.addEventListener('change', (event) => {

@@ -101,10 +101,11 @@ def _compare(paired: Mapping[Task, pd.DataFrame], n_resamples: int, seed: int = 
         resampled |= dict(zip(tasks, means, strict=True))
     rows = []
     for task, scores in paired.items():
-        values, samples = scores.mean().to_numpy(), resampled[task]
+        single, multi = scores.to_numpy().mean(axis=0)
+        samples = resampled[task]
         row = {"task": task.name, "metric": task.metric.name, "n": len(scores)}
         columns = [a.name for a in APPROACHES] + ["difference"]
-        values = [*values, values[1] - values[0]]
+        values = [single, multi, multi - single]
         samples = np.column_stack([samples, samples[:, 1] - samples[:, 0]])
         limits = np.percentile(samples, [2.5, 97.5], axis=0)
         for name, value, low, high in zip(columns, values, *limits, strict=True):

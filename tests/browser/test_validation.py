@@ -8,6 +8,7 @@ from facemtl.ui.components.questions import PARTS, QUESTIONS
 from tests.support import choose_tab
 
 ERRORS = "At which ages are the errors largest?"
+DATA = "plot => JSON.stringify(plot.data)"
 CONFUSED = "Gender: which labels are confused?"
 
 
@@ -91,8 +92,8 @@ def check_one_approach(page: Page) -> None:
 
 
 def check_a_folded_figure(page: Page) -> None:
-    """It opens with the keyboard, and has the width of its card, also if it is drawn again while it
-    is folded and the window has become narrower.
+    """It opens with the keyboard, and always shows the chosen images, whether it is open or folded
+    when they are chosen. It has the width of its card, also after the window has become narrower.
     """
     card = card_of(page, "How many ages are within N years of the label?")
     button = card.get_by_role("button", name="The figure")
@@ -102,6 +103,9 @@ def check_a_folded_figure(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(plot.locator(".main-svg").first).to_be_visible()
     expect(button).to_have_attribute("aria-expanded", "true")
+    shown = [plot.evaluate(DATA)]
+    set_age(page, "Ages from", "60")
+    wait_until_changed(page, card, shown)
     button.click()
     expect(plot).not_to_be_visible()
     page.set_viewport_size({"width": 600, "height": 900})
@@ -109,7 +113,20 @@ def check_a_folded_figure(page: Page) -> None:
     set_age(page, "Ages from", "80")
     expect(page.locator("#metrics")).not_to_have_text(before, use_inner_text=True)
     button.click()
+    wait_until_changed(page, card, shown)
     wait_until_figures_fit(page)
+
+
+def wait_until_changed(page: Page, card, shown: list[str]) -> None:
+    """Until the figure is none of those in `shown`, which it is added to."""
+    page.wait_for_function(
+        f"""([card, shown]) => {{
+            const plot = card.querySelector('.js-plotly-plot');
+            return plot?.data && !shown.includes(({DATA})(plot));
+        }}""",
+        arg=[card.element_handle(), shown],
+    )
+    shown.append(card.locator(".js-plotly-plot").evaluate(DATA))
 
 
 def wait_until_figures_fit(page: Page) -> None:

@@ -11,6 +11,7 @@ from facemtl.evaluation.compare import metric_tables
 from facemtl.evaluation.validation import load_metrics
 from facemtl.inference.predictor import APPROACHES
 from facemtl.ui.components import questions
+from facemtl.ui.components.metrics_summary import summary
 from facemtl.ui.components.view import View
 from facemtl.ui.faces import ANY
 from facemtl.ui.tabs import validation
@@ -57,7 +58,7 @@ def test_figures_of_few_images_can_be_drawn(results):
     assert 0 < chosen["image"].nunique() < 30
     for question in questions.QUESTIONS:
         assert question.draw(few) and question.numbers(few)
-    assert f"{chosen['image'].nunique()} validation images" in text(validation.summary(few.overall))
+    assert f"{chosen['image'].nunique()} validation images" in text(summary(few.overall))
 
 
 def test_sensitive_questions_can_be_hidden():

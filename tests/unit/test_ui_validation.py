@@ -8,13 +8,14 @@ import pytest
 from facemtl.evaluation.compare import compare as compare_approaches
 from facemtl.evaluation.findings import load_findings
 from facemtl.tasks import AGE
+from facemtl.ui.components.metrics_summary import summary, verdict
 from facemtl.ui.faces import ANY
 from facemtl.ui.tabs import validation
 from tests.unit.ui_support import MEASURED, text
 
 
 def test_the_summary_shows_the_measured_numbers(results):
-    words = text(validation.summary(compare_approaches(results)))
+    words = text(summary(compare_approaches(results)))
     for row in compare_approaches(results).itertuples():
         digits = 2 if row.task == AGE.name else 1
         assert f"{row.single:.{digits}f}" in words
@@ -24,13 +25,13 @@ def test_the_summary_shows_the_measured_numbers(results):
 
 def test_the_summary_adds_the_findings_over_seeds_and_judges_by_them(results):
     compared = compare_approaches(results)
-    assert "seeds:" not in validation.summary(compared)
+    assert "seeds:" not in summary(compared)
     found = [
         row | {"difference_low": 0.01, "difference_high": 0.2, "difference": 0.1}
         for row in load_findings(MEASURED)["tasks"]
         if row["task"] == AGE.name
     ]
-    words = text(validation.summary(compared, found))
+    words = text(summary(compared, found))
     assert f"{found[0]['seeds']} seeds: +0.10, +0.01 to +0.20" in words
     assert words.count("Three models are better") == 1
     row = compared.set_index("task").loc[AGE.name]
@@ -60,13 +61,12 @@ def test_verdicts_follow_the_interval(task, low, high, says):
     row = SimpleNamespace(
         task=task, difference=(low + high) / 2, difference_low=low, difference_high=high
     )
-    assert validation.verdict(row).startswith(says)
+    assert verdict(row).startswith(says)
 
 
 def test_tables_mark_sensitive_rows(results):
     rows = re.findall(
-        r"<tr( class=\"sensitive\")?><th scope=\"row\">(\w+)",
-        validation.summary(compare_approaches(results)),
+        r"<tr( class=\"sensitive\")?><th scope=\"row\">(\w+)", summary(compare_approaches(results))
     )
     assert [(bool(css), name) for css, name in rows] == [
         (True, "Gender"),

@@ -38,11 +38,12 @@ class QuestionCard:
     said: HTML
     plot: gr.Plot
     below: HTML
+    fold: gr.Accordion | None  # around the figure, if it is folded at first
     faces: HTML  # below the card: the faces behind a mark
 
     @property
-    def drawn(self) -> list[gr.components.Component]:
-        return [self.said, self.plot, self.below]
+    def figure(self) -> list[gr.components.Component]:
+        return [self.plot, self.below]
 
 
 def question_card(
@@ -60,10 +61,10 @@ def question_card(
             js_on_load="facemtl.answerFigure(element, trigger)",
         )
         said = HTML("", elem_classes="finding")
-        with nullcontext() if is_open else gr.Accordion("The figure", open=False):
+        with nullcontext() if is_open else gr.Accordion("The figure", open=False) as fold:
             plot = gr.Plot(show_label=False, label=title, container=False)
             below = HTML(WAITING)
-    return QuestionCard(clicked, said, plot, below, faces_place(css))
+    return QuestionCard(clicked, said, plot, below, fold, faces_place(css))
 
 
 def faces_place(css: list[str]) -> HTML:

@@ -1,26 +1,27 @@
 """Validation: the errors of both approaches on images that no model was trained on."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, lru_cache, partial
+from itertools import chain
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pandas as pd
 
-from ... import plots
 from ...errors import FaceMTLError
-from ...evaluation.compare import N_RESAMPLES, favoured, metric_tables
+from ...evaluation.compare import metric_tables
 from ...evaluation.seeds import age_errors_of_seeds, load_seeds
-from ...inference.predictor import APPROACHES, MULTI, SINGLE, Approach
+from ...inference.predictor import APPROACHES
 from ...tasks import AGE, CLASSES, task_named
 from .. import events
 from ..addresses import address
 from ..components import cards, figures
+from ..components.answers import Answers
 from ..components.filters import ENDS, filter_fields
 from ..components.markup import HTML, html
+from ..components.metrics_summary import summary
 from ..components.questions import PARTS, Question
 from ..components.view import View
 from ..faces import ANY, FaceFilter, aged
@@ -48,80 +49,8 @@ def select(table: pd.DataFrame, low: float, high: float, labels: dict[str, int])
     return table[chosen]
 
 
-def summary(compared: pd.DataFrame, of_seeds: Sequence[dict[str, Any]] = ()) -> str:
-    """A card with the metrics of both approaches, and a verdict in words per task.
-
-    `compared` has the columns of `evaluation.compare.compare`. `of_seeds` holds the tasks of
-    `evaluation.findings` that were measured over several seeds. They count more for the verdict.
-    """
-    rows, seeds = [], {found["task"]: found for found in of_seeds}
-    for row in compared.itertuples():
-        task = task_named(row.task)
-        metric = task.metric
-
-        def cell(name: str, row=row, metric=metric, sign: bool = False) -> str:
-            low, high = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
-            interval = f"{metric.number(low, sign)} to {metric.number(high, sign)}"
-            return html("{} <small>{}</small>", metric.words(getattr(row, name), sign), interval)
-
-        difference, judged = cell("difference", sign=True), row
-        if task.name in seeds:
-            judged = SimpleNamespace(**seeds[task.name])
-            low, high = (
-                metric.number(getattr(judged, f"difference_{e}"), True) for e in ("low", "high")
-            )
-            mean = metric.number(judged.difference, True)
-            difference += html(
-                "<small>{judged.seeds} seeds: {mean}, {low} to {high}</small>",
-                judged=judged,
-                mean=mean,
-                low=low,
-                high=high,
-            )
-        rows.append(
-            [
-                html("{}<small>{}</small>", task.title, metric.title),
-                cell(SINGLE.name),
-                cell(MULTI.name),
-                difference,
-                verdict(judged),
-            ]
-        )
-    columns = [
-        "Task",
-        *(cards.named(a) for a in APPROACHES),
-        "Difference, one minus three",
-        "In words",
-    ]
-    n = f"{'up to ' if compared['n'].nunique() > 1 else ''}{int(compared['n'].max()):,}"
-    note = (
-        f"{n} validation images, the same for both. In small print: 95 % bootstrap intervals over"
-        f" images ({N_RESAMPLES:,} resamples, paired for differences)."
-    )
-    if seeds:
-        note += (
-            " “Seeds” is the mean difference of several trainings, with an interval over seeds and"
-            " images. The last column is based on it."
-        )
-    else:
-        note += " They do not include differences between trainings: see Training."
-    question = "Is one model better or worse than three?"
-    sensitive = [task_named(name).sensitive for name in compared["task"]]
-    return cards.card(question, cards.html_table(question, columns, rows, note, sensitive))
-
-
-def verdict(row) -> str:
-    """Which approach is significantly better, in words, or that the difference may be chance."""
-    words = {SINGLE: "Three models are better", MULTI: "One model is better"}
-    return words.get(favoured(row), "Could be chance")
-
-
-def _figure(question: Question, view: View, approach: Approach | None) -> list:
-    """A question's sentence, figure and the HTML below it. An `approach` limits the last two."""
-    if approach is None:
-        return [question.sentence(view), question.figure(view), question.below(view)]
-    figure, view = plots.of_approach(question.figure(view), approach), view.of(approach)
-    return [question.sentence(view), figure, question.below(view)]
+def _joined(lists: Iterable[list]) -> list:
+    return list(chain.from_iterable(lists))
 
 
 def _findings_of_seeds(measured: Path) -> list[dict[str, Any]]:
@@ -222,20 +151,19 @@ def build(
         return [known, *(getattr(wanted, field) for field in filters)]
 
     @lru_cache(maxsize=32)
-    def draw(name: str, *values: float | int) -> list:
+    def answers(name: str, *values: float | int) -> tuple[object, Answers | None]:
+        """The summary and the answers. If no images match, a message and None."""
         rows = chosen(False, values)
         if rows.empty:
-            return [NOBODY, *[gr.skip()] * (len(outputs) - 2)]
+            return NOBODY, None
         is_whole = len(rows) == len(table)
         view = whole() if is_whole else View(rows, metric_tables(rows))
         one = next((a for a in APPROACHES if a.name == name), None)
         link = html('<a class="address" href="{}" hidden></a>', address_of(name, values))
-        sent = figures.made(
+        (said,) = figures.made(
             [head], lambda: [summary(view.overall, of_seeds if is_whole else ()) + link]
         )
-        for question, card in answered.items():
-            sent += figures.made(card.drawn, partial(_figure, question, view, one))
-        return sent
+        return said, Answers(view, one, answered)
 
     @cache
     def whole() -> View:
@@ -243,21 +171,50 @@ def build(
 
     drawing = threading.Lock()
 
-    def shown(name: str, *values: float | int) -> list:
+    def shown(opened: object, name: str, *values: float | int) -> list:
         """All outputs except the choice itself, from the cache if possible.
 
-        The lock keeps visitors who ask for the same figures at the same time from drawing them
-        twice.
+        Of the folded figures, only the `opened` ones are drawn. The lock keeps visitors who ask for
+        the same figures at the same time from drawing them twice.
         """
+        opened = opened if isinstance(opened, list) else []  # a browser can send anything
         with drawing:
-            return draw(name, *values)
+            said, found = answers(name, *values)
+            if found is None:
+                return [said, *[gr.skip()] * (len(outputs) - 2)]
+            drawn = (
+                found.figure(question)
+                if question.is_open or question.title in opened
+                else [None, figures.WAITING]
+                for question in answered
+            )
+            return [said, *found.sentences, *_joined(drawn)]
 
-    def on_choice(hidden: bool, name: str, *values: float | int | None) -> list:
-        found = shown(name, *asked(hidden, values))
+    def on_unfold(hidden: bool, name: str, kept: tuple, event: gr.EventData) -> list:
+        """Draw the figure of the card that is unfolded."""
+        with drawing:
+            _, found = answers(name, *asked(hidden, kept))
+            return _joined(
+                found.figure(question)
+                if found and card.fold is event.target
+                else [gr.skip()] * len(card.figure)
+                for question, card in folded.items()
+            )
+
+    def on_show_all(opened: object) -> list:
+        return [BOTH, *everything, *shown(opened, BOTH, *everything), everything]
+
+    def on_choice(opened: object, hidden: bool, name: str, *values: float | int | None) -> list:
+        found = shown(opened, name, *asked(hidden, values))
         return [*found, gr.skip() if found[0] == NOBODY else values]
 
     def on_sight(
-        request: gr.Request, has_seen: bool, hidden: bool, name: str, *values: float | int | None
+        request: gr.Request,
+        opened: object,
+        hidden: bool,
+        has_seen: bool,
+        name: str,
+        *values: float | int | None,
     ) -> list:
         """Fill the outputs when the tab is first selected, with what the page's address asks for.
 
@@ -269,56 +226,71 @@ def build(
         asked_for, link = [name, *values], request.query_params
         if link.get("tab") == TAB:
             asked_for = read(link)
-        return [True, *asked_for, *on_choice(hidden, *asked_for)]
+        return [True, *asked_for, *on_choice(opened, hidden, *asked_for)]
 
-    def on_back(hidden: bool, name: str, kept: tuple, event: gr.EventData) -> list:
+    def on_back(opened: object, hidden: bool, name: str, kept: tuple, event: gr.EventData) -> list:
         """Show what the address asks for, unless it is on display."""
         link = events.asked_by(event)
         asked_for = read(link)
         if link.get("tab") != TAB or asked_for == [name, *kept]:
             return [gr.skip()] * (len(fields) + len(outputs))
-        return [*asked_for, *on_choice(hidden, *asked_for)]
+        return [*asked_for, *on_choice(opened, hidden, *asked_for)]
 
-    def on_hide(hidden: bool, name: str, *values: float | int | None) -> list:
+    def on_hide(opened: object, hidden: bool, name: str, *values: float | int | None) -> list:
         """Choose again, but only if images are chosen by a label that is now hidden or shown."""
         by = [value for t, value in zip(CLASSES, values[2:], strict=True) if t.sensitive]
-        return [gr.skip()] * len(outputs) if set(by) <= {ANY} else on_choice(hidden, name, *values)
+        if set(by) <= {ANY}:
+            return [gr.skip()] * len(outputs)
+        return on_choice(opened, hidden, name, *values)
 
     everything = (*ENDS.values(), *[ANY] * len(CLASSES))
     choice = gr.State(everything)  # what the figures show, even if the fields have changed since
-    outputs = [head, *(part for card in answered.values() for part in card.drawn), choice]
-    # These events run one after another, so that an older choice never arrives after a newer one.
-    options = {
+    opened = gr.JSON([], visible=False)  # the page fills it with the titles of unfolded figures
+    folded = {question: card for question, card in answered.items() if card.fold}
+    sentences = [card.said for card in answered.values()]
+    outputs = [head, *sentences, *_joined(card.figure for card in answered.values()), choice]
+    queue = {
         "api_visibility": "private",
+        # These events run one after another, so that an older choice never arrives after a newer.
         "concurrency_id": "choice",
         "concurrency_limit": 1,
-        **events.waiting_at(head),
     }
+    options = {**queue, **events.waiting_at(head), "js": "facemtl.withUnfolded"}
     fields, seen = [approach, *filters.values()], gr.State(False)
-    # This event is in another queue. Its figures are drawn in advance, so it need not wait for the
-    # choices of other visitors.
+    # This event is in another queue: its figures are usually drawn in advance.
     tab.select(
-        events.handle_errors(on_sight), [seen, hide, *fields], [seen, *fields, *outputs],
-        api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
+        events.handle_errors(on_sight),
+        [opened, hide, seen, *fields],
+        [seen, *fields, *outputs],
+        api_visibility="private",
+        show_progress="hidden",
+        js="facemtl.withUnfolded",
+    )
     address_bar.click(
-        events.handle_errors(on_back), [hide, approach, choice], [*fields, *outputs], **options
+        events.handle_errors(on_back),
+        [opened, hide, approach, choice],
+        [*fields, *outputs],
+        **options,
     )
     # With "always_last", two quick changes count together.
     gr.on(
         [head.click, *(field.input for field in fields if isinstance(field, gr.Dropdown))],
         events.handle_errors(on_choice),
-        [hide, *fields],
+        [opened, hide, *fields],
         outputs,
         **options,
         trigger_mode="always_last",
     )
-    everybody.click(
-        events.handle_errors(lambda: [BOTH, *everything, *shown(BOTH, *everything), everything]),
-        None,
-        [*fields, *outputs],
-        **options,
+    everybody.click(events.handle_errors(on_show_all), opened, [*fields, *outputs], **options)
+    hide.input(events.handle_errors(on_hide), [opened, hide, *fields], outputs, **options)
+    gr.on(
+        [card.fold.expand for card in folded.values()],
+        events.handle_errors(on_unfold),
+        [hide, approach, choice],
+        _joined(card.figure for card in folded.values()),
+        **queue,
+        show_progress="hidden",
+        trigger_mode="multiple",
     )
-    hide.input(events.handle_errors(on_hide), [hide, *fields], outputs, **options)
     faces_of(chosen, choice, list(answered.values()))
-    return partial(shown, BOTH, *everything)
+    return partial(shown, [], BOTH, *everything)
