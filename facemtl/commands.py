@@ -101,13 +101,13 @@ def _chosen(names: Sequence[str], labelled: Sequence[Task]) -> tuple[str, ...]:
 def calibrate(options: argparse.Namespace) -> None:
     from .inference.predictor import Predictor
 
+    require_used(options.output)
     names = [loaded.name for loaded in Predictor.load(options.models).models]
     files = [options.models / f"{name}{SUFFIX}" for name in names]
     copied = [history for file in files if (history := file.with_suffix(HISTORY)).is_file()]
     outputs = [options.output / file.name for file in (*files, *copied)]
     with claimed(outputs, _read_files(options)):
         images = _read_images(options.data, verify=True)
-        require_used(options.output)
         with scratch_folder() as new:
             _calibrate(files, images, new)
             replace_together(new, options.output)
