@@ -28,6 +28,30 @@ window.facemtl = {
   // makes the value change even if the same photo comes twice.
   takePhoto: (photo, before) => [photo ? `${performance.now()} ${photo.path}` : before, null],
 
+  // Compare: the camera is on from a click on its button until another face is shown or another tab
+  // is selected. If it cannot be used, say why: Gradio says nothing.
+  keepCamera(element) {
+    new MutationObserver(facemtl.leaveCamera).observe(
+      document.querySelector('#view'), {childList: true, subtree: true});
+    window.addEventListener('unhandledrejection', (event) => {
+      const why = {
+        NotAllowedError: 'The browser does not allow it. Allow it in the settings of this page',
+        NotFoundError: 'None was found. Connect one',
+        NotReadableError: 'Another program may be using it. Close that program',
+      }[event.reason?.name];
+      if (!why || !document.querySelector('#photo video')) return;
+      event.preventDefault();
+      facemtl.leaveCamera();
+      element.textContent = `The camera cannot be used. ${why}, or upload a photo.`;
+    });
+  },
+  leaveCamera() {
+    document.querySelector('#camera').textContent = '';
+    if (document.querySelector('#photo video')) {
+      document.querySelector('#photo [aria-label="Upload file"]').click();
+    }
+  },
+
   // Every tab: the Escape key closes the numbers that lie over a figure.
   closeNumbers() {
     document.addEventListener('keydown', ({key}) => {
@@ -371,6 +395,7 @@ window.facemtl = {
     const {address} = facemtl;
     address.inner[address.places[name][0]] = name;
     address.tab = name;
+    if (name !== 'compare') facemtl.leaveCamera();
     facemtl.noteAddress();
     return [];
   },

@@ -171,14 +171,43 @@ def test_a_poor_photo_one_without_a_face_and_a_file_that_is_none(page, photo, tm
 
 
 def check_the_camera(page: Page) -> None:
-    """Chromium's fake camera shows a test pattern, which has no face."""
+    """Chromium's fake camera shows a test pattern, which has no face.
+
+    The camera takes the picture's place until it has taken a photo, or another tab is selected.
+    """
+    camera = page.locator("#photo video")
+    turn_on_the_camera(page)
+    expect(page.locator("#view")).to_be_hidden()
+    page.get_by_role("button", name=re.compile("capture photo", re.IGNORECASE)).click()
+    expect(answer(page)).to_contain_text("No face found")
+    expect(page.locator("#view img")).to_be_visible()
+    expect(camera).to_have_count(0)
+
+    turn_on_the_camera(page)
+    page.get_by_role("tab", name="About").click()
+    expect(camera).to_have_count(0)
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.locator("#view img")).to_be_visible()
+
+    page.evaluate("""() => {
+        navigator.mediaDevices.getUserMedia =
+            () => Promise.reject(new DOMException('Permission denied', 'NotAllowedError'));
+    }""")
+    ask_for_the_camera(page)
+    expect(page.get_by_role("alert")).to_contain_text("The browser does not allow it.")
+    expect(page.locator("#view img")).to_be_visible()
+
+
+def ask_for_the_camera(page: Page) -> None:
     page.get_by_role("button", name="Capture from camera").click()
     page.get_by_role("button", name=re.compile("access|webcam", re.IGNORECASE)).first.click()
+
+
+def turn_on_the_camera(page: Page) -> None:
+    ask_for_the_camera(page)
     page.wait_for_function(
         "document.querySelector('#photo video')?.readyState === 4"
     )  # a person waits to see the picture
-    page.get_by_role("button", name=re.compile("capture photo", re.IGNORECASE)).click()
-    expect(answer(page)).to_contain_text("No face found")
 
 
 @pytest.mark.parametrize(
@@ -315,3 +344,16 @@ def saved(page: Page, link: str, name: str) -> bytes:
         page.get_by_role("link", name=link).press("Enter")
     assert download.value.suggested_filename == name
     return download.value.path().read_bytes()
+
+
+def test_the_approaches_can_be_told_apart_with_forced_colours(page):
+    expect(answer(page)).to_contain_text("What it cost")
+    page.emulate_media(forced_colors="active")
+    for mark in (".legend .mark", ".ruler .dot", ".bar i"):
+        single, multi = (
+            answer(page)
+            .locator(f"{mark}.{approach}")
+            .first.evaluate("mark => getComputedStyle(mark).backgroundColor")
+            for approach in ("single", "multi")
+        )
+        assert single != multi, mark

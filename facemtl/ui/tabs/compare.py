@@ -191,6 +191,10 @@ def build(
                 buttons=[],
                 elem_id="photo",
             )
+            HTML(
+                html('<p id="camera" class="poor" role="alert"></p>'),
+                js_on_load="facemtl.keepCamera(element.querySelector('#camera'))",
+            )
             six = examples(composites)
             example = HTML(examples_card(six), elem_id="examples", js_on_load=REPORT_CHOICES)
         with gr.Column(scale=8, min_width=300):
