@@ -207,7 +207,7 @@ def near_copies(
     one with the mirror image of the other. Above 0.98, pairs are the same picture as judged by
     eye. The split cannot keep such pairs together, because it goes by bytes alone.
     """
-    gray = decode_images(images["file"], 36, cache).astype(np.float32).mean(axis=3)  # (N, 36, 36)
+    gray = decode_images(images, 36, cache).astype(np.float32).mean(axis=3)  # (N, 36, 36)
     gray -= gray.mean(axis=(1, 2), keepdims=True)
     gray /= np.linalg.norm(gray, axis=(1, 2), keepdims=True) + 1e-6
     train, validation = (

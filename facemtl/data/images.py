@@ -4,14 +4,16 @@ import errno
 import hashlib
 import math
 import os
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache as cached
+from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import pandas as pd
+import PIL
 from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
@@ -26,29 +28,29 @@ FORMATS = ("JPEG", "HEIF", "AVIF", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _HASH_BYTES = hashlib.sha256().digest_size
 
 
-def decode_images(files: Iterable[str], size: int, cache: Path | None = None) -> np.ndarray:
-    """Decode and resize image files: uint8 (N, size, size, 3).
+def decode_images(images: pd.DataFrame, size: int, cache: Path | None = None) -> np.ndarray:
+    """Decode and resize the images of a table of `read_images`: uint8 (N, size, size, 3).
 
     If `cache` is a folder, the array is stored there as a memory-mapped file, which processes
-    share. The name of the cache file depends on `size` and on the names, sizes and modification
-    times of `files`. So changed files get a new cache file. A damaged cache file is made again. If
-    nothing can be written to `cache`, a message says so, and the array stays in memory.
+    share. The name of the cache file depends on `size` and on the hashes of the images. So other
+    images get a new cache file. A damaged cache file is made again. Raises FaceMTLError if an image
+    is missing, damaged or another one than that of its hash.
     """
-    files = list(files)
     if cache is None:
-        return _decode(files, size)
-    found = "\n".join(map(_fingerprint, files))
-    key = hashlib.sha256(os.fsencode(found)).hexdigest()[:16]  # names need not be UTF-8
+        return _decode(images, size)
+    # Another version of Pillow may decode other pixels.
+    found = "\n".join([PIL.__version__, *images["sha256"]])
+    key = hashlib.sha256(found.encode()).hexdigest()[:16]
     kept = cache / f"{key}-{size}px.npy"
     try:
-        return _load(kept, (len(files), size, size, 3))
+        return _load(kept, (len(images), size, size, 3))
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:
         say_error(f"The cache {kept} is damaged ({first_line(error)}), so it is made again.")
-    images = _decode(files, size)
+    decoded = _decode(images, size)
     try:
-        _save(images, kept)
+        _save(decoded, kept)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
@@ -56,19 +58,27 @@ def decode_images(files: Iterable[str], size: int, cache: Path | None = None) ->
             f"The decoded images cannot be kept in {cache} ({first_line(error)}), so each training"
             " decodes them again. Make the folder writable to save that time."
         )
-    return images
+    return decoded
 
 
-def _decode(files: list[str], size: int) -> np.ndarray:
-    images = np.empty((len(files), size, size, 3), np.uint8)
+def _decode(images: pd.DataFrame, size: int) -> np.ndarray:
+    decoded = np.empty((len(images), size, size, 3), np.uint8)
     with ThreadPoolExecutor() as pool:
-        decoded = pool.map(lambda f: load_image(f, size), files)
+        found = pool.map(_decode_one, images["file"], images["sha256"], repeat(size))
         try:
-            for i, image in enumerate(tqdm(decoded, "Decoding", len(files), leave=False)):
-                images[i] = image
+            for i, image in enumerate(tqdm(found, "Decoding", len(images), leave=False)):
+                decoded[i] = image
         finally:  # after Ctrl-C, do not decode the rest
             pool.shutdown(cancel_futures=True)
-    return images
+    return decoded
+
+
+def _decode_one(file: str, sha256: str, size: int) -> np.ndarray:
+    image = load_image(file, size)
+    with open_file(file) as opened:
+        if hashlib.file_digest(opened, "sha256").hexdigest() != sha256:
+            raise FaceMTLError(f"{file} has changed since its folder was read. Read it again.")
+    return image
 
 
 def _load(kept: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -95,18 +105,6 @@ def _save(images: np.ndarray, kept: Path) -> None:
     with written_whole(kept) as file:
         file.write(images.data)
         file.write(hashlib.sha256(images).digest())
-
-
-def _fingerprint(file: str | Path) -> str:
-    """The name, size and modification time of a file, as text."""
-    try:
-        stat = Path(file).stat()
-    except OSError as error:
-        raise FaceMTLError(
-            f"{file} cannot be read ({error.strerror}). If it has been moved, read the folder"
-            " again."
-        ) from error
-    return f"{Path(file).name} {stat.st_size} {stat.st_mtime_ns}"
 
 
 def load_image(file: str | Path, size: int) -> np.ndarray:

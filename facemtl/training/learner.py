@@ -112,7 +112,7 @@ def _loaders(
 ) -> DataLoaders:
     """DataLoaders of training and calibration images."""
     train_rows, calibration_rows = _rows(images, tasks, config)
-    decoded = torch.from_numpy(decode_images(images["file"], round(config.size * STORED), cache))
+    decoded = torch.from_numpy(decode_images(images, round(config.size * STORED), cache))
     targets = [torch.tensor(images[task.column].to_numpy(np.float32)) for task in tasks]
     return DataLoaders(
         FaceLoader(decoded, targets, train_rows, config.batch_size, seed=config.seed),

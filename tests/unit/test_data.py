@@ -7,10 +7,12 @@ import re
 import sys
 import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -286,9 +288,19 @@ def load_size(file: str) -> tuple[int, int]:
 # ------------------------------------------------------------------------------------------- images
 
 
+def table_of(files: Iterable[Path | str]) -> pd.DataFrame:
+    """The columns of `read_images` that `decode_images` needs."""
+    files = [*map(str, files)]
+    return pd.DataFrame({"file": files, "sha256": map(hash_of, files)})
+
+
+def hash_of(file: Path | str) -> str:
+    return sha256(Path(file).read_bytes()).hexdigest()
+
+
 def test_decoding_reduces_each_image_as_pillow_does(synthetic_faces):
     files = sorted(map(str, synthetic_faces.iterdir()))[:5]
-    decoded = decode_images(files, 36)
+    decoded = decode_images(table_of(files), 36)
     assert decoded.shape == (5, 36, 36, 3) and decoded.dtype == np.uint8
     for file, pixels in zip(files, decoded, strict=True):
         with Image.open(file) as image:
@@ -300,11 +312,11 @@ def test_decoding_reduces_each_image_as_pillow_does(synthetic_faces):
 def test_a_gray_image_is_decoded_too(tmp_path):
     file = tmp_path / name()
     Image.new("L", (48, 48), 90).save(file)
-    assert (abs(decode_images([str(file)], 48)[0].astype(int) - 90) <= 1).all()
+    assert (abs(decode_images(table_of([file]), 48)[0].astype(int) - 90) <= 1).all()
 
 
 def test_images_are_decoded_once_with_a_cache(tmp_path, monkeypatch):
-    files = list(map(str, support.write_pictures(tmp_path / "f", 6)))
+    files = table_of(support.write_pictures(tmp_path / "f", 6))
     first = decode_images(files, 36, tmp_path / "cache")
     monkeypatch.delattr(images, "load_image")  # decoding again would fail
     np.testing.assert_array_equal(decode_images(files, 36, tmp_path / "cache"), first)
@@ -317,7 +329,7 @@ def test_names_of_images_need_not_be_utf_8(tmp_path):
     odd = file.rename(file.with_name(os.fsdecode(b"30_0_0_caf\xe9.jpg")))
     table, _ = read_images(tmp_path / "f", progress=False)
     assert list(table["file"]) == [str(odd)]
-    assert decode_images(table["file"], 36, tmp_path / "cache").shape == (1, 36, 36, 3)
+    assert decode_images(table, 36, tmp_path / "cache").shape == (1, 36, 36, 3)
 
 
 def test_a_name_cannot_add_a_line_to_the_report(tmp_path):
@@ -353,7 +365,7 @@ def empty(file: Path) -> None:
 
 @pytest.mark.parametrize("damage", [shorten, flip_a_bit, make_a_pipe, empty])
 def test_a_damaged_cache_is_made_again(tmp_path, damage, capsys):
-    files = list(map(str, support.write_pictures(tmp_path / "f", 6)))
+    files = table_of(support.write_pictures(tmp_path / "f", 6))
     first = decode_images(files, 36, tmp_path / "cache")
     (kept,) = (tmp_path / "cache").iterdir()
     whole = kept.read_bytes()
@@ -363,7 +375,7 @@ def test_a_damaged_cache_is_made_again(tmp_path, damage, capsys):
     assert kept.read_bytes() == whole and len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def decode_as_a_stranger(files: list[str], cache: Path) -> None:
+def decode_as_a_stranger(files: pd.DataFrame, cache: Path) -> None:
     if os.geteuid() == 0:
         os.setuid(12_345)  # root writes into every folder
     assert decode_images(files, 36, cache).shape == (6, 36, 36, 3)
@@ -373,7 +385,7 @@ def decode_as_a_stranger(files: list[str], cache: Path) -> None:
 def test_without_a_place_for_a_cache_images_are_decoded_each_time(capfd):
     # In a process of its own, which may become another user. Others cannot see pytest's folders.
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        files = list(map(str, support.write_pictures(Path(folder) / "f", 6)))
+        files = table_of(support.write_pictures(Path(folder) / "f", 6))
         Path(folder).chmod(0o555)
         child = multiprocessing.get_context("fork").Process(
             target=decode_as_a_stranger, args=(files, Path(folder) / "cache")
@@ -385,30 +397,48 @@ def test_without_a_place_for_a_cache_images_are_decoded_each_time(capfd):
 
 
 def test_the_cache_distinguishes_sizes_and_files(tmp_path):
-    files = list(map(str, support.write_pictures(tmp_path / "f", 6)))
+    files = table_of(support.write_pictures(tmp_path / "f", 6))
     for chosen, size in ((files, 36), (files, 40), (files[:3], 36), (files[::-1], 36)):
         np.testing.assert_array_equal(
             decode_images(chosen, size, tmp_path / "cache"), decode_images(chosen, size)
         )
 
 
-def test_the_cache_is_not_used_for_other_images_of_the_same_names(tmp_path):
-    for folder in ("one", "two"):
-        files = [tmp_path / folder / name()]
-        files[0].parent.mkdir()
-        Image.new("RGB", (48, 48), {"one": (200, 30, 30), "two": (30, 30, 200)}[folder]).save(
-            files[0]
-        )
+def test_the_cache_is_not_used_for_other_images_of_the_same_name_size_and_time(tmp_path):
+    """Archives and containers may give all files one time."""
+    file = tmp_path / "f" / f"{name()}.bmp"
+    file.parent.mkdir()
+    for colour in ((200, 30, 30), (30, 30, 200)):
+        Image.new("RGB", (48, 48), colour).save(file)
+        os.utime(file, (10**9, 10**9))
+        images = table_of([file])
         np.testing.assert_array_equal(
-            decode_images(files, 36, tmp_path / "cache"), decode_images(files, 36)
+            decode_images(images, 36, tmp_path / "cache"), decode_images(images, 36)
         )
+
+
+def test_the_cache_is_used_for_the_same_images_in_another_place(tmp_path, monkeypatch):
+    files = support.write_pictures(tmp_path / "f", 6)
+    first = decode_images(table_of(files), 36, tmp_path / "cache")
+    moved = [file.replace(tmp_path / f"{i}.jpg") for i, file in enumerate(files)]
+    monkeypatch.delattr(images, "load_image")  # decoding again would fail
+    np.testing.assert_array_equal(decode_images(table_of(moved), 36, tmp_path / "cache"), first)
+
+
+def test_an_image_that_changed_after_it_was_read_is_refused(tmp_path):
+    files = support.write_pictures(tmp_path / "f", 6)
+    table, _ = read_images(tmp_path / "f", progress=False)
+    files[3].write_bytes(files[2].read_bytes())
+    with pytest.raises(FaceMTLError, match=f"{files[3].name} has changed"):
+        decode_images(table, 36, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
     files = support.write_pictures(tmp_path / "f", 4)
     files[2].write_bytes(files[2].read_bytes()[:500])
     with pytest.raises(FaceMTLError, match=files[2].name):
-        decode_images(map(str, files), 36)
+        decode_images(table_of(files), 36)
 
 
 # ----------------------------------------------------------------------------------------- archives

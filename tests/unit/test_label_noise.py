@@ -1,6 +1,7 @@
 """Disputed labels and contradicting copies: hand-computed cases and a synthetic table."""
 
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -310,8 +311,9 @@ def test_near_copies_across_the_split_are_found(tmp_path):
 
     def add(image: Image.Image, name: str, split: str, quality: int = 95) -> str:
         image.save(file := tmp_path / f"{name}.jpg", quality=quality)
-        rows.append({"file": str(file), "sha256": f"{len(rows):064x}"[::-1], "split": split})
-        return rows[-1]["sha256"][:16]
+        digest = sha256(file.read_bytes()).hexdigest()
+        rows.append({"file": str(file), "sha256": digest, "split": split})
+        return digest[:16]
 
     noise = [
         Image.fromarray(np.random.default_rng(i).integers(0, 256, (12, 12, 3), np.uint8))

@@ -302,7 +302,7 @@ def test_the_order_depends_only_on_seed_and_epoch():
 
 def loss_of(model: FaceModel, images: pd.DataFrame, size: int, split: str) -> float:
     chosen = images[images["split"] == split]
-    batch = torch.from_numpy(decode_images(chosen["file"], size)).permute(0, 3, 1, 2).float() / 255
+    batch = torch.from_numpy(decode_images(chosen, size)).permute(0, 3, 1, 2).float() / 255
     targets = [torch.tensor(chosen[task.column].to_numpy()) for task in model.tasks]
     with torch.no_grad():
         return float(JointLoss(model.tasks)(model.eval()(batch), *targets))
