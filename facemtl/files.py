@@ -42,7 +42,7 @@ def written_whole(file: Path) -> Iterator[BinaryIO]:
                 yield stream
             return
         target = real_path(file)
-        _sweep(target)
+        sweep(target.parent, escape(target.name))
         partial, opened = _new_partial(target)
         try:
             with opened:
@@ -64,6 +64,17 @@ def write_whole(file: Path, content: bytes) -> None:
     """Write a file whole or not at all, as `written_whole` does."""
     with written_whole(file) as opened:
         opened.write(content)
+
+
+def sweep(folder: Path, name: str) -> None:
+    """Delete what killed processes left of files. `name` is the pattern of the files' names.
+
+    Partial files in use are locked.
+    """
+    for left in folder.glob(f".{name}.*partial"):
+        with suppress(OSError), open_file(left) as opened:
+            if _lock(opened):
+                left.unlink()
 
 
 def real_path(file: Path) -> Path:
@@ -108,14 +119,6 @@ def _new_partial(target: Path) -> tuple[Path, BinaryIO]:
         if _lock(opened) is not False and partial.exists():
             return partial, opened
         opened.close()  # another process has just swept it
-
-
-def _sweep(target: Path) -> None:
-    """Delete what killed processes left of `target`. Partial files in use are locked."""
-    for left in target.parent.glob(f".{escape(target.name)}.*partial"):
-        with suppress(OSError), open_file(left) as opened:
-            if _lock(opened):
-                left.unlink()
 
 
 def _lock(opened: BinaryIO) -> bool | None:

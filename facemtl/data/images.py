@@ -1,6 +1,5 @@
 """Decoding of image files to arrays of pixels."""
 
-import errno
 import hashlib
 import math
 import os
@@ -19,7 +18,7 @@ from tqdm import tqdm
 
 from ..errors import FaceMTLError, first_line
 from ..escapes import say_error
-from ..files import is_stream, written_whole
+from ..files import is_stream, sweep, written_whole
 from ..regular import MOST_BYTES, open_file
 
 # The formats that are opened, the most frequent first. Other formats of Pillow are refused: some
@@ -33,31 +32,34 @@ def decode_images(images: pd.DataFrame, size: int, cache: Path | None = None) ->
 
     If `cache` is a folder, the array is stored there as a memory-mapped file, which processes
     share. The name of the cache file depends on `size` and on the hashes of the images. So other
-    images get a new cache file. A damaged cache file is made again. Raises FaceMTLError if an image
-    is missing, damaged or another one than that of its hash.
+    images get a new cache file. A damaged cache file is made again. If it cannot be written, a
+    message says so, and the array stays in memory. Raises FaceMTLError if an image is missing,
+    damaged or another one than that of its hash.
     """
     if cache is None:
         return _decode(images, size)
     # Another version of Pillow may decode other pixels.
     found = "\n".join([PIL.__version__, *images["sha256"]])
     key = hashlib.sha256(found.encode()).hexdigest()[:16]
-    kept = cache / f"{key}-{size}px.npy"
+    kept, damage = cache / f"{key}-{size}px.npy", ""
+    sweep(cache, "*px.npy")
     try:
         return _load(kept, (len(images), size, size, 3))
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:
-        say_error(f"The cache {kept} is damaged ({first_line(error)}), so it is made again.")
+        damage = first_line(error)
     decoded = _decode(images, size)
     try:
         _save(decoded, kept)
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise
         say_error(
-            f"The decoded images cannot be kept in {cache} ({first_line(error)}), so each training"
-            " decodes them again. Make the folder writable to save that time."
+            f"The decoded images cannot be kept: {error.filename}: {first_line(error)}. Each"
+            " training decodes them again until that is put right."
         )
+    else:
+        if damage:
+            say_error(f"The cache {kept} was damaged ({damage}), so it was made again.")
     return decoded
 
 

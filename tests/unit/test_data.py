@@ -29,6 +29,7 @@ from facemtl.data.reading import (
     split_of,
 )
 from facemtl.errors import FaceMTLError
+from facemtl.files import written_whole
 from tests import support
 from tests.support import contents, jpeg, pack, picture
 
@@ -371,7 +372,7 @@ def test_a_damaged_cache_is_made_again(tmp_path, damage, capsys):
     whole = kept.read_bytes()
     damage(kept)
     np.testing.assert_array_equal(decode_images(files, 36, tmp_path / "cache"), first)
-    assert f"The cache {kept} is damaged" in capsys.readouterr().err
+    assert f"The cache {kept} was damaged" in capsys.readouterr().err
     assert kept.read_bytes() == whole and len(list((tmp_path / "cache").iterdir())) == 1
 
 
@@ -393,7 +394,56 @@ def test_without_a_place_for_a_cache_images_are_decoded_each_time(capfd):
         child.start()
         child.join()
         Path(folder).chmod(0o700)
-    assert child.exitcode == 7 and "Make the folder writable" in capfd.readouterr().err
+    assert child.exitcode == 7 and "cannot be kept" in capfd.readouterr().err
+
+
+def a_folder(kept: Path) -> None:
+    kept.mkdir(parents=True)
+    (kept / "mine.txt").touch()
+
+
+def a_dangling_link(kept: Path) -> None:
+    kept.parent.mkdir()
+    kept.symlink_to(kept.parent / "none" / "x")
+
+
+def a_file_as_cache(kept: Path) -> None:
+    kept.parent.write_text("mine")
+
+
+def a_dangling_link_as_cache(kept: Path) -> None:
+    kept.parent.symlink_to("none")
+
+
+@pytest.mark.parametrize(
+    "make", [a_folder, a_dangling_link, a_file_as_cache, a_dangling_link_as_cache]
+)
+def test_a_cache_that_cannot_be_used_is_said_in_one_line(tmp_path, make, capsys):
+    """Nothing is deleted, and the images are decoded each time."""
+    files, cache = table_of(support.write_pictures(tmp_path / "f", 6)), tmp_path / "cache"
+    expected = decode_images(files, 36, tmp_path / "usable")
+    make(cache / next((tmp_path / "usable").iterdir()).name)
+    before = sorted(tmp_path.rglob("*"))
+    for _ in range(2):
+        capsys.readouterr()
+        np.testing.assert_array_equal(decode_images(files, 36, cache), expected)
+        said = [line for line in capsys.readouterr().err.splitlines() if "facemtl: " in line]
+        assert len(said) == 1 and re.search(f"cannot be kept: {cache}.*: [A-Z]", said[0]), said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_killed_trainings_left_in_the_cache_is_deleted(tmp_path):
+    """What a living process writes stays, and so do files of others."""
+    files, cache = table_of(support.write_pictures(tmp_path / "f", 6)), tmp_path / "cache"
+    cache.mkdir()
+    left, foreign = cache / ".0123-45px.npy.0123abcd.partial", cache / ".mine.0123abcd.partial"
+    for is_made in (False, True):  # also if the cache is there already
+        for file in (left, foreign):
+            file.write_bytes(b"half")
+        with written_whole(cache / "4567-45px.npy"):
+            decode_images(files, 36, cache)
+            assert len([*cache.glob(".4567*.partial")]) == 1, is_made
+        assert not left.exists() and foreign.exists(), is_made
 
 
 def test_the_cache_distinguishes_sizes_and_files(tmp_path):
