@@ -87,9 +87,10 @@ def train(options: argparse.Namespace) -> None:
     with claim if training.is_first_process() else nullcontext():
         images, report = read_images(options.data, verify=True)
         say(report)
-        training.train(config, images, options.output, resume=options.resume, **shared)
-        if training.is_first_process():
-            _calibrate(files[:1], images, options.output)
+        training.train(
+            config, images, options.output, resume=options.resume, **shared,
+            finish=lambda model: _calibrate([model], images, options.output),
+        )  # fmt: skip
 
 
 def _chosen(names: Sequence[str], labelled: Sequence[Task]) -> tuple[str, ...]:

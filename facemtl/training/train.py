@@ -6,6 +6,7 @@ from ..models import vision as _vision  # noqa: F401
 # isort: split
 import hashlib
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -38,11 +39,13 @@ def train(
     resume: bool = False,
     device: str = "auto",
     progress: bool = True,
+    finish: Callable[[Path], None] = lambda model: None,
 ) -> ModelInfo:
     """Train one model; write `<name>.onnx` and its history into `output`. Returns its metadata.
 
-    The arguments are those of `fit`, which does the training. Its `<name>.resume.pt` is deleted at
-    the end. Raises FaceMTLError if another process trains this model in the same folder.
+    The arguments are those of `fit`, which does the training. `finish` may change the model file,
+    for example calibrate it. The `<name>.resume.pt` of `fit` is deleted after that. Raises
+    FaceMTLError if another process trains this model in the same folder.
     """
     started, output = time.perf_counter(), Path(output)
     files = output_files(config, output)
@@ -60,6 +63,7 @@ def train(
             except FaceMTLError:  # it has diverged, so there is nothing to resume
                 interrupted.unlink(missing_ok=True)
                 raise
+            finish(model)
             interrupted.unlink(missing_ok=True)
             if progress:
                 say(f"Wrote {model} after {time.perf_counter() - started:,.0f} s")

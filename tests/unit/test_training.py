@@ -606,6 +606,23 @@ def test_a_training_stopped_after_its_last_epoch_resumes_too(
     assert len(history(tmp_path / "stopped")) == 1
 
 
+def test_a_training_stopped_during_its_calibration_is_calibrated_when_it_resumes(
+    synthetic_faces, tmp_path, monkeypatch
+):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    files = ["--data", str(synthetic_faces), "--output", str(tmp_path)]
+    with monkeypatch.context() as patch:
+        patch.setattr("facemtl.evaluation.calibration.calibrate_files", interrupted)
+        assert main(["train", *files, *ARGUMENTS, "--epochs", "1"]) == 130
+    assert not info(tmp_path).is_calibrated and (tmp_path / f"{MODEL}.resume.pt").exists()
+    before = weights(tmp_path)
+    assert main(["train", *files, "--resume"]) == 0
+    assert info(tmp_path).is_calibrated and same(before, weights(tmp_path))
+    assert {f.name for f in tmp_path.iterdir()} == {f"{MODEL}.onnx", f"{MODEL}.history.csv"}
+
+
 def test_a_second_training_in_a_folder_is_refused_at_its_start(
     interrupted_output, synthetic_faces, images, capsys
 ):
