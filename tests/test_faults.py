@@ -180,6 +180,24 @@ def test_a_full_disk_is_named_and_gets_no_partial_files(small_disk, tmp_path):
     LoadedModel.load(output / "age.onnx")
 
 
+def test_a_training_goes_on_after_a_full_disk_as_its_message_says(small_disk, tmp_path):
+    """There is room for the progress of the first epoch, but not for that of the second one."""
+    disk = small_disk(10_000_000)
+    support.write_pictures(data := tmp_path / "faces", 60)
+    arguments = ["train", "--data", data, "--output", disk / "runs", *TRAIN]
+    Command(*arguments, cwd=tmp_path).kill_once((disk / "runs" / "age.resume.pt").exists)
+    size = (disk / "runs" / "age.resume.pt").stat().st_size
+    shutil.rmtree(disk / "runs")
+    subprocess.run(["mount", "-o", f"remount,size={size * 3 // 2}", str(disk)], check=True)
+    status, _, said = Command(*arguments, cwd=tmp_path).finish()
+    assert status == 1 and one_sentence(said), said
+    assert re.search(r"runs/age\.resume\.pt: No space .* Add --resume", said), said
+    subprocess.run(["mount", "-o", "remount,size=10m", str(disk)], check=True)
+    status, _, said = Command(*arguments, "--resume", cwd=tmp_path).finish()
+    assert status == 0, said
+    LoadedModel.load(disk / "runs" / "age.onnx")
+
+
 def test_a_training_without_space_for_decoded_images_goes_on(small_disk, tmp_path):
     """They take 233,000 bytes, beside the data."""
     disk = small_disk(140_000)

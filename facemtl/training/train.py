@@ -16,7 +16,7 @@ import torch
 from fastai.distributed import num_distrib, rank_distrib
 from fastai.learner import Learner
 
-from ..errors import FaceMTLError
+from ..errors import FaceMTLError, file_error
 from ..escapes import say
 from ..label_sets import copy_labels, require_used
 from ..models.model_file import SUFFIX, ModelInfo, read_info, write_model
@@ -48,25 +48,29 @@ def train(
     FaceMTLError if another process trains this model in the same folder.
     """
     started, output = time.perf_counter(), Path(output)
-    files = output_files(config, output)
+    model, _, interrupted = files = output_files(config, output)
     inputs = map(Path, [config.start, *images["file"]] if config.start else images["file"])
-    with claimed(files, inputs) if is_first_process() else nullcontext():
-        learner, keeper = fit(
-            config, images, output, cache=cache, resume=resume, device=device, progress=progress
-        )
-        info = _info(config, learner, keeper)
-        if is_first_process():
-            copy_labels(output)
-            model, _, interrupted = files
-            try:
-                write_model(model, learner.model, info)
-            except FaceMTLError:  # it has diverged, so there is nothing to resume
+    try:
+        with claimed(files, inputs) if is_first_process() else nullcontext():
+            learner, keeper = fit(
+                config, images, output, cache=cache, resume=resume, device=device, progress=progress
+            )
+            info = _info(config, learner, keeper)
+            if is_first_process():
+                copy_labels(output)
+                try:
+                    write_model(model, learner.model, info)
+                except FaceMTLError:  # it has diverged, so there is nothing to resume
+                    interrupted.unlink(missing_ok=True)
+                    raise
+                finish(model)
                 interrupted.unlink(missing_ok=True)
-                raise
-            finish(model)
-            interrupted.unlink(missing_ok=True)
-            if progress:
-                say(f"Wrote {model} after {time.perf_counter() - started:,.0f} s")
+                if progress:
+                    say(f"Wrote {model} after {time.perf_counter() - started:,.0f} s")
+    except OSError as error:
+        if resume or not interrupted.exists():
+            raise
+        raise FaceMTLError(f"{file_error(error)} Add --resume to go on from there.") from error
     return info
 
 
