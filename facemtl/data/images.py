@@ -117,6 +117,8 @@ def load_image(file: str | Path, size: int) -> np.ndarray:
     try:
         with open_file(file, MOST_BYTES) as opened, opened_image(opened) as image:
             image = as_rgb(image)
+    except FaceMTLError as error:
+        raise FaceMTLError(f"{file} cannot be used. {error} Replace or delete it.") from error
     except Exception as error:  # damaged files make decoders raise nearly anything
         if isinstance(error, OSError) and error.errno is not None:  # the file, not its content
             raise FaceMTLError(
@@ -153,7 +155,8 @@ def readable_formats() -> tuple[str, ...]:
 def as_rgb(image: Image.Image) -> Image.Image:
     """Convert an image to upright RGB. Transparent parts become white.
 
-    Images of 16 bits or more are scaled so that their range of values becomes 0 to 255.
+    Images of 16 bits or more are scaled so that their range of values becomes 0 to 255. Raises
+    FaceMTLError if a value is infinite or not a number.
     """
     image.load()  # metadata may also come after the pixels
     # Pillow rewrites all metadata, and fails if they are damaged. Then the image is not rotated.
@@ -167,5 +170,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
     elif image.mode.startswith(("I", "F")):  # 16 bits or more: convert() would clip to white
         values = np.asarray(image, np.float32)
         low, high = float(values.min()), float(values.max())
+        if not high - low <= float(np.finfo(np.float32).max):
+            raise FaceMTLError("Some pixels are infinite, far too bright, or not numbers.")
         image = Image.fromarray(np.uint8((values - low) / max(high - low, 1e-9) * 255))
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -12,7 +12,7 @@ from ..errors import first_line
 from ..escapes import printable
 from ..regular import MOST_BYTES, open_file
 from ..tasks import TASKS
-from .images import opened_image
+from .images import as_rgb, opened_image
 from .labels_csv import csv_of, read_csv
 from .utkface import named_files
 
@@ -176,7 +176,7 @@ def _read(file: Path, verify: bool) -> tuple[str, str]:
         with open_file(file, MOST_BYTES) as opened:
             if verify:
                 with opened_image(opened) as image:
-                    image.load()
+                    as_rgb(image)
                 opened.seek(0)
             return hashlib.file_digest(opened, "sha256").hexdigest(), ""
     except Exception as error:  # damaged files raise nearly anything

@@ -18,7 +18,7 @@ from PIL import Image
 
 from facemtl.data import images
 from facemtl.data.download import HUB_FILE, _fetch, download, is_missing, unpack
-from facemtl.data.images import decode_images
+from facemtl.data.images import decode_images, load_image
 from facemtl.data.reading import (
     CALIBRATION,
     TRAIN,
@@ -29,6 +29,7 @@ from facemtl.data.reading import (
     split_of,
 )
 from facemtl.errors import FaceMTLError
+from facemtl.faces.photo import as_image
 from facemtl.files import written_whole
 from tests import support
 from tests.support import contents, jpeg, pack, picture
@@ -489,6 +490,29 @@ def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
     files[2].write_bytes(files[2].read_bytes()[:500])
     with pytest.raises(FaceMTLError, match=files[2].name):
         decode_images(table_of(files), 36)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("wrong", [[np.nan], [np.inf], [-np.inf], [3e38, -3e38]])
+def test_pixels_that_are_no_finite_numbers_are_refused(tmp_path, wrong):
+    """Predicting from them would give confident answers. Without them, the image is used."""
+    pixels = np.random.default_rng(0).uniform(-9, 9, (48, 48)).astype(np.float32)
+    images, files = [], []
+    for n, values in enumerate(([0], wrong)):
+        pixels[3, : len(values)] = values
+        images.append(Image.fromarray(pixels.copy()))
+        files.append(tmp_path / f"30_0_0_{n}.jpg")
+        images[-1].save(files[-1], "TIFF")
+    report = read_images(tmp_path, verify=True, progress=False)[1]
+    assert report.images == 1 and report.unreadable == [f"{files[1].name}: damaged"]
+    for read in (as_image, lambda file: load_image(file, 48)):
+        assert np.asarray(read(files[0])).shape == (48, 48, 3)
+    assert as_image(images[0]).mode == "RGB"
+    for given in (files[1], images[1]):
+        with pytest.raises(FaceMTLError, match=r"^Some pixels are .* not numbers"):
+            as_image(given)
+    with pytest.raises(FaceMTLError, match=rf"{files[1].name} .*not numbers"):
+        load_image(files[1], 48)
 
 
 # ----------------------------------------------------------------------------------------- archives
