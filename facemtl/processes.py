@@ -1,12 +1,17 @@
-"""How many processes share the work. `accelerate launch` tells it in environment variables."""
+"""How many processes and threads share the work, as environment variables tell it."""
 
 import os
 
 from .errors import FaceMTLError
 
+MOST_THREADS = 256  # many thousands would take gibibytes
+
 
 def number_of_processes() -> int:
-    """The number of processes. Raises FaceMTLError if a variable is wrong, or if one is missing."""
+    """The number of processes, which `accelerate launch` tells.
+
+    Raises FaceMTLError if a variable is wrong, or if one is missing.
+    """
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         given = os.environ.get(name, "1")
         if not given.isdecimal() or (name == "WORLD_SIZE" and not int(given)):
@@ -21,3 +26,10 @@ def number_of_processes() -> int:
             " launch`, or unset WORLD_SIZE for one process."
         )
     return n
+
+
+def number_of_threads(default: int) -> int:
+    """`OMP_NUM_THREADS` if that is a number from 1 to `MOST_THREADS`, else `default`."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    is_number = given.isdecimal() and len(given) <= len(str(MOST_THREADS))
+    return int(given) if is_number and 1 <= int(given) <= MOST_THREADS else default

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import FaceMTLError
 from ..paths import ASSETS
+from ..processes import number_of_threads
 from ..regular import path_or_content, read_bytes
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 
 NETWORK = ASSETS / "pretrained" / "centerface.onnx"
 SHA256 = "fedf7900a732b44376df2d56977af100b04564730c5beecac1bae5038bf86fba"
-_ASKED = os.environ.get("OMP_NUM_THREADS", "")
-THREADS = int(_ASKED) if _ASKED.isdecimal() and int(_ASKED) else min(2, os.cpu_count() or 1)
+THREADS = number_of_threads(min(2, os.cpu_count() or 1))
 STRIDE = 4  # px per cell
 MULTIPLE = 32  # px; the sides of an input must be multiples of it
 RARE = 300_000  # px; an input with more is not common

@@ -25,6 +25,7 @@ from ..faces import detect as detect_faces
 from ..label_sets import require_used
 from ..models.model_file import INPUT, SUFFIX, ModelInfo
 from ..paths import ASSETS
+from ..processes import number_of_threads
 from ..regular import MOST_OF_MODEL, files_in, path_or_content, read_bytes
 from ..tasks import TASKS, Task, task_named
 from .runtime import session_options
@@ -148,11 +149,10 @@ def threads() -> int:
     It is `OMP_NUM_THREADS` if set, else the number of cores that this process may use, but at most
     four.
     """
-    given = os.environ.get("OMP_NUM_THREADS", "")
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    return int(given) if given.isdecimal() and int(given) else min(cores, 4)
+    return number_of_threads(min(cores, 4))
 
 
 @cache

@@ -237,12 +237,20 @@ def test_the_number_of_threads_can_be_set(given, expected, monkeypatch):
     assert threads() == expected
 
 
-@pytest.mark.parametrize("given", ["", "0", "many", "-1", "²"])
+@pytest.mark.parametrize("given", ["", "0", "many", "-1", "²", "99999999999", "9" * 5000])
 def test_an_invalid_number_of_threads_is_ignored(given, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", given)
     found = threads()
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert found == threads() and 1 <= found <= 4
+
+
+def test_an_impossible_number_of_threads_is_no_fault_of_the_image(tmp_path):
+    arguments = ["predict", IMAGE, "--models", tmp_path]
+    support.write_model(tmp_path, TASKS, "multitask")
+    process = support.facemtl(*arguments, cwd=tmp_path, OMP_NUM_THREADS="99999999999")
+    status, printed, said = support.finish(process)
+    assert status == 0 and IMAGE.name in printed, said
 
 
 # ---------------------------------------------------------------------------- imports and telemetry
