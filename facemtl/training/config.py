@@ -1,6 +1,7 @@
 """Training settings. Without torch, since the command line is built from them."""
 
 from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral, Real
 
 from ..errors import FaceMTLError
 from ..models import FACE_RESNET
@@ -8,6 +9,26 @@ from ..tasks import TASKS, Classification, Regression, task_named
 
 WEIGHTINGS = ("fixed", "equal", "uncertainty")
 MAX_BLUR = 0.03  # standard deviation of the strongest blur, as a share of a side
+
+
+# What a setting may be, by the type of its field, and how that is called.
+_KINDS = {
+    bool: (bool, "True or False"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "a text"),
+}
+
+
+def _check_types(settings: object) -> None:
+    """Raise FaceMTLError if a setting has a wrong type. Numbers of NumPy become plain ones."""
+    for setting in fields(settings):
+        if setting.type not in _KINDS:
+            continue
+        (kind, words), value = _KINDS[setting.type], getattr(settings, setting.name)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise FaceMTLError(f"{setting.name} must be {words}; found {value!r}.")
+        object.__setattr__(settings, setting.name, setting.type(value))  # they are frozen
 
 
 def _amount(default: float, meaning: str, most: float = 1.0) -> float:
@@ -37,6 +58,7 @@ class Augmentation:
     erase: float = _amount(0.15, "share of images that lose a patch of 15 to 40 %% of a side")
 
     def __post_init__(self):
+        _check_types(self)
         for name, setting in self.__dataclass_fields__.items():
             if not 0 <= (value := getattr(self, name)) <= setting.metadata["most"]:
                 raise FaceMTLError(
@@ -104,6 +126,15 @@ class TrainConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self):
+        _check_types(self)
+        if not isinstance(self.tasks, tuple | list):
+            raise FaceMTLError(
+                f"tasks must be a tuple of names, such as ('age',); found {self.tasks!r}."
+            )
+        if not isinstance(self.augmentation, Augmentation):
+            raise FaceMTLError(
+                f"augmentation must be an Augmentation; found {self.augmentation!r}."
+            )
         for name in self.tasks:
             task_named(name)
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):

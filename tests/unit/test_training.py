@@ -173,11 +173,27 @@ def info(output: Path, name: str = MODEL) -> ModelInfo:
         ("grad_clip", 0.0), ("grad_clip", -1.0),
         ("label_smoothing", 1.0), ("sigma", 0.0), ("ema", 1.0), ("weighting", "fair"),
         ("seed", -1),
+        ("tasks", "age"), ("tasks", None), ("backbone", None), ("start", 5), ("pretrained", 1),
+        ("size", 40.5), ("size", "40"), ("epochs", 1.5), ("epochs", True), ("batch_size", 32.5),
+        ("seed", 1.5), ("lr", "0.1"), ("lr", None), ("augmentation", None),
     ],
 )  # fmt: skip
 def test_contradictory_settings_are_refused_on_construction(field, value):
     with pytest.raises(FaceMTLError, match=field if value != ("glasses",) else "glasses"):
         TrainConfig(**{field: value})
+
+
+@pytest.mark.parametrize("value", ["12", None, True, -1, float("nan")])
+def test_an_impossible_augmentation_is_refused(value):
+    with pytest.raises(FaceMTLError, match="rotation"):
+        Augmentation(rotation=value)
+
+
+def test_settings_may_be_numbers_of_numpy():
+    """They can be stored."""
+    config = TrainConfig(seed=np.int64(3), lr=np.float32(0.25), head_lr=1)
+    assert config == TrainConfig(seed=3, lr=0.25, head_lr=1.0)
+    assert TrainConfig.of_plain(json.loads(json.dumps(config.plain()))) == config
 
 
 def test_a_model_is_named_after_its_tasks():
