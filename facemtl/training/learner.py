@@ -1,5 +1,6 @@
 """A fastai Learner for a TrainConfig and a table of images."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def face_learner(
         batch = loaders.one_batch()[0].cpu().as_subclass(torch.Tensor)
         _check_size(model, replace(config, size=batch.shape[-1]))
     else:
-        _check_labels(data, tasks)
+        check_images(data, tasks)
         _check_size(model, config)
         loaders = _loaders(data, tasks, config, cache, _device(device))
         prepare = [PrepareBatches(config), RunningMean(config.ema)]
@@ -133,9 +134,22 @@ def _as_trained(task: Task, config: TrainConfig) -> Task:
     )
 
 
-def _check_labels(images: pd.DataFrame, tasks: tuple[Task, ...]) -> None:
-    """Raise FaceMTLError if all training or all calibration images lack a task's label."""
+def check_images(images: pd.DataFrame, tasks: Sequence[Task]) -> None:
+    """Raise FaceMTLError if a table is not like that of `read_images`, or cannot be learned from.
+
+    That is so if all training or all calibration images lack a task's label.
+    """
+    if not isinstance(images, pd.DataFrame):
+        raise FaceMTLError(
+            f"The images must be given as the table of read_images; found {type(images).__name__}."
+        )
+    columns = ["file", "sha256", "split", *(task.column for task in tasks)]
+    if missing := [name for name in columns if name not in images]:
+        raise FaceMTLError(
+            f"The table of images has no column {', '.join(missing)}. Make it with read_images."
+        )
     for task in tasks:
+        _check_values(images[task.column], task)
         for split in (TRAIN, CALIBRATION):
             labels = images.loc[images["split"] == split, task.column]
             if len(labels) and labels.isna().all():
@@ -143,6 +157,22 @@ def _check_labels(images: pd.DataFrame, tasks: tuple[Task, ...]) -> None:
                     f"None of the {len(labels):,} {split} images has a label in the column"
                     f" {task.column}. Add labels, or choose other --tasks."
                 )
+
+
+def _check_values(labels: pd.Series, task: Task) -> None:
+    for label in labels.dropna():
+        try:
+            number = float(label)
+        except (TypeError, ValueError) as error:
+            raise FaceMTLError(
+                f"The labels in the column {task.column} must be numbers; found {label!r}."
+            ) from error
+        try:
+            task.value(str(number))
+        except ValueError as error:
+            raise FaceMTLError(
+                f"The labels in the column {task.column} must be {task.accepts}; found {label}."
+            ) from error
 
 
 def _rows(

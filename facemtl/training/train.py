@@ -27,7 +27,7 @@ from ..scratch import scratch_folder
 from ..tasks import task_named
 from .callbacks import KeepProgress
 from .config import TrainConfig
-from .learner import face_learner, precision
+from .learner import check_images, face_learner, precision
 
 
 def train(
@@ -47,6 +47,7 @@ def train(
     for example calibrate it. The `<name>.resume.pt` of `fit` is deleted after that. Raises
     FaceMTLError if another process trains this model in the same folder.
     """
+    check_images(images, [task_named(name) for name in config.tasks])
     started, output = time.perf_counter(), Path(output)
     model, _, interrupted = files = output_files(config, output)
     inputs = map(Path, [config.start, *images["file"]] if config.start else images["file"])

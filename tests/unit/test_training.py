@@ -804,6 +804,38 @@ def test_every_model_gets_the_same_share_of_the_images(images):
     assert one == all_ and len(one) == round(0.3 * (images["split"] == TRAIN).sum())
 
 
+# -------------------------------------------------------------------------------- impossible tables
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("age", 500), ("age", -5), ("age", np.inf), ("age", "old"),
+        ("race", 7), ("race", 0.5), ("race", -1), ("race", "White"), ("gender", [1]),
+    ],
+)  # fmt: skip
+def test_an_impossible_label_is_refused(column, value, images, tmp_path):
+    wrong = images.astype({column: object})
+    wrong.at[3, column] = value
+    expected = rf"column {column} must be .*found '?{re.escape(str(value))}"
+    for work in (face_learner, lambda images, config: train(config, images, tmp_path / "runs")):
+        with pytest.raises(FaceMTLError, match=expected):
+            work(wrong, SHORT)
+    other = next(task.name for task in TASKS if task.column != column)
+    face_learner(wrong, replace(SHORT, tasks=(other,)), device="cpu")  # it does not see the label
+    assert not [*tmp_path.iterdir()]
+
+
+def test_what_is_no_table_of_images_is_refused(images, synthetic_faces, tmp_path):
+    tables = {"str": str(synthetic_faces), "NoneType": None, type(tmp_path).__name__: tmp_path}
+    tables |= {name: images.drop(columns=name) for name in ("file", "sha256", "split", "age")}
+    for name, table in tables.items():
+        for work in (face_learner, lambda images, config: train(config, images, tmp_path / "runs")):
+            with pytest.raises(FaceMTLError, match=rf"(found|no column) {name}\."):
+                work(table, SHORT)
+    assert not [*tmp_path.iterdir()]
+
+
 # ----------------------------------------------------------------------------------- missing labels
 
 
