@@ -4,6 +4,7 @@ A library that only some commands need is imported inside their functions.
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -57,6 +58,8 @@ def describe(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
+    # fastai imports it. It warns if there is no home folder for its cache.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from .training import train as training
 
     number_of_processes()  # raises FaceMTLError if it is wrong

@@ -272,6 +272,13 @@ def test_a_user_without_a_name_and_a_home_can_download(tmp_path):
     assert "Check the network" in done.stderr
 
 
+def test_training_without_a_home_prints_nothing_of_it(tmp_path):
+    """Matplotlib would tell where its cache is."""
+    process = support.facemtl("train", "--data", tmp_path, cwd=tmp_path, HOME=os.devnull)
+    status, _, said = support.finish(process)
+    assert status == 1 and one_sentence(said) and said.count("\n") == 1, said
+
+
 # --------------------------------------------------------------------------------- starting the app
 
 
