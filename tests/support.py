@@ -373,12 +373,6 @@ def small_backbone(
 # -------------------------------------------------------------------------------- child processes
 
 
-# Runs the command that follows in two processes, on CPUs if the program asks for no GPU.
-LAUNCH_TWO = [
-    sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
-]  # fmt: skip
-
-
 def inherited() -> dict[str, str]:
     """The environment without variables that would affect the tests."""
     return {

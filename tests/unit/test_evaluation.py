@@ -372,20 +372,20 @@ def test_shipped_results_contain_no_calibration_images(results, utkface_images):
 
 
 def test_evaluation_from_start_to_end(predictor, utkface_images, tmp_path):
-    """Calibration and validation on a few hundred real images write the files of the app."""
-    parts = ((VALIDATION, 80), (CALIBRATION, 60))
+    """Calibration and validation on a few real images write the files of the app."""
+    parts = ((VALIDATION, 30), (CALIBRATION, 20))
     few = pd.concat(
         [utkface_images[utkface_images["split"] == split].head(n) for split, n in parts]
     )
     seen = []
     calibrated = calibrate(predictor, few, seen.append)
-    assert sum(seen) == 2 * 60 * len(predictor.models)
+    assert sum(seen) == 2 * 20 * len(predictor.models)
     for loaded in calibrated.models:
         assert set(loaded.info.calibration) == {t.name for t in loaded.tasks}
     table = validate(calibrated, few)
     save_validation(table, tmp_path)
     loaded = load_validation(tmp_path)
-    assert loaded["image"].nunique() == 80 and are_results_of(calibrated, loaded)
+    assert loaded["image"].nunique() == 30 and are_results_of(calibrated, loaded)
     assert not are_results_of(predictor, loaded)
     with pytest.raises(FaceMTLError, match="calibration"):
         calibrate(predictor, few[few["split"] == VALIDATION])
