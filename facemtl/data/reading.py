@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ..errors import first_line
 from ..escapes import printable
+from ..paths import as_path
 from ..regular import MOST_BYTES, open_file
 from ..tasks import TASKS
 from .images import opened_image
@@ -91,7 +92,7 @@ def read_images(
     if it is missing), `split`. With `verify`, every image is decoded, which takes about half a
     minute for UTKFace.
     """
-    files, report = read_files(Path(folder), verify=verify, progress=progress)
+    files, report = read_files(as_path(folder), verify=verify, progress=progress)
     return without_copies(files, report), report
 
 

@@ -24,7 +24,7 @@ from ..faces import Face, ImageLike, as_image, whole
 from ..faces import detect as detect_faces
 from ..label_sets import require_used
 from ..models.model_file import INPUT, SUFFIX, ModelInfo
-from ..paths import ASSETS
+from ..paths import ASSETS, as_path
 from ..regular import MOST_OF_MODEL, files_in, path_or_content, read_bytes
 from ..tasks import TASKS, Task, task_named
 from .runtime import session_options
@@ -191,7 +191,7 @@ class Predictor:
 
         Raises FaceMTLError if there are none, if one is damaged, or if the folder cannot be read.
         """
-        folder = Path(folder)
+        folder = as_path(folder)
         require_used(folder)
         files = files_in(folder, SUFFIX)
         if not files:
