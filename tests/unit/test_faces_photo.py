@@ -15,7 +15,7 @@ from facemtl.data import images
 from facemtl.data.images import as_rgb, load_image
 from facemtl.data.reading import read_images
 from facemtl.errors import FaceMTLError
-from facemtl.faces import as_record, detect, open_image, overlap, photo, whole
+from facemtl.faces import as_image, as_record, detect, open_image, overlap, photo, whole
 from tests import support
 from tests.odd_files import (
     DAMAGED,
@@ -254,3 +254,38 @@ def test_a_folder_or_missing_file_gives_a_one_line_error(tmp_path, make, says):
     with pytest.raises(FaceMTLError, match=says) as error:
         open_image(tmp_path / "photo.jpg")
     assert "\n" not in str(error.value)
+
+
+def closed() -> Image.Image:
+    (image := Image.open(io.BytesIO(support.composites(1)[0].read_bytes()))).close()
+    return image
+
+
+PIL_IMAGES = {
+    "no pixels": (lambda: Image.new("RGB", (0, 0)), "found 0 x 0"),
+    "no width": (lambda: Image.new("F", (0, 5)), "found 0 x 5"),
+    "cut off": (
+        lambda: Image.open(io.BytesIO(support.composites(1)[0].read_bytes()[:3000])),
+        "cannot be read .*truncated",
+    ),
+    "closed": (closed, "cannot be read"),
+    "premultiplied": (lambda: Image.new("La", (50, 50)), "cannot be read .*La"),
+}
+
+
+@pytest.mark.parametrize(("make", "says"), PIL_IMAGES.values(), ids=PIL_IMAGES)
+def test_a_pil_image_without_pixels_to_read_is_refused(make, says):
+    with pytest.raises(FaceMTLError, match=says):
+        as_image(make())
+
+
+@pytest.mark.parametrize("kind", [None, b"x", io.BytesIO(b"x"), {}, {1}, 5, iter("x")], ids=type)
+def test_another_type_than_that_of_an_image_is_named(kind):
+    with pytest.raises(FaceMTLError, match=f"a PIL image.*found {type(kind).__name__}"):
+        as_image(kind)
+
+
+@pytest.mark.parametrize("path", ["", "\0"], ids=repr)
+def test_a_text_that_can_be_no_path_is_refused(path):
+    with pytest.raises(FaceMTLError, match="expected a path"):
+        as_image(path)
