@@ -104,6 +104,8 @@ class LoadedModel:
             _, found = self.answer(np.full((3, self.info.size, self.info.size), 0.5, np.float32))
             if not all(np.isfinite(logits).all() for logits in found.values()):
                 raise ValueError("its answers are not finite numbers")
+            if any(found[task.name].shape != (task.n_outputs,) for task in self.tasks):
+                raise ValueError("its answers are not those of its tasks")
         except Exception as error:  # ONNX Runtime raises many kinds of errors
             raise FaceMTLError(
                 f"{self.name}{SUFFIX} cannot be used: {first_line(error)}. Train the model again."
