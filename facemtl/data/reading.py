@@ -180,6 +180,8 @@ def _read(file: Path, verify: bool) -> tuple[str, str]:
                     image.load()
                 opened.seek(0)
             return hashlib.file_digest(opened, "sha256").hexdigest(), ""
+    except MemoryError:
+        return "", "needs more memory than there is"
     except Exception as error:  # damaged files raise nearly anything
         is_damaged = not isinstance(error, OSError) or error.errno is None
         return "", "damaged" if is_damaged else first_line(error)

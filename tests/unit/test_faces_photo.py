@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from facemtl.data import images
 from facemtl.data.images import as_rgb, load_image
@@ -186,6 +186,18 @@ def test_a_damaged_image_to_train_on_is_named(file, tmp_path):
     (tmp_path / file.name).write_bytes(file.content)
     with pytest.raises(FaceMTLError, match=rf"{file.name} is damaged"):
         load_image(tmp_path / file.name, 48)
+
+
+def test_an_image_that_memory_is_too_small_for_is_not_called_damaged(monkeypatch, tmp_path):
+    def load(*_) -> None:
+        raise MemoryError
+
+    (file,) = support.write_pictures(tmp_path, 1)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    with pytest.raises(FaceMTLError, match="needs more memory"):
+        load_image(file, 48)
+    (said,) = read_images(tmp_path, verify=True, progress=False)[1].unreadable
+    assert "needs more memory" in said
 
 
 def test_each_format_has_a_limit():
