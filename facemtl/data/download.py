@@ -28,6 +28,7 @@ DOWNLOADING, UNPACKING = "Downloading", "Unpacking"
 PATIENCE = 10  # seconds without a byte until a connection counts as broken
 RETRIES = 5  # of connections that brought less than ENOUGH
 ENOUGH = 2**16  # bytes
+_ANOTHER = "The server sent something else"
 
 # It is called often, with a step, the number of bytes that are done, and the number of all bytes.
 # It may raise an exception, which stops the work.
@@ -204,17 +205,18 @@ def _fetch(url: str, size: int, partial: Path, report: Report) -> None:
                         expected = f"bytes {before}-{size - 1}/{size}"
                         is_right = response.headers.get("Content-Range") == expected
                     else:
-                        is_right = response.headers.get("Content-Length") == str(size)
+                        # Some proxies leave out the length.
+                        is_right = response.headers.get("Content-Length", str(size)) == str(size)
                     if is_rest != is_right:  # it starts again, or goes on with another file
-                        file.seek(0)
-                        file.truncate()
+                        file.truncate(file.seek(0))
                     if not is_right:  # such as the page of a network that wants a login
-                        raise httpx.RemoteProtocolError("The server sent something else")
+                        raise httpx.RemoteProtocolError(_ANOTHER)
                     for piece in response.iter_raw():
                         file.write(piece)
                         report(DOWNLOADING, file.tell(), size)
-                if file.tell() <= before:
-                    raise httpx.RemoteProtocolError("The server sent nothing")
+                if file.tell() != size:
+                    file.truncate(file.seek(0))
+                    raise httpx.RemoteProtocolError(_ANOTHER)
             except httpx.TransportError:
                 failures = failures + 1 if file.tell() < before + ENOUGH else 0
                 if failures > RETRIES:

@@ -771,6 +771,9 @@ def test_a_server_that_does_not_tell_the_version_or_size_is_refused(tmp_path, hu
     assert "unexpected" not in err and not hub.asked("GET", HUB_FILE)
 
 
+NO_LENGTH = {"Content-Length": None}
+
+
 @pytest.fixture
 def fetch(big_hub, tmp_path, monkeypatch):
     """A function that fetches the archive of `big_hub`, and the file that it fetches to."""
@@ -781,12 +784,12 @@ def fetch(big_hub, tmp_path, monkeypatch):
     return lambda: _fetch(url, size, partial, lambda *_: None), partial
 
 
-@pytest.mark.parametrize("kept", [0, 1_500_000])
-def test_the_page_of_a_network_is_not_taken_for_the_archive(fetch, big_hub, kept):
+@pytest.mark.parametrize(("kept", "headers"), [(0, {}), (1_500_000, {}), (0, NO_LENGTH)])
+def test_the_page_of_a_network_is_not_taken_for_the_archive(fetch, big_hub, kept, headers):
     start, partial = fetch
     (archive,) = big_hub.folder.rglob(HUB_FILE)
     partial.write_bytes(before := archive.read_bytes()[:kept])
-    big_hub.page = b"<html>Please log in</html>"
+    big_hub.page, big_hub.headers = b"<html>Please log in</html>", headers
     with pytest.raises(httpx.TransportError, match="something else"):
         start()
     assert partial.read_bytes() == before
