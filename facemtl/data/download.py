@@ -229,7 +229,8 @@ def unpack(archive: Path, folder: Path, report: Report | None = None) -> None:
 
     Only regular files named *.jpg are unpacked. Each keeps only the last part of its path, so
     nothing is written outside the folder. Raises ArchiveError if the archive is damaged or cut off,
-    has no image named like UTKFace's, or has links, devices or paths that lead out of the folder.
+    has no image named like UTKFace's or two of one name, or has links, devices or paths that lead
+    out of the folder.
     Without `report`, a progress bar is printed.
     """
     try:
