@@ -117,6 +117,8 @@ def load_image(file: str | Path, size: int) -> np.ndarray:
     try:
         with open_file(file, MOST_BYTES) as opened, opened_image(opened) as image:
             image = as_rgb(image)
+    except MemoryError as error:
+        raise FaceMTLError(f"{file} needs more memory than there is. Reduce it first.") from error
     except Exception as error:  # damaged files make decoders raise nearly anything
         if isinstance(error, OSError) and error.errno is not None:  # the file, not its content
             raise FaceMTLError(

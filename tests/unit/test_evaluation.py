@@ -127,6 +127,24 @@ def test_a_missing_approach_is_reported(table):
         compare(table[table["model"] != "multitask"])
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda table: table.drop(columns="target"), "no labels. Add a column `target`"),
+        (lambda table: table.assign(target=np.nan), "800 of 800 rows of gender"),
+        (lambda table: table.assign(target=table["target"].replace(0, np.inf)), "of 800 rows"),
+        (lambda table: table.assign(target="a"), "800 of 800 rows of gender"),
+        (lambda table: pd.concat([table, table]), "several predictions of gender"),
+        (lambda table: pd.concat([table, table[:1].assign(face=1)]), "several predictions of"),
+    ],
+    ids=["no labels", "no numbers", "infinite", "texts", "two tables", "two faces"],
+)
+@pytest.mark.parametrize("compare_all", [compare, metric_tables, delta_m])
+def test_a_table_that_cannot_be_compared_is_refused(change, says, compare_all, table):
+    with pytest.raises(FaceMTLError, match=says):
+        compare_all(change(table))
+
+
 def test_groups_add_up(table):
     tables = metric_tables(table)
     everything = tables[tables["by"] == "all"].set_index("task")
