@@ -25,16 +25,17 @@ _UPLOAD, _MCP = "/gradio_api/upload", "/gradio_api/mcp/"
 _NAMES = "|".join(ENDPOINTS)
 _PREDICT = r"/gradio_api/call/(?:v2/)?predict/?"  # a photo may be a data URL
 _PHOTO = rf"{_UPLOAD}|{_MCP}.*|{_PREDICT}"
+_FILE = r"file=(?![A-Za-z][\w+.-]*://).+"  # gradio would fetch a URL
 _ALLOWED = {
     "GET": (
         r"/|/config/?|/theme\.css|/favicon\.ico|/(?:assets|static)/.+"
         r"|/gradio_api/(?:info/?|app_id/?|startup-events|upload_progress|queue/data"
         rf"|heartbeat/[^/]+|call/(?:v2/)?(?:{_NAMES})/[^/]+"
-        r"|file=(?![A-Za-z][\w+.-]*://).+)"  # gradio would fetch a URL
+        rf"|{_FILE})"
     ),
+    "HEAD": rf"/|/gradio_api/{_FILE}",  # of other routes, gradio answers GET only
     "POST": rf"/login/?|{_UPLOAD}|/gradio_api/(?:queue/join|call/(?:v2/)?(?:{_NAMES})/?)",
 }
-_ALLOWED["HEAD"] = _ALLOWED["GET"]
 _NOT_HERE = f"There is no such page or endpoint. The endpoints are {', '.join(ENDPOINTS)}; see"
 _NOT_HERE += " /gradio_api/info."
 _TOO_SLOW = f"Nothing more of this request has arrived for {STALLED} seconds. Send it again."
@@ -55,8 +56,12 @@ class OnlyAllowed:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         path = route_of(scope)
-        if scope["type"] != "http" or not self._is_allowed(scope["method"], path):
+        if scope["type"] != "http":
+            return await send({"type": "websocket.close"})
+        if not self._is_allowed(scope["method"], path):
             return await refuse(_NOT_HERE, HTTPStatus.NOT_FOUND)(scope, receive, send)
+        # With some ranges, gradio fails.
+        scope = {**scope, "headers": [each for each in scope["headers"] if each[0] != b"range"]}
         most = LONGEST_PHOTO if re.fullmatch(_PHOTO, path) else LONGEST_REQUEST
         received = _limited(receive, most)
         answer = _unstored(send) if path.startswith("/gradio_api/") else send
