@@ -245,7 +245,9 @@ def _parser() -> argparse.ArgumentParser:
         _path("--auth-file", "a file with a line name:password for each visitor who may enter"),
         _option("--open", "open the page in a browser, if there is a screen", action="store_true"),
         _option(
-            "--mcp", "also answer language models over MCP; needs gradio[mcp]", action="store_true"
+            "--mcp",
+            "also answer language models over MCP, without a login; needs gradio[mcp]",
+            action="store_true",
         ),
     )
     return parser

@@ -287,6 +287,8 @@ def app(options: argparse.Namespace) -> None:
     from .ui.hosts import is_local
     from .ui.launch import checked_host, make_app, read_visitors, serve
 
+    if options.mcp and options.auth_file:
+        raise FaceMTLError("--mcp has no login: leave out --mcp or --auth-file.")
     host = checked_host(options.host, options.port)
     visitors = read_visitors(options.auth_file) if options.auth_file else None
     allowed = options.allow_download
