@@ -3,12 +3,14 @@
 Whatever goes wrong, the user reads one line and no traceback.
 """
 
+import io
 import os
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 INTERRUPTED = 130  # the exit status after Ctrl-C, as in shells
@@ -18,6 +20,7 @@ VARIABLE = "FACEMTL_TRACEBACK"  # if it is set, unexpected errors are shown in f
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, as `facemtl.cli.main` does, and return its exit status."""
+    _ignore_errors_of_stderr()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # it was closed, and a file could get its number
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
@@ -40,6 +43,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if status == INTERRUPTED:
         os._exit(status)  # Python would wait for threads, such as those that read images
     return status
+
+
+class _Errors(io.RawIOBase):
+    """Standard error. What cannot be written is dropped."""
+
+    def __init__(self, raw: io.RawIOBase):
+        self._raw = raw
+        self.isatty, self.fileno = raw.isatty, raw.fileno
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: bytes) -> int:
+        with suppress(OSError):
+            return self._raw.write(content) or len(content)
+        return len(content)
+
+
+def _ignore_errors_of_stderr() -> None:
+    """Let the work go on if its progress bars and messages cannot be shown."""
+    stderr = sys.stderr
+    if isinstance(stderr, io.TextIOWrapper):
+        raw = getattr(stderr.buffer, "raw", stderr.buffer)  # the same with PYTHONUNBUFFERED
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(_Errors(raw)), stderr.encoding, stderr.errors, line_buffering=True
+        )
 
 
 def _prepare_for_interrupts() -> None:
@@ -78,7 +107,8 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _leave() -> None:
-    os.write(2, b"\nfacemtl: interrupted\n")
+    with suppress(OSError):
+        os.write(2, b"\nfacemtl: interrupted\n")
     os._exit(INTERRUPTED)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from .errors import FaceMTLError, file_error
 from .escapes import escape_what_cannot_be_encoded, say_error
 from .label_sets import use_labels_beside
-from .paths import ASSETS, default_folder
+from .paths import ASSETS, as_path, default_folder
 
 DESCRIPTION = "Three single-task models and one multi-task model on faces."
 # The start of a URL, or a path, or both, or an empty text.
@@ -59,8 +59,8 @@ def _choose_labels(arguments: Sequence[str] | None) -> None:
     This must be done before the tasks are imported, and so before the real parser is made.
     """
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    parser.add_argument("--data", type=Path, default=default_folder())
-    parser.add_argument("--models", type=Path, default=ASSETS / "models")
+    parser.add_argument("--data", type=_given, default=default_folder())
+    parser.add_argument("--models", type=_given, default=ASSETS / "models")
     try:
         options, _ = parser.parse_known_args(arguments)
     except argparse.ArgumentError:
@@ -91,8 +91,21 @@ def _root_path(text: str) -> str:
     return text
 
 
+def _given(text: str) -> Path:
+    try:
+        return as_path(text)
+    except FaceMTLError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _new_file(text: str) -> Path:
+    if text.endswith(("/", os.sep)):  # `Path` drops it
+        raise argparse.ArgumentTypeError(f"expected a file, found the folder {text}")
+    return _given(text)
+
+
 def _path(name: str, meaning: str, default: Path | None = None, **settings: Any) -> Option:
-    return _option(name, meaning, type=Path, default=default, **settings)
+    return _option(name, meaning, default=default, **{"type": _given, **settings})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -187,10 +200,16 @@ def _parser() -> argparse.ArgumentParser:
         " `accelerate launch -m facemtl predict` shares the work among processes.",
         models,
         _path("paths", "images, or folders with images", nargs="+", metavar="FILE|FOLDER"),
-        _path("--csv", "the table to write; it is printed without --csv and --json", metavar="OUT"),
+        _path(
+            "--csv",
+            "the table to write; it is printed without --csv and --json",
+            type=_new_file,
+            metavar="OUT",
+        ),
         _path(
             "--json",
             "the file for all predictions with boxes, words, probabilities and errors",
+            type=_new_file,
             metavar="OUT",
         ),
         _option(
@@ -226,7 +245,9 @@ def _parser() -> argparse.ArgumentParser:
         _path("--auth-file", "a file with a line name:password for each visitor who may enter"),
         _option("--open", "open the page in a browser, if there is a screen", action="store_true"),
         _option(
-            "--mcp", "also answer language models over MCP; needs gradio[mcp]", action="store_true"
+            "--mcp",
+            "also answer language models over MCP, without a login; needs gradio[mcp]",
+            action="store_true",
         ),
     )
     return parser

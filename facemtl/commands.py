@@ -28,7 +28,7 @@ from .models.model_file import SUFFIX
 from .outputs import claimed, replace_together
 from .paths import ASSETS
 from .processes import number_of_processes
-from .regular import files_in, read_text
+from .regular import files_in, naming, read_text
 from .scratch import scratch_folder
 from .tasks import TASKS, Task, task_named
 
@@ -172,6 +172,7 @@ def evaluate(options: argparse.Namespace) -> None:
 def _print_calibration_metrics(options: argparse.Namespace, predictor) -> None:
     from .evaluation.validation import metrics_of, validate
 
+    _require_output()
     images = _read_images(options.data, verify=True)
     with _bar("Validating", int((images["split"] == CALIBRATION).sum())) as bar:
         table = validate(predictor, images, bar.update, CALIBRATION)
@@ -245,6 +246,8 @@ def predict(options: argparse.Namespace) -> None:
     # The processes find the same images, so only the first one prints warnings.
     images = batch.find_images(options.paths, _warn if team.is_first else lambda said: None)
     tables = [table for table in (options.csv, options.json) if table]
+    if not tables:
+        _require_output()
     inputs = [*images.values(), *_read_files(options)]
     with ExitStack() as stack:
         printed = stack.enter_context(scratch_folder()) / "predictions.csv"
@@ -278,7 +281,8 @@ def predict(options: argparse.Namespace) -> None:
             file = sys.stderr if any(map(is_stream, tables)) else sys.stdout
             say(f"Wrote {words} to {' and '.join(map(str, tables))}", file=file)
         else:
-            print(read_text(printed).rstrip("\n"), flush=True)
+            with naming("The output"):
+                print(read_text(printed).rstrip("\n"), flush=True)
 
 
 def app(options: argparse.Namespace) -> None:
@@ -287,6 +291,8 @@ def app(options: argparse.Namespace) -> None:
     from .ui.hosts import is_local
     from .ui.launch import checked_host, make_app, read_visitors, serve
 
+    if options.mcp and options.auth_file:
+        raise FaceMTLError("--mcp has no login: leave out --mcp or --auth-file.")
     host = checked_host(options.host, options.port)
     visitors = read_visitors(options.auth_file) if options.auth_file else None
     allowed = options.allow_download
@@ -302,6 +308,12 @@ def app(options: argparse.Namespace) -> None:
         root_path=options.root_path,
         visitors=visitors,
     )
+
+
+def _require_output() -> None:
+    """Raise FaceMTLError if standard output is closed, for commands that print their result."""
+    if sys.__stdout__ is None:
+        raise FaceMTLError("The output is closed, so the result would be lost. Open it.")
 
 
 def _read_images(data: Path, *, verify: bool = False) -> pd.DataFrame:

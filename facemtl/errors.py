@@ -35,4 +35,5 @@ def file_error(error: OSError) -> str:
     if "usable temporary directory" in str(error):  # Python lists all folders that it has tried
         return f"{first_line(error)}. Set TMPDIR to a folder that can be written."
     remedy = _REMEDIES.get(error.errno, "Put that right, then run the same command again")
-    return f"{error.filename or 'A file'}: {first_line(error)}. {remedy}."
+    unnamed = "The working folder" if error.errno == errno.ENOENT else "A file"  # it was deleted
+    return f"{error.filename or unnamed}: {first_line(error)}. {remedy}."

@@ -106,7 +106,7 @@ def files_in(folder: Path, suffix: str) -> list[Path]:
 
 
 @contextmanager
-def naming(file: Path) -> Iterator[None]:
+def naming(file: str | Path) -> Iterator[None]:
     """Name `file` in each OSError. By default, some name no file, and others a temporary one."""
     try:
         yield

@@ -146,10 +146,10 @@ class Classification(Task):
         Raises ValueError if the text is neither.
         """
         names = [label.lower() for label in self.labels]
-        index = float(names.index(text.lower()) if text.lower() in names else text)
+        index = names.index(text.lower()) if text.lower() in names else _number(text)
         if index not in range(self.n_outputs):
             raise ValueError(text)
-        return index
+        return float(index)
 
     def spread(self, predictions: np.ndarray) -> str:
         """Several predictions for one face in words, such as 'female in 9, male in 3 of 12 views'.
@@ -296,7 +296,7 @@ class Regression(Task):
 
         Raises ValueError if it is no number, or not from `low` to `high`.
         """
-        number = float(text.replace(",", "."))
+        number = _number(text.replace(",", "."))
         if not self.low <= number <= self.high:
             raise ValueError(text)
         return number
@@ -344,6 +344,12 @@ def with_labels(tasks: Sequence[Task], declared: Labels) -> tuple[Task, ...]:
 
 TASKS = with_labels((GENDER, RACE, AGE), used_labels())
 CLASSES = tuple(task for task in TASKS if isinstance(task, Classification))
+
+
+def _number(text: str) -> float:
+    if "_" in text:  # `float` reads 1_0 as 10
+        raise ValueError(text)
+    return float(text)
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

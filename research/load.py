@@ -95,7 +95,8 @@ class Person:
 
     async def choose(self) -> None:
         low = self.random.randrange(0, 60)
-        answer = json.dumps(await self.event("on metrics", [False, "both", low, low + 40, -1, -1]))
+        asked = [[], False, "both", low, low + 40, -1, -1]
+        answer = json.dumps(await self.event("on metrics", asked))
         assert "three" in answer, "no table of metrics"
 
     async def save(self) -> None:

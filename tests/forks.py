@@ -13,17 +13,25 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import facemtl.__main__
+
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.forks_preload"])
 
 
 class Command:
-    """`facemtl ...`, running in a fork."""
+    """`facemtl ...`, running in a fork. Instead of its `main`, another function may be called."""
 
-    def __init__(self, *arguments: str | Path, cwd: Path):
+    def __init__(
+        self,
+        *arguments: str | Path,
+        cwd: Path,
+        main: Callable[[list[str]], int | None] = facemtl.__main__.main,
+    ):
         self._folder = tempfile.TemporaryDirectory()  # deleted with this object
         self._said = Path(self._folder.name)
-        self.process = _context.Process(target=_run, args=([*map(str, arguments)], cwd, self._said))
+        given = (main, [*map(str, arguments)], cwd, self._said)
+        self.process = _context.Process(target=_run, args=given)
         self.process.start()
 
     def finish(self, timeout: float = 120) -> tuple[int, str, str]:
@@ -60,9 +68,7 @@ class Command:
         return file.read_text() if file.exists() else ""
 
 
-def _run(arguments: list[str], cwd: Path, said: Path) -> None:
-    from facemtl.__main__ import main
-
+def _run(main: Callable, arguments: list[str], cwd: Path, said: Path) -> None:
     os.chdir(cwd)
     for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
         os.dup2(os.open(said / name, os.O_CREAT | os.O_WRONLY), stream.fileno())

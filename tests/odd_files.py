@@ -1,6 +1,6 @@
 """Files that people may upload: all kinds of images, damaged images, and other files.
 
-Unit tests and tests of the HTTP endpoints share the table ODD_FILES.
+Unit tests, and tests of the command line and of the HTTP endpoints share the table ODD_FILES.
 """
 
 import io
@@ -223,6 +223,18 @@ ODD_FILES = [
     OddFile("postscript.jpg", lambda: POSTSCRIPT, DAMAGED),
     OddFile("archive.png", lambda: b"PK\3\4" + bytes(26), DAMAGED),
 ]
+
+# Unit tests read all of them. Tests of the command line and of the endpoints send those that differ
+# there: what the process must know of formats beforehand, and each outcome.
+SENT = [
+    file
+    for file in ODD_FILES
+    if file.name in (
+        "orientation-6.jpg", "no-suffix", "two-photos.mpo", "16-bit.tiff", "animated.webp",
+        "phone.heic", "phone.avif", "wide.jpg", "one-pixel.png", "bomb.png", "text-bomb.png",
+        "half.heif", "nothing.jpg", "text.jpg", "drawing.svg",
+    )
+]  # fmt: skip
 
 
 def mutated(n: int, seed: int = 0) -> list[tuple[str, bytes]]:

@@ -208,7 +208,9 @@ class FileServer(ThreadingHTTPServer):
     keeps the requests as (method, path, Range header). While `cuts` is above zero, only half of a
     body is sent; then the connection breaks, and `cuts` falls by one. While `stalls` is set, half
     of a body is sent; then the connection hangs until `let_go` is set, or for a minute. It breaks
-    after that.
+    after that. `headers` replaces headers, or leaves them out if they are None. `page` is sent in
+    place of every file, and at most `most` bytes of an answer. While `restarts` is set, a file is
+    sent from its first byte even if only its end is wanted.
     """
 
     daemon_threads = True
@@ -217,6 +219,8 @@ class FileServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder, self.requests, self.cuts, self.stalls = folder, [], 0, False
         self.let_go = threading.Event()
+        self.headers: dict[str, str | None] = {}
+        self.page, self.restarts, self.most = b"", False, sys.maxsize
 
     @property
     def url(self) -> str:
@@ -249,23 +253,25 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         content = file.read_bytes()
-        etag, size, start = sha256(content).hexdigest(), len(content), 0
-        if self.headers["Range"]:
-            start = int(self.headers["Range"].removeprefix("bytes=").split("-")[0])
-            content = content[start:]
-        self.send_response(HTTPStatus.PARTIAL_CONTENT if self.headers["Range"] else HTTPStatus.OK)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}") if self.headers[
-            "Range"
-        ] else None
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", f'"{etag}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
+        headers, status = {"ETag": f'"{sha256(content).hexdigest()}"'}, HTTPStatus.OK
+        if with_body and self.server.page:
+            content = self.server.page
+        elif self.headers["Range"]:
+            start, size = int(self.headers["Range"][len("bytes=") : -1]), len(content)
+            start = 0 if self.server.restarts else start
+            content, status = content[start:], HTTPStatus.PARTIAL_CONTENT
+            headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
+        headers |= {"Content-Length": str(len(content)), "X-Repo-Commit": "0" * 40}
+        self.send_response(status)
+        for name, value in (headers | self.server.headers).items():
+            if value is not None:
+                self.send_header(name, value)
         self.end_headers()
         if not with_body:
             return
         if not (self.server.cuts or self.server.stalls):
-            self.wfile.write(content)
+            self.wfile.write(content[: self.server.most])
+            self.close_connection |= len(content) > self.server.most
             return
         self.wfile.write(content[: len(content) // 2])
         self.wfile.flush()
@@ -371,12 +377,6 @@ def small_backbone(
 
 
 # -------------------------------------------------------------------------------- child processes
-
-
-# Runs the command that follows in two processes, on CPUs if the program asks for no GPU.
-LAUNCH_TWO = [
-    sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
-]  # fmt: skip
 
 
 def inherited() -> dict[str, str]:

@@ -212,14 +212,53 @@ def test_a_training_without_space_for_decoded_images_goes_on(small_disk, tmp_pat
     LoadedModel.load(tmp_path / "runs" / "age.onnx")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
-def test_output_to_a_full_disk_is_reported(tmp_path):
-    arguments = ["describe", "--data", support.COMPOSITES, "--output", tmp_path]
-    command = [sys.executable, "-m", "facemtl", *map(str, arguments)]
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(command, cwd=support.ROOT, stdout=full, stderr=-1, text=True)
+needs_full_device = pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="only Linux has a full device"
+)
+PREDICT = "predict faces --no-detect --models models"
+
+
+@pytest.fixture
+def shell(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
+    """A function that runs a command in a shell, beside models, a face and a damaged image."""
+    support.write_model(tmp_path / "models", TASKS, "multitask")
+    (tmp_path / "faces").mkdir()
+    shutil.copy(support.composites(1)[0], tmp_path / "faces")
+    (tmp_path / "faces" / "broken.jpg").write_text("hello")
+
+    def run(command: str, stderr: int = -1, **environment: str) -> subprocess.CompletedProcess:
+        environment = {**support.inherited(), "PYTHONPATH": str(support.ROOT), **environment}
+        command = f"exec '{sys.executable}' -m facemtl {command}"
+        return subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, stdout=-1, stderr=stderr, text=True
+        )
+
+    return run
+
+
+@needs_full_device
+@pytest.mark.parametrize("command", ["describe --data faces --output counts", PREDICT])
+def test_output_to_a_full_disk_is_reported(command, shell):
+    done = shell(f"{command} >/dev/full")
     assert done.returncode == 1 and one_sentence(done.stderr), done.stderr
     assert "The output: No space left on device" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("stderr", ["full", "closed", "a pipe that nobody reads"])
+def test_messages_that_cannot_be_shown_do_not_end_the_work(stderr, unbuffered, shell, tmp_path):
+    redirected, writer = {"full": "2>/dev/full", "closed": "2>&-"}.get(stderr, ""), -1
+    if not redirected:
+        reader, writer = os.pipe()
+        os.close(reader)
+    elif stderr == "full" and not Path("/dev/full").exists():
+        pytest.skip("only Linux has a full device")
+    done = shell(f"{PREDICT} --csv out.csv {redirected}", writer, PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 0 and "1 image left out" in done.stdout
+    assert len(pd.read_csv(tmp_path / "out.csv")) == len(TASKS)
+    if writer >= 0:
+        os.close(writer)
 
 
 # ---------------------------------------------------------------------------------- closed outputs
@@ -233,6 +272,25 @@ def test_a_command_runs_without_an_output(closed, lines):
     assert done.returncode == 1
     for said, line in zip((done.stdout, done.stderr), lines, strict=True):
         assert said.startswith(line) and said.count("\n") == bool(line), said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_predictions_that_would_be_lost_are_not_made(shell, tmp_path):
+    done = shell(f"{PREDICT} >&-")
+    assert done.returncode == 1 and "output is closed" in done.stderr
+    assert shell(f"{PREDICT} --csv out.csv >&-").returncode == 0
+    assert len(pd.read_csv(tmp_path / "out.csv")) == len(TASKS)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows deletes no folder that is in use")
+@pytest.mark.parametrize("command", ["predict x.jpg --csv out.csv", "download --data new"])
+def test_a_deleted_working_folder_is_named(command, tmp_path):
+    (here := tmp_path / "here").mkdir()
+    started = f"cd '{here}' && rmdir '{here}' && exec '{sys.executable}' -m facemtl {command}"
+    environment = {**support.inherited(), "PYTHONPATH": str(support.ROOT)}
+    done = subprocess.run(started, shell=True, env=environment, stderr=-1, text=True)
+    assert done.returncode == 1 and one_sentence(done.stderr), done.stderr
+    assert "The working folder: No such file" in done.stderr
 
 
 def test_an_output_that_nobody_reads_is_reported_and_leaves_no_journal(tmp_path):
@@ -371,42 +429,33 @@ def copied_app(copy: Path) -> dict[str, str]:
 
 # What an app says that starts without a file or a folder.
 MISSING = {"assets/faces": "There are no images in {}.", "MODEL_CARD.md": "{}: No such file"}
-# Starts the app without each of them. All in one process, because importing gradio takes seconds.
-START_WITHOUT = """
-import os, sys
+# Starts the app without each of them, then without a description and a history. All in one process,
+# because importing gradio takes seconds.
+START_WITHOUT = f"""
+import os, shutil, sys
 from facemtl.__main__ import main
-port, *names = sys.argv[1:]
-for missing in names:
+for missing in {[*MISSING]}:
     os.rename(missing, "away")
-    assert main(["app", "--port", port]) == 1, missing
+    assert main(["app", *sys.argv[1:]]) == 1, missing
     os.rename("away", missing)
     print("next", file=sys.stderr)
+for missing in ("dataset", "history"):
+    shutil.rmtree(f"assets/{{missing}}")
+sys.exit(main(["app", *sys.argv[1:]]))
 """
 
 
-def test_the_app_does_not_start_without_its_assets(tmp_path):
-    environment = {**os.environ, **copied_app(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", START_WITHOUT, str(support.closed_port()), *MISSING],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    *all_said, rest = done.stderr.split("next\n")
-    assert not rest
-    for (missing, message), said in zip(MISSING.items(), all_said, strict=True):
-        assert one_sentence(said), said
-        assert message.format(tmp_path / missing) in said.splitlines()[-1]
-
-
-def test_the_app_starts_without_a_description_or_history(tmp_path):
-    """Their two cards are independent: each says what is missing."""
+def test_the_app_does_not_start_without_its_assets_but_without_a_description_or_history(tmp_path):
+    """The two cards of the latter are independent: each says what is missing."""
     copy, log = tmp_path / "copy", tmp_path / "log.txt"
-    environment = copied_app(copy)
-    for missing in ("dataset", "history"):
-        shutil.rmtree(copy / "assets" / missing)
-    with support.running_app(log, environment=environment, cwd=copy) as address:
+    environment, program = copied_app(copy), ("-c", START_WITHOUT)
+    with support.running_app(log, environment=environment, cwd=copy, program=program) as address:
         assert httpx.get(address, timeout=60).status_code == 200
         page = httpx.get(f"{address}/config", timeout=60).text
     assert "No counts yet" in page
     assert "Make it with <code>git checkout assets/history/2018.csv</code>" in page
     assert "Traceback" not in log.read_text()
+    *all_said, _ = log.read_text().split("next\n")
+    for (missing, message), said in zip(MISSING.items(), all_said, strict=True):
+        assert one_sentence(said), said
+        assert message.format(copy / missing) in said.splitlines()[-1]

@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 from tests import support
 
 NOTEBOOK = support.ROOT / "notebooks" / "multitask_faces.ipynb"
-SMALL = "DATA = '../assets/faces'\nIMAGES, SIZE, BATCH, EPOCHS, SEEDS = 48, 104, 4, 1, 2"
+SMALL = "DATA = '../assets/faces'\nIMAGES, SIZE, BATCH, EPOCHS, SEEDS = 24, 104, 2, 1, 2"
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from facemtl.data.reading import VALIDATION, split_of
 from facemtl.errors import FaceMTLError
 from facemtl.evaluation.validation import load_metrics, load_validation
 from facemtl.tasks import AGE, GENDER, RACE
+from facemtl.ui.components.questions import QUESTIONS
 from facemtl.ui.faces import ANY
 from facemtl.ui.launch import make_app
 from facemtl.ui.photo import PhotoView
@@ -91,9 +92,12 @@ def test_every_figure_of_own_faces_can_be_drawn(trained):
     seen = [f for f in demo.fns.values() if getattr(f.fn, "__name__", "") in ("fill", "on_sight")]
     assert len(seen) == 3  # Validation, Dataset and Training
     for event in seen:
-        link = [SimpleNamespace(query_params={})] if event.fn.__name__ == "on_sight" else []
         values = [getattr(field, "value", None) for field in event.inputs[1:]]
-        filled = event.fn(*link, False, *values)
+        if event.fn.__name__ == "on_sight":
+            unfolded = [question.title for question in QUESTIONS]
+            filled = event.fn(SimpleNamespace(query_params={}), unfolded, *values)
+        else:
+            filled = event.fn(False)
         plots = [
             value
             for value, part in zip(filled, event.outputs, strict=True)
@@ -216,18 +220,19 @@ def test_validation_filters_labelled_and_unlabelled_images(handlers, faces):
         ((0, 116, 1, ANY), (labels["gender"] == 1).sum()),
         ((20, 60, ANY, ANY), labels["age"].between(20, 60).sum()),
     ):
-        head, *rest = on_choice(False, "both", *values)
+        head, *rest = on_choice([], False, "both", *values)
         assert f"{n} validation images" in text(head) and is_sound(head)
         tables = [below for below in rest if isinstance(below, str)]
         assert tables and all(is_sound(below) for below in tables)
-    assert "No images match" in on_choice(False, "both", 0, 116, ANY, 2)[0]
+    assert "No images match" in on_choice([], False, "both", 0, 116, ANY, 2)[0]
     # Also after the server has dropped the visitor's state, the filter applies.
-    chosen, on_sight = on_choice(False, "both", 0, 116, 1, ANY), handlers["validation.on_sight"]
+    chosen = on_choice([], False, "both", 0, 116, 1, ANY)
+    on_sight = handlers["validation.on_sight"]
     fields, link = ["both", 0, 116, 1, ANY], SimpleNamespace(query_params={})
-    assert on_sight(link, False, False, *fields) == [True, *fields, *chosen]
-    assert all(value == gr.skip() for value in on_sight(link, True, False, *fields))
+    assert on_sight(link, [], False, False, *fields) == [True, *fields, *chosen]
+    assert all(value == gr.skip() for value in on_sight(link, [], False, True, *fields))
     link = SimpleNamespace(query_params={"tab": "validation", "gender": "1", "low": "x"})
-    assert on_sight(link, False, False, "both", 0, 116, ANY, ANY) == [True, *fields, *chosen]
+    assert on_sight(link, [], False, False, "both", 0, 116, ANY, ANY) == [True, *fields, *chosen]
 
 
 def test_other_commands_work_or_report_that_they_need_utkface(faces, trained, capfd):
@@ -294,5 +299,5 @@ def test_the_app_works_without_ages(tmp_path):
     for hidden in (False, True):
         _, _, answer, *_ = handlers["app.on_load"](hidden, SimpleNamespace(query_params={}))
         assert is_sound(answer) and ("female" in answer) != hidden
-    head, *_ = handlers["validation.on_choice"](False, "both", 0, 116, 1, ANY)
+    head, *_ = handlers["validation.on_choice"]([], False, "both", 0, 116, 1, ANY)
     assert is_sound(head) and "Race" in head and "Age" not in head

@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
 
@@ -25,7 +26,9 @@ HUB_REPOSITORY, HUB_FILE = "py97/UTKFace-Cropped", "UTKFace.tar.gz"
 HUB_MB = 100  # size of the file, rounded
 DOWNLOADING, UNPACKING = "Downloading", "Unpacking"
 PATIENCE = 10  # seconds without a byte until a connection counts as broken
-RETRIES = 5  # of broken connections that brought nothing
+RETRIES = 5  # of connections that brought less than ENOUGH
+ENOUGH = 2**16  # bytes
+_ANOTHER = "The server sent something else"
 
 # It is called often, with a step, the number of bytes that are done, and the number of all bytes.
 # It may raise an exception, which stops the work.
@@ -142,9 +145,12 @@ def _fetch_archive(report: Report) -> Path:
     try:
         url = hf_hub_url(HUB_REPOSITORY, HUB_FILE, repo_type="dataset")
         metadata = get_hf_file_metadata(url)
+        if not (metadata.etag and metadata.size):
+            raise ValueError("The server does not tell the version and the size of the file")
     except Exception as error:  # of the hub client, or of the client that it uses
         raise _not_fetched(error) from error
-    archive = _cache() / f"{metadata.etag}-{HUB_FILE}"
+    version = sha256(metadata.etag.encode()).hexdigest()[:16]  # the tag may be any text
+    archive = _cache() / f"{version}-{HUB_FILE}"
     try:
         archive.parent.mkdir(parents=True, exist_ok=True)
         for other in archive.parent.glob(f"*-{HUB_FILE}*"):
@@ -194,16 +200,25 @@ def _fetch(url: str, size: int, partial: Path, report: Report) -> None:
             try:
                 with httpx.stream("GET", url, **options) as response:
                     response.raise_for_status()
-                    if response.status_code != HTTPStatus.PARTIAL_CONTENT:
-                        file.seek(0)
-                        file.truncate()
+                    is_rest = response.status_code == HTTPStatus.PARTIAL_CONTENT
+                    if is_rest:
+                        expected = f"bytes {before}-{size - 1}/{size}"
+                        is_right = response.headers.get("Content-Range") == expected
+                    else:
+                        # Some proxies leave out the length.
+                        is_right = response.headers.get("Content-Length", str(size)) == str(size)
+                    if is_rest != is_right:  # it starts again, or goes on with another file
+                        file.truncate(file.seek(0))
+                    if not is_right:  # such as the page of a network that wants a login
+                        raise httpx.RemoteProtocolError(_ANOTHER)
                     for piece in response.iter_raw():
                         file.write(piece)
                         report(DOWNLOADING, file.tell(), size)
-                if file.tell() <= before:
-                    raise httpx.RemoteProtocolError("The server sent nothing")
+                if file.tell() != size:
+                    file.truncate(file.seek(0))
+                    raise httpx.RemoteProtocolError(_ANOTHER)
             except httpx.TransportError:
-                failures = failures + 1 if file.tell() <= before else 0
+                failures = failures + 1 if file.tell() < before + ENOUGH else 0
                 if failures > RETRIES:
                     raise
                 time.sleep(1)
@@ -214,7 +229,8 @@ def unpack(archive: Path, folder: Path, report: Report | None = None) -> None:
 
     Only regular files named *.jpg are unpacked. Each keeps only the last part of its path, so
     nothing is written outside the folder. Raises ArchiveError if the archive is damaged or cut off,
-    has no image named like UTKFace's, or has links, devices or paths that lead out of the folder.
+    has no image named like UTKFace's or two of one name, or has links, devices or paths that lead
+    out of the folder.
     Without `report`, a progress bar is printed.
     """
     try:
@@ -249,6 +265,11 @@ def unpack(archive: Path, folder: Path, report: Report | None = None) -> None:
                         )
                     if not member.isfile() or path.suffix != ".jpg" or path.name.startswith("."):
                         continue
+                    if (partial / path.name).exists():
+                        raise ArchiveError(
+                            f"{archive.name} holds two images named {path.name!r}. Pack it again"
+                            " with a different name for each image. Nothing was unpacked."
+                        )
                     with (
                         tar.extractfile(member) as source,
                         (partial / path.name).open("wb") as target,

@@ -119,6 +119,8 @@ def load_image(file: str | Path, size: int) -> np.ndarray:
             image = as_rgb(image)
     except FaceMTLError as error:
         raise FaceMTLError(f"{file} cannot be used. {error} Replace or delete it.") from error
+    except MemoryError as error:
+        raise FaceMTLError(f"{file} needs more memory than there is. Reduce it first.") from error
     except Exception as error:  # damaged files make decoders raise nearly anything
         if isinstance(error, OSError) and error.errno is not None:  # the file, not its content
             raise FaceMTLError(

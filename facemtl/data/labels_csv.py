@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import os
+import unicodedata
 from pathlib import Path
 
 from ..errors import FaceMTLError
@@ -15,6 +16,7 @@ from .utkface import LABELLED
 FILE = "file"  # the column of paths
 NAME = "labels.csv"  # the name of the CSV file if only its folder is given
 _MAX_SHOWN = 5  # an error lists at most so many problems
+_MAX_LENGTH = 100  # characters of a text that an error shows
 _COLUMNS = [task.column for task in TASKS]
 
 
@@ -76,7 +78,7 @@ def read_csv(file: Path) -> tuple[list[tuple[Path, dict[str, float]]], list[str]
     ):
         raise FaceMTLError(
             f"The first line of {file} must name the column {FILE} and at least one of"
-            f" {', '.join(_COLUMNS)}, each once; found {', '.join(header)}."
+            f" {', '.join(_COLUMNS)}, each once; found {_short(', '.join(header))}."
         )
     faces, wrong = [], []
     for number, cells in lines:
@@ -111,20 +113,27 @@ def _lines(file: Path) -> list[tuple[int, list[str]]]:
             f"{file} cannot be read: {error.strerror}. Put that right, or name another CSV file"
             " with --data."
         ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise FaceMTLError(
             f"{file} is not a CSV file in UTF-8 ({error}). Save it as one."
+        ) from error
+    except csv.Error as error:
+        raise FaceMTLError(
+            f"{file}, line {reader.line_num}: {error}. Perhaps a quotation mark is not closed."
         ) from error
     return [(number, cells) for number, cells in lines if any(cells)] or [(1, ["nothing"])]
 
 
 def _face(
     folder: Path, cells: dict[str, str], tasks: list[Task]
-) -> tuple[Path, dict[str, float], list[str]]:
+) -> tuple[Path | None, dict[str, float], list[str]]:
     """The path and labels of one line, and the problems with them."""
-    path, labels, wrong = folder / cells.get(FILE, ""), dict.fromkeys(_COLUMNS, math.nan), []
-    if not _is_file(path):
-        wrong.append(f"{FILE}: found {cells.get(FILE, '')!r}, expected an existing image file")
+    name, labels, wrong = cells.get(FILE, ""), dict.fromkeys(_COLUMNS, math.nan), []
+    # Macs may write é as e and an accent.
+    forms = (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+    path = next(filter(_is_file, (folder / each for each in forms)), None)
+    if path is None:
+        wrong.append(f"{FILE}: found {_short(name)!r}, expected an existing image file")
     said = {task: text for task in tasks if (text := cells.get(task.column))}
     if not said:
         wrong.append(
@@ -134,7 +143,7 @@ def _face(
         try:
             labels[task.column] = task.value(text)
         except ValueError:
-            wrong.append(f"{task.column}: found {text!r}, expected {task.accepts}")
+            wrong.append(f"{task.column}: found {_short(text)!r}, expected {task.accepts}")
     return path, labels, wrong
 
 
@@ -143,3 +152,7 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # a name that no file can have, or a folder that is closed
         return False
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}..."

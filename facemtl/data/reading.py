@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ..errors import first_line
 from ..escapes import printable
+from ..paths import as_path
 from ..regular import MOST_BYTES, open_file
 from ..tasks import TASKS
 from .images import as_rgb, opened_image
@@ -91,7 +92,7 @@ def read_images(
     if it is missing), `split`. With `verify`, every image is decoded, which takes about half a
     minute for UTKFace.
     """
-    files, report = read_files(Path(folder), verify=verify, progress=progress)
+    files, report = read_files(as_path(folder), verify=verify, progress=progress)
     return without_copies(files, report), report
 
 
@@ -179,6 +180,8 @@ def _read(file: Path, verify: bool) -> tuple[str, str]:
                     as_rgb(image)
                 opened.seek(0)
             return hashlib.file_digest(opened, "sha256").hexdigest(), ""
+    except MemoryError:
+        return "", "needs more memory than there is"
     except Exception as error:  # damaged files raise nearly anything
         is_damaged = not isinstance(error, OSError) or error.errno is None
         return "", "damaged" if is_damaged else first_line(error)

@@ -124,10 +124,27 @@ def favoured(row) -> Approach | None:
 def paired_scores(table: pd.DataFrame, task: Task) -> pd.DataFrame:
     """Per-image scores of a task's metric: one row per image, columns `single` and `multi`.
 
-    Raises FaceMTLError if an approach has no predictions of the task.
+    Raises FaceMTLError if an approach has no predictions of the task, or several of an image, or if
+    labels are missing.
     """
+    if "target" not in table:
+        raise FaceMTLError(
+            "The table has no labels. Add a column `target` with the label of each row, such as"
+            " those that `read_images` gives."
+        )
     rows = table[table["task"] == task.name]
-    scores = task.metric.scores(rows["target"].to_numpy(float), rows["prediction"].to_numpy(float))
+    target = pd.to_numeric(rows["target"], errors="coerce").to_numpy(float)
+    if wrong := int((~np.isfinite(target)).sum()):
+        raise FaceMTLError(
+            f"{wrong:,} of {len(rows):,} rows of {task.name} have no number as `target`. Leave out"
+            " the rows without a label."
+        )
+    if (again := rows.duplicated(["image", "approach"])).any():
+        raise FaceMTLError(
+            f"The table has several predictions of {task.name} for {rows[again].iloc[0]['image']}"
+            " by one approach. Keep one face of each image, and one model of each approach."
+        )
+    scores = task.metric.scores(target, rows["prediction"].to_numpy(float))
     paired = rows.assign(score=scores).pivot(index="image", columns="approach", values="score")
     missing = [a.title for a in APPROACHES if a.name not in paired]
     if missing:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..data.images import as_rgb, opened_image, readable_formats
 from ..errors import FaceMTLError, first_line
+from ..paths import as_path
 from ..regular import MOST_BYTES, open_file
 
 ImageLike = str | Path | Image.Image | np.ndarray
@@ -68,13 +69,25 @@ def as_image(given: ImageLike) -> Image.Image:
     FaceMTLError for anything else, because the range of values is never guessed.
     """
     if isinstance(given, str | Path):
-        return open_image(Path(given))
+        return open_image(as_path(given))
     if isinstance(given, Image.Image):
-        return as_rgb(given)
+        if 0 in given.size:
+            raise FaceMTLError(f"expected pixels, found {given.width} x {given.height}.")
+        try:
+            return as_rgb(given)
+        except FaceMTLError:
+            raise
+        except Exception as error:  # it is closed, cut off, or of a mode without colours
+            raise FaceMTLError(f"this image cannot be read ({first_line(error)}).") from error
     try:
         values = np.asarray(given)
     except Exception as error:  # such as a tensor on a GPU
         raise FaceMTLError(f"expected an image, found {type(given).__name__} ({error}).") from error
+    if not values.ndim:
+        raise FaceMTLError(
+            "expected a path, a PIL image, an array, or a list of these; found"
+            f" {type(given).__name__}."
+        )
     channels = values.shape[2] if values.ndim == 3 else 1
     if values.ndim not in (2, 3) or channels not in (1, 3, 4) or 0 in values.shape:
         raise FaceMTLError(

@@ -24,7 +24,7 @@ from ..faces import Face, ImageLike, as_image, whole
 from ..faces import detect as detect_faces
 from ..label_sets import require_used
 from ..models.model_file import INPUT, SUFFIX, ModelInfo
-from ..paths import ASSETS
+from ..paths import ASSETS, as_path
 from ..processes import number_of_threads
 from ..regular import MOST_OF_MODEL, files_in, path_or_content, read_bytes
 from ..tasks import TASKS, Task, task_named
@@ -105,6 +105,8 @@ class LoadedModel:
             _, found = self.answer(np.full((3, self.info.size, self.info.size), 0.5, np.float32))
             if not all(np.isfinite(logits).all() for logits in found.values()):
                 raise ValueError("its answers are not finite numbers")
+            if any(found[task.name].shape != (task.n_outputs,) for task in self.tasks):
+                raise ValueError("its answers are not those of its tasks")
         except Exception as error:  # ONNX Runtime raises many kinds of errors
             raise FaceMTLError(
                 f"{self.name}{SUFFIX} cannot be used: {first_line(error)}. Train the model again."
@@ -191,7 +193,7 @@ class Predictor:
 
         Raises FaceMTLError if there are none, if one is damaged, or if the folder cannot be read.
         """
-        folder = Path(folder)
+        folder = as_path(folder)
         require_used(folder)
         files = files_in(folder, SUFFIX)
         if not files:

@@ -35,6 +35,8 @@ _NO_HASH = "0" * 64  # in place of the hash while the file is hashed
 _AGAIN = "Fetch it again, or train the model again."
 _DIVERGED = "The training has diverged. Train again, with a lower --lr and --head-lr."
 MAX_SIZE = 4096  # px; a larger input would need more memory than machines have
+TEMPERATURES = 1e-3, 1e3  # the limits of a temperature; `Task.best_temperature` finds 0.1 to 10
+MAX_MARGIN = 1e6  # the most units of a margin
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,10 @@ class ModelInfo:
             info = cls(**{**fields, "tasks": tasks})
             if not tasks:
                 raise ValueError("it has no task")
-            _check_numbers(info)
-        except (ValueError, TypeError, KeyError, AttributeError, FaceMTLError) as error:
+            _check_values(info)
+        except (
+            ValueError, TypeError, KeyError, AttributeError, RecursionError, FaceMTLError
+        ) as error:  # fmt: skip
             raise FaceMTLError(
                 f"{file} was written by another version of facemtl ({error}). {_AGAIN}"
             ) from error
@@ -198,13 +202,16 @@ def _require_finite(weights: Mapping[str, "torch.Tensor"], what: str, remedy: st
         )
 
 
-def _check_numbers(info: ModelInfo) -> None:
-    """Raise ValueError if a number of the metadata would make predictions meaningless."""
+def _check_values(info: ModelInfo) -> None:
+    """Raise ValueError if a number would make predictions meaningless, or a text is none."""
+    if not all(isinstance(text, str) for text in (info.backbone, info.seen, info.weights)):
+        raise ValueError("a text is something else")
     if not isinstance(info.size, int) or not 1 <= info.size <= MAX_SIZE:
         raise ValueError(f"its size is {info.size}")
     for task, settings in info.calibration.items():
         for name, value in settings.items():
-            if not math.isfinite(value) or (name == "temperature" and value <= 0):
+            low, high = TEMPERATURES if name == "temperature" else (-MAX_MARGIN, MAX_MARGIN)
+            if not low <= value <= high:
                 raise ValueError(f"its {name} for {task} is {value}")
 
 

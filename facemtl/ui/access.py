@@ -16,27 +16,30 @@ from starlette.responses import JSONResponse
 
 from ..errors import FaceMTLError
 from .api import ENDPOINTS
+from .mcp_requests import MCP, CheckedMCP
 from .photo_requests import WithoutName, with_photo_as_file
 
 LONGEST_REQUEST = 10**6  # bytes of a request without a photo
 LONGEST_PHOTO = 45 * 10**6  # bytes of a request with a photo; in base64, 30 MB are 40 MB
 STALLED = 30  # seconds without a byte, until the rest of a request is no longer awaited
-_UPLOAD, _MCP = "/gradio_api/upload", "/gradio_api/mcp/"
+_UPLOAD = "/gradio_api/upload"
 _NAMES = "|".join(ENDPOINTS)
 _PREDICT = r"/gradio_api/call/(?:v2/)?predict/?"  # a photo may be a data URL
-_PHOTO = rf"{_UPLOAD}|{_MCP}.*|{_PREDICT}"
+_PHOTO = rf"{_UPLOAD}|{MCP}|{_PREDICT}"
+_FILE = r"file=(?![A-Za-z][\w+.-]*://).+"  # gradio would fetch a URL
 _ALLOWED = {
     "GET": (
         r"/|/config/?|/theme\.css|/favicon\.ico|/(?:assets|static)/.+"
         r"|/gradio_api/(?:info/?|app_id/?|startup-events|upload_progress|queue/data"
         rf"|heartbeat/[^/]+|call/(?:v2/)?(?:{_NAMES})/[^/]+"
-        r"|file=(?![A-Za-z][\w+.-]*://).+)"  # gradio would fetch a URL
+        rf"|{_FILE})"
     ),
+    "HEAD": rf"/|/gradio_api/{_FILE}",  # of other routes, gradio answers GET only
     "POST": rf"/login/?|{_UPLOAD}|/gradio_api/(?:queue/join|call/(?:v2/)?(?:{_NAMES})/?)",
 }
-_ALLOWED["HEAD"] = _ALLOWED["GET"]
 _NOT_HERE = f"There is no such page or endpoint. The endpoints are {', '.join(ENDPOINTS)}; see"
 _NOT_HERE += " /gradio_api/info."
+_ONLY_POST = "Programs that speak MCP send POST requests to this address."
 _TOO_SLOW = f"Nothing more of this request has arrived for {STALLED} seconds. Send it again."
 _TOO_LONG = "This request is longer than the maximum allowed size of {:,} bytes."
 
@@ -44,19 +47,27 @@ _TOO_LONG = "This request is longer than the maximum allowed size of {:,} bytes.
 class OnlyAllowed:
     """ASGI middleware that refuses long and stalled requests, and all routes that are not needed.
 
-    Browsers and proxies do not store responses that may hold a visitor's data. With `mcp`, the
-    routes of MCP are allowed, too.
+    Browsers and proxies do not store responses that may hold a visitor's data. With `mcp`,
+    language models are answered, too.
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]], *, mcp: bool = False):
-        self.app, self.mcp = app, mcp
+        self.app, self.mcp = app, CheckedMCP(app) if mcp else None
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         path = route_of(scope)
-        if scope["type"] != "http" or not self._is_allowed(scope["method"], path):
+        if scope["type"] != "http":
+            return await send({"type": "websocket.close"})
+        is_mcp = self.mcp is not None and path == MCP
+        if is_mcp and scope["method"] != "POST":
+            refused = refuse(_ONLY_POST, HTTPStatus.METHOD_NOT_ALLOWED)
+            return await refused(scope, receive, send)
+        if not is_mcp and not re.fullmatch(_ALLOWED.get(scope["method"], "(?!)"), path):
             return await refuse(_NOT_HERE, HTTPStatus.NOT_FOUND)(scope, receive, send)
+        # With some ranges, gradio fails.
+        scope = {**scope, "headers": [each for each in scope["headers"] if each[0] != b"range"]}
         most = LONGEST_PHOTO if re.fullmatch(_PHOTO, path) else LONGEST_REQUEST
         received = _limited(receive, most)
         answer = _unstored(send) if path.startswith("/gradio_api/") else send
@@ -73,18 +84,13 @@ class OnlyAllowed:
                     too_long = _TOO_LONG.format(LONGEST_REQUEST)
                     raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_long)
                 received = _of(body, received)
-            return await self.app(scope, received, answer)
+            return await (self.mcp if is_mcp else self.app)(scope, received, answer)
         except FaceMTLError as error:
             return await refuse(str(error), HTTPStatus.BAD_REQUEST)(scope, receive, answer)
         except HTTPException as error:  # raised by `_limited` inside another middleware
             return await refuse(error.detail, error.status_code)(scope, receive, answer)
         except ClientDisconnect:  # nobody waits for an answer
             return None
-
-    def _is_allowed(self, method: str, path: str) -> bool:
-        if self.mcp and path.startswith(_MCP):
-            return True
-        return bool(re.fullmatch(_ALLOWED.get(method, "(?!)"), path))
 
 
 def route_of(scope: dict) -> str:

@@ -123,7 +123,7 @@ def build(cache: PredictionCache, metrics: pd.DataFrame | None, pool: CurrentPoo
         Both approaches answer: three single-task models, and one multi-task model.
 
         Parameters:
-            photo: an image file with one or more faces
+            photo: an image file with faces; over MCP, data:image/jpeg;base64, and its base64
         """
         with uploads.read_once(photo) as file:
             return predict(cache.predictor, file)

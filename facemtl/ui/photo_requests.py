@@ -4,10 +4,12 @@ import asyncio
 import base64
 import binascii
 import json
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -19,11 +21,15 @@ from ..errors import FaceMTLError
 from . import uploads
 from .photo import one_photo
 
+T = TypeVar("T")
 LARGEST_PHOTO = 30 * 2**20  # bytes, of an upload or in a data URL
 
 _LONGEST_BOUNDARY = 200  # bytes; RFC 2046 allows 70
 _CHECK_EVERY = 2**20  # bytes of a file, until the space for files is checked again
 _BASE64 = "A data URL of a photo starts with data:image/jpeg;base64, and base64 follows."
+_ONLY_DATA = f"The photo must be a data URL. Paths and other URLs are not read. {_BASE64}"
+# A URL with the name of a file in the upload folder: a text that gradio passes on as it is.
+_KEPT = "http://kept.invalid/"
 ONE = "Upload one photo at a time, as a file with a name, in the field `files`."
 
 
@@ -113,12 +119,11 @@ def _has_no_space(before: int, now: int) -> bool:
     return before // _CHECK_EVERY < now // _CHECK_EVERY and uploads.is_full()
 
 
-async def with_photo_as_file(receive: Callable[[], Awaitable[dict]]) -> bytes:
-    """The JSON body of a call. In place of data URLs, it has files in the upload folder.
+async def arrived(receive: Callable[[], Awaitable[dict]], read: Callable[[BinaryIO], T]) -> T:
+    """What `read` makes of a file with the body of a request.
 
     A body has up to 45 MB, and many calls may wait. So their photos wait as files, and one large
-    body at a time is in memory. Raises FaceMTLError if a photo in it cannot be taken, or if there
-    is no space for it.
+    body at a time is in memory. Raises FaceMTLError if there is no space for it.
     """
     arriving = uploads.folder() / secrets.token_hex(16)
     try:
@@ -133,35 +138,67 @@ async def with_photo_as_file(receive: Callable[[], Awaitable[dict]]) -> bytes:
                     raise FaceMTLError(uploads.FULL)
                 is_whole = not message.get("more_body", False)
             file.seek(0)
-            return await asyncio.to_thread(_with_files, file, n_bytes > _CHECK_EVERY)
+            return await asyncio.to_thread(_read_alone, file, n_bytes > _CHECK_EVERY, read)
     finally:
         arriving.unlink(missing_ok=True)
 
 
-def _with_files(file: BinaryIO, is_large: bool) -> bytes:
+def _read_alone(file: BinaryIO, is_large: bool, read: Callable[[BinaryIO], T]) -> T:
     with one_photo if is_large else nullcontext():
-        body = file.read()
-        if b"data:" not in body.lower():
-            return body
-        try:
-            asked = json.loads(body)
-        except (ValueError, RecursionError):
-            return body  # gradio says so
-        del body
-        if isinstance(asked, dict):
-            if isinstance(asked.get("data"), list):
-                asked["data"] = [uploaded(value) for value in asked["data"]]
-            else:  # names and values
-                asked = {name: uploaded(value) for name, value in asked.items()}
-        return json.dumps(asked).encode()
+        return read(file)
+
+
+async def with_photo_as_file(receive: Callable[[], Awaitable[dict]]) -> bytes:
+    """The JSON body of a call. In place of data URLs, it has files in the upload folder.
+
+    Raises FaceMTLError if a photo in it cannot be taken, or if there is no space for it.
+    """
+    return await arrived(receive, _with_files)
+
+
+def _with_files(file: BinaryIO) -> bytes:
+    body = file.read()
+    if b"data:" not in body.lower():
+        return body
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        return body  # gradio says so
+    del body
+    if isinstance(asked, dict):
+        if isinstance(asked.get("data"), list):
+            asked["data"] = [uploaded(value) for value in asked["data"]]
+        else:  # names and values
+            asked = {name: uploaded(value) for name, value in asked.items()}
+    return json.dumps(asked).encode()
+
+
+def kept(photo: object) -> str:
+    """A URL that stands for a photo in a data URL, for `uploaded`.
+
+    Raises FaceMTLError if the photo is not a valid data URL, or if there is no space for it.
+    """
+    file = uploaded(photo)
+    if file is photo or not isinstance(photo, str):
+        raise FaceMTLError(_ONLY_DATA)
+    return _KEPT + Path(file["path"]).name
+
+
+def file_of(url: object) -> Path | None:
+    """The file that a URL stands for, if it does."""
+    name = url.removeprefix(_KEPT) if isinstance(url, str) else ""
+    return uploads.folder() / name if name != url and re.fullmatch("[0-9a-f]{32}", name) else None
 
 
 def uploaded(value: object) -> object:
     """The value. In place of a data URL, it is a file in the upload folder with its content.
 
-    Raises FaceMTLError if the data URL is not valid, or if there is no space for its content.
+    The same is in place of a URL from `kept`. Raises FaceMTLError if a data URL is not valid, or if
+    there is no space for its content.
     """
     url = value.get("url") or value.get("path") if isinstance(value, dict) else value
+    if file := file_of(url):
+        return {"path": str(file)}
     if not (isinstance(url, str) and url[:5].lower() == "data:"):
         return value
     head, _, content = url.partition(",")

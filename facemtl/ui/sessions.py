@@ -20,6 +20,7 @@ from .access import refuse, route_of
 from .events import KEEP_STATE
 
 MOST_IN_QUEUE = 100  # events of all visitors that wait; further ones are refused with a message
+MOST_PAGES = 800  # open pages; gradio keeps the state of 1000 sessions, and drops the oldest one
 MOST_ALONE = 50  # requests of all sessions together that are not open
 EVERY = 10  # seconds between two looks for what is to be forgotten
 _JOIN = re.compile(r"/gradio_api/(?:queue/join|call/(?:v2/)?[^/]+/?)")
@@ -31,6 +32,7 @@ _CALL_OVER = rb"event: (?:complete|error)\n"
 _ANSWERED = re.compile(rb'"msg":"process_completed"|' + _CALL_OVER)
 _OVER = re.compile(rb'"msg":"close_stream"|' + _CALL_OVER)
 _TOO_MANY = "You have sent too many requests at once. Wait for their answers, then try again."
+_FULL = "Too many pages are open at the moment. Try again in a few minutes."
 _NO_ANSWERS = "There are no answers to read here: nothing was asked, or they have been read."
 _A_MOMENT = 50  # turns of the event loop; a few are enough to start listening
 
@@ -42,7 +44,9 @@ class Sessions:
     session takes at most half of the places, and the next one at most half of the rest.
 
     An invented session costs its inventor nothing. So all sessions that are not open share
-    MOST_ALONE requests. If there are more, the oldest of these sessions is forgotten.
+    MOST_ALONE requests. If there are more, the oldest of these sessions is forgotten. An open
+    session is not forgotten for another one. So at most MOST_PAGES pages are open, and MOST_ALONE
+    other sessions.
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]]):
@@ -63,6 +67,8 @@ class Sessions:
                 forgetting.cancel()
         elif scope["method"] == "POST" and _JOIN.fullmatch(route_of(scope)):
             await self._join(scope, receive, send)
+        elif scope["method"] == "GET" and route_of(scope) == "/" and len(self.open) >= MOST_PAGES:
+            await refuse(_FULL, HTTPStatus.SERVICE_UNAVAILABLE)(scope, receive, send)
         elif scope["method"] == "GET" and (session := _stream_of(scope)):
             await self._stream(session, scope, receive, send)
         else:
@@ -101,6 +107,10 @@ class Sessions:
         """A stream of a session, until it closes."""
         request, route = dict(scope), route_of(scope)
         is_page, is_call, is_over = route.startswith(_HEARTBEAT), route.startswith(_CALL), False
+        most = MOST_PAGES + (0 if is_page else MOST_ALONE)
+        if self.calls.get(session, session) not in self.open and len(self.open) >= most:
+            refused = refuse(_FULL, HTTPStatus.SERVICE_UNAVAILABLE)
+            return await refused(scope, receive, send)
         is_known, session = session in self.calls, self.calls.pop(session, session)
         is_known = is_known or is_page or self.asked[session] > 0
         if not is_known and (is_call or session not in self.open):

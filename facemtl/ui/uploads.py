@@ -41,7 +41,7 @@ def is_uploaded(path: str | Path) -> bool:
 
 
 @contextmanager
-def read_once(path: str | None) -> Iterator[str | None]:
+def read_once(path: str | Path | None) -> Iterator[str | Path | None]:
     """An uploaded file, which is deleted at the end: nobody needs it again."""
     try:
         yield path

@@ -46,17 +46,14 @@ def test_each_face_has_an_address_but_a_photo_of_a_visitor_has_none(page):
 
 
 @pytest.mark.parametrize("query", [f"&face={IMAGE}"], ids=["face"])
-def test_a_link_opens_its_face_or_its_tab(page, app):
-    """If there is no such face or no such tab, Compare shows another one."""
+def test_a_link_opens_its_face(page, app):
+    """If there is no such face and no such tab, Compare shows another one."""
     expect(page.locator("#view a.address")).to_have_attribute("href", f"?face={IMAGE}")
     expect(page.locator("#answer")).to_contain_text("What it cost")
     expect(page).to_have_url(f"{app}/?__theme=light&face={IMAGE}")
-    page = support.reopened(page, f"{app}/?face=0000000000000000")
+    page = support.reopened(page, f"{app}/?tab=nonsense&face=0000000000000000")
     expect(page.get_by_text("The face of this link is not here.")).to_be_visible()
     expect(page.locator("#answer")).to_contain_text("What it cost")
-    page = support.reopened(page, f"{app}/?tab=dataset")
-    check_selected(page, "Training", "Dataset")
-    page = support.reopened(page, f"{app}/?tab=nonsense")
     check_selected(page, "Compare")
 
 

@@ -38,8 +38,45 @@ def look(page: Page, name: str):
     return closer(page).get_by_role("tab", name=name, exact=True)
 
 
-def test_the_first_page_shows_a_face_and_both_predictions(page):
-    """Bars show the probability of every label."""
+PHONE = pytest.mark.parametrize(
+    "look", [{"width": 390, "scheme": "light"}], indirect=True, ids=["390-light"]
+)
+
+
+def test_a_page_loads_without_jumps_and_makes_maps_on_demand(page, app):
+    check_no_jumps(page)
+    check_the_first_page(page)
+    support.listen(page, "#closer")
+    look(page, "Where").click()
+    support.wait_to_hear(page, "One moment")
+    check_that_others_do_not_jump(page, app)
+    page.bring_to_front()
+    check_the_maps(page)
+
+
+@PHONE
+def test_nothing_jumps_on_a_phone_nor_moves_below_the_pointer_during_a_double_click(page, app):
+    check_no_jumps(page)
+    page.evaluate("""() => {  // no scrolling is still under way when the next click comes
+        const scroll = Element.prototype.scrollIntoView;
+        Element.prototype.scrollIntoView = function (how) {
+            scroll.call(this, {...how, behavior: 'instant'});
+        };
+    }""")
+    support.listen(page, "#closer")
+    look(page, "Where").click()
+    support.wait_to_hear(page, "One moment")
+    check_that_others_do_not_jump(page, app)
+    page.bring_to_front()
+    expect(closer(page)).to_contain_text("occlusion sensitivity")
+    page.wait_for_function(
+        "document.querySelector('#closer').style.minHeight === ''"
+    )  # it has come into view
+    check_a_double_click(page)
+
+
+def check_the_first_page(page: Page) -> None:
+    """It shows a face and both predictions. Bars show the probability of every label."""
     for task in TASKS:
         expect(answer(page).get_by_role("heading", name=task.title, exact=True)).to_be_visible()
     for approach in APPROACHES:
@@ -55,6 +92,71 @@ def test_the_first_page_shows_a_face_and_both_predictions(page):
                         "img", name=re.compile(rf"^{label}, {approach.title}: \d+ %$")
                     )
                     expect(bar).to_have_count(1)
+
+
+JUMPS = """window.jumps = 0;
+const add = (entries) => entries.forEach((e) => {
+    if (!e.hadRecentInput) window.jumps += e.value;
+});
+const observer = new PerformanceObserver((list) => add(list.getEntries()));
+observer.observe({type: 'layout-shift', buffered: true});
+window.allJumps = () => new Promise((done) =>
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+    add(observer.takeRecords());
+    done(window.jumps);
+})));"""
+
+
+def check_that_others_do_not_jump(page: Page, app: str) -> None:
+    """Although this visitor keeps the models busy."""
+    another = page.context.new_page()
+    another.goto(app)
+    check_no_jumps(another)
+    another = support.reopened(another, f"{app}/?seed=12")
+    check_no_jumps(another, n_tiles=12)
+    another.close()
+
+
+def check_no_jumps(page: Page, n_tiles: int = 0) -> None:
+    """Cumulative layout shift is below 0.1, which web.dev calls good."""
+    expect(page.locator(".tile")).to_have_count(n_tiles)
+    if not n_tiles:
+        expect(answer(page)).to_contain_text("What it cost")
+    page.evaluate(JUMPS)  # the browser has kept those of the whole load
+    assert page.evaluate("window.allJumps()") < 0.1
+
+
+def check_the_maps(page: Page) -> None:
+    """They have scrolled into view, and are all of one size, whatever the words below them."""
+    for task in TASKS:
+        for approach in APPROACHES:
+            expect(
+                closer(page).get_by_alt_text(re.compile(f"^{task.title}, {approach.title}: "))
+            ).to_be_visible()
+    expect(closer(page).locator(".note").filter(visible=True).last).to_be_in_viewport()
+    for width in (1440, 920, 768, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        images = closer(page).locator("#look-where").get_by_role("img").all()
+        assert len({round(image.bounding_box()["width"]) for image in images}) == 1
+
+
+def check_a_double_click(page: Page) -> None:
+    """The second click hits the same tab, also if a short pane replaces a long one at the end of
+    the page.
+    """
+    page.evaluate("""() => {
+        const button = document.querySelector('#tab-save'), tops = window.tops = [];
+        button.scrollIntoView({block: 'start'});
+        button.addEventListener('click', ({timeStamp}) => (function watch() {
+            if (performance.now() > timeStamp + 450) { window.watched = true; return; }
+            tops.push(button.getBoundingClientRect().top);
+            requestAnimationFrame(watch);
+        })(), {capture: true, once: true});
+        button.click();
+    }""")
+    page.wait_for_function("window.watched")
+    assert len(set(page.evaluate("tops"))) == 1
+    expect(closer(page)).to_contain_text("Download the picture")
 
 
 def test_a_photo_has_several_faces_and_can_be_uploaded_again(page, photo):
@@ -208,100 +310,6 @@ def turn_on_the_camera(page: Page) -> None:
     page.wait_for_function(
         "document.querySelector('#photo video')?.readyState === 4"
     )  # a person waits to see the picture
-
-
-@pytest.mark.parametrize(
-    "look", [{"width": 390, "scheme": "light"}], indirect=True, ids=["390-light"]
-)
-def test_nothing_moves_below_the_pointer_during_a_double_click(page):
-    """The second click hits the same tab, also if a short pane replaces a long one at the end of
-    the page.
-    """
-    expect(answer(page)).to_contain_text("What it cost")
-    page.evaluate("""() => {  // no scrolling is still under way when the next click comes
-        const scroll = Element.prototype.scrollIntoView;
-        Element.prototype.scrollIntoView = function (how) {
-            scroll.call(this, {...how, behavior: 'instant'});
-        };
-    }""")
-    look(page, "Where").click()
-    expect(closer(page)).to_contain_text("occlusion sensitivity")
-    page.wait_for_function(
-        "document.querySelector('#closer').style.minHeight === ''"
-    )  # it has come into view
-    page.evaluate("""() => {
-        const button = document.querySelector('#tab-save'), tops = window.tops = [];
-        button.scrollIntoView({block: 'start'});
-        button.addEventListener('click', ({timeStamp}) => (function watch() {
-            if (performance.now() > timeStamp + 450) { window.watched = true; return; }
-            tops.push(button.getBoundingClientRect().top);
-            requestAnimationFrame(watch);
-        })(), {capture: true, once: true});
-        button.click();
-    }""")
-    page.wait_for_function("window.watched")
-    assert len(set(page.evaluate("tops"))) == 1
-    expect(closer(page)).to_contain_text("Download the picture")
-
-
-JUMPS = """window.jumps = 0;
-const add = (entries) => entries.forEach((e) => {
-    if (!e.hadRecentInput) window.jumps += e.value;
-});
-const observer = new PerformanceObserver((list) => add(list.getEntries()));
-observer.observe({type: 'layout-shift', buffered: true});
-window.allJumps = () => new Promise((done) =>
-    requestAnimationFrame(() => requestAnimationFrame(() => {
-    add(observer.takeRecords());
-    done(window.jumps);
-})));"""
-
-
-@pytest.mark.parametrize(
-    "look",
-    [{"width": w, "scheme": "light"} for w in (1440, 390)],
-    indirect=True,
-    ids=lambda v: v["width"],
-)
-def test_nothing_jumps_while_a_page_loads(page, app):
-    """Cumulative layout shift is below 0.1, which web.dev calls good, also if another visitor keeps
-    the models busy.
-    """
-    check_no_jumps(page)
-    support.listen(page, "#closer")
-    look(page, "Where").click()
-    support.wait_to_hear(page, "One moment")
-    another = page.context.new_page()
-    another.goto(app)
-    check_no_jumps(another)
-    another = support.reopened(another, f"{app}/?seed=12")
-    check_no_jumps(another, n_tiles=12)
-
-
-def check_no_jumps(page: Page, n_tiles: int = 0) -> None:
-    expect(page.locator(".tile")).to_have_count(n_tiles)
-    if not n_tiles:
-        expect(answer(page)).to_contain_text("What it cost")
-    page.evaluate(JUMPS)  # the browser has kept those of the whole load
-    assert page.evaluate("window.allJumps()") < 0.1
-
-
-def test_occlusion_maps_are_made_on_demand_and_scroll_into_view(page):
-    """They are all of one size, whatever the words below them."""
-    expect(answer(page)).to_contain_text("What it cost")
-    support.listen(page, "#closer")
-    look(page, "Where").click()
-    support.wait_to_hear(page, "One moment")
-    for task in TASKS:
-        for approach in APPROACHES:
-            expect(
-                closer(page).get_by_alt_text(re.compile(f"^{task.title}, {approach.title}: "))
-            ).to_be_visible()
-    expect(closer(page).locator(".note").filter(visible=True).last).to_be_in_viewport()
-    for width in (1440, 920, 768, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        images = closer(page).locator("#look-where").get_by_role("img").all()
-        assert len({round(image.bounding_box()["width"]) for image in images}) == 1
 
 
 def test_each_new_answer_is_announced_and_can_be_saved(page, photo):

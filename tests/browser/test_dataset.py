@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from facemtl.data import summary as description
@@ -10,9 +11,13 @@ from tests import support
 COUNTS, PROBLEMS = description.load(support.ROOT / "assets" / "dataset")
 
 
-def test_the_dataset_is_described_and_gender_and_race_can_be_hidden(page):
+@pytest.mark.parametrize("query", ["&tab=dataset"], ids=["dataset"])
+def test_a_link_opens_the_description_and_gender_and_race_can_be_hidden(page):
     """Numbers and problems, figures, and the composites."""
-    support.choose_tab(page, "Dataset")
+    for tab in ("Training", "Dataset"):
+        expect(page.get_by_role("tab", name=tab, exact=True)).to_have_attribute(
+            "aria-selected", "true"
+        )
     expect(page.get_by_role("heading", name="What is UTKFace?")).to_be_visible()
     expect(page.get_by_text(f"{COUNTS['n'].sum():,} different images of faces")).to_be_visible()
     check_problems(page)

@@ -42,7 +42,7 @@ def check(page: Page, anything: bool) -> None:
         assert bool(SENSITIVE.search(page.locator(place).inner_text())) is anything, tab
 
 
-def test_the_box_is_in_line_with_the_content(page):
+def check_the_box_is_in_line_with_the_content(page: Page) -> None:
     content = page.get_by_role("region", name="The answer")
     box = page.locator("#hide label")
     expect(content).to_be_visible()
@@ -51,6 +51,7 @@ def test_the_box_is_in_line_with_the_content(page):
         assert abs(right_of(content) - right_of(box)) < 4
     page.set_viewport_size({"width": 390, "height": 900})
     assert abs(content.bounding_box()["x"] - box.bounding_box()["x"]) < 4
+    page.set_viewport_size({"width": 1440, "height": 900})
 
 
 def right_of(element) -> float:
@@ -66,6 +67,7 @@ def test_gender_and_race_can_be_hidden_at_any_time_and_stay_hidden(page):
     expect(hide(page)).to_be_checked()
     hide(page).uncheck()
     expect(page.locator("#answer")).to_contain_text("Race")
+    check_the_box_is_in_line_with_the_content(page)
     check(page, anything=True)
     support.choose_tab(page, "Compare")
     hide(page).check()

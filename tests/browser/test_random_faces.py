@@ -37,6 +37,7 @@ def test_faces_are_drawn_their_link_is_copied_and_a_click_opens_one(page, app):
     expect(page.get_by_label("Seed")).not_to_have_value(seed)
     assert spoken(page) != old
     check_the_link_is_copied(page, app)
+    page = check_a_typed_seed(page, app)
 
     chosen = faces(page).nth(10)  # below the fold
     age = re.search(r"label .*?(\d+) years?", chosen.locator(".sr-only").text_content())[1]
@@ -63,8 +64,8 @@ def check_the_link_is_copied(page: Page, app: str) -> None:
     assert page.url == link
 
 
-def test_a_seed_can_be_typed_and_the_link_opens_its_second_page(page, app):
-    open_tab(page)
+def check_a_typed_seed(page: Page, app: str) -> Page:
+    """The link opens its second page. Returns a page of that address."""
     page.get_by_label("Seed").fill("4711")
     page.get_by_role("button", name="Show this seed").click()
     link = page.get_by_role("link", name="Link to these faces")
@@ -77,6 +78,7 @@ def test_a_seed_can_be_typed_and_the_link_opens_its_second_page(page, app):
     expect(faces(page)).to_have_count(12)
     expect(page.get_by_label("Seed")).to_have_value("4711")
     assert spoken(page) == second
+    return page
 
 
 def choose(page: Page, label: str, option: str) -> None:
@@ -100,45 +102,37 @@ def ages(page: Page) -> list[int]:
     return [int(re.search(r"label .*?(\d+) years?", name)[1]) for name in spoken(page)]
 
 
-def test_faces_can_be_filtered_and_the_link_keeps_the_filter(page, app, browser):
-    open_tab(page)
-    open_filter(page)
-    type_age(page, "Age from", 20)
-    type_age(page, "Age to", 39)
-    page.get_by_role("button", name="Show these").click()
-    expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute(
-        "href", re.compile("low=20&high=39")
-    )
-    assert ages(page) and all(20 <= age <= 39 for age in ages(page))
-    choose(page, "Gender", "female")
-    expect(page.get_by_role("link", name="Link to these faces")).to_have_attribute(
-        "href", re.compile("low=20.*gender=1")
-    )
+def check_the_link_keeps_the_filter(page: Page, app: str, browser) -> None:
+    link = page.get_by_role("link", name="Link to these faces")
+    expect(link).to_have_attribute("href", re.compile("low=5&high=60.*gender=1.*race=2"))
     shown = spoken(page)
-    assert shown and all("label female" in name for name in shown)
+    assert shown and all("label female, Asian" in name for name in shown)
     somebody = browser.new_page()
     somebody.set_default_timeout(60_000)
-    somebody.goto(
-        f"{app}/{page.get_by_role('link', name='Link to these faces').get_attribute('href')}"
-    )
+    somebody.goto(f"{app}/{link.get_attribute('href')}")
     expect(faces(somebody).first).to_be_visible()
     assert spoken(somebody) == shown
     somebody.close()
 
 
-def test_the_filter_is_described_and_the_largest_errors_come_first(page):
+def test_faces_are_filtered_the_largest_errors_come_first_and_the_link_keeps_it(page, app, browser):
+    """The filter is described."""
     open_tab(page)
     open_filter(page)
     check_the_largest_errors(page)
     expect(page.locator("#grid")).not_to_contain_text("Only")
     type_age(page, "Age from", 60)
     type_age(page, "Age to", 5)
-    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Show these").click()
     expect(page.locator("#grid")).to_contain_text("Only ages 5 to 60: ")
+    assert ages(page) and all(5 <= age <= 60 for age in ages(page))
     choose(page, "Race", "Asian")
     expect(page.locator("#grid")).to_contain_text("Only ages 5 to 60, Asian: ")
     n = re.search(r"Asian: (\d+)\.", page.locator("#grid").inner_text())[1]
     expect(page.locator("#page-number")).to_contain_text(f"{n} faces")
+    choose(page, "Gender", "female")
+    expect(page.locator("#grid")).to_contain_text("Only ages 5 to 60, female, Asian: ")
+    check_the_link_keeps_the_filter(page, app, browser)
     page.get_by_label("Hide gender and race").check()
     expect(page.locator("#grid")).to_contain_text("Only ages 5 to 60: ")
     type_age(page, "Age from", 116)

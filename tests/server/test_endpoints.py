@@ -21,7 +21,7 @@ from facemtl.faces import detect, open_image
 from facemtl.tasks import TASKS
 from facemtl.ui.access import LONGEST_REQUEST
 from tests import support
-from tests.odd_files import FACE, NO_FACE, ODD_FILES, scene
+from tests.odd_files import FACE, NO_FACE, SENT, scene
 
 PARAMETERS = {
     "predict": ["photo"],
@@ -65,7 +65,7 @@ def test_the_three_endpoints_and_their_parameters_are_described(client):
         assert all(p["python_type"]["type"] not in ("", "Any") for p in endpoint["parameters"])
 
 
-@pytest.mark.parametrize("file", ODD_FILES, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", SENT, ids=lambda file: file.name)
 def test_every_file_is_predicted_or_refused_in_a_sentence(client, tmp_path, file):
     (tmp_path / file.name).write_bytes(file.content)
     if file.is_refused:

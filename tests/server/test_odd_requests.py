@@ -19,6 +19,7 @@ from tests import support
 
 JSON = {"Content-Type": "application/json"}
 FILE = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+ODD_CLICKS = ({"choice": FILE}, [FILE, "\ud800"])
 
 
 @pytest.fixture
@@ -72,7 +73,8 @@ def test_what_is_said_about_a_click_may_be_anything(http):
     clicked = [e for e in asking if e["targets"] and e["targets"][0][1] == "click"]
     for event in clicked:
         values = [parts[i]["props"].get("value") for i in event["inputs"]]
-        for about in ({"choice": FILE}, [FILE, "\ud800"]):
+        # what is said does not reach an event that collects nothing
+        for about in ODD_CLICKS if event["collects_event_data"] else ODD_CLICKS[:1]:
             told = said(http, event["id"], values, about)
             assert told is not None and "Traceback" not in told
 

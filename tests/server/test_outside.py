@@ -171,6 +171,21 @@ def test_all_other_routes_of_gradio_are_refused(http):
     assert uploaded(http) == before
 
 
+@pytest.mark.parametrize("path", ["/config", "/theme.css", "/gradio_api/info", "/favicon.ico"])
+def test_what_gradio_answers_to_get_only_is_refused_to_head(http, path):
+    assert http.get(path).status_code == HTTPStatus.OK
+    assert http.head(path).status_code == HTTPStatus.NOT_FOUND
+
+
+@pytest.mark.parametrize("ranges", ["bytes=0-1,3-4,6-7", "bytes=0-1", "x=1", "bytes="])
+def test_a_photo_is_sent_whole(http, ranges):
+    """Gradio fails with some ranges, and its answer then lacks the headers."""
+    (path,) = http.post("/gradio_api/upload", files={"files": ("a.jpg", b"not a face")}).json()
+    answer = http.get(f"/gradio_api/file={path}", headers={"Range": ranges})
+    assert answer.status_code == HTTPStatus.OK and answer.content == b"not a face"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
 def routes_of(app) -> Iterator[tuple[str, set[str]]]:
     for route in app.routes:
         if path := getattr(route, "path", ""):

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from facemtl.cli import main
 from facemtl.errors import FaceMTLError
 from facemtl.ui.launch import read_visitors
 from tests import support
@@ -74,6 +75,15 @@ def test_the_mark_with_which_some_editors_begin_is_no_part_of_a_name(tmp_path):
 def test_a_missing_file_of_visitors_is_named(tmp_path):
     with pytest.raises(FaceMTLError, match=r"none\.txt"):
         read_visitors(tmp_path / "none.txt")
+
+
+def test_mcp_is_refused_with_a_login(tmp_path, capsys):
+    """Nobody could use it. But gradio would tell everybody what it offers, and keep photos."""
+    (tmp_path / "visitors.txt").write_text("ann:secret\n", "utf-8")
+    assert main(["app", "--mcp", "--auth-file", str(tmp_path / "visitors.txt")]) == 1
+    assert (
+        capsys.readouterr().err == "facemtl: --mcp has no login: leave out --mcp or --auth-file.\n"
+    )
 
 
 def test_the_start_says_what_it_loads_before_it_takes_long():

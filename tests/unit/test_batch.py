@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 
 import pytest
@@ -21,9 +22,13 @@ from facemtl.inference.predictor import Predictor
 from facemtl.tasks import TASKS, task_named
 from facemtl.ui import api
 from tests import support
-from tests.odd_files import FACE, NO_FACE, ODD_FILES
+from tests.odd_files import FACE, NO_FACE, SENT
 
 N_IMAGES = 21  # six rounds, the last of one image
+# Runs the command that follows in two processes, on CPUs if the program asks for no GPU.
+LAUNCH_TWO = [
+    sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +94,13 @@ def test_images_in_subfolders_are_found_and_named_by_relative_path(tmp_path):
 
 
 def test_every_file_gets_a_prediction_or_a_one_line_error(models, tmp_path):
-    for file in ODD_FILES:
+    for file in SENT:
         (tmp_path / file.name).write_bytes(file.content)
-    given, json_file = [str(tmp_path / file.name) for file in ODD_FILES], tmp_path / "out.json"
+    given, json_file = [str(tmp_path / file.name) for file in SENT], tmp_path / "out.json"
     assert cli.main(["predict", *given, "--models", str(models), "--json", str(json_file)]) == 0
     records = {record["image"]: record for record in json.loads(json_file.read_text())}
-    assert list(records) == [file.name for file in ODD_FILES]
-    for file in ODD_FILES:
+    assert list(records) == [file.name for file in SENT]
+    for file in SENT:
         record = records[file.name]
         if file.outcome == FACE:
             assert len(record["faces"]) == 1, record
@@ -313,15 +318,7 @@ def test_another_run_is_not_continued(kept, folder, models, tmp_path, capsys):
 def test_two_processes_write_the_same_tables_as_one(folder, models, single, tmp_path):
     target = tmp_path / "out.csv"
     arguments = [folder, "--no-detect", "--models", models, "--csv", target]
-    command = [
-        *support.LAUNCH_TWO,
-        "-m",
-        "facemtl",
-        "predict",
-        *arguments,
-        "--json",
-        tmp_path / "out.json",
-    ]
+    command = [*LAUNCH_TWO, "-m", "facemtl", "predict", *arguments, "--json", tmp_path / "out.json"]
     done = subprocess.run(
         [*map(str, command)], cwd=support.ROOT, capture_output=True, text=True, timeout=300
     )

@@ -286,6 +286,36 @@ def test_a_place_where_a_proxy_can_serve_the_app_is_accepted(place):
     assert cli._parser().parse_args(["app", "--root-path", place]).root_path == place
 
 
+EMPTY = [
+    ["predict", ""],
+    ["predict", "faces", ""],
+    *(["predict", "faces", option, ""] for option in ("--csv", "--json", "--models")),
+    ["predict", "faces", "--csv", "new/"],
+    *(["train", option, ""] for option in ("--data", "--output")),
+    ["download", "--archive", ""],
+]
+
+
+@pytest.mark.parametrize("arguments", EMPTY, ids=" ".join)
+def test_a_path_that_is_empty_or_a_folder_in_place_of_a_file_is_refused(
+    arguments, folder, tmp_path, monkeypatch, capsys
+):
+    """A variable that is not set, as in `predict "$photo"`, does not stand for this folder."""
+    monkeypatch.chdir(tmp_path)
+    folder.rename("faces")
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+    assert "expected a " in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["faces"]
+
+
+@pytest.mark.parametrize("given", ["", "a\0b", None, b"faces"], ids=repr)
+def test_what_can_be_no_path_is_refused_in_python_too(given):
+    for read in (read_images, Predictor.load):
+        with pytest.raises(FaceMTLError, match="expected a path, found"):
+            read(given)
+
+
 @pytest.mark.parametrize("number", ["0", "-1", "x", "1.5"])
 def test_a_number_of_images_that_cannot_be_is_refused(number, capsys):
     with pytest.raises(SystemExit):

@@ -10,7 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -568,6 +570,7 @@ BAD_ARCHIVES = {
     "symbolic link": with_member("UTKFace/" + name(1), support.link(b"2", "/etc/passwd")),
     "hard link": with_member("UTKFace/" + name(1), support.link(b"1", "/etc/passwd")),
     "device": with_member("UTKFace/" + name(1), support.link(b"3", "")),
+    "two of one name": with_member("more/" + name(0)),
     "no members": lambda path: pack(path, {}),
     "no archive": text,
     "no bytes": zero,
@@ -853,6 +856,79 @@ def test_an_interrupted_download_resumes_in_the_next_run(tmp_path, big_hub, synt
     assert [1_000_000 < resumed_at(range_) <= 2_500_000 for range_ in asked] == [True], (
         "the second run fetched everything again"
     )
+
+
+@pytest.mark.parametrize("tag", ["../../../evil", "a/b", "x" * 300, "*"])
+def test_any_version_gets_a_name_in_the_cache(tmp_path, hub, tag):
+    hub.headers = {"ETag": f'"{tag}"'}
+    status, _, err = support.finish(start_download(tmp_path, hub.url))
+    assert status == 0, err
+    (kept,) = tmp_path.rglob(f"*-{HUB_FILE}")
+    assert kept.parent == tmp_path / "hf" / "facemtl" and not list(tmp_path.rglob("*evil*"))
+
+
+@pytest.mark.parametrize("header", ["ETag", "Content-Length"])
+def test_a_server_that_does_not_tell_the_version_or_size_is_refused(tmp_path, hub, header):
+    hub.headers = {header: None}
+    status, _, err = support.finish(start_download(tmp_path, hub.url))
+    assert status == 1 and "does not tell" in err.splitlines()[-1]
+    assert "unexpected" not in err and not hub.asked("GET", HUB_FILE)
+
+
+NO_LENGTH = {"Content-Length": None}
+
+
+@pytest.fixture
+def fetch(big_hub, tmp_path, monkeypatch):
+    """A function that fetches the archive of `big_hub`, and the file that it fetches to."""
+    monkeypatch.setattr("facemtl.data.download.time", SimpleNamespace(sleep=lambda seconds: None))
+    (archive,) = big_hub.folder.rglob(HUB_FILE)
+    url, size = f"{big_hub.url}/{archive.relative_to(big_hub.folder)}", archive.stat().st_size
+    partial = tmp_path / "partial"
+    return lambda: _fetch(url, size, partial, lambda *_: None), partial
+
+
+@pytest.mark.parametrize(("kept", "headers"), [(0, {}), (1_500_000, {}), (0, NO_LENGTH)])
+def test_the_page_of_a_network_is_not_taken_for_the_archive(fetch, big_hub, kept, headers):
+    start, partial = fetch
+    (archive,) = big_hub.folder.rglob(HUB_FILE)
+    partial.write_bytes(before := archive.read_bytes()[:kept])
+    big_hub.page, big_hub.headers = b"<html>Please log in</html>", headers
+    with pytest.raises(httpx.TransportError, match="something else"):
+        start()
+    assert partial.read_bytes() == before
+    big_hub.page = b""
+    start()
+    assert partial.read_bytes() == archive.read_bytes()
+
+
+@pytest.mark.parametrize("wrong", ["another size", "from its first byte"])
+def test_a_rest_that_does_not_fit_is_noticed_at_once(fetch, big_hub, wrong):
+    start, partial = fetch
+    (archive,) = big_hub.folder.rglob(HUB_FILE)
+    partial.write_bytes(archive.read_bytes()[:1_500_000])
+    big_hub.restarts = wrong == "from its first byte"
+    if wrong == "another size":
+        archive.write_bytes(archive.read_bytes() + b"x")
+        with pytest.raises(httpx.TransportError, match="something else"):
+            start()
+        assert partial.read_bytes() == b""
+    else:
+        start()
+        assert partial.read_bytes() == archive.read_bytes()
+        assert big_hub.asked("GET", HUB_FILE) == ["bytes=1500000-", None]
+
+
+def test_a_server_that_sends_little_each_time_is_given_up(fetch, big_hub):
+    start, partial = fetch
+    big_hub.most = 10
+    with pytest.raises(httpx.TransportError):
+        start()
+    assert len(big_hub.asked("GET", HUB_FILE)) < 10
+    big_hub.most = 500_000
+    start()
+    (archive,) = big_hub.folder.rglob(HUB_FILE)
+    assert partial.read_bytes() == archive.read_bytes()
 
 
 def test_nothing_is_fetched_if_the_folder_cannot_be_made(tmp_path, hub):

@@ -127,6 +127,24 @@ def test_a_missing_approach_is_reported(table):
         compare(table[table["model"] != "multitask"])
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda table: table.drop(columns="target"), "no labels. Add a column `target`"),
+        (lambda table: table.assign(target=np.nan), "800 of 800 rows of gender"),
+        (lambda table: table.assign(target=table["target"].replace(0, np.inf)), "of 800 rows"),
+        (lambda table: table.assign(target="a"), "800 of 800 rows of gender"),
+        (lambda table: pd.concat([table, table]), "several predictions of gender"),
+        (lambda table: pd.concat([table, table[:1].assign(face=1)]), "several predictions of"),
+    ],
+    ids=["no labels", "no numbers", "infinite", "texts", "two tables", "two faces"],
+)
+@pytest.mark.parametrize("compare_all", [compare, metric_tables, delta_m])
+def test_a_table_that_cannot_be_compared_is_refused(change, says, compare_all, table):
+    with pytest.raises(FaceMTLError, match=says):
+        compare_all(change(table))
+
+
 def test_groups_add_up(table):
     tables = metric_tables(table)
     everything = tables[tables["by"] == "all"].set_index("task")
@@ -372,20 +390,20 @@ def test_shipped_results_contain_no_calibration_images(results, utkface_images):
 
 
 def test_evaluation_from_start_to_end(predictor, utkface_images, tmp_path):
-    """Calibration and validation on a few hundred real images write the files of the app."""
-    parts = ((VALIDATION, 80), (CALIBRATION, 60))
+    """Calibration and validation on a few real images write the files of the app."""
+    parts = ((VALIDATION, 30), (CALIBRATION, 20))
     few = pd.concat(
         [utkface_images[utkface_images["split"] == split].head(n) for split, n in parts]
     )
     seen = []
     calibrated = calibrate(predictor, few, seen.append)
-    assert sum(seen) == 2 * 60 * len(predictor.models)
+    assert sum(seen) == 2 * 20 * len(predictor.models)
     for loaded in calibrated.models:
         assert set(loaded.info.calibration) == {t.name for t in loaded.tasks}
     table = validate(calibrated, few)
     save_validation(table, tmp_path)
     loaded = load_validation(tmp_path)
-    assert loaded["image"].nunique() == 80 and are_results_of(calibrated, loaded)
+    assert loaded["image"].nunique() == 30 and are_results_of(calibrated, loaded)
     assert not are_results_of(predictor, loaded)
     with pytest.raises(FaceMTLError, match="calibration"):
         calibrate(predictor, few[few["split"] == VALIDATION])

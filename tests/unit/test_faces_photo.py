@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from facemtl.data import images
 from facemtl.data.images import as_rgb, load_image
 from facemtl.data.reading import read_images
 from facemtl.errors import FaceMTLError
-from facemtl.faces import as_record, detect, open_image, overlap, photo, whole
+from facemtl.faces import as_image, as_record, detect, open_image, overlap, photo, whole
 from tests import support
 from tests.odd_files import (
     DAMAGED,
@@ -188,6 +188,18 @@ def test_a_damaged_image_to_train_on_is_named(file, tmp_path):
         load_image(tmp_path / file.name, 48)
 
 
+def test_an_image_that_memory_is_too_small_for_is_not_called_damaged(monkeypatch, tmp_path):
+    def load(*_) -> None:
+        raise MemoryError
+
+    (file,) = support.write_pictures(tmp_path, 1)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    with pytest.raises(FaceMTLError, match="needs more memory"):
+        load_image(file, 48)
+    (said,) = read_images(tmp_path, verify=True, progress=False)[1].unreadable
+    assert "needs more memory" in said
+
+
 def test_each_format_has_a_limit():
     assert {*images.FORMATS} == {*photo.MOST_MEGAPIXELS}
 
@@ -254,3 +266,38 @@ def test_a_folder_or_missing_file_gives_a_one_line_error(tmp_path, make, says):
     with pytest.raises(FaceMTLError, match=says) as error:
         open_image(tmp_path / "photo.jpg")
     assert "\n" not in str(error.value)
+
+
+def closed() -> Image.Image:
+    (image := Image.open(io.BytesIO(support.composites(1)[0].read_bytes()))).close()
+    return image
+
+
+PIL_IMAGES = {
+    "no pixels": (lambda: Image.new("RGB", (0, 0)), "found 0 x 0"),
+    "no width": (lambda: Image.new("F", (0, 5)), "found 0 x 5"),
+    "cut off": (
+        lambda: Image.open(io.BytesIO(support.composites(1)[0].read_bytes()[:3000])),
+        "cannot be read .*truncated",
+    ),
+    "closed": (closed, "cannot be read"),
+    "premultiplied": (lambda: Image.new("La", (50, 50)), "cannot be read .*La"),
+}
+
+
+@pytest.mark.parametrize(("make", "says"), PIL_IMAGES.values(), ids=PIL_IMAGES)
+def test_a_pil_image_without_pixels_to_read_is_refused(make, says):
+    with pytest.raises(FaceMTLError, match=says):
+        as_image(make())
+
+
+@pytest.mark.parametrize("kind", [None, b"x", io.BytesIO(b"x"), {}, {1}, 5, iter("x")], ids=type)
+def test_another_type_than_that_of_an_image_is_named(kind):
+    with pytest.raises(FaceMTLError, match=f"a PIL image.*found {type(kind).__name__}"):
+        as_image(kind)
+
+
+@pytest.mark.parametrize("path", ["", "\0"], ids=repr)
+def test_a_text_that_can_be_no_path_is_refused(path):
+    with pytest.raises(FaceMTLError, match="expected a path"):
+        as_image(path)

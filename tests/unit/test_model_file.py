@@ -345,13 +345,32 @@ OUTPUTS = {task.name: [str(each) for each in task.bins] for task in TASKS}
         ({"size": "48"}, "its size is 48"),
         ({"calibration": {"age": {"temperature": 0}}}, "its temperature for age is 0"),
         ({"calibration": {"age": {"margin": float("nan")}}}, "its margin for age is nan"),
+        ({"calibration": {"age": {"margin": 1e308}}}, "its margin for age is 1e"),
+        ({"calibration": {"age": {"temperature": 1e-300}}}, "its temperature for age is 1e-300"),
         ({"calibration": [1]}, "another version"),
+        ({"seen": 5}, "a text is something else"),
+        ({"weights": []}, "a text is something else"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_file_with_other_fields_tasks_or_labels_is_refused_with_a_message(file, changes, words):
     rewrite_metadata(file, **changes)
     assert_refused(file, words)
+
+
+def test_metadata_of_lists_in_lists_in_lists_are_refused(file):
+    proto = onnx.load(file)
+    (info,) = (each for each in proto.metadata_props if each.key == "facemtl")
+    info.value = "[" * 100_000
+    write_hashed(file, proto)
+    assert_refused(file, "another version")
+
+
+def test_a_model_whose_outputs_have_another_size_is_refused(tmp_path):
+    file = support.write_model(tmp_path, [replace(RACE, labels=RACE.labels[:4])], "subject")
+    rewrite_metadata(file, outputs={"race": OUTPUTS["race"]})
+    with pytest.raises(FaceMTLError, match=r"subject\.onnx cannot be used: its answers"):
+        LoadedModel.load(file)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

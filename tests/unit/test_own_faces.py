@@ -1,6 +1,8 @@
 """A CSV file of the user's own faces: valid input and error messages."""
 
 import math
+import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +94,7 @@ def test_a_task_reads_its_own_words(task):
     for value in range(task.n_outputs):
         words = task.words(value).removesuffix(" years").removesuffix(" year")
         assert task.value(words) == task.value(words.upper()) == task.value(str(value)) == value
-    for text in ("-1", str(task.n_outputs), "nan", "inf", "x", "", "1;2"):
+    for text in ("-1", str(task.n_outputs), "nan", "inf", "x", "", "1;2", "1_0", "0_1"):
         with pytest.raises(ValueError):
             task.value(text)
 
@@ -111,6 +113,25 @@ def test_paths_may_point_outside_the_folder(folder, tmp_path):
     assert [path.resolve() for path, _ in read_csv(file)[0]] == [
         (folder / n).resolve() for n in ("a.jpg", "b.jpg")
     ]
+
+
+@pytest.mark.parametrize(("listed", "saved"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_in_another_form_of_unicode_is_found(folder, listed, saved):
+    there, named = (unicodedata.normalize(form, "ä/é.jpg") for form in (saved, listed))
+    (folder / there).parent.mkdir()
+    shutil.copy(folder / "a.jpg", folder / there)
+    ((file, _),) = read_csv(written(folder, f"file,age\n{named},31\n"))[0]
+    assert file.samefile(folder / there)
+
+
+@pytest.mark.parametrize("line", ["{},31", "a.jpg,{}"])
+def test_a_long_text_is_not_shown_in_full(folder, line):
+    with pytest.raises(FaceMTLError, match=r"line 2, .*xxx") as error:
+        read(folder, f"file,age\n{line.format('x' * 6000)}\n")
+    assert len(str(error.value).replace(str(folder), "")) < 200
+    with pytest.raises(FaceMTLError, match="first line") as error:
+        read(folder, "x" * 6000)
+    assert len(str(error.value).replace(str(folder), "")) < 300
 
 
 def test_a_csv_is_found_by_its_path_or_its_folder(folder):
@@ -146,6 +167,8 @@ def test_tasks_are_the_ones_with_labels(folder, synthetic_faces):
         ("z.jpg,31,,", ["line 3, file", "'z.jpg'"]),
         ("more,31,,", ["line 3, file", "'more'"]),
         (f"{'x' * 300}.jpg,31,,", ["line 3, file"]),
+        ("a.jpg,1_0,,", ["line 3, age", "'1_0'"]),
+        ("a.jpg,,0_1,", ["line 3, gender", "'0_1'"]),
         (",31,,", ["line 3, file", "''"]),
         ("a.jpg,,,", ["line 3", "no label"]),
         ("a.jpg,31,male,White,more", ["line 3", "5 cells, expected 4"]),
@@ -182,8 +205,20 @@ def test_many_wrong_lines_are_counted(folder):
         ("file,age\n", "no images"),
         ("file,age\na.jpg,31\n".encode("utf-16"), "UTF-8"),
         ("file,age,name\na.jpg,31,é\n".encode("latin-1"), "UTF-8"),
+        (f"file,age,name\na.jpg,31,{'x' * 200_000}\n", "line 2: field larger than"),
+        (f'file,age\n"a.jpg,31\n{"b.jpg,31 " * 20_000}', "quotation mark"),
     ],
-    ids=["no file", "no label", "twice", "empty", "no line", "UTF-16", "Latin-1"],
+    ids=[
+        "no file",
+        "no label",
+        "twice",
+        "empty",
+        "no line",
+        "UTF-16",
+        "Latin-1",
+        "long cell",
+        "open quote",
+    ],
 )
 def test_an_unusable_csv_gives_a_one_line_error(folder, content, says):
     with pytest.raises(FaceMTLError, match=says) as error:

@@ -131,9 +131,16 @@ def fitted(config: TrainConfig, images: pd.DataFrame, output: Path) -> dict[str,
 
 @pytest.fixture(scope="module")
 def plain(images, tmp_path_factory) -> SimpleNamespace:
-    """The weights and the history of a training with SHORT, to compare others with."""
+    """The weights, the history and the output of a training with SHORT, to compare others with."""
     output = tmp_path_factory.mktemp("plain")
-    return SimpleNamespace(weights=fitted(SHORT, images, output), history=history(output))
+    weights = fitted(SHORT, images, output)
+    return SimpleNamespace(weights=weights, history=history(output), output=output)
+
+
+@pytest.fixture
+def stopped(plain, tmp_path) -> Path:
+    """A copy of the output of `plain`, which has written no model file yet."""
+    return shutil.copytree(plain.output, tmp_path / "runs", ignore=shutil.ignore_patterns("*.lock"))
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -469,10 +476,9 @@ def test_resuming_with_other_settings_is_refused_by_their_name(
 
 
 @pytest.mark.parametrize("other", ["images", "labels", "words"])
-def test_resuming_with_other_data_is_refused(other, images, tmp_path, monkeypatch):
+def test_resuming_with_other_data_is_refused(other, images, stopped, monkeypatch):
     """The model would not say that it has seen the first ones."""
-    fitted(SHORT, images, tmp_path)
-    before = support.contents(tmp_path)
+    before = support.contents(stopped)
     if other == "images":
         images = images.drop(images.index[images["split"] == TRAIN][0])
     elif other == "labels":
@@ -480,15 +486,14 @@ def test_resuming_with_other_data_is_refused(other, images, tmp_path, monkeypatc
     else:
         monkeypatch.setitem(vars(GENDER), "labels", GENDER.labels[::-1])
     with pytest.raises(FaceMTLError, match=r"other images or labels.*resume\.pt to start again"):
-        fit(SHORT, images, tmp_path, resume=True, progress=False)
-    assert support.contents(tmp_path) == before
+        fit(SHORT, images, stopped, resume=True, progress=False)
+    assert support.contents(stopped) == before
 
 
-def test_resuming_does_not_depend_on_images_that_are_not_used(images, tmp_path):
-    fitted(SHORT, images, tmp_path)
+def test_resuming_does_not_depend_on_images_that_are_not_used(images, stopped):
     unused = images["split"] == VALIDATION
     for others in (images[~unused], images.assign(age=images["age"].mask(unused))):
-        fit(SHORT, others, tmp_path, resume=True, progress=False)
+        fit(SHORT, others, stopped, resume=True, progress=False)
 
 
 def test_a_resumed_training_has_seen_what_its_start_had_seen(images, tmp_path, monkeypatch):

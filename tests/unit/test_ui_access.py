@@ -88,3 +88,15 @@ def test_a_long_call_without_a_photo_is_refused():
         PREDICT, arriving([b'{"data": ["', b"x" * access.LONGEST_REQUEST, b'"]}'])
     )
     assert status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and "longer than" in said["error"]
+
+
+def test_a_websocket_is_closed():
+    """Otherwise, the server would log an error."""
+    sent = []
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/gradio_api/queue/data", "headers": []}
+    support.finished(OnlyAllowed(None)(scope, None, send))
+    assert sent == [{"type": "websocket.close"}]

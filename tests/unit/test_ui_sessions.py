@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from facemtl.ui.sessions import MOST_IN_QUEUE, Sessions
+from facemtl.ui.app import KEEP_VISITORS
+from facemtl.ui.sessions import MOST_ALONE, MOST_IN_QUEUE, MOST_PAGES, Sessions
 from tests import support
 
 COMPLETED = 'data: {"msg":"process_completed","event_id":"0"}\n\n'
@@ -30,6 +31,8 @@ class Queue:
                 Route("/gradio_api/queue/join", self.join, methods=["POST"]),
                 Route("/gradio_api/queue/data", self.answers),
                 Route("/gradio_api/queue/status", self.status),
+                Route("/gradio_api/heartbeat/{session}", self.answers),
+                Route("/", self.status),
             ]
         )
         self.app.state_holder = NothingHeld()
@@ -97,3 +100,24 @@ def test_answered_requests_no_longer_count():
         return n
 
     assert support.finished(ask()) == MOST_IN_QUEUE // 2 + 20
+
+
+def test_only_so_many_pages_are_open_that_gradio_keeps_the_state_of_all():
+    """Another page is refused in a sentence, until one is closed."""
+    assert MOST_PAGES + 2 * MOST_ALONE < KEEP_VISITORS  # with programs, and all that are not open
+
+    async def opened() -> list[httpx.Response]:
+        queue = Queue()
+        queue.closed.set()
+        queue.sessions.open.update(f"page{i}" for i in range(MOST_PAGES))
+        paths = ("/", "/gradio_api/heartbeat/another", "/gradio_api/heartbeat/page0")
+        answers = [await queue.client.get(path) for path in paths]
+        del queue.sessions.open["page0"]
+        return [*answers, *[await queue.client.get(path) for path in paths]]
+
+    *refused, open_page, page, another, _ = support.finished(opened())
+    for answer in refused:
+        assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+        assert "Too many pages are open" in answer.json()["error"]
+    for answer in (open_page, page, another):
+        assert answer.status_code == HTTPStatus.OK

@@ -150,7 +150,7 @@ def build(
         known = name if name in {a.name for a in APPROACHES} else BOTH
         return [known, *(getattr(wanted, field) for field in filters)]
 
-    @lru_cache(maxsize=32)
+    @lru_cache(maxsize=32)  # each takes about two megabytes
     def answers(name: str, *values: float | int) -> tuple[object, Answers | None]:
         """The summary and the answers. If no images match, a message and None."""
         rows = chosen(False, values)
