@@ -1,6 +1,6 @@
 """Reasons why a crop may be poor, such as that it is small, dark, turned, covered or a negative.
 
-At most 1.4 % of UTKFace's own crops are beyond each threshold (`research.landmark_positions`).
+At most 1.6 % of UTKFace's own crops are beyond each threshold (`research.landmark_positions`).
 `research.poor_crops` measures the accuracy and the confidence of the models beyond them. The
 detector's score is below its threshold for nearly all faces whose middle is covered, and for a
 quarter of those whose eyes are covered. A mask over mouth and nose changes it little.
