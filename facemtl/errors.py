@@ -1,6 +1,8 @@
 """FaceMTLError, the base class of errors whose message is meant for the user."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _REMEDIES = {
     errno.ENOSPC: "Make room there, then run the same command again",
@@ -18,6 +20,19 @@ class FaceMTLError(Exception):
     Its message says what was expected, what was found and what to do next. The app shows it as a
     message and the command line as one line, both without a traceback.
     """
+
+
+@contextmanager
+def memory_needed() -> Iterator[None]:
+    """Report a lack of memory as a FaceMTLError. NumPy, Pillow and ONNX Runtime raise others."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, MemoryError) and "alloc" not in str(error).lower():
+            raise
+        raise FaceMTLError(
+            "There is too little memory for this image. Close other programs, or try again later."
+        ) from error
 
 
 def first_line(error: BaseException) -> str:

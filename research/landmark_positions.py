@@ -3,8 +3,8 @@
     python -m research.landmark_positions data/UTKFace
 
 It prints the positions in `faces.align`, and the percentages by which the thresholds in
-`faces.quality` were set, for all people and for each race. Training images are measured. Each gets
-a border, because its face fills it.
+`faces.pose` and `faces.quality` were set, for all people, and by race and gender. The images are
+those that no model was trained on. Each gets a border, because its face fills it.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from facemtl.data.images import as_rgb
 from facemtl.data.reading import TRAIN, read_images
 from facemtl.faces.crops import detect
 from facemtl.faces.quality import weaknesses
-from facemtl.tasks import RACE
+from facemtl.tasks import GENDER, RACE
 
 from . import run_script
 
@@ -34,10 +34,10 @@ def main() -> None:
         prog="python -m research.landmark_positions", description=__doc__
     )
     parser.add_argument("data", type=Path, help="folder of UTKFace")
-    parser.add_argument("--images", type=int, default=2000, help="how many training images")
+    parser.add_argument("--images", type=int, default=2000, help="how many images")
     options = parser.parse_args()
     table, _ = read_images(options.data)
-    table = table[table["split"] == TRAIN][: options.images]
+    table = table[table["split"] != TRAIN][: options.images]
     with ThreadPoolExecutor(2) as pool:
         measuring = pool.map(measure, table["file"])
         measured = list(tqdm(measuring, "Measuring", len(table), disable=None))
@@ -45,8 +45,9 @@ def main() -> None:
     print(positions(np.array(points), len(measured)))
     weak = pd.Series([words for _, words in measured])
     print("all", shares(weak), sep="\n")
-    for race, part in weak.groupby(table["race"].to_numpy()):
-        print(RACE.labels[int(race)], shares(part), sep="\n")
+    for task in (RACE, GENDER):
+        for label, part in weak.groupby(table[task.column].to_numpy()):
+            print(f"{task.words(label)} ({len(part)})", shares(part), sep="\n")
 
 
 def measure(file: str) -> tuple[np.ndarray | None, list[str]]:

@@ -2,8 +2,9 @@
 
     python -m research.poor_crops --data data/UTKFace --images 300
 
-Calibration images are made dark, bright or small, are covered, or made to look drawn. Then they are
-opened as a visitor's photo would be. The table of `load` is written to the folder `--output`.
+Calibration images are made dark, bright or small, are covered, stretched or inverted, or made to
+look drawn. Then they are opened as a visitor's photo would be. The table of `load` is written to
+the folder `--output`.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from facemtl.data.images import load_image
 from facemtl.data.reading import CALIBRATION, read_images
 from facemtl.data.utkface import CHIP_SIZE
 from facemtl.faces import detect, weaknesses, whole
+from facemtl.faces.align import POSITIONS
 from facemtl.files import read_table, write_table
 from facemtl.inference.predictor import Predictor
 from facemtl.paths import ASSETS, default_folder
@@ -76,6 +78,21 @@ def _covered(*box: float) -> Callable[[Image.Image], Image.Image]:
     return change
 
 
+def _sunglasses(image: Image.Image) -> Image.Image:
+    """Draw dark glasses over the eyes."""
+    image = image.copy()
+    for x, _ in POSITIONS[:2]:
+        glass = [image.width * share for share in (x - 0.135, 0.21, x + 0.135, 0.41)]
+        ImageDraw.Draw(image).ellipse(glass, fill=(15, 15, 18))
+    return image
+
+
+def _stretched(width: float, height: float) -> Callable[[Image.Image], Image.Image]:
+    return lambda image: image.resize(
+        (round(width * image.width), round(height * image.height)), Image.Resampling.BICUBIC
+    )
+
+
 def _pencil(image: Image.Image) -> Image.Image:
     """A drawing in pencil: the gray image divided by a blurred copy of itself."""
     gray = image.convert("L")
@@ -100,9 +117,14 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "32 px": _small(32),
     "24 px": _small(24),
     "eyes covered": _covered(0.1, 0.2, 0.9, 0.42),
+    "dark glasses": _sunglasses,
     "mouth covered": _covered(0.2, 0.58, 0.8, 1),
     "left half covered": _covered(0, 0, 0.5, 1),
     "middle covered": _covered(0.25, 0.25, 0.75, 0.75),
+    "1.5 times as wide": _stretched(1.5, 1),
+    "twice as wide": _stretched(2, 1),
+    "twice as high": _stretched(1, 2),
+    "as a negative": ImageOps.invert,
     "as if drawn in pencil": _pencil,
     "as a poster of few colours": _poster,
 }

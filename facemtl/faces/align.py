@@ -96,9 +96,11 @@ def cut(
         side = max(2, round(square.side / factor))
     else:
         factor = max(1, int(square.side / side))
-    if square.angle == 0 and side == round(square.side / factor):
-        left, top = (round(v) for v in square.box[:2])
-        length = factor * side
+    left, top = (round(v) for v in square.box[:2])
+    length = factor * side
+    is_inside = min(left, top) >= 0 and max(left - image.width, top - image.height) + length <= 0
+    # Blocks of one pixel would take too much memory if the square were far larger than the image.
+    if square.angle == 0 and side == round(square.side / factor) and (factor == 1 or is_inside):
         pixels = _blocks(image, (left, top, left + length, top + length), 1, beyond)
         return np.array(Image.fromarray(pixels).reduce(factor))
     corners = square.to_image(np.array(((0, 0), (1, 0), (0, 1), (1, 1))))

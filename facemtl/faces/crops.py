@@ -5,6 +5,7 @@ import math
 from PIL import Image
 
 from ..data.images import as_rgb
+from ..errors import memory_needed
 from .align import POSITIONS, Square, cut
 from .detector import SHA256, open_session
 from .face import Face
@@ -23,11 +24,12 @@ DETECTOR = (
 )
 
 
+@memory_needed()
 def detect(image: ImageLike) -> list[Face]:
     """Detect all faces in an image, largest first. The list is empty if there are none.
 
     If no face is sure, the best doubtful one is returned. A square image whose largest face fills
-    it as in UTKFace is taken as one crop.
+    it as in UTKFace is taken as one crop. Raises FaceMTLError if there is too little memory.
     """
     image = as_image(image)
     width, height = image.size
@@ -41,6 +43,7 @@ def detect(image: ImageLike) -> list[Face]:
     return [_aligned(image, each) for each in found]
 
 
+@memory_needed()
 def face_at(
     image: Image.Image, box: tuple[float, float, float, float], angle: float | None = None
 ) -> Face:

@@ -29,5 +29,5 @@ class Face:
 
     @property
     def pose(self) -> str:
-        """The pose in the crop: "turned to the side", "tilted", or "" if frontal or unknown."""
+        """The pose in the crop, as `pose_of` says it. It is "" if it is good or unknown."""
         return "" if self.landmarks is None else pose_of(self.square.from_image(self.landmarks))

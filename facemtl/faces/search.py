@@ -144,8 +144,12 @@ def _candidates(image: Image.Image, budget: int, turn: int, border: float) -> It
 
 
 def _scale(size: list[float] | tuple[int, int], budget: int) -> float:
-    """The factor that scales an image to `budget` pixels, but at most ENLARGED."""
-    return min(ENLARGED, math.sqrt(budget / (size[0] * size[1])))
+    """The factor that scales an image to `budget` pixels, but at most ENLARGED.
+
+    Its shorter side counts as MULTIPLE pixels at least, because the detector pads it to that.
+    """
+    area = math.sqrt(budget / (size[0] * size[1]))
+    return min(ENLARGED, area, budget / detector.MULTIPLE / max(size))
 
 
 def _levelled(image: Image.Image, square: Square) -> Found | None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from facemtl.faces.align import POSITIONS, Square, cut, fit, similarity
+from facemtl.faces.align import LARGEST_CROP, POSITIONS, Square, cut, fit, similarity
 from tests.odd_files import scene
 
 squares = st.builds(
@@ -112,3 +112,11 @@ def test_a_crop_of_a_tiny_image_is_filled(size, beyond):
     for square in (Square(0, 0, 9), Square(3, 2, 40, 33), Square(-50, 400, 20, 10)):
         assert (cut(image, square, beyond=beyond) == (255, 0, 0)).all()
         assert cut(image, square, 16, beyond=beyond).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("size", [(200_000, 1), (1, 200_000), (40_000, 2000)])
+def test_a_square_far_larger_than_the_image_is_cut(size):
+    """As pixels of the image, the first two squares would be 100 GB."""
+    image = Image.new("RGB", size, "red")
+    crop = cut(image, Square(size[0] / 2, size[1] / 2, max(size)))
+    assert crop.shape[2] == 3 and 256 <= len(crop) <= LARGEST_CROP and (crop == (255, 0, 0)).all()

@@ -14,6 +14,7 @@ from facemtl.faces import (  # fmt: skip
     as_record,
     crops,
     detect,
+    detector,
     face_at,
     overlap,
     search,
@@ -91,6 +92,29 @@ def test_two_faces_are_sorted_largest_first():
 
 def test_two_faces_in_a_square_photo_are_both_found():
     assert len(detect(scene((800, 800), (60, 60, 200), (420, 420, 300)))) == 2
+
+
+@pytest.mark.parametrize("size", [(600, 40_000), (1080, 20_000), (12_000, 1500)])
+def test_a_face_in_a_long_photo_is_found(size):
+    place = (150, 800, 300)
+    (face,) = detect(scene(size, place))
+    assert overlap(face.box, square(place)) > 0.75
+
+
+@pytest.mark.parametrize(
+    "size", [(640, 480), (640, 640), (40_000, 600), (65_000, 2), (1, 200_000), (1_000_000, 1)]
+)
+def test_a_search_has_a_limit_whatever_the_form_of_the_image(monkeypatch, size):
+    """The detector pads its input to multiples of MULTIPLE pixels: to twice its area at most."""
+    areas = []
+
+    def find(pixels: np.ndarray, least: float) -> detector.Detections:
+        areas.append(np.prod([-(-side // detector.MULTIPLE) for side in pixels.shape[:2]]))
+        return detector.suppress(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
+
+    monkeypatch.setattr(detector, "find", find)
+    assert detect(Image.new("RGB", size, GRAY)) == []
+    assert areas and max(areas) * detector.MULTIPLE**2 <= 2 * search.FINE
 
 
 @pytest.mark.parametrize(

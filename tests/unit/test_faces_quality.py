@@ -1,14 +1,17 @@
 """Warnings about poor crops and about faces turned to the side."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
 from facemtl.faces import detect, weaknesses, whole
 from facemtl.faces.align import POSITIONS, Square
 from facemtl.faces.pose import SIDEWAYS, TILTED, pose_of, yaw
+from facemtl.faces.quality import COVERED
+from research import poor_crops
 from tests import support
 from tests.odd_files import GRAY, composite
 
@@ -81,6 +84,38 @@ def test_a_head_turned_to_the_side_is_detected(angle):
     )
     assert pose_of(shown(60)) == pose_of(shown(-60)) == "turned to the side"
     assert pose_of(shown(0)) == pose_of(shown(10)) == ""
+
+
+@pytest.mark.parametrize("angle", [0, 8])
+def test_stretched_landmarks_are_called_so_and_turned_ones_are_not(angle):
+    square = Square(0.5, 0.5, 1.0, angle)
+    for across, down in ((1.2, 1), (1, 1.2), (1.5, 1), (1, 2)):
+        assert pose_of(square.to_image(POSITIONS * (across, down))) == "perhaps stretched"
+    for degrees in range(0, 70, 5):
+        assert pose_of(square.to_image(shown(degrees))) in ("", "turned to the side")
+
+
+def named(change: Callable[[Image.Image], Image.Image]) -> list[list[str]]:
+    """The weaknesses of each composite that is found as a face after a change."""
+    images = [change(Image.open(file).convert("RGB")) for file in support.composites(40)]
+    return [weaknesses(faces[0]) for faces in map(detect, images) if faces]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda image: image.resize((2 * image.width, image.height)), "perhaps stretched"),
+        (lambda image: image.resize((image.width, 2 * image.height)), "perhaps stretched"),
+        (ImageOps.invert, "perhaps a negative"),
+        (lambda image: ImageOps.invert(image.convert("L")).convert("RGB"), "perhaps a negative"),
+        (poor_crops.CHANGES["dark glasses"], COVERED),
+    ],
+    ids=["wide", "high", "negative", "gray negative", "dark glasses"],
+)
+def test_a_changed_face_is_called_so_and_faces_of_any_group_are_not(change, says):
+    found, plain = named(change), named(lambda image: image)
+    assert len(found) > 5 and np.mean([says in each for each in found]) > 0.7
+    assert len(plain) >= 39 and not any(says in each for each in plain)
 
 
 def test_a_remaining_tilt_is_detected():

@@ -16,7 +16,9 @@ ADVICE = {
     "too bright": "Try a photo in softer light.",
     "turned": "Try a photo from the front.",
     "tilted": "Try a photo from the front.",
+    "perhaps stretched": "Try a photo with its own proportions.",
     "perhaps covered": "Try a photo that shows the whole face.",
+    "perhaps a negative": "Try a photo that is not inverted.",
 }
 
 
