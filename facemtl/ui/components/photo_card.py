@@ -16,7 +16,7 @@ ADVICE = {
     "too bright": "Try a photo in softer light.",
     "turned": "Try a photo from the front.",
     "tilted": "Try a photo from the front.",
-    "perhaps stretched": "Try a photo with its own proportions.",
+    "perhaps stretched": "Try the photo in its original proportions.",
     "perhaps covered": "Try a photo that shows the whole face.",
     "perhaps a negative": "Try a photo that is not inverted.",
 }
