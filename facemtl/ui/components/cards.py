@@ -265,7 +265,7 @@ def _ruler(task: Regression, rows: pd.DataFrame, label: float | None, origin: st
 def axis() -> str:
     """The scale of the ruler."""
     ticks = joined(
-        html('<span style="left:{}%">{}</span>', t, t) for t in range(0, RULER_END + 1, 20)
+        html('<span style="left:{}%">{}</span>', t, t) for t in range(0, RULER_END + 1, 25)
     )
     return html(
         '<div class="ruler-row axis-row"><div class="ruler-value"></div><div '
