@@ -27,6 +27,8 @@ def memory_needed() -> Iterator[None]:
     """Report a lack of memory as a FaceMTLError. NumPy, Pillow and ONNX Runtime raise others."""
     try:
         yield
+    except FaceMTLError:  # the name of a file may contain "alloc"
+        raise
     except Exception as error:
         if not isinstance(error, MemoryError) and "alloc" not in str(error).lower():
             raise

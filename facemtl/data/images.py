@@ -31,10 +31,10 @@ def decode_images(images: pd.DataFrame, size: int, cache: Path | None = None) ->
     """Decode and resize the images of a table of `read_images`: uint8 (N, size, size, 3).
 
     If `cache` is a folder, the array is stored there as a memory-mapped file, which processes
-    share. The name of the cache file depends on `size` and on the hashes of the images. So other
-    images get a new cache file. A damaged cache file is made again. If it cannot be written, a
-    message says so, and the array stays in memory. Raises FaceMTLError if an image is missing,
-    damaged or another one than that of its hash.
+    share. Its name depends on `size`, on the hashes of the images and on the version of Pillow. So
+    other images get a new cache file. A damaged cache file is made again. If it cannot be written,
+    a message says so, and the array stays in memory. Images are opened only if they are not in the
+    cache. Raises FaceMTLError if one of these is missing, damaged or not that of its hash.
     """
     if cache is None:
         return _decode(images, size)

@@ -124,8 +124,8 @@ def favoured(row) -> Approach | None:
 def paired_scores(table: pd.DataFrame, task: Task) -> pd.DataFrame:
     """Per-image scores of a task's metric: one row per image, columns `single` and `multi`.
 
-    Raises FaceMTLError if an approach has no predictions of the task, or several of an image, or if
-    labels are missing.
+    Raises FaceMTLError unless each approach has one prediction of each image, or if labels are
+    missing.
     """
     if "target" not in table:
         raise FaceMTLError(
@@ -151,6 +151,11 @@ def paired_scores(table: pd.DataFrame, task: Task) -> pd.DataFrame:
         raise FaceMTLError(
             f"The results hold no predictions of {task.name} by {' and '.join(missing).lower()}."
             " Predict with the models of both approaches."
+        )
+    if alone := int(paired.isna().any(axis=1).sum()):
+        raise FaceMTLError(
+            f"{alone:,} of {len(paired):,} images lack a prediction of {task.name} by one approach."
+            " Predict all images with the models of both."
         )
     return paired[[SINGLE.name, MULTI.name]]
 

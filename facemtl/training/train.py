@@ -44,8 +44,9 @@ def train(
     """Train one model; write `<name>.onnx` and its history into `output`. Returns its metadata.
 
     The arguments are those of `fit`, which does the training. `finish` may change the model file,
-    for example calibrate it. The `<name>.resume.pt` of `fit` is deleted after that. Raises
-    FaceMTLError if another process trains this model in the same folder.
+    for example calibrate it. The returned metadata are those before that. The `<name>.resume.pt` of
+    `fit` is deleted last. Raises FaceMTLError if another process trains this model in the same
+    folder.
     """
     check_images(images, [task_named(name) for name in config.tasks])
     started, output = time.perf_counter(), Path(output)

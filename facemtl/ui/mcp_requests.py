@@ -103,20 +103,21 @@ def _understood(file: BinaryIO) -> dict[str, Any] | None:
         raise _Refused(None, "A JSON-RPC request with an id is expected.", _INVALID) from None
     if (method := asked["method"]) not in _METHODS:
         raise _Refused(number, f"The methods are {', '.join(_METHODS)}.", _NO_METHOD)
-    request = {"jsonrpc": "2.0", "id": number, "method": method}
+    request, given = {"jsonrpc": "2.0", "id": number, "method": method}, {}
     try:
         params = types.ClientRequest.model_validate(asked).root.params
         if method == _CALL:
-            arguments = params.arguments or {}
+            given = params.arguments or {}
             if not params.name.isprintable():  # an unknown name is logged
                 raise ValueError
-            if "photo" in arguments:
-                arguments["photo"] = kept(arguments["photo"])
-            request["params"] = {"name": params.name, "arguments": arguments}
+            others = {name: value for name, value in given.items() if name != "photo"}
+            request["params"] = {"name": params.name, "arguments": others}
         elif method == "initialize":
             nobody = {"capabilities": {}, "clientInfo": {"name": "client", "version": "0"}}
             request["params"] = {"protocolVersion": params.protocolVersion, **nobody}
         _require_short(request.get("params"))
+        if "photo" in given:  # the last step, because a file of a refused call would stay
+            others["photo"] = kept(given["photo"])
     except FaceMTLError as error:
         raise _Refused(number, str(error)) from None
     except (ValueError, RecursionError):

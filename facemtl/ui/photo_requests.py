@@ -178,8 +178,7 @@ def kept(photo: object) -> str:
 
     Raises FaceMTLError if the photo is not a valid data URL, or if there is no space for it.
     """
-    file = uploaded(photo)
-    if file is photo or not isinstance(photo, str):
+    if not isinstance(photo, str) or (file := uploaded(photo)) is photo:
         raise FaceMTLError(_ONLY_DATA)
     return _KEPT + Path(file["path"]).name
 

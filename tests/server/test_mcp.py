@@ -209,6 +209,24 @@ def test_a_photo_is_one_file_and_deleted_after_the_call():
     support.finished(call())
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"photo": {"url": url_of(b"x")}}, {"photo": {"path": url_of(b"x")}},
+        {"photo": url_of(b"x"), "by": "x" * 10**5}, {"photo": url_of(b"x"), "by": "\ud800"},
+    ],
+)  # fmt: skip
+def test_a_refused_call_leaves_no_photo(arguments):
+    async def call() -> None:
+        tool, before, sent = Tool(), set(uploads.folder().iterdir()), []
+        body = asked("tools/call", {"name": "ask_predict", "arguments": arguments})
+        await sending(CheckedMCP(tool), body, sent)
+        assert sent and not tool.photos
+        assert set(uploads.folder().iterdir()) == before
+
+    support.finished(call())
+
+
 def test_a_call_is_refused_while_the_folder_is_full(monkeypatch):
     async def call() -> list[dict]:
         sent: list[dict] = []

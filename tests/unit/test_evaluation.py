@@ -136,8 +136,9 @@ def test_a_missing_approach_is_reported(table):
         (lambda table: table.assign(target="a"), "800 of 800 rows of gender"),
         (lambda table: pd.concat([table, table]), "several predictions of gender"),
         (lambda table: pd.concat([table, table[:1].assign(face=1)]), "several predictions of"),
+        (lambda table: table[1:], "1 of 400 images lack a prediction of gender"),
     ],
-    ids=["no labels", "no numbers", "infinite", "texts", "two tables", "two faces"],
+    ids=["no labels", "no numbers", "infinite", "texts", "two tables", "two faces", "one missing"],
 )
 @pytest.mark.parametrize("compare_all", [compare, metric_tables, delta_m])
 def test_a_table_that_cannot_be_compared_is_refused(change, says, compare_all, table):

@@ -106,6 +106,15 @@ def test_a_search_with_too_little_memory_says_so():
     assert last.startswith("facemtl.errors.FaceMTLError: There is too little memory"), last
 
 
+class Allocation:
+    """No image. Its name is in the message."""
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory():
+    with pytest.raises(FaceMTLError, match="found Allocation"):
+        detect(Allocation())
+
+
 LARGE = """
 import sys
 import numpy as np
