@@ -46,12 +46,14 @@ class Sessions:
     An invented session costs its inventor nothing. So all sessions that are not open share
     MOST_ALONE requests. If there are more, the oldest of these sessions is forgotten. An open
     session is not forgotten for another one. So at most MOST_PAGES pages are open, and MOST_ALONE
-    other sessions.
+    other sessions. One address opens at most half of the pages, and the next one at most half of
+    the rest. Further pages work as sessions that are not open.
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]]):
         self.app = app
         self.open: Counter[str] = Counter()  # streams by session
+        self.pages: Counter[str] = Counter()  # streams of pages by the address of the visitor
         self.asked: Counter[str] = Counter()  # unanswered requests by session
         self.joining = asyncio.Lock()
         self.calls: dict[str, str] = {}  # session by the call's id, for calls that name one
@@ -67,8 +69,6 @@ class Sessions:
                 forgetting.cancel()
         elif scope["method"] == "POST" and _JOIN.fullmatch(route_of(scope)):
             await self._join(scope, receive, send)
-        elif scope["method"] == "GET" and route_of(scope) == "/" and len(self.open) >= MOST_PAGES:
-            await refuse(_FULL, HTTPStatus.SERVICE_UNAVAILABLE)(scope, receive, send)
         elif scope["method"] == "GET" and (session := _stream_of(scope)):
             await self._stream(session, scope, receive, send)
         else:
@@ -107,8 +107,10 @@ class Sessions:
         """A stream of a session, until it closes."""
         request, route = dict(scope), route_of(scope)
         is_page, is_call, is_over = route.startswith(_HEARTBEAT), route.startswith(_CALL), False
-        most = MOST_PAGES + (0 if is_page else MOST_ALONE)
-        if self.calls.get(session, session) not in self.open and len(self.open) >= most:
+        address = (scope["client"] or ("",))[0]
+        free = MOST_PAGES - len(self.open)
+        is_full = free <= self.pages[address] if is_page else free <= -MOST_ALONE
+        if is_full and self.calls.get(session, session) not in self.open:
             refused = refuse(_FULL, HTTPStatus.SERVICE_UNAVAILABLE)
             return await refused(scope, receive, send)
         is_known, session = session in self.calls, self.calls.pop(session, session)
@@ -117,6 +119,7 @@ class Sessions:
             refused = refuse(_NO_ANSWERS, HTTPStatus.NOT_FOUND)
             return await refused(scope, receive, send)
         self.open[session] += 1
+        self.pages[address] += is_page
         self.alone.pop(session, None)
 
         async def answer(message: dict) -> None:
@@ -130,7 +133,8 @@ class Sessions:
             await self.app(scope, receive, answer)
         finally:
             self.open[session] -= 1
-            self.open += Counter()  # without zeros
+            self.pages[address] -= is_page
+            self.open, self.pages = +self.open, +self.pages  # without zeros
             if not is_page and not is_over:  # gradio drops the requests of who stops listening
                 self._answered(session, 1 if is_call else self.asked[session])
             if is_page and session not in self.open:

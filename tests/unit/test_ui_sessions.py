@@ -110,14 +110,35 @@ def test_only_so_many_pages_are_open_that_gradio_keeps_the_state_of_all():
         queue = Queue()
         queue.closed.set()
         queue.sessions.open.update(f"page{i}" for i in range(MOST_PAGES))
-        paths = ("/", "/gradio_api/heartbeat/another", "/gradio_api/heartbeat/page0")
+        paths = ("/gradio_api/heartbeat/another", "/gradio_api/heartbeat/page0")
         answers = [await queue.client.get(path) for path in paths]
         del queue.sessions.open["page0"]
-        return [*answers, *[await queue.client.get(path) for path in paths]]
+        return [*answers, await queue.client.get(paths[0])]
 
-    *refused, open_page, page, another, _ = support.finished(opened())
-    for answer in refused:
-        assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
-        assert "Too many pages are open" in answer.json()["error"]
-    for answer in (open_page, page, another):
-        assert answer.status_code == HTTPStatus.OK
+    refused, open_page, another = support.finished(opened())
+    assert refused.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    assert "Too many pages are open" in refused.json()["error"]
+    assert open_page.status_code == another.status_code == HTTPStatus.OK
+
+
+def test_one_address_cannot_open_all_pages():
+    """The first one opens half of them, and the next one half of the rest."""
+
+    async def opened() -> list[int]:
+        queue, streams, found = Queue(), [], []
+        for address in ("192.0.2.1", "192.0.2.2"):
+            transport = httpx.ASGITransport(queue.with_sessions, client=(address, 1))
+            client = httpx.AsyncClient(transport=transport, base_url="http://x")
+            asked = [client.get(f"/gradio_api/heartbeat/{address}-{i}") for i in range(MOST_PAGES)]
+            streams += map(asyncio.create_task, asked)
+            while sum(stream.done() for stream in streams) + len(queue.sessions.open) < len(
+                streams
+            ):
+                await asyncio.sleep(0)
+            found.append(len(queue.sessions.open))
+        queue.closed.set()
+        await asyncio.gather(*streams)
+        return [*found, len(queue.sessions.open), len(queue.sessions.pages)]
+
+    half = MOST_PAGES // 2
+    assert support.finished(opened()) == [half, half + half // 2, 0, 0]
