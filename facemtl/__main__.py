@@ -49,7 +49,7 @@ class _Errors(io.RawIOBase):
     """Standard error. What cannot be written is dropped."""
 
     def __init__(self, raw: io.RawIOBase):
-        self._raw = raw
+        self._raw, self.name = raw, raw.name
         self.isatty, self.fileno = raw.isatty, raw.fileno
 
     def writable(self) -> bool:

@@ -207,9 +207,12 @@ def _fetch(url: str, size: int, partial: Path, report: Report) -> None:
                     else:
                         # Some proxies leave out the length.
                         is_right = response.headers.get("Content-Length", str(size)) == str(size)
-                    if is_rest != is_right:  # it starts again, or goes on with another file
+                    if is_right and not is_rest:  # it starts again
                         file.truncate(file.seek(0))
-                    if not is_right:  # such as the page of a network that wants a login
+                    if not is_right:
+                        if is_rest:  # of another file: what is here is of no use
+                            file.truncate(file.seek(0))
+                        # Else it is, for example, the page of a network that wants a login.
                         raise httpx.RemoteProtocolError(_ANOTHER)
                     for piece in response.iter_raw():
                         file.write(piece)

@@ -98,9 +98,9 @@ def cut(
         factor = max(1, int(square.side / side))
     left, top = (round(v) for v in square.box[:2])
     length = factor * side
-    is_inside = min(left, top) >= 0 and max(left - image.width, top - image.height) + length <= 0
-    # Blocks of one pixel would take too much memory if the square were far larger than the image.
-    if square.angle == 0 and side == round(square.side / factor) and (factor == 1 or is_inside):
+    # A square far larger than its image would need too much memory.
+    is_small = factor == 1 or length**2 <= 2 * image.width * image.height
+    if square.angle == 0 and side == round(square.side / factor) and is_small:
         pixels = _blocks(image, (left, top, left + length, top + length), 1, beyond)
         return np.array(Image.fromarray(pixels).reduce(factor))
     corners = square.to_image(np.array(((0, 0), (1, 0), (0, 1), (1, 1))))

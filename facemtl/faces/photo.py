@@ -75,7 +75,7 @@ def as_image(given: ImageLike) -> Image.Image:
             raise FaceMTLError(f"expected pixels, found {given.width} x {given.height}.")
         try:
             return as_rgb(given)
-        except FaceMTLError:
+        except (FaceMTLError, MemoryError):
             raise
         except Exception as error:  # it is closed, cut off, or of a mode without colours
             raise FaceMTLError(f"this image cannot be read ({first_line(error)}).") from error

@@ -20,18 +20,33 @@ MCP = "/gradio_api/mcp/"
 MOST_CALLS = 8  # at once, of all visitors
 _CALL = "tools/call"
 _METHODS = ("initialize", "ping", "tools/list", _CALL)
+# Gradio promises these lists. They are empty here.
+_EMPTY = {
+    "prompts/list": {"prompts": []},
+    "resources/list": {"resources": []},
+    "resources/templates/list": {"resourceTemplates": []},
+}
 _LONGEST = 500  # bytes of an id, and of the name and arguments of a call
 _INVALID, _NO_METHOD, _WRONG_PARAMS = -32600, -32601, -32602  # error codes of JSON-RPC
 _TOO_MANY = "Too many calls at once. Try again in a few seconds."
 
 
-class _Refused(Exception):
-    """A request that is answered here. Only errors without a code reach the language model."""
+class _Answered(Exception):
+    """A request that is answered here."""
+
+    def __init__(self, number: str | int | None, **answer: dict):
+        self.answer = JSONResponse({"jsonrpc": "2.0", "id": number, **answer})
+
+
+class _Refused(_Answered):
+    """A request that is refused. Only errors without a code reach the language model."""
 
     def __init__(self, number: str | int | None, said: str, code: int | None = None):
-        for_model = {"content": [{"type": "text", "text": said}], "isError": True}
-        answer = {"error": {"code": code, "message": said}} if code else {"result": for_model}
-        self.answer = JSONResponse({"jsonrpc": "2.0", "id": number, **answer})
+        if code:
+            super().__init__(number, error={"code": code, "message": said})
+        else:
+            for_model = {"content": [{"type": "text", "text": said}], "isError": True}
+            super().__init__(number, result=for_model)
 
 
 class CheckedMCP:
@@ -46,8 +61,8 @@ class CheckedMCP:
             if request is None:
                 return await Response(status_code=HTTPStatus.ACCEPTED)(scope, receive, send)
             answer = await self._answer(request, scope)
-        except _Refused as refused:
-            return await refused.answer(scope, receive, send)
+        except _Answered as answered:
+            return await answered.answer(scope, receive, send)
         for message in answer:
             await send(message)
         return None
@@ -88,7 +103,7 @@ async def _answer(app: Callable[..., Awaitable[None]], request: dict, scope: dic
 def _understood(file: BinaryIO) -> dict[str, Any] | None:
     """The request in a file, with a kept photo and nothing else. None if it is a notification.
 
-    Raises _Refused if gradio should not answer it.
+    Raises _Answered if gradio should not answer it.
     """
     from mcp import types  # an optional package
 
@@ -101,7 +116,9 @@ def _understood(file: BinaryIO) -> dict[str, Any] | None:
         _require_short(number)
     except (ValueError, RecursionError):  # pydantic's error is a ValueError
         raise _Refused(None, "A JSON-RPC request with an id is expected.", _INVALID) from None
-    if (method := asked["method"]) not in _METHODS:
+    if (method := asked["method"]) in _EMPTY:
+        raise _Answered(number, result=_EMPTY[method])
+    if method not in _METHODS:
         raise _Refused(number, f"The methods are {', '.join(_METHODS)}.", _NO_METHOD)
     request, given = {"jsonrpc": "2.0", "id": number, "method": method}, {}
     try:

@@ -113,7 +113,7 @@ MALFORMED = [
     b"", b"{", b"[]", b"null", b"\xff", b"[" * 10**5, b'{"a":' * 10**5, asked("ping")[:-1] + b",",
     *(asked("ping", id=number) for number in (None, 1.5, True, [], "x" * 10**5, "\ud800")),
     *(asked("ping", jsonrpc=version) for version in ("1.0", None)), asked("ping", [1]),
-    *(asked(method) for method in ("", 3, None, "nothing", "prompts/list", "resources/list")),
+    *(asked(method) for method in ("", 3, None, "nothing", "tasks/list")),
     asked("prompts/get", {"name": "x"}), asked("resources/read", {"uri": "file:///etc/passwd"}),
     asked("initialize"), asked("initialize", {}), asked("tools/list", {"cursor": 3}),
     *(asked("tools/call", each) for each in (None, {}, {"name": 3}, METRICS | {"name": "\x1b"})),
@@ -129,6 +129,16 @@ def test_a_request_that_is_not_needed_is_refused_in_a_sentence(http, body):
     error = said(http.post(MCP, content=body, headers=JSON))["error"]
     assert error["message"].endswith(".") and len(error["message"]) < 100
     assert error["code"] in (-32600, -32601, -32602)
+
+
+def test_lists_that_gradio_promises_are_empty(http):
+    for of, name in (
+        ("prompts", "prompts"),
+        ("resources", "resources"),
+        ("resources/templates", "resourceTemplates"),
+    ):
+        answer = said(http.post(MCP, content=asked(f"{of}/list"), headers=JSON))
+        assert answer["result"] == {name: []} and answer["id"] == 7
 
 
 def test_a_call_may_ask_for_progress_or_name_only_some_tools(http):
