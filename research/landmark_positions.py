@@ -3,8 +3,8 @@
     python -m research.landmark_positions data/UTKFace
 
 It prints the positions in `faces.align`, and the percentages by which the thresholds in
-`faces.pose` and `faces.quality` were set, for all people, and by race and gender. The images are
-those that no model was trained on. Each gets a border, because its face fills it.
+`faces.pose` and `faces.quality` were set, for all people, and by race, gender and age. The images
+are those that no model was trained on. Each gets a border, because its face fills it.
 """
 
 import argparse
@@ -19,9 +19,10 @@ from tqdm import tqdm
 
 from facemtl.data.images import as_rgb
 from facemtl.data.reading import TRAIN, read_images
+from facemtl.evaluation.groups import age_groups
 from facemtl.faces.crops import detect
 from facemtl.faces.quality import weaknesses
-from facemtl.tasks import GENDER, RACE
+from facemtl.tasks import AGE, GENDER, RACE
 
 from . import run_script
 
@@ -45,9 +46,10 @@ def main() -> None:
     print(positions(np.array(points), len(measured)))
     weak = pd.Series([words for _, words in measured])
     print("all", shares(weak), sep="\n")
-    for task in (RACE, GENDER):
-        for label, part in weak.groupby(table[task.column].to_numpy()):
-            print(f"{task.words(label)} ({len(part)})", shares(part), sep="\n")
+    groups = [table[task.column].map(task.words) for task in (RACE, GENDER)]
+    for labels in (*groups, age_groups(table[AGE.column])):
+        for label, part in weak.groupby(labels.to_numpy()):
+            print(f"{label} ({len(part)})", shares(part), sep="\n")
 
 
 def measure(file: str) -> tuple[np.ndarray | None, list[str]]:
