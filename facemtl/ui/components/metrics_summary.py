@@ -13,11 +13,14 @@ from . import cards
 from .markup import html
 
 
-def summary(compared: pd.DataFrame, of_seeds: Sequence[dict[str, Any]] = ()) -> str:
+def summary(
+    compared: pd.DataFrame, of_seeds: Sequence[dict[str, Any]] = (), n_resamples: int = N_RESAMPLES
+) -> str:
     """A card with the metrics of both approaches, and a verdict in words per task.
 
-    `compared` has the columns of `evaluation.compare.compare`. `of_seeds` holds the tasks of
-    `evaluation.findings` that were measured over several seeds. They count more for the verdict.
+    `compared` is the table of `evaluation.compare.compare` with `n_resamples`. `of_seeds` holds the
+    tasks of `evaluation.findings` that were measured over several seeds. They count more for the
+    verdict.
     """
     rows, seeds = [], {found["task"]: found for found in of_seeds}
     for row in compared.itertuples():
@@ -61,7 +64,7 @@ def summary(compared: pd.DataFrame, of_seeds: Sequence[dict[str, Any]] = ()) -> 
     n = f"{'up to ' if compared['n'].nunique() > 1 else ''}{int(compared['n'].max()):,}"
     note = (
         f"{n} validation images, the same for both. In small print: 95 % bootstrap intervals over"
-        f" images ({N_RESAMPLES:,} resamples, paired for differences)."
+        f" images ({n_resamples:,} resamples, paired for differences)."
     )
     if seeds:
         note += (

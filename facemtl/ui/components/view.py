@@ -1,11 +1,12 @@
 """What the Validation tab shows: predictions of some images, and tables made from them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pandas as pd
 
 from ...evaluation.ages import age_error_by_group, age_errors
+from ...evaluation.compare import N_RESAMPLES
 from ...inference.predictor import APPROACHES, Approach
 
 
@@ -16,6 +17,7 @@ class View:
     table: pd.DataFrame
     metrics: pd.DataFrame  # `evaluation.compare.metric_tables` of `table`
     seeds: pd.DataFrame | None = None  # `evaluation.seeds.age_errors_of_seeds`, of all images
+    n_resamples: int = N_RESAMPLES  # of the bootstrap intervals
 
     @cached_property
     def errors(self) -> pd.DataFrame:
@@ -23,7 +25,7 @@ class View:
 
     @cached_property
     def groups(self) -> pd.DataFrame:
-        return age_error_by_group(self.table)
+        return age_error_by_group(self.table, self.n_resamples)
 
     @property
     def overall(self) -> pd.DataFrame:
@@ -38,4 +40,4 @@ class View:
     def of(self, approach: Approach) -> "View":
         """A view of one approach's predictions. The metrics stay, because they compare both."""
         rows = self.table[self.table["approach"] == approach.name]
-        return View(rows, self.metrics, self.seeds)
+        return replace(self, table=rows)

@@ -34,6 +34,7 @@ NOBODY = cards.message(
 
 TAB = "validation"  # the tab's name in addresses
 BOTH = "both"  # both approaches, in place of one's name
+FEWER = 1000  # resamples for the intervals of a choice of images, because visitors wait for them
 
 
 def select(table: pd.DataFrame, low: float, high: float, labels: dict[str, int]) -> pd.DataFrame:
@@ -157,11 +158,12 @@ def build(
         if rows.empty:
             return NOBODY, None
         is_whole = len(rows) == len(table)
-        view = whole() if is_whole else View(rows, metric_tables(rows))
+        view = whole() if is_whole else View(rows, metric_tables(rows, FEWER), n_resamples=FEWER)
         one = next((a for a in APPROACHES if a.name == name), None)
         link = html('<a class="address" href="{}" hidden></a>', address_of(name, values))
         (said,) = figures.made(
-            [head], lambda: [summary(view.overall, of_seeds if is_whole else ()) + link]
+            [head],
+            lambda: [summary(view.overall, of_seeds if is_whole else (), view.n_resamples) + link],
         )
         return said, Answers(view, one, answered)
 
