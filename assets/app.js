@@ -31,8 +31,9 @@ window.facemtl = {
   // Compare: the camera is on from a click on its button until another face is shown or another tab
   // is selected. If it cannot be used, say why: Gradio says nothing.
   keepCamera(element) {
+    // Of an image, only the source may change.
     new MutationObserver(facemtl.leaveCamera).observe(
-      document.querySelector('#view'), {childList: true, subtree: true});
+      document.querySelector('#view'), {childList: true, subtree: true, attributeFilter: ['src']});
     window.addEventListener('unhandledrejection', (event) => {
       const why = {
         NotAllowedError: 'The browser does not allow it. Allow it in the settings of this page',
@@ -59,6 +60,16 @@ window.facemtl = {
       if (!opened) return;
       opened.open = false;
       opened.querySelector('summary').focus();
+    });
+  },
+
+  // Every tab: paper is light.
+  printLight() {
+    const {classList} = document.body;
+    window.addEventListener('beforeprint', () => {
+      if (!classList.contains('dark')) return;
+      classList.remove('dark');
+      window.addEventListener('afterprint', () => classList.add('dark'), {once: true});
     });
   },
 

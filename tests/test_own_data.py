@@ -233,6 +233,11 @@ def test_validation_filters_labelled_and_unlabelled_images(handlers, faces):
     assert all(value == gr.skip() for value in on_sight(link, [], False, True, *fields))
     link = SimpleNamespace(query_params={"tab": "validation", "gender": "1", "low": "x"})
     assert on_sight(link, [], False, False, "both", 0, 116, ANY, ANY) == [True, *fields, *chosen]
+    # A link to a choice without images shows the figures of all images.
+    link.query_params = {"tab": "validation", "race": "2"}
+    _, *said = on_sight(link, [], False, False, "both", 0, 116, ANY, ANY)
+    assert said[:5] == ["both", 0, 116, ANY, 2] and "No images match" in said[5]
+    assert said[6:] == on_choice([], False, "both", 0, 116, ANY, ANY)[1:]
 
 
 def test_other_commands_work_or_report_that_they_need_utkface(faces, trained, capfd):

@@ -93,7 +93,7 @@ def build_app(
         address = HTML(
             "",
             js_on_load="facemtl.followAddress(element, trigger); facemtl.takePasted();"
-            " facemtl.closeNumbers()",
+            " facemtl.closeNumbers(); facemtl.printLight()",
             visible="hidden",
         )
         with gr.Tabs(elem_id="tabs") as tabs:

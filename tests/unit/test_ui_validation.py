@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from facemtl.evaluation.compare import FEW
 from facemtl.evaluation.compare import compare as compare_approaches
 from facemtl.evaluation.findings import load_findings
 from facemtl.tasks import AGE
@@ -59,9 +60,11 @@ def test_seeds_of_other_images_are_not_shown(results, tmp_path):
 )
 def test_verdicts_follow_the_interval(task, low, high, says):
     row = SimpleNamespace(
-        task=task, difference=(low + high) / 2, difference_low=low, difference_high=high
+        task=task, n=FEW, difference=(low + high) / 2, difference_low=low, difference_high=high
     )
     assert verdict(row).startswith(says)
+    row.n = FEW - 1
+    assert verdict(row) == "Too few images to tell"
 
 
 def test_tables_mark_sensitive_rows(results):

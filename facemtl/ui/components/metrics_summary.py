@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...evaluation.compare import N_RESAMPLES, favoured
+from ...evaluation.compare import FEW, N_RESAMPLES, favoured
 from ...inference.predictor import APPROACHES, MULTI, SINGLE
 from ...tasks import task_named
 from . import cards
@@ -61,9 +61,11 @@ def summary(
         "Difference, one minus three",
         "In words",
     ]
-    n = f"{'up to ' if compared['n'].nunique() > 1 else ''}{int(compared['n'].max()):,}"
+    most = int(compared["n"].max())
+    n = f"{'up to ' if compared['n'].nunique() > 1 else ''}{most:,}"
+    images = "image" if most == 1 else "images"
     note = (
-        f"{n} validation images, the same for both. In small print: 95 % bootstrap intervals over"
+        f"{n} validation {images}, the same for both. In small print: 95 % bootstrap intervals over"
         f" images ({n_resamples:,} resamples, paired for differences)."
     )
     if seeds:
@@ -79,6 +81,8 @@ def summary(
 
 
 def verdict(row) -> str:
-    """Which approach is significantly better, in words, or that the difference may be chance."""
+    """Which approach is significantly better, in words, or why nobody can tell."""
+    if row.n < FEW:
+        return "Too few images to tell"
     words = {SINGLE: "Three models are better", MULTI: "One model is better"}
     return words.get(favoured(row), "Could be chance")

@@ -29,7 +29,7 @@ from ..measured import findings as load_findings
 
 NOBODY = cards.message(
     "No images match",
-    "Widen the age range, or reset a filter. The figures still show the previous choice.",
+    "Widen the age range, or reset a filter. The figures below show other images.",
 )
 
 TAB = "validation"  # the tab's name in addresses
@@ -228,7 +228,10 @@ def build(
         asked_for, link = [name, *values], request.query_params
         if link.get("tab") == TAB:
             asked_for = read(link)
-        return [True, *asked_for, *on_choice(opened, hidden, *asked_for)]
+        found = on_choice(opened, hidden, *asked_for)
+        if found[0] == NOBODY:  # the figures have no previous choice that they could show
+            found = [NOBODY, *shown(opened, BOTH, *everything)[1:], everything]
+        return [True, *asked_for, *found]
 
     def on_back(opened: object, hidden: bool, name: str, kept: tuple, event: gr.EventData) -> list:
         """Show what the address asks for, unless it is on display."""
