@@ -26,7 +26,11 @@ window.facemtl = {
   // Compare: take a new photo and empty the inlet, so that the next photo can be dropped at once.
   // This runs in the browser, because a request to the server takes as long as a model. The time
   // makes the value change even if the same photo comes twice.
-  takePhoto: (photo, before) => [photo ? `${performance.now()} ${photo.path}` : before, null],
+  takePhoto(photo, before) {
+    if (!photo) return [before, null];
+    facemtl.leaveCamera();
+    return [`${performance.now()} ${photo.path}`, null];
+  },
 
   // Compare: the camera is on from a click on its button until another face is shown or another tab
   // is selected. If it cannot be used, say why: Gradio says nothing.
@@ -48,9 +52,7 @@ window.facemtl = {
   },
   leaveCamera() {
     document.querySelector('#camera').textContent = '';
-    if (document.querySelector('#photo video')) {
-      document.querySelector('#photo [aria-label="Upload file"]').click();
-    }
+    document.querySelector('#photo [aria-label="Upload file"]')?.click();
   },
 
   // Every tab: the Escape key closes the numbers that lie over a figure.
