@@ -203,7 +203,7 @@ def _require_finite(weights: Mapping[str, "torch.Tensor"], what: str, remedy: st
 
 
 def _check_values(info: ModelInfo) -> None:
-    """Raise ValueError if a number would make predictions meaningless, or a text is none."""
+    """Raise ValueError if a number makes predictions meaningless, or if a text is no text."""
     if not all(isinstance(text, str) for text in (info.backbone, info.seen, info.weights)):
         raise ValueError("a text is something else")
     if not isinstance(info.size, int) or not 1 <= info.size <= MAX_SIZE:
